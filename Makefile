@@ -1,0 +1,53 @@
+# Needs Python 3.11+ and make, nothing else. Another interpreter: make env PYTHON=python3.12
+VENV ?= .venv
+PYTHON ?= python3
+PORT ?= 5000
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SAMPLE := results/.sample
+
+# no command of ours reports usage to anyone
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help env demo test ui lint clean
+
+help:
+	@echo "make env    the environment in $(VENV) (about 3 GB, once; again only when its pins change)"
+	@echo "make demo   draw a small data set and run a real search on it (3 minutes on 2 CPU cores)"
+	@echo "make ui     MLflow's pages of all searches, at http://127.0.0.1:$(PORT)"
+	@echo "make test   all tests (10 minutes on 2 CPU cores)"
+	@echo "make lint   ruff and mypy"
+	@echo "make clean  remove caches and the drawn data set; searches under results/ stay"
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml .ci/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Python must be 3.11 or newer, but PYTHON=$(PYTHON) is $$($(PYTHON) --version 2>&1);" \
+	        "name another one: make env PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[lite,dev]'
+	@touch $@
+
+demo: env
+	$(BIN)/python -m fashion_core.sample_data $(SAMPLE)
+	$(BIN)/python search/run.py --data $(SAMPLE) --space spaces/demo.yaml --name demo --replace
+
+test: env
+	$(BIN)/python -m pytest
+
+ui: env
+	@test -f results/mlflow.db || { echo "results/mlflow.db is not there yet: run a search first, e.g. make demo" >&2; exit 1; }
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///results/mlflow.db --host 127.0.0.1 --port $(PORT)
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis $(SAMPLE)
+	find fashion_core search spaces tests -name __pycache__ -type d -prune -exec rm -rf {} +

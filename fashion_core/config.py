@@ -1,0 +1,101 @@
+"""`TrainConfig`: the one description of a training run. Frozen, flat, checked; what a search space sets are its fields."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fashion_core.errors import ConfigError
+
+MAX_FC_LAYERS = 4
+Crop = Literal["box", "box_margin", "whole"]
+Feature = Literal["pooled", "logits"]
+
+
+class TrainConfig(BaseModel):
+    """How one attribute network is trained. Every field has a default; defaults are a sound recipe for fine-tuning.
+
+    Units are in the names; a strength of 0 switches an augmentation off; None means off.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    # what the network sees
+    image_size: int = Field(224, ge=32, le=1024, description="side of the square input in pixels")
+    crop: Crop = Field("box", description="the garment's box, the box with a margin, or the whole image")
+    crop_margin: float = Field(0.1, ge=0, le=1, description="box_margin: share of the box's side added on each side")
+
+    # network
+    backbone: str = Field("tf_efficientnet_lite0", min_length=1, description="any timm model name")
+    weights: str = Field("auto", min_length=1, description="auto, hub, package, none, or a .safetensors/.pth file")
+    feature: Feature = Field("pooled", description="pooled feature, or the backbone's own 1000 ImageNet logits")
+    fc_layers: int = Field(0, ge=0, le=MAX_FC_LAYERS, description="FC layers of widths 512, 256, 128, 64 before the heads")
+    dropout: float = Field(0.1, ge=0, lt=1, description="before each head")
+    drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth of the backbone")
+
+    # loss (eq. 7 of the report)
+    focal_gamma: float = Field(2.0, ge=0, le=10, description="0 is cross-entropy")
+    category_weights: dict[str, float] = Field(default_factory=dict, description="by category; absent means 1")
+    normalise_weights: bool = Field(True, description="scale the category weights to mean 1")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    class_balance: float = Field(0.0, ge=0, le=1, description="per-class alpha proportional to count ** -class_balance")
+
+    # optimizer and schedule
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = Field(3e-4, gt=0, le=100, description="peak learning rate of the backbone")
+    head_lr_factor: float = Field(1.0, gt=0, le=1000, description="learning rate of FC layers and heads, as a multiple of lr")
+    weight_decay: float = Field(0.0, ge=0, le=10)
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
+    schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
+    warmup_fraction: float = Field(0.15, ge=0, lt=1, description="share of all steps spent warming up")
+    epochs: int = Field(6, ge=1, le=10_000)
+    batch_size: int = Field(32, ge=2, le=65_536)
+    grad_clip_norm: float | None = Field(None, gt=0)
+    ema_decay: float = Field(0.0, ge=0, lt=1, description="exponential moving average of the weights; 0 = off")
+
+    # augmentation: 0 = off
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+    crop_strength: float = Field(0.0, ge=0, lt=1, description="random resized crop keeps at least 1 - strength of the area")
+    jitter: float = Field(0.0, ge=0, le=1, description="brightness, contrast and saturation vary by up to this share")
+    erasing: float = Field(0.0, ge=0, le=1, description="probability of erasing a random rectangle")
+    mixup: float = Field(0.0, ge=0, le=10, description="alpha of the Beta distribution")
+
+    # execution
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU that has it, else fp32")
+    channels_last: bool = True
+    eval_batch_size: int = Field(128, ge=1, le=65_536)
+    eval_flip: bool = Field(True, description="average probabilities with those of the flipped image")
+    seed: int = Field(0, ge=0, lt=2**63)
+
+
+def build_config(values: dict[str, Any]) -> TrainConfig:
+    """`TrainConfig` from plain values.
+
+    Raises:
+        ConfigError: lists every field at fault: its rule, the value it got, and the nearest known name of an unknown one.
+    """
+    try:
+        return TrainConfig(**values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(["the training configuration is impossible:", *describe_faults(error)])) from None
+
+
+def describe_faults(error: ValidationError) -> list[str]:
+    """One line a fault: field, rule, value."""
+    lines = []
+    for fault in error.errors():
+        field = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"  `{field}` is not a field of TrainConfig{suggest_name(field)}")
+        else:
+            lines.append(f"  `{field}`: {fault['msg'].lower()}, but got {fault['input']!r}")
+    return lines
+
+
+def suggest_name(name: str) -> str:
+    """`; did you mean ...?` where a field of a similar name exists, else the empty string."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, TrainConfig.model_fields, n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""

@@ -1,0 +1,99 @@
+"""Every error this project raises on purpose, as one tree.
+
+    FashionError
+    ├── DataError          annotation files or images are at fault; lists every fault
+    ├── ConfigError        a training configuration is impossible
+    ├── WeightsError       pretrained weights cannot be had
+    ├── CheckpointError    a saved model or training state cannot be read
+    ├── DivergedError      the loss is no longer a number; carries epoch and step
+    └── SearchError        a search cannot start, go on, or be found
+        └── SpaceError     a search space is at fault; lists every fault
+
+A message states the rule, then the value, then the remedy. The commands print it without a traceback and exit with 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_FAULTS_SHOWN = 50
+
+
+class FashionError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with an input file.
+
+    Args:
+        file: the file's name as the user knows it.
+        line: 1-based line in that file; None where no line can be named.
+        message: rule, value, remedy.
+    """
+
+    file: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.message}"
+
+
+class FaultsError(FashionError):
+    """An error made of all the faults found in one reading; ``faults`` holds each of them."""
+
+    def __init__(self, summary: str, faults: Sequence[Fault] = ()) -> None:
+        self.summary = summary
+        self.faults = tuple(faults)
+        lines = [summary, *(f"  {fault}" for fault in self.faults[:MAX_FAULTS_SHOWN])]
+        if len(self.faults) > MAX_FAULTS_SHOWN:
+            lines.append(f"  ... and {len(self.faults) - MAX_FAULTS_SHOWN} more")
+        super().__init__("\n".join(lines))
+
+
+class DataError(FaultsError):
+    """Annotation files or images are at fault."""
+
+
+class ConfigError(FashionError):
+    """A training configuration is impossible."""
+
+
+class WeightsError(FashionError):
+    """Pretrained weights cannot be had."""
+
+
+class CheckpointError(FashionError):
+    """A saved model or training state cannot be read."""
+
+
+class DivergedError(FashionError):
+    """The training loss is no longer a finite number.
+
+    Args:
+        epoch: 1-based epoch in which it happened.
+        step: 1-based optimizer step, counted from the start of training.
+        loss: the value found.
+    """
+
+    def __init__(self, epoch: int, step: int, loss: float) -> None:
+        self.epoch, self.step, self.loss = epoch, step, loss
+        super().__init__(
+            f"training loss must stay finite, but was {loss} in epoch {epoch} at step {step}; "
+            "a lower `lr`, a `grad_clip_norm` or precision fp32 usually helps"
+        )
+
+    def __reduce__(self):  # exceptions with their own signature do not survive pickling otherwise
+        return type(self), (self.epoch, self.step, self.loss)
+
+
+class SearchError(FashionError):
+    """A search cannot start, go on, or be found."""
+
+
+class SpaceError(FaultsError, SearchError):
+    """A search space is at fault."""

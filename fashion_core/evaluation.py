@@ -1,0 +1,95 @@
+"""What a network answers on a set of images, and how well.
+
+B images of a batch, N images in all, K categories, C classes of one category.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fashion_core import metrics
+from fashion_core.batches import BatchSource
+from fashion_core.config import TrainConfig
+from fashion_core.losses import WeightedFocalLoss
+
+MIN_PROBABILITY = 1e-12  # an fp16 average may round to 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Answers on N labelled images.
+
+    Attributes:
+        confusion: K matrices [C_i, C_i] int64, row = truth.
+        correct: [N, K] bool, in the order of the source.
+        loss: weighted total.
+        category_losses: [K].
+    """
+
+    confusion: list[np.ndarray]
+    correct: np.ndarray
+    loss: float
+    category_losses: list[float]
+
+    def compute_metrics(self, names: Sequence[str]) -> dict[str, float]:
+        """Scores and losses by name."""
+        scores = metrics.compute_scores(self.confusion, names)
+        scores[metrics.ACCURACY_SE] = metrics.compute_standard_error(self.correct)
+        scores[metrics.VAL_LOSS] = self.loss
+        return scores | {
+            f"{metrics.VAL_LOSS}/{name}": value for name, value in zip(names, self.category_losses, strict=True)
+        }
+
+
+def evaluate(
+    network: nn.Module,
+    source: BatchSource,
+    loss: WeightedFocalLoss,
+    config: TrainConfig,
+    autocast: AbstractContextManager[Any] | None = None,
+) -> Evaluation:
+    """Answer every image of the source and compare with its labels; losses are those of the averaged probabilities."""
+    counts = metrics.ConfusionCounts([head.out_features for head in network.heads], source.device)
+    totals = torch.zeros(1 + len(counts.sizes), device=source.device)
+    correct = []
+    for start in range(0, len(source), config.eval_batch_size):
+        images, labels = source.batch(torch.arange(start, min(start + config.eval_batch_size, len(source))))
+        log_probabilities = predict_batch(network, images, flip=config.eval_flip, autocast=autocast)
+        answers = torch.stack([values.argmax(1) for values in log_probabilities], 1)  # [B, K]
+        counts.update(answers, labels)
+        correct.append(answers == labels)
+        total, by_category = loss(log_probabilities, labels)
+        totals += len(labels) * torch.cat([total[None], by_category])
+    total, *by_category = (totals / len(source)).tolist()
+    return Evaluation(counts.to_numpy(), torch.cat(correct).cpu().numpy(), total, by_category)
+
+
+@torch.inference_mode()
+def predict_batch(
+    network: nn.Module, images: Tensor, *, flip: bool, autocast: AbstractContextManager[Any] | None = None
+) -> list[Tensor]:
+    """Log-probabilities of every category, averaged (as probabilities) with those of the mirrored image if `flip`.
+
+    Args:
+        images: [B, 3, H, W], pixels 0..255.
+
+    Returns:
+        K tensors [B, C_i] float32. They are valid logits too: their softmax gives them back.
+    """
+    network.eval()
+    with autocast or nullcontext():
+        logits = network(images)
+        mirrored = network(images.flip(3)) if flip else None
+    if mirrored is None:
+        return [values.float().log_softmax(1) for values in logits]
+    return [
+        ((a.float().softmax(1) + b.float().softmax(1)) / 2).clamp(min=MIN_PROBABILITY).log()
+        for a, b in zip(logits, mirrored, strict=True)
+    ]

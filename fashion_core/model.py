@@ -1,0 +1,71 @@
+"""`AttributeNet`: a backbone, 0 to 4 FC layers, and one linear head a category.
+
+B images, K categories, C classes of one category, F length of the backbone's feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+
+from fashion_core.backbones import Backbone, build_backbone
+from fashion_core.config import TrainConfig
+
+FC_WIDTHS = (512, 256, 128, 64)  # the report's, in order; a network of n FC layers has the first n
+
+
+class AttributeNet(nn.Module):
+    """Pixels in, the logits of every category out.
+
+    Args:
+        backbone: extracts [B, F] features from pixels.
+        sizes: number of classes of each category.
+        fc_layers: 0 to 4 FC layers with ReLU of widths 512, 256, 128, 64.
+        dropout: probability, drawn for each head on its own.
+    """
+
+    def __init__(self, backbone: Backbone, sizes: Sequence[int], fc_layers: int = 0, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.backbone = backbone
+        widths = (backbone.feature_size, *FC_WIDTHS[:fc_layers])
+        pairs = zip(widths[:-1], widths[1:], strict=True)
+        self.fc = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.ReLU(inplace=True)) for a, b in pairs))
+        self.dropout = nn.Dropout(dropout)
+        self.heads = nn.ModuleList(nn.Linear(widths[-1], size) for size in sizes)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """images: [B, 3, H, W], pixels 0..255, uint8 or float -> K logits [B, C_i]."""
+        return self.forward_features(self.backbone(images))
+
+    def forward_features(self, features: Tensor) -> list[Tensor]:
+        """features: [B, F] of the backbone -> K logits [B, C_i]."""
+        hidden = self.fc(features)
+        return [head(self.dropout(hidden)) for head in self.heads]
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """The parameters of FC layers and heads, which start untrained."""
+        return [*self.fc.parameters(), *self.heads.parameters()]
+
+
+def build_network(config: TrainConfig, sizes: Sequence[int]) -> AttributeNet:
+    """The network a configuration describes, with its starting weights.
+
+    What starts at random is drawn from the architecture alone, not from the run's seed: all runs of one architecture
+    start from one point, so that their weights can be averaged later.
+
+    Args:
+        sizes: number of classes of each category.
+
+    Raises:
+        ConfigError, WeightsError: see `build_backbone`.
+    """
+    architecture = f"{config.backbone}|{config.feature}|{config.fc_layers}|{tuple(sizes)}"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(crc32(architecture.encode()))
+        backbone = build_backbone(
+            config.backbone, weights=config.weights, feature=config.feature, drop_path=config.drop_path
+        )
+        return AttributeNet(backbone, sizes, config.fc_layers, config.dropout)
