@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -38,10 +40,13 @@ class Backbone(nn.Module):
         feature_size: length F of the feature: the pooled width, or the number of ImageNet classes for `logits`.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, name: str, network: nn.Module, feature_size: int) -> None:
         super().__init__()
         self.name, self.network, self.feature_size = name, network, feature_size
-        config = network.pretrained_cfg
+        config: Any = network.pretrained_cfg
         # [1, 3, 1, 1], in units of pixels 0..255: the normalisation belongs to the weights.
         self.register_buffer("mean", PIXEL_MAX * torch.tensor(config["mean"]).view(1, -1, 1, 1))
         self.register_buffer("std", PIXEL_MAX * torch.tensor(config["std"]).view(1, -1, 1, 1))
@@ -52,7 +57,12 @@ class Backbone(nn.Module):
 
 
 def build_backbone(
-    name: str, *, weights: str = "auto", feature: Feature = "pooled", drop_path: float = 0.0
+    name: str,
+    *,
+    weights: str = "auto",
+    feature: Feature = "pooled",
+    drop_path: float = 0.0,
+    image_size: int | None = None,
 ) -> Backbone:
     """A timm model with its weights.
 
@@ -62,22 +72,30 @@ def build_backbone(
             or the path of a .safetensors or .pth file.
         feature: `pooled`, or `logits`: the output of the backbone's own ImageNet classifier.
         drop_path: stochastic depth rate.
+        image_size: side of the images in pixels, for models built for one size (most transformers); None for their own.
 
     Raises:
-        ConfigError: timm knows no such model, or it has no stochastic depth.
+        ConfigError: timm knows no such model, or it has no stochastic depth or cannot take images of that size.
         WeightsError: the weights cannot be had; the message names the ways out.
     """
     source = find_weights(name, weights)
-    options = {"drop_path_rate": drop_path} if drop_path else {}
+    if not timm.is_model(name):
+        raise ConfigError(f"`backbone` must be a timm model name, but got {name!r}{suggest_models(name)}")
+    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
-        network = timm.create_model(name, pretrained=False, **options)
-    except RuntimeError as error:
-        raise ConfigError(f"`backbone` must be a timm model name, but got {name!r} ({error})") from None
-    except TypeError:
-        raise ConfigError(f"`drop_path` must be 0 for {name}, which has no stochastic depth, but got {drop_path}") from None
-    if source.kind == "hub":
-        load_hub_weights(network, name)
-    elif source.path is not None:
+        own = timm.get_pretrained_cfg(name)
+        if image_size is not None and own is not None and own.fixed_input_size and image_size != own.input_size[-1]:
+            options["img_size"] = image_size
+        network: Any = timm.create_model(name, pretrained=source.kind == "hub", **options)
+    except Exception as error:  # timm's models and the hub's client raise a dozen unrelated types
+        if drop_path and "drop_path_rate" in str(error):
+            message = f"`drop_path` must be 0 for {name}, which has no stochastic depth, but got {drop_path}"
+            raise ConfigError(message) from None
+        if source.kind == "hub":
+            raise WeightsError(describe_hub_failure(name, error)) from error
+        place = f" at {image_size} px" if "img_size" in options else ""
+        raise ConfigError(f"timm cannot build the backbone {name}{place}: {error}") from None
+    if source.path is not None:
         load_weights_file(network, name, source.path)
     feature_size = network.num_classes if feature == "logits" else network.num_features
     if feature == "pooled":
@@ -112,8 +130,8 @@ def find_weights(name: str, weights: str) -> WeightsSource:
             known = None
         if timm.is_model(name) and (known is None or not known.has_weights):
             raise WeightsError(
-                f"timm knows no pretrained weights for {name}; name a tag (timm.list_pretrained('{plain_name}*') lists them), "
-                "give a local file, or choose weights `none`"
+                f"timm knows no pretrained weights for {name}; name a tag (timm.list_pretrained('{plain_name}*') lists "
+                "them), give a local file, or choose weights `none`"
             )
         return WeightsSource("hub")
     path = Path(weights)
@@ -124,21 +142,20 @@ def find_weights(name: str, weights: str) -> WeightsSource:
     return WeightsSource("file", path)
 
 
-def load_hub_weights(network: nn.Module, name: str) -> None:
-    """Fetch (or read from the local cache) timm's weights of the model.
+def describe_hub_failure(name: str, error: Exception) -> str:
+    """Why the hub gave no weights, and the ways out."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"the weights of {name} could not be had from the hub ({reason}); ways out: run once where the hub can be "
+        "reached and share its cache (HF_HOME), give a local .safetensors or .pth file as `weights`, use a backbone "
+        f"whose weights a package carries ({', '.join(WEIGHT_PACKAGES)}), or choose `weights: none` for a random start"
+    )
 
-    Raises:
-        WeightsError: the hub cannot be reached and the cache does not hold them.
-    """
-    try:
-        timm.models.load_pretrained(network)
-    except Exception as error:  # the hub's client raises a dozen unrelated types
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(
-            f"the weights of {name} could not be had from the hub ({reason}); ways out: run once where the hub can be "
-            "reached and share its cache (HF_HOME), give a local .safetensors or .pth file as `weights`, use a backbone "
-            f"whose weights a package carries ({', '.join(WEIGHT_PACKAGES)}), or choose `weights: none` for a random start"
-        ) from error
+
+def suggest_models(name: str) -> str:
+    """`; did you mean ...?` where timm has models of similar names, else the empty string."""
+    close = get_close_matches(name, timm.list_models(), n=3)
+    return f"; did you mean {', '.join(close)}?" if close else ""
 
 
 def load_weights_file(network: nn.Module, name: str, path: Path) -> None:

@@ -20,10 +20,14 @@ class BatchSource:
         data: prepared images.
         indices: int64, [N] images of this source.
         device: where batches are wanted.
+        channels_last: memory format of batches; stored images have it, so the other costs a copy.
     """
 
-    def __init__(self, data: PreparedData, indices: np.ndarray, device: torch.device) -> None:
+    def __init__(
+        self, data: PreparedData, indices: np.ndarray, device: torch.device, *, channels_last: bool = True
+    ) -> None:
         self.data, self.indices, self.device = data, np.asarray(indices), device
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.labels = torch.from_numpy(data.labels[self.indices]).to(device)  # [N, K]
         self.resident = self.upload() if device.type == "cuda" else None
 
@@ -43,11 +47,15 @@ class BatchSource:
         return resident
 
     def batch(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """positions: [B] int64 into this source -> images [B, 3, H, W] uint8, channels_last, and labels [B, K]."""
+        """positions: [B] int64 into this source -> images [B, 3, H, W] uint8 and labels [B, K]."""
         if self.resident is not None:
             positions = positions.to(self.device, non_blocking=True)
-            return self.resident[positions].permute(0, 3, 1, 2), self.labels[positions]
+            return self.arrange(self.resident[positions]), self.labels[positions]
         pixels = torch.from_numpy(self.data.gather(self.indices[positions.numpy()]))
         if self.device.type == "cuda":
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
-        return pixels.permute(0, 3, 1, 2), self.labels[positions.to(self.device)]
+        return self.arrange(pixels), self.labels[positions.to(self.device)]
+
+    def arrange(self, pixels: Tensor) -> Tensor:
+        """[B, H, W, 3] -> [B, 3, H, W] in the wanted memory format."""
+        return pixels.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)

@@ -111,11 +111,17 @@ def load_training(folder: Path, state: TrainingState) -> None:
     """Put a saved training state, and the best model it kept, into a freshly built one.
 
     Raises:
-        CheckpointError: it is absent or damaged, or belongs to another configuration.
+        CheckpointError: it is absent or damaged, or belongs to another configuration or other data.
     """
     from fashion_core.training import Best  # training imports this module
 
     tensors, description = read_tensors(folder / TRAINING_FILE, TRAINING_FORMAT)
+    weights, saved = read_tensors(folder / MODEL_FILE, MODEL_FORMAT)
+    if saved["data_fingerprint"] != state.data_fingerprint:
+        raise CheckpointError(
+            f"a training state goes on with the prepared data it was saved with ({saved['data_fingerprint']}), but got "
+            f"{state.data_fingerprint}; start a new run instead"
+        )
     own = state.config.model_dump(mode="json")
     changed = sorted(key for key in own if description["config"].get(key) != own[key])
     if changed:
@@ -131,11 +137,17 @@ def load_training(folder: Path, state: TrainingState) -> None:
         index, slot = name.split(".", 1)
         slots.setdefault(int(index), {})[slot] = tensor
     groups = state.optimizer.state_dict()["param_groups"]
+    # A fused optimizer pairs a parameter with its slots by their place in memory, not by index: their strides must
+    # agree, and the slots of a channels_last parameter were stored row-major.
+    parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
+    for number, parameter in enumerate(parameters):
+        for slot, tensor in slots.get(number, {}).items():
+            if tensor.shape == parameter.shape:
+                slots[number][slot] = torch.empty_like(parameter.detach()).copy_(tensor)
     state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
     state.scaler.load_state_dict(description["scaler"])
     state.epoch, state.step = description["epoch"], description["step"]
     state.ema_updates = description["ema_updates"]
-    weights, saved = read_tensors(folder / MODEL_FILE, MODEL_FORMAT)
     confusion = [torch.tensor(matrix, dtype=torch.int64).numpy() for matrix in saved["confusion"]]
     state.best = Best(saved["epoch"], saved["metrics"], confusion, weights)
 

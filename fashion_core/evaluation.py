@@ -18,6 +18,7 @@ from fashion_core import metrics
 from fashion_core.batches import BatchSource
 from fashion_core.config import TrainConfig
 from fashion_core.losses import WeightedFocalLoss
+from fashion_core.model import AttributeNet
 
 MIN_PROBABILITY = 1e-12  # an fp16 average may round to 0
 
@@ -49,14 +50,14 @@ class Evaluation:
 
 
 def evaluate(
-    network: nn.Module,
+    network: AttributeNet,
     source: BatchSource,
     loss: WeightedFocalLoss,
     config: TrainConfig,
     autocast: AbstractContextManager[Any] | None = None,
 ) -> Evaluation:
     """Answer every image of the source and compare with its labels; losses are those of the averaged probabilities."""
-    counts = metrics.ConfusionCounts([head.out_features for head in network.heads], source.device)
+    counts = metrics.ConfusionCounts(source.data.schema.sizes, source.device)
     totals = torch.zeros(1 + len(counts.sizes), device=source.device)
     correct = []
     for start in range(0, len(source), config.eval_batch_size):

@@ -117,7 +117,8 @@ def build_loss(config: TrainConfig, names: Sequence[str], class_counts: Sequence
     """
     unknown = sorted(set(config.category_weights) - set(names))
     if unknown:
-        raise ConfigError(f"`category_weights` must name categories of the data ({', '.join(names)}), but got {unknown}")
+        known = ", ".join(names)
+        raise ConfigError(f"`category_weights` must name categories of the data ({known}), but got {unknown}")
     alpha = [compute_alpha(counts, config.class_balance) for counts in class_counts] if config.class_balance else None
     return WeightedFocalLoss(
         [config.category_weights.get(name, 1.0) for name in names],

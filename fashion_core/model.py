@@ -6,6 +6,7 @@ B images, K categories, C classes of one category, F length of the backbone's fe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from zlib import crc32
 
 import torch
@@ -31,8 +32,7 @@ class AttributeNet(nn.Module):
         super().__init__()
         self.backbone = backbone
         widths = (backbone.feature_size, *FC_WIDTHS[:fc_layers])
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.fc = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.ReLU(inplace=True)) for a, b in pairs))
+        self.fc = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.ReLU(inplace=True)) for a, b in pairwise(widths)))
         self.dropout = nn.Dropout(dropout)
         self.heads = nn.ModuleList(nn.Linear(widths[-1], size) for size in sizes)
 
@@ -66,6 +66,10 @@ def build_network(config: TrainConfig, sizes: Sequence[int]) -> AttributeNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(crc32(architecture.encode()))
         backbone = build_backbone(
-            config.backbone, weights=config.weights, feature=config.feature, drop_path=config.drop_path
+            config.backbone,
+            weights=config.weights,
+            feature=config.feature,
+            drop_path=config.drop_path,
+            image_size=config.image_size,
         )
         return AttributeNet(backbone, sizes, config.fc_layers, config.dropout)

@@ -1,4 +1,4 @@
-"""Optimizer and learning-rate schedule of a configuration. The schedule is a pure function of the step: nothing to resume."""
+"""Optimizer and learning-rate schedule of a configuration. The schedule is a pure function of the step."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ def compute_lr_factor(schedule: str, step: int, total_steps: int, warmup_steps: 
         warmup_steps: steps before the peak; the step of that number is the peak.
     """
     if step < warmup_steps:
-        share = step / warmup_steps
-        return interpolate_cosine(ONE_CYCLE_START, 1.0, share) if schedule == "one_cycle" else (step + 1) / (warmup_steps + 1)
+        if schedule == "one_cycle":
+            return interpolate_cosine(ONE_CYCLE_START, 1.0, step / warmup_steps)
+        return (step + 1) / (warmup_steps + 1)
     share = (step - warmup_steps) / max(total_steps - 1 - warmup_steps, 1)
     match schedule:
         case "constant":

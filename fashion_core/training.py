@@ -33,7 +33,7 @@ from fashion_core.evaluation import evaluate
 from fashion_core.losses import WeightedFocalLoss, build_loss
 from fashion_core.model import AttributeNet, build_network
 from fashion_core.optim import build_optimizer, compute_lr_factor, set_learning_rate
-from fashion_core.prepared import PreparedData
+from fashion_core.prepared import PreparedData, PrepareSettings
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -67,7 +67,7 @@ class TrainingState:
     best: Best = field(default_factory=lambda: Best(0, {metrics.ACCURACY: -math.inf}, [], {}))
 
     @property
-    def evaluated_network(self) -> nn.Module:
+    def evaluated_network(self) -> AttributeNet:
         """The averaged network where there is one, else the trained one."""
         return self.network if self.ema is None else self.ema.module
 
@@ -120,23 +120,27 @@ def fit(
     state = build_state(config, data, train, device)
     if resume is not None:
         load_training(resume, state)
-    train_source, val_source = BatchSource(data, train, device), BatchSource(data, val, device)
+    train_source, val_source = (
+        BatchSource(data, indices, device, channels_last=config.channels_last) for indices in (train, val)
+    )
     while state.epoch < config.epochs:
         yield run_epoch(state, train_source, val_source)
 
 
 def check_inputs(config: TrainConfig, data: PreparedData, train: np.ndarray, val: np.ndarray) -> None:
     """Raise ConfigError or DataError for what a training loop would stumble over later."""
-    if config.image_size != data.image_size:
+    wanted = PrepareSettings(config.image_size, config.crop, config.crop_margin)
+    if wanted != data.settings:
         raise ConfigError(
-            f"`image_size` must be that of the prepared data ({data.image_size} px), but got {config.image_size} px; "
-            "prepare the data at that size"
+            f"`image_size`, `crop` and `crop_margin` must be those of the prepared data ({data.settings}), but got "
+            f"{wanted}; prepare the data with these"
         )
     for name, indices in (("train", train), ("val", val)):
         if len(indices) == 0:
             raise DataError(f"fit needs at least one image to {name}, but got none")
         if (data.labels[indices] < 0).any():
-            raise DataError(f"every {name} image must be labelled, but {(data.labels[indices] < 0).any(1).sum()} are not")
+            unlabelled = (data.labels[indices] < 0).any(1).sum()
+            raise DataError(f"every {name} image must be labelled, but {unlabelled} are not")
     if len(train) < 2:
         raise DataError(f"batch norm needs at least 2 training images, but got {len(train)}")
 

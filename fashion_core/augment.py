@@ -1,0 +1,163 @@
+"""Random augmentation of uint8 batches on their device, each image with its own draw.
+
+B images of a batch. All draws come from one CPU generator, so that a batch looks the same on every device.
+
+On the CPU each image is cut out as a slice and resized as uint8; on a GPU one `grid_sample` in float cuts all at once.
+Measured on two CPU cores, batch 64, medians of 15: slices 4.2 ms, grid 11.8 ms at 160 px; 6.7 and 23.6 ms at 224 px.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fashion_core.config import TrainConfig
+
+CROP_ASPECTS = (3 / 4, 4 / 3)
+ERASED_AREA = (0.02, 1 / 3)
+ERASED_ASPECTS = (0.3, 1 / 0.3)  # Zhong et al. 2020
+GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
+
+
+class Augmentation:
+    """Horizontal flip, random resized crop, colour jitter and random erasing; a strength of 0 leaves a step out.
+
+    Args:
+        flip: probability of mirroring an image.
+        crop_strength: an image is cut to a share of its area drawn from [1 - strength, 1], and resized back.
+        jitter: brightness, contrast and saturation are each multiplied by a factor drawn from [1 - jitter, 1 + jitter].
+        erasing: probability of filling a random rectangle with the image's mean colour.
+    """
+
+    def __init__(
+        self, flip: float = 0.5, crop_strength: float = 0.0, jitter: float = 0.0, erasing: float = 0.0
+    ) -> None:
+        self.flip, self.crop_strength, self.jitter, self.erasing = flip, crop_strength, jitter, erasing
+
+    @classmethod
+    def from_config(cls, config: TrainConfig) -> Augmentation:
+        """The augmentation a configuration describes (mixup apart, see `mixup`)."""
+        return cls(config.flip, config.crop_strength, config.jitter, config.erasing)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """images: [B, 3, H, W] uint8 -> the same shape and type, new unless nothing is to be done.
+
+        Args:
+            generator: on the CPU.
+        """
+        count, _, height, width = images.shape
+        if self.crop_strength:
+            boxes = draw_boxes(count, height, width, (1 - self.crop_strength, 1.0), CROP_ASPECTS, generator)
+            crop = crop_by_slices if images.device.type == "cpu" else crop_by_grid
+            images = crop(images, boxes)
+        if self.flip:
+            flipped = (torch.rand(count, generator=generator) < self.flip).to(images.device)
+            images = torch.where(flipped[:, None, None, None], images.flip(3), images)
+        if self.jitter:
+            factors = 1 + self.jitter * (2 * torch.rand(count, 3, generator=generator) - 1)
+            images = jitter_colours(images, factors.to(images.device))
+        if self.erasing:
+            erased = torch.rand(count, generator=generator) < self.erasing
+            boxes = draw_boxes(count, height, width, ERASED_AREA, ERASED_ASPECTS, generator)
+            images = erase_boxes(images, boxes, erased)
+        return images
+
+
+def draw_boxes(
+    count: int,
+    height: int,
+    width: int,
+    area: tuple[float, float],
+    aspects: tuple[float, float],
+    generator: torch.Generator,
+) -> Tensor:
+    """Boxes inside an image: [B, 4] int64 top, left, height, width.
+
+    The share of the image's area is uniform in `area`; the aspect (in units of the image's own) is log-uniform in
+    the part of `aspects` at which a box of that area fits, so that none is cut short or drawn again.
+    """
+    draws = torch.rand(count, 4, generator=generator, dtype=torch.float64)
+    share = area[0] + (area[1] - area[0]) * draws[:, 0]
+    low, high = share.log().clamp(min=math.log(aspects[0])), -share.log().clamp(min=-math.log(aspects[1]))
+    aspect = torch.exp(low + (high - low) * draws[:, 1])
+    box_height = (height * (share / aspect).sqrt()).round().clamp(1, height)
+    box_width = (width * (share * aspect).sqrt()).round().clamp(1, width)
+    top = (draws[:, 2] * (height - box_height + 1)).floor()
+    left = (draws[:, 3] * (width - box_width + 1)).floor()
+    return torch.stack([top, left, box_height, box_width], 1).long()
+
+
+def crop_by_slices(images: Tensor, boxes: Tensor) -> Tensor:
+    """Cut each image to its box and resize it back, one after another in uint8. boxes: [B, 4]."""
+    height, width = images.shape[2:]
+    out = torch.empty_like(images)
+    for index, (top, left, box_height, box_width) in enumerate(boxes.tolist()):
+        part = images[index : index + 1, :, top : top + box_height, left : left + box_width]
+        out[index : index + 1] = F.interpolate(part, (height, width), mode="bilinear", align_corners=False)
+    return out
+
+
+def crop_by_grid(images: Tensor, boxes: Tensor) -> Tensor:
+    """Cut each image to its box and resize it back, all at once in float. boxes: [B, 4]."""
+    height, width = images.shape[2:]
+    top, left, box_height, box_width = boxes.to(images.device, torch.float32).unbind(1)
+    rows = locate_samples(top, box_height, height)[:, :, None].expand(-1, -1, width)  # [B, H, W]
+    columns = locate_samples(left, box_width, width)[:, None, :].expand(-1, height, -1)
+    grid = torch.stack([columns, rows], 3)
+    sampled = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return torch.empty_like(images).copy_(sampled.round_().clamp_(0, 255))
+
+
+def locate_samples(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Where `size` samples of [start, start + length) lie along a side of `size` pixels, in units of `grid_sample`.
+
+    start, length: [B] -> [B, size]. No sample lies outside the box's outermost pixel centres, as in a slice of its own.
+    """
+    centres = torch.arange(size, device=start.device) + 0.5
+    places = start[:, None] + centres * (length[:, None] / size)
+    places = torch.clamp(places, start[:, None] + 0.5, (start + length)[:, None] - 0.5)
+    return 2 * places / size - 1
+
+
+def jitter_colours(images: Tensor, factors: Tensor) -> Tensor:
+    """Multiply brightness, contrast (about the mean grey) and saturation (about the grey). factors: [B, 3]."""
+    brightness, contrast, saturation = (factor[:, None, None, None] for factor in factors.unbind(1))
+    weights = torch.tensor(GREY, device=images.device).view(1, 3, 1, 1)
+    pixels = images.float()
+    grey = (pixels * weights).sum(1, keepdim=True)
+    mean = grey.mean((2, 3), keepdim=True)
+    pixels = brightness * (contrast * (grey + saturation * (pixels - grey)) + (1 - contrast) * mean)
+    return pixels.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def erase_boxes(images: Tensor, boxes: Tensor, erased: Tensor) -> Tensor:
+    """Fill the box of each image of `erased`, [B] bool, with its mean colour. boxes: [B, 4]."""
+    height, width = images.shape[2:]
+    top, left, box_height, box_width = (values[:, None] for values in boxes.unbind(1))
+    rows, columns = torch.arange(height)[None], torch.arange(width)[None]
+    in_rows = (rows >= top) & (rows < top + box_height) & erased[:, None]  # [B, H]
+    in_columns = (columns >= left) & (columns < left + box_width)  # [B, W]
+    inside = (in_rows[:, None, :, None] & in_columns[:, None, None, :]).to(images.device)
+    mean = images.float().mean((2, 3), keepdim=True).round().to(torch.uint8)
+    return torch.where(inside, mean, images)
+
+
+def mixup(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    """Blend every image with another of its batch (Zhang et al. 2018).
+
+    Args:
+        images: [B, 3, H, W] float.
+        alpha: of the Beta(alpha, alpha) distribution of the share, > 0.
+        generator: on the CPU.
+
+    Returns:
+        The blend lam x images + (1 - lam) x images[permutation], the permutation [B], and lam, one for the batch.
+    """
+    permutation = torch.randperm(len(images), generator=generator)
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    lam = float(np.random.default_rng(seed).beta(alpha, alpha))  # torch's own Beta takes no generator
+    return images.lerp(images[permutation.to(images.device)], 1 - lam), permutation, lam

@@ -1,0 +1,257 @@
+"""One search from its options to its report: prepare, run, and write down how it ended."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from fashion_core import metrics
+from fashion_core.audit import audit, render_audit
+from fashion_core.errors import DivergedError, SearchError
+from fashion_core.prepared import PreparedData, PrepareSettings, prepare
+from fashion_core.selection import Selection, select_images
+from search.cluster import detect_cluster, start_ray, stop_ray
+from search.finish import finish_search
+from search.job import Job, fit_trial, name_settings, save_selection
+from search.layout import SearchLayout, unique_name
+from search.ledger import Ledger, read_events, replay
+from search.live import LiveView, preparing
+from search.options import SearchOptions
+from search.plan import Plan, build_plan, check_backbones, render_plan
+from search.provenance import collect_provenance
+from search.recorder import Session, find_best
+from search.resources import detect_machine
+from search.space import load_space
+from search.tracking import Tracker
+from search.tuning import run_trials
+
+
+def name_search(options: SearchOptions) -> SearchLayout:
+    """The paths of a new search: of the name given, or of one made from the space and the time."""
+    name = options.name or unique_name(options.results, Path(options.space).stem, time.time())
+    return SearchLayout(options.results, name)
+
+
+def load_options(layout: SearchLayout) -> SearchOptions:
+    """The options an earlier search was started with.
+
+    Raises:
+        SearchError: there is no such search.
+    """
+    if not layout.options.is_file():
+        known = sorted(path.parent.name for path in layout.results.glob("*/options.json"))
+        raise SearchError(
+            f"no search of the name {layout.name!r} stands in {layout.results}; known are {', '.join(known) or 'none'}"
+        )
+    return SearchOptions.load(layout.options)
+
+
+def launch(
+    options: SearchOptions,
+    layout: SearchLayout,
+    console: Console,
+    *,
+    resume: bool = False,
+    replace: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Run a search, or go on with one; `dry_run` shows what would be done.
+
+    Raises:
+        FashionError: it cannot start, or ended before its time.
+    """
+    if layout.folder.exists() and not (resume or replace or dry_run):
+        raise SearchError(
+            f"a search's name must be new, but {layout.folder} exists; give another --name, "
+            f"go on with --resume {layout.name}, or delete the old one with --replace"
+        )
+    with ExitStack() as stack:
+        if options.address is not None:
+            start_ray(options.address, None)
+            stack.callback(stop_ray)
+        machine = detect_machine() if options.address is None else detect_cluster()
+        plan = build_plan(options, layout, machine)
+        sizes = check_backbones(plan.space)
+        show_plan(plan, sizes, console)
+        if dry_run:
+            return
+        if resume:
+            check_unchanged(plan)
+        elif layout.folder.exists():
+            shutil.rmtree(layout.folder)
+        layout.folder.mkdir(parents=True, exist_ok=True)
+        options.save(layout.options)
+        layout.space_yaml.write_text(plan.space.text)
+        job, data, selection = prepare_job(plan, console)
+        if options.address is None:
+            start_ray(None, machine)
+            stack.callback(stop_ray)
+        run_search(plan, job, data, selection, console, resume=resume)
+
+
+def show_plan(plan: Plan, sizes: dict[str, int], console: Console) -> None:
+    """Print what the search will do."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for topic, text in render_plan(plan, sizes, np.random.default_rng(0)):
+        table.add_row(topic, text)
+    console.print(table, highlight=False)
+
+
+def check_unchanged(plan: Plan) -> None:
+    """A search goes on only with the space it began with.
+
+    Raises:
+        SearchError: the space's file has changed since.
+    """
+    begun = replay(read_events(plan.layout.ledger)).search
+    if begun.get("space_hash") != plan.space.hash:
+        raise SearchError(
+            f"a search goes on with the space it began with, but {plan.options.space} has changed since; "
+            f"restore it (a copy is {plan.layout.space_yaml}) or start a new search"
+        )
+
+
+def prepare_job(plan: Plan, console: Console) -> tuple[Job, PreparedData, Selection]:
+    """Make every prepared set that trials can need, and the selection of images.
+
+    Returns:
+        What travels to the trials, the first prepared set, and the selection.
+    """
+    paths = {}
+    for size, crop, margin in plan.space.prepare_settings():
+        with preparing(console) as progress:
+            path = prepare(
+                plan.annotations, PrepareSettings(size, crop, margin), plan.cache_dir, progress=progress
+            )
+        paths[name_settings(size, crop, margin)] = str(path.resolve())
+    data = PreparedData.open(Path(next(iter(paths.values()))))
+    selection = select_images(data, plan.options.select_on, plan.options.seed)
+    path = plan.cache_dir.resolve() / f"selection-{data.fingerprint}-{selection.select_on}-{selection.seed}.npz"
+    save_selection(path, selection.train, selection.select)
+    return Job(paths, str(path), plan.options.seed, plan.resources.cpus_per_trial), data, selection
+
+
+def run_search(
+    plan: Plan, job: Job, data: PreparedData, selection: Selection, console: Console, *, resume: bool
+) -> None:
+    """Run all trials with ledger, tracker and live view, and write the report."""
+    layout, started = plan.layout, time.time()
+    with ExitStack() as stack:
+        ledger = stack.enter_context(Ledger(layout.ledger))
+        session = Session(layout, ledger, replay(read_events(layout.ledger)), plan.space.scheduler.max_epochs, plan.options.keep_best)
+        tracker = stack.enter_context(Tracker(layout, plan.options.tracking_uri, plan.space.name))
+        session.listeners.append(tracker.send)
+        if resume:
+            close_trials(session, "the search was interrupted")
+            session.append("search_resumed", trials=plan.trials)
+        else:
+            session.append("search_started", **describe_search(plan, data, selection))
+            report = audit(data)
+            layout.audit.write_text(json.dumps(report.to_dict(), indent=2) + "\n")
+            tracker.log_text("audit.md", render_audit(report))
+        with LiveView(console, plan.trials, session.max_epochs, plan.resources.concurrent) as live:
+            session.listeners.append(lambda event: live.update(session.record))
+            run_trials(plan, job, session, resume=resume)
+        close_trials(session, "the search ended first")
+        session.append("search_ended", reason=find_reason(plan, session), seconds=time.time() - started)
+        finish_search(plan, session, tracker, data.schema, console)
+
+
+def describe_search(plan: Plan, data: PreparedData, selection: Selection) -> dict[str, Any]:
+    """The fields of `search_started`: settings, space, provenance, and which images each choice has seen."""
+    scheduler, options = plan.space.scheduler, plan.options
+    labels = data.labels
+    majority = metrics.compute_majority_score(labels[selection.select], labels[selection.train])
+    return {
+        "name": plan.layout.name,
+        "settings": {
+            "trials": plan.trials,
+            "sampler": plan.space.sampler,
+            "scheduler": scheduler.type,
+            "max_epochs": scheduler.max_epochs,
+            "grace_epochs": scheduler.grace_epochs,
+            "reduction_factor": scheduler.reduction_factor,
+            "seed": options.seed,
+            "select_on": options.select_on,
+            "concurrent": plan.resources.concurrent,
+            "cpus_per_trial": plan.resources.cpus_per_trial,
+            "gpus_per_trial": plan.resources.gpus_per_trial,
+        },
+        "space": plan.space.text,
+        "space_name": plan.space.name,
+        "space_hash": plan.space.hash,
+        "provenance": collect_provenance(sys.argv),
+        "data": {
+            "folder": options.data.resolve().name,
+            "fingerprint": data.fingerprint,
+            "counts": {split: len(data.indices(split)) for split in ("train", "val", "test")},
+            "skipped": len(plan.annotations.skipped),
+            "majority": majority,
+            "categories": data.schema.to_dict(),
+        },
+        "selection": {
+            "select_on": selection.select_on,
+            "seed": selection.seed,
+            "train_count": len(selection.train),
+            "select_count": len(selection.select),
+            "select_images": [data.names[index] for index in selection.select],
+        },
+    }
+
+
+def close_trials(session: Session, reason: str) -> None:
+    """Write an end for every trial that has none."""
+    for trial in list(session.record.trials.values()):
+        if trial.status == "running":
+            best, best_epoch = find_best(trial)
+            session.append(
+                "trial_ended", trial=trial.number, status="interrupted", reason=reason, best=best, best_epoch=best_epoch
+            )
+
+
+def find_reason(plan: Plan, session: Session) -> str:
+    """Why the search ended."""
+    ended = [trial for trial in session.record.trials.values() if trial.status != "interrupted"]
+    if len(ended) >= plan.trials:
+        return "all trials ended"
+    return "time budget" if plan.options.time_budget_s is not None else "interrupted"
+
+
+def replay_trial(options: SearchOptions, layout: SearchLayout, number: int, console: Console) -> None:
+    """Train one trial of a search again, in this process, and compare each epoch with the ledger.
+
+    Raises:
+        SearchError: the search has no such trial.
+        FashionError: what the trial itself raises, with its traceback kept for the debugger.
+    """
+    record = replay(read_events(layout.ledger))
+    trial = record.trials.get(number)
+    if trial is None:
+        raise SearchError(f"--trial must be one of the {len(record.trials)} trials of {layout.name}, but got {number}")
+    plan = build_plan(options, layout, detect_machine())
+    job, data, _ = prepare_job(plan, console)
+    values = plan.space.build_values(trial.params, data.schema)
+    threads = record.search["settings"]["cpus_per_trial"]
+    job = Job(job.prepared, job.selection, options.seed, threads)
+    then = {row["epoch"]: row["metrics"][metrics.ACCURACY] for row in trial.epochs}
+    console.print(f"trial {number} of {layout.name}: {trial.status}, {trial.reason}", highlight=False)
+    for result in fit_trial(job, number, values):
+        was = f"{then[result.epoch]:.4f}" if result.epoch in then else "not reached"
+        score, loss = result.metrics[metrics.ACCURACY], result.metrics[metrics.TRAIN_LOSS]
+        console.print(
+            f"epoch {result.epoch}: {metrics.ACCURACY} {score:.4f} (in the search: {was}), "
+            f"{metrics.TRAIN_LOSS} {loss:.4f}, {result.metrics[metrics.TRAIN_SECONDS]:.1f} s",
+            highlight=False,
+        )

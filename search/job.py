@@ -1,0 +1,80 @@
+"""What every trial of a search shares: paths and numbers, no data. One trial of it, on whatever process runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fashion_core.config import TrainConfig, build_config
+from fashion_core.prepared import PreparedData
+from fashion_core.training import EpochResult, fit
+
+
+@dataclass(frozen=True)
+class Job:
+    """The part of a trial's configuration that is the same in all of them. Plain values: it travels as a dictionary.
+
+    Args:
+        prepared: path of the prepared data by `name_settings` of how it was prepared.
+        selection: path of the images to train and to select on, as `save_selection` wrote it.
+        seed: of the search.
+        threads: CPU threads of one trial.
+    """
+
+    prepared: dict[str, str]
+    selection: str
+    seed: int
+    threads: int
+
+
+def name_settings(image_size: int, crop: str, crop_margin: float) -> str:
+    """A short name of how data is prepared."""
+    return f"{image_size}-{crop}-{crop_margin:g}" if crop == "box_margin" else f"{image_size}-{crop}"
+
+
+def save_selection(path: Path, train: np.ndarray, select: np.ndarray) -> None:
+    """Write the images to train and to select on, int64 indices into the prepared data, for the trials to read."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, train=train, select=select)
+    temporary.replace(path)
+
+
+@lru_cache(maxsize=8)
+def open_data(path: str) -> PreparedData:
+    """Prepared data, opened once a process."""
+    return PreparedData.open(Path(path))
+
+
+@lru_cache(maxsize=8)
+def load_selection(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """The images to train and to select on, read once a process."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["train"], arrays["select"]
+
+
+def build_trial_config(job: Job, number: int, values: dict[str, Any]) -> TrainConfig:
+    """The configuration of one trial; its seed follows from the search's and its number."""
+    (seed,) = np.random.SeedSequence([job.seed, number]).generate_state(1, np.uint32)
+    return build_config({**values, "seed": int(seed)})
+
+
+def fit_trial(
+    job: Job, number: int, values: dict[str, Any], *, resume: Path | None = None
+) -> Iterator[EpochResult]:
+    """Train one trial: see `fashion_core.training.fit`.
+
+    Raises:
+        ConfigError, WeightsError, DataError, DivergedError
+    """
+    torch.set_num_threads(job.threads)
+    config = build_trial_config(job, number, values)
+    data = open_data(job.prepared[name_settings(config.image_size, config.crop, config.crop_margin)])
+    train, select = load_selection(job.selection)
+    yield from fit(config, data, train=train, val=select, resume=resume)

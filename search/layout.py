@@ -1,0 +1,105 @@
+"""Every path of a search, in one class."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fashion_core.errors import SearchError
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+@dataclass(frozen=True)
+class SearchLayout:
+    """Where the files of the search `name` stand under the folder `results`.
+
+    Raises:
+        SearchError: the name cannot be a folder's on every system.
+    """
+
+    results: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        if not NAME_PATTERN.fullmatch(self.name):
+            raise SearchError(
+                f"a search's name must be 1 to 80 letters, digits, `.`, `_` or `-` and begin with a letter or digit, but got {self.name!r}"
+            )
+
+    # shared by all searches
+    @property
+    def prepared_folder(self) -> Path:
+        return self.results / ".prepared"
+
+    @property
+    def tracking_db(self) -> Path:
+        return self.results / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.results / "mlartifacts"
+
+    # of this search
+    @property
+    def folder(self) -> Path:
+        return self.results / self.name
+
+    @property
+    def options(self) -> Path:
+        """What the search was started with."""
+        return self.folder / "options.json"
+
+    @property
+    def ledger(self) -> Path:
+        """The record of all that happened."""
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def space_yaml(self) -> Path:
+        return self.folder / "space.yaml"
+
+    @property
+    def audit(self) -> Path:
+        return self.folder / "audit.json"
+
+    @property
+    def trials_csv(self) -> Path:
+        return self.folder / "trials.csv"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "README.md"
+
+    @property
+    def best_config(self) -> Path:
+        return self.folder / "best_config.json"
+
+    @property
+    def best_folder(self) -> Path:
+        return self.folder / "best"
+
+    @property
+    def best_model(self) -> Path:
+        return self.best_folder / "model.safetensors"
+
+    @property
+    def ray(self) -> Path:
+        """Ray's own files, where no other storage is given."""
+        return self.folder / "ray"
+
+    def checkpoint_folder(self, trial: int) -> Path:
+        """The kept model of one trial."""
+        return self.folder / "checkpoints" / f"trial-{trial:04d}"
+
+
+def unique_name(results: Path, space_name: str, now: float) -> str:
+    """`<space>-<date>-<time>`, with a number where a search of that name exists."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", space_name).lstrip("._-")[:50] or "search"
+    name = f"{plain}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}"
+    number = 1
+    while (results / (candidate := name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return candidate

@@ -1,0 +1,186 @@
+"""The append-only record of a search: one JSON object a line, in the order things happened. All else is a view of it.
+
+Events, beside `event`, `time` (unix seconds) and `seq` (0, 1, 2, ...):
+
+    search_started   name, settings, space, space_name, space_hash, provenance, data, selection
+    search_resumed   trials
+    search_broke     error, restarts                     Ray Tune raised, and was restarted
+    trial_started    trial, trial_id, params, enqueued   again, with the same number, where it went on after a restart
+    trial_retried    trial, error                        its process died; it goes on from its last epoch
+    epoch            trial, epoch, metrics               again, where an epoch was run again: the last one counts
+    trial_ended      trial, status, reason, rung, cutoff, best, best_epoch, error, checkpoint
+    search_ended     reason, seconds
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fashion_core.errors import SearchError
+
+STATUSES = ("finished", "stopped", "failed", "diverged", "interrupted")
+SYNCED = ("search_started", "trial_ended", "search_ended")  # written through to the disk: a power cut keeps them
+
+
+@dataclass
+class TrialRecord:
+    """What is known of one trial.
+
+    Attributes:
+        params: flat, as shown.
+        enqueued: a known configuration, not one the sampler drew.
+        epochs: one {epoch, time, metrics} an epoch, ascending.
+        status: running, or one of `STATUSES`.
+        best, best_epoch: best val/accuracy of its epochs.
+        started, ended: unix seconds.
+    """
+
+    number: int
+    trial_id: str
+    params: dict[str, Any]
+    enqueued: bool
+    started: float
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    status: str = "running"
+    reason: str = ""
+    rung: int | None = None
+    cutoff: float | None = None
+    best: float | None = None
+    best_epoch: int | None = None
+    error: str | None = None
+    checkpoint: str | None = None
+    ended: float | None = None
+
+
+@dataclass
+class SearchRecord:
+    """A search as its ledger tells it.
+
+    Attributes:
+        search: fields of `search_started`; empty before it.
+        trials: by number.
+        ended: fields of `search_ended`; None while it runs.
+    """
+
+    search: dict[str, Any] = field(default_factory=dict)
+    trials: dict[int, TrialRecord] = field(default_factory=dict)
+    ended: dict[str, Any] | None = None
+
+    @property
+    def next_number(self) -> int:
+        """The first number that no trial has."""
+        return max(self.trials, default=-1) + 1
+
+    def apply(self, event: dict[str, Any]) -> None:
+        """Take in the next event. Kinds it does not know, of later versions, change nothing."""
+        match event["event"]:
+            case "search_started":
+                self.search = event
+            case "search_resumed":
+                self.ended = None
+            case "search_ended":
+                self.ended = event
+            case "trial_started":
+                trial = self.trials.get(event["trial"])
+                if trial is None or trial.trial_id != event["trial_id"]:
+                    trial = TrialRecord(
+                        event["trial"], event["trial_id"], event["params"], event["enqueued"], event["time"]
+                    )
+                    self.trials[trial.number] = trial
+                trial.status, trial.reason, trial.ended = "running", "", None
+            case "epoch":
+                epochs = self.trials[event["trial"]].epochs
+                while epochs and epochs[-1]["epoch"] >= event["epoch"]:
+                    epochs.pop()
+                epochs.append({key: event[key] for key in ("epoch", "time", "metrics")})
+            case "trial_ended":
+                trial = self.trials[event["trial"]]
+                for key in ("status", "reason", "rung", "cutoff", "best", "best_epoch", "error", "checkpoint"):
+                    setattr(trial, key, event.get(key))
+                trial.ended = event["time"]
+
+
+def replay(events: Iterable[dict[str, Any]]) -> SearchRecord:
+    """What a sequence of events adds up to."""
+    record = SearchRecord()
+    for event in events:
+        record.apply(event)
+    return record
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """All events of a ledger; none where there is no file. A last line that a kill cut off is left out.
+
+    Raises:
+        SearchError: another line is damaged.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    events = []
+    for number, line in enumerate(lines[:-1], 1):  # the last piece is empty, or cut off
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            raise SearchError(f"every line of a ledger must be JSON, but {path.name}:{number} is not; restore it from a backup") from None
+    return events
+
+
+class Ledger:
+    """A ledger open for appending, by one process at a time. A context manager.
+
+    Raises:
+        SearchError: another process has it open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.file = path.open("ab")
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.file.close()
+            raise SearchError(f"one process may write a search at a time, but another writes {path}; wait for it, or end it") from None
+        content = path.read_bytes()
+        self.seq = content.count(b"\n")
+        self.file.truncate(content.rfind(b"\n") + 1)  # a line that a kill cut off
+
+    def append(self, event: str, **fields: Any) -> dict[str, Any]:
+        """Write one event down. Numbers that are not finite become null. Returns it as it will be read."""
+        entry = {"event": event, "time": time.time(), "seq": self.seq, **make_finite(fields)}
+        line = json.dumps(entry, allow_nan=False).encode()
+        self.file.write(line + b"\n")
+        self.file.flush()
+        if event in SYNCED:
+            os.fsync(self.file.fileno())
+        self.seq += 1
+        return json.loads(line)
+
+    def close(self) -> None:
+        self.file.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def make_finite(value: Any) -> Any:
+    """The value with None for every number that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: make_finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [make_finite(item) for item in value]
+    return value

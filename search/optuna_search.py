@@ -1,0 +1,93 @@
+"""Optuna behind Ray Tune, told the truth: what was stopped is PRUNED, what crashed is FAIL, the rest COMPLETE with its best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import TrialState
+from ray.tune.search.optuna import OptunaSearch
+
+from search.asha import EPOCH, SCORE
+from search.ledger import read_events, replay
+from search.space import Space
+
+if TYPE_CHECKING:
+    from fashion_core.attributes import AttributeSchema
+
+ENQUEUED = "enqueued"
+STATES = {
+    "finished": TrialState.COMPLETE,
+    "diverged": TrialState.COMPLETE,  # with the worst score: the sampler is to keep away from there
+    "failed": TrialState.FAIL,
+}
+
+
+class TruthfulOptunaSearch(OptunaSearch):
+    """Proposes the trials of a space. Every proposal holds the trial's `number`, unique in the search even after a restart.
+
+    Args:
+        space, schema: what to draw, for which categories.
+        study_name: unique to the search.
+        seed: of the sampler.
+        ledger: of the search, read after a restart: trials begun since Ray's last snapshot keep their numbers.
+
+    A proposal is {number, enqueued, params (flat, as shown), values (of a `TrainConfig`)}.
+    """
+
+    def __init__(self, space: Space, schema: AttributeSchema, *, study_name: str, seed: int, ledger: Path) -> None:
+        super().__init__(
+            space=space.suggest,
+            metric=SCORE,
+            mode="max",
+            sampler=build_sampler(space, seed),
+            study_name=study_name,
+        )
+        for point in space.first_points(schema):
+            self.study.enqueue_trial(point, user_attrs={ENQUEUED: True})
+        self.space, self.schema, self.ledger = space, schema, ledger
+        self.next_number = 0
+
+    @property
+    def study(self) -> optuna.study.Study:
+        """The Optuna study, in memory."""
+        return self._ot_study
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        trial = self._ot_trials[trial_id] = self._ot_study.ask()
+        drawn = self.space.suggest(trial, self.schema)
+        number, self.next_number = self.next_number, self.next_number + 1
+        return {
+            "number": number,
+            "enqueued": trial.user_attrs.get(ENQUEUED, False),
+            "params": self.space.flat_parameters(drawn, self.schema),
+            "values": self.space.build_values(drawn, self.schema),
+        }
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if trial_id not in self._completed_trials:  # after a restart, Ray may know less than the study
+            self._ot_trials[trial_id].report(result[SCORE], result[EPOCH])
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if trial_id in self._completed_trials:
+            return
+        trial, status = self._ot_trials[trial_id], (result or {}).get("status", "failed")
+        state = TrialState.FAIL if error or result is None else STATES.get(status, TrialState.PRUNED)
+        if state is not TrialState.FAIL:  # the last epoch: Ray tells a searcher only of results that go on
+            trial.report(result[SCORE], result[EPOCH])
+        self._ot_study.tell(trial, result[SCORE] if state is TrialState.COMPLETE else None, state=state)
+        self._completed_trials.add(trial_id)
+
+    def restore(self, checkpoint_path: str) -> None:
+        super().restore(checkpoint_path)
+        self.next_number = max(self.next_number, replay(read_events(self.ledger)).next_number)
+
+
+def build_sampler(space: Space, seed: int) -> optuna.samplers.BaseSampler:
+    """The space's sampler. The points of a grid are enqueued, so its sampler never draws."""
+    build: Callable[..., optuna.samplers.BaseSampler] = (
+        optuna.samplers.TPESampler if space.sampler == "tpe" else optuna.samplers.RandomSampler
+    )
+    return build(seed=seed)

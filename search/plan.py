@@ -1,0 +1,146 @@
+"""What a search is going to do, resolved and checked before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fashion_core.backbones import build_backbone
+from fashion_core.config import TrainConfig
+from fashion_core.deepfashion import Annotations, load_annotations
+from fashion_core.errors import SearchError
+from search.job import name_settings
+from search.layout import SearchLayout
+from search.options import SearchOptions
+from search.resources import Machine, Resources, choose_resources
+from search.space import Space, load_space
+
+SIMULATIONS = 200
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search that can start.
+
+    Args:
+        trials: how many will run.
+        space: with the scheduler as it will run.
+        cache_dir: where prepared data stands.
+    """
+
+    options: SearchOptions
+    layout: SearchLayout
+    space: Space
+    annotations: Annotations
+    resources: Resources
+    trials: int
+    cache_dir: Path
+
+    @property
+    def full_epochs(self) -> int:
+        """Epochs if no trial were stopped."""
+        return self.trials * self.space.scheduler.max_epochs
+
+    @property
+    def prepared_bytes(self) -> int:
+        """Memory-mapped pixels of all prepared sets, shared by all trials."""
+        return sum(len(self.annotations.table) * size * size * 3 for size, _, _ in self.space.prepare_settings())
+
+
+def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -> Plan:
+    """Read space and annotations, and check that they, the backbones and the machine go together.
+
+    Raises:
+        SearchError, SpaceError, DataError, ConfigError, WeightsError: what does not fit, and what to do.
+    """
+    space = load_space(options.space)
+    if options.max_epochs is not None:
+        space = space.with_scheduler(max_epochs=options.max_epochs)
+    trials = options.trials or space.trials
+    if space.sampler == "grid" and trials > space.count_grid():
+        raise SearchError(
+            f"the grid of {space.name} has {space.count_grid()} combinations, but --trials asks for {trials}; give at most that"
+        )
+    annotations = load_annotations(options.data, skip_bad=options.skip_bad)
+    space.check_schema(annotations.schema)
+    resources = choose_resources(
+        machine,
+        trials,
+        concurrent=options.concurrent,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+    )
+    cache_dir = options.cache_dir or layout.results / ".prepared"
+    return Plan(options, layout, space, annotations, resources, trials, cache_dir)
+
+
+def check_backbones(space: Space) -> dict[str, int]:
+    """Build every backbone that trials can have, once, so that a missing weight is found before the first trial.
+
+    Returns:
+        Number of parameters of each backbone, with its ImageNet classifier where the space uses its logits.
+
+    Raises:
+        ConfigError, WeightsError: see `build_backbone`.
+    """
+    default = TrainConfig.model_fields["feature"].default
+    sizes = {}
+    for name, weights in space.backbones():
+        backbone = build_backbone(name, weights=weights, feature=space.fixed.get("feature", default))
+        sizes[name] = sum(parameter.numel() for parameter in backbone.parameters())
+    return sizes
+
+
+def estimate_epochs(plan: Plan, rng: np.random.Generator) -> float:
+    """Epochs to expect: ASHA over trials whose order of quality never changes, one after another, averaged over orders."""
+    scheduler = plan.space.scheduler
+    rungs = plan.space.rungs()
+    if not rungs:
+        return plan.full_epochs
+    assert scheduler.reduction_factor is not None
+    percentile = 100 * (1 - 1 / scheduler.reduction_factor)
+    total = 0
+    for _ in range(SIMULATIONS):
+        seen: dict[int, list[float]] = {rung: [] for rung in rungs}
+        for quality in rng.random(plan.trials):
+            total += scheduler.max_epochs
+            for rung in rungs:
+                others = seen[rung]
+                stopped = bool(others) and quality < np.percentile(others, percentile)
+                others.append(quality)
+                if stopped:
+                    total += rung - scheduler.max_epochs
+                    break
+    return total / SIMULATIONS
+
+
+def render_plan(plan: Plan, backbone_sizes: dict[str, int], rng: np.random.Generator) -> list[tuple[str, str]]:
+    """What a dry run shows: (topic, text) lines."""
+    space, scheduler, resources = plan.space, plan.space.scheduler, plan.resources
+    counts = {split: int(np.sum(plan.annotations.table["split"].to_numpy() == split)) for split in ("train", "val", "test")}
+    expected = estimate_epochs(plan, rng)
+    rungs = ", ".join(map(str, space.rungs())) or "none: every trial trains to the end"
+    settings = ", ".join(name_settings(*setting) for setting in space.prepare_settings())
+    per_trial = f"{resources.cpus_per_trial} CPU core{'s' if resources.cpus_per_trial > 1 else ''}"
+    if resources.gpus_per_trial:
+        per_trial += f" and {resources.gpus_per_trial:g} GPU"
+    skipped = len(plan.annotations.skipped)
+    lines = [
+        ("space", f"{space.name}: {space.description}"),
+        ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
+        ("selects on", "val" if plan.options.select_on == "val" else "15% of train, held out; val stays unseen"),
+        ("trials", f"{plan.trials} by {space.sampler}, {len(space.first_points(plan.annotations.schema))} of them known ones"),
+        ("searched", ", ".join(parameter.name for parameter in space.parameters)),
+        ("rungs", f"{rungs} (of {scheduler.max_epochs} epochs)"),
+        ("epochs", f"about {expected:.0f}, {expected / plan.full_epochs:.0%} of full training ({plan.full_epochs})"),
+        ("at once", f"{resources.concurrent} trials, each with {per_trial}"),
+        ("backbones", ", ".join(f"{name} ({size / 1e6:.1f} M)" for name, size in backbone_sizes.items())),
+        ("prepared data", f"{settings}: {plan.prepared_bytes / 2**20:,.0f} MiB in {plan.cache_dir}, shared by all trials"),
+        ("results", str(plan.layout.folder)),
+        ("tracking", plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}"),
+    ]
+    if skipped:
+        lines.insert(2, ("skipped", f"{skipped} faults in the annotations; their rows are left out"))
+    return lines

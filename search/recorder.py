@@ -1,0 +1,186 @@
+"""What happens to trials, written down as it happens: Tune's callback -> ledger -> tracker and live view.
+
+Ray pickles its callbacks, and brings back copies after a restart. So the callback holds a name only, and finds the files,
+threads and screens of the search in this process by it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs as pafs
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from fashion_core import metrics
+from fashion_core.checkpoint import MODEL_FILE
+from search.asha import EPOCH, SCORE, RecordedASHA
+from search.layout import SearchLayout
+from search.ledger import Ledger, SearchRecord, TrialRecord
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Session:
+    """A search as it runs in this process.
+
+    Args:
+        record: the ledger so far, kept up to date.
+        listeners: called with every new event; must not block.
+    """
+
+    layout: SearchLayout
+    ledger: Ledger
+    record: SearchRecord
+    max_epochs: int
+    keep_best: int
+    listeners: list[Listener] = field(default_factory=list)
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Write an event down, then tell it to all who listen."""
+        entry = self.ledger.append(event, **fields)
+        self.record.apply(entry)
+        for listener in self.listeners:
+            listener(entry)
+
+
+SESSIONS: dict[str, Session] = {}  # by name of the search
+
+
+class Recorder(Callback):
+    """Writes every trial's start, epochs and end into the ledger, and keeps the models of the best.
+
+    Args:
+        name: of the search, a key of `SESSIONS`.
+        scheduler: to ask why a trial was stopped, and to give back its rungs after a restart; None where none is stopped.
+    """
+
+    def __init__(self, name: str, scheduler: RecordedASHA | None) -> None:
+        self.name, self.scheduler = name, scheduler
+
+    @property
+    def session(self) -> Session:
+        return SESSIONS[self.name]
+
+    def setup(self, **info: Any) -> None:
+        if self.scheduler is not None:
+            self.scheduler.load_scores(self.session.record)
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        config = trial.config
+        known = self.session.record.trials.get(config["number"])
+        if known is None or known.status != "running":
+            self.session.append(
+                "trial_started",
+                trial=config["number"],
+                trial_id=trial.trial_id,
+                params=config["params"],
+                enqueued=config["enqueued"],
+            )
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self.session.append("trial_retried", trial=trial.config["number"], error=describe_death(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        if result["metrics"]:
+            self.session.append(
+                "epoch", trial=trial.config["number"], epoch=result[EPOCH], metrics=result["metrics"]
+            )
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        number, result = trial.config["number"], trial.last_result or {}
+        stop = self.scheduler.stops.get(trial.trial_id) if self.scheduler is not None else None
+        status = result.get("status", "interrupted")
+        fields: dict[str, Any] = {"reason": f"reached {self.session.max_epochs} epochs"}
+        if status in ("failed", "diverged"):
+            fields = {"reason": result["error"].splitlines()[0], "error": result["error"]}
+        elif status == "running" and stop is not None:
+            status = "stopped"
+            fields = {"reason": str(stop), "rung": stop.rung, "cutoff": stop.cutoff}
+        elif status != "finished":
+            status, fields = "interrupted", {"reason": "the search ended first"}
+        best, best_epoch = find_best(self.session.record.trials[number])
+        if status == "diverged":
+            best = result[SCORE]
+        kept = None
+        if best is not None and best_epoch is not None:
+            try:
+                kept = self.keep_model(trial, number, best)
+            except OSError as error:  # the storage is full, or away: the trial's result stands without its model
+                fields["reason"] += f" (its model could not be kept: {error})"
+        self.session.append(
+            "trial_ended", trial=number, status=status, best=best, best_epoch=best_epoch, checkpoint=kept, **fields
+        )
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        number = trial.config["number"]
+        if number not in self.session.record.trials:  # died before it began
+            self.on_trial_start(iteration, trials, trial)
+        best, best_epoch = find_best(self.session.record.trials[number])
+        error = describe_death(trial)
+        self.session.append(
+            "trial_ended",
+            trial=number,
+            status="failed",
+            reason=error.splitlines()[0],
+            error=error,
+            best=best,
+            best_epoch=best_epoch,
+        )
+
+    def keep_model(self, trial: Trial, number: int, best: float) -> str | None:
+        """Copy the trial's best model out of Ray's checkpoint if it is among the best of the search; drop the rest.
+
+        Returns:
+            The kept model's folder, relative to the search's; None if not kept.
+        """
+        layout, checkpoint = self.session.layout, trial.checkpoint
+        if checkpoint is None:
+            return None
+        kept = {
+            other.number: other.best
+            for other in self.session.record.trials.values()
+            if other.best is not None and layout.checkpoint_folder(other.number).is_dir()
+        }
+        ranked = sorted((kept | {number: best}).items(), key=lambda item: item[1], reverse=True)
+        for dropped, _ in ranked[self.session.keep_best :]:
+            shutil.rmtree(layout.checkpoint_folder(dropped), ignore_errors=True)
+        is_kept = number in dict(ranked[: self.session.keep_best])
+        if is_kept:
+            folder = layout.checkpoint_folder(number)
+            folder.mkdir(parents=True, exist_ok=True)
+            copy_model(checkpoint.filesystem, f"{checkpoint.path}/{MODEL_FILE}", folder / MODEL_FILE)
+        checkpoint.filesystem.delete_dir(checkpoint.path)
+        return str(layout.checkpoint_folder(number).relative_to(layout.folder)) if is_kept else None
+
+
+def find_best(trial: TrialRecord) -> tuple[float | None, int | None]:
+    """The best val/accuracy of a trial's epochs, and the first epoch that had it; None, None before the first."""
+    scores = [(row["metrics"][metrics.ACCURACY], -row["epoch"]) for row in trial.epochs]
+    if not scores:
+        return None, None
+    best, epoch = max(scores)
+    return best, -epoch
+
+
+def describe_death(trial: Trial) -> str:
+    """Why the process of a trial ended, in words."""
+    error = trial.get_error()
+    text = str(error).strip() if error else "no reason known"
+    if "ActorDied" in type(error).__name__ or "ActorUnavailable" in type(error).__name__ or "died" in text:
+        return f"the trial's process died; out of memory is the usual cause, so try a smaller batch_size or fewer trials at once\n{text}"
+    return text
+
+
+def copy_model(filesystem: pafs.FileSystem, source: str, target: Path) -> None:
+    """Copy one file from the search's storage to this machine, complete or absent."""
+    temporary = target.with_suffix(".tmp")
+    pafs.copy_files(source, str(temporary), source_filesystem=filesystem, destination_filesystem=pafs.LocalFileSystem())
+    temporary.replace(target)

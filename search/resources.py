@@ -1,0 +1,75 @@
+"""How many trials run at once, and what each gets, from what the machine or the cluster has."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from fashion_core.errors import SearchError
+
+MAX_CPU_TRIALS = 8  # beyond it, more trials at once make the search blinder than they make it faster
+CPUS_PER_GPU_TRIAL = 4
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is to run on."""
+
+    cpus: int
+    gpus: int
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a search uses.
+
+    Args:
+        concurrent: trials at once.
+        cpus_per_trial: CPU cores, also the trial's threads.
+        gpus_per_trial: GPUs; a fraction shares one between trials.
+    """
+
+    concurrent: int
+    cpus_per_trial: int
+    gpus_per_trial: float
+
+
+def detect_machine() -> Machine:
+    """The CPU cores this process may use, and the GPUs of this machine."""
+    import torch
+
+    return Machine(len(os.sched_getaffinity(0)), torch.cuda.device_count())
+
+
+def choose_resources(
+    machine: Machine,
+    trials: int,
+    *,
+    concurrent: int | None = None,
+    cpus_per_trial: int | None = None,
+    gpus_per_trial: float | None = None,
+) -> Resources:
+    """What the user gave, and for the rest: a trial per GPU; without one, all cores shared by up to 8 trials.
+
+    Raises:
+        SearchError: a trial asks for more than there is.
+    """
+    gpus = gpus_per_trial if gpus_per_trial is not None else min(machine.gpus, 1)
+    limits = [trials]
+    if gpus:
+        limits.append(int(machine.gpus / gpus))
+    if cpus_per_trial:
+        limits.append(machine.cpus // cpus_per_trial)
+    elif not gpus:
+        limits.append(min(machine.cpus, MAX_CPU_TRIALS))
+    for name, wanted, available in (
+        ("--cpus-per-trial", cpus_per_trial or 1, machine.cpus),
+        ("--gpus-per-trial", gpus, machine.gpus),
+    ):
+        if wanted > available:
+            raise SearchError(f"{name} must be at most what there is, {available}, but got {wanted:g}; give less")
+    at_once = concurrent or max(1, min(limits))
+    if cpus_per_trial is None:
+        share = max(1, machine.cpus // at_once)
+        cpus_per_trial = min(share, CPUS_PER_GPU_TRIAL) if gpus else share
+    return Resources(at_once, cpus_per_trial, gpus)

@@ -1,0 +1,103 @@
+"""The Ray trainable around `fit`: the only place that reports to Tune.
+
+Nothing can fail between two trials, so the process stays warm for the next one: what goes wrong goes wrong in `step`,
+and is a result (`status`, `error`, the worst score), not an exception.
+"""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray.tune import Trainable
+
+from fashion_core import metrics
+from fashion_core.checkpoint import MODEL_FILE, TRAINING_FILE, save_model, save_training
+from fashion_core.errors import DivergedError
+from fashion_core.training import EpochResult
+from search.asha import SCORE
+from search.job import Job, fit_trial
+
+WORST_SCORE = 0.0
+
+
+class TrialTrainable(Trainable):
+    """One trial: an epoch a step. Its configuration is {number, enqueued, params, values, job}."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.results: Iterator[EpochResult] | None = None
+        self.last: EpochResult | None = None
+        self.resume: Path | None = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
+        return True
+
+    def step(self) -> dict[str, Any]:
+        try:
+            if self.results is None:
+                job = Job(**self.config["job"])
+                self.results = fit_trial(job, self.config["number"], self.config["values"], resume=self.resume)
+            self.last = next(self.results)
+        except DivergedError as error:
+            return self.give_up("diverged", str(error))
+        except Exception as error:  # a trial that fails costs that trial and nothing else
+            return self.give_up("failed", describe_error(error))
+        finally:
+            self.forget_resume()
+        epochs = self.last.state.config.epochs
+        done = self.last.epoch >= epochs
+        return {
+            SCORE: self.last.state.best.metrics[metrics.ACCURACY],
+            "status": "finished" if done else "running",
+            "metrics": self.last.metrics,
+            "done": done,
+        }
+
+    def give_up(self, status: str, error: str) -> dict[str, Any]:
+        """The last result of a trial that cannot go on."""
+        self.cleanup()
+        return {SCORE: WORST_SCORE, "status": status, "metrics": {}, "error": error, "done": True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        if self.last is None:
+            return
+        state = self.last.state
+        if state.epoch < state.config.epochs:
+            save_training(Path(checkpoint_dir), state)
+        else:  # nothing to go on with: the best model alone
+            save_model(Path(checkpoint_dir), state.best, state.config, state.schema, state.data_fingerprint)
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | str | None) -> None:
+        self.cleanup()
+        folder = Path(str(checkpoint))
+        if (folder / TRAINING_FILE).is_file():  # copied: the folder may be gone before the next step reads it
+            self.resume = Path(tempfile.mkdtemp(prefix="trial-"))
+            for name in (MODEL_FILE, TRAINING_FILE):
+                shutil.copy(folder / name, self.resume / name)
+
+    def cleanup(self) -> None:
+        """Let go of the trial's network and its memory."""
+        self.results = self.last = None
+        self.forget_resume()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def forget_resume(self) -> None:
+        if self.resume is not None:
+            shutil.rmtree(self.resume, ignore_errors=True)
+            self.resume = None
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception in words: its type and message, with a remedy where memory ran out."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+        return f"out of memory: a smaller batch_size, image_size or backbone is needed ({text})"
+    return text

@@ -1,0 +1,105 @@
+"""What every test stands on: a small drawn data set, the real one where it is, and no way out to the network."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Read by libraries when they are imported, so set before any of them is.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["DO_NOT_TRACK"] = "true"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+import pytest
+import torch
+
+from fashion_core.deepfashion import load_annotations
+from fashion_core.prepared import PreparedData, PrepareSettings, prepare
+from fashion_core.sample_data import draw_sample_data
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SAMPLE_SIZE = 64  # pixels
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))  # one speed and one rounding, however many cores there are
+
+
+@pytest.fixture(scope="session")
+def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn data set of 120 training, 48 validation and 24 test images. Read-only: copy it to change it."""
+    return draw_sample_data(tmp_path_factory.mktemp("data") / "sample", train=120, val=48, test=24)
+
+
+@pytest.fixture(scope="session")
+def sample_prepared(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+    """The drawn data set, prepared at 64 px from the garments' boxes."""
+    settings = PrepareSettings(image_size=SAMPLE_SIZE, crop="box", crop_margin=0.0)
+    return PreparedData.open(prepare(load_annotations(sample_folder), settings, tmp_path_factory.mktemp("prepared")))
+
+
+@pytest.fixture(scope="session")
+def fashion_data() -> Path:
+    """The folder of the real data set; its tests are skipped where there is none."""
+    folder = Path(os.environ.get("FASHION_DATA", REPOSITORY / "../shared/data/FashionDataset")).resolve()
+    if not (folder / "split").is_dir():
+        pytest.skip("no real data set: FASHION_DATA names no folder with split/")
+    return folder
+
+
+# ------------------------------------------------------------------------------------------------ no way to the network
+
+
+class OutsideConnection(ConnectionRefusedError):
+    """This process tried to reach another machine."""
+
+
+def is_own_address(host: str) -> bool:
+    """Whether a literal address is this machine's: loopback, or one that a socket here can be bound to."""
+    try:
+        address = ipaddress.ip_address(host.split("%")[0])
+    except ValueError:
+        return host in ("", "localhost", socket.gethostname())  # another name would have to be asked of the network
+    if address.is_loopback:
+        return True
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def outside_connections() -> Iterator[list[str]]:
+    """Connections to other machines fail in this process; the list holds those that were tried."""
+    tried: list[str] = []
+    patch = pytest.MonkeyPatch()
+
+    def guard(method: Any) -> Any:
+        def connect(self: socket.socket, address: Any) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6) and not is_own_address(address[0]):
+                tried.append(f"{address[0]}:{address[1]}")
+                raise OutsideConnection(
+                    f"a test must not reach another machine, but connects to {address[0]}:{address[1]}"
+                )
+            return method(self, address)
+
+        return connect
+
+    patch.setattr(socket.socket, "connect", guard(socket.socket.connect))
+    patch.setattr(socket.socket, "connect_ex", guard(socket.socket.connect_ex))
+    yield tried
+    patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def no_outside_connection(outside_connections: list[str]) -> Iterator[None]:
+    """Fail a test that tried to reach another machine, even where a library swallowed the error."""
+    outside_connections.clear()
+    yield
+    assert not outside_connections, f"a test must not reach another machine, but tried {outside_connections}"
