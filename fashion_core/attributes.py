@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fashion_core.deepfashion_files import is_count, is_whole, read_lines
 from fashion_core.errors import DataError, Fault
 
 LIST_FILE = "list_attr_cloth.txt"
@@ -61,44 +62,39 @@ class AttributeSchema:
 def load_schema(path: Path) -> AttributeSchema:
     """Read `list_attr_cloth.txt`: the number of classes, a header line, then a class name and its category's number a line.
 
-    Both leading lines may be absent.
+    Both leading lines may be absent; a class name may hold spaces.
 
     Raises:
         DataError: lists every fault with its line.
     """
     file = f"{path.parent.name}/{path.name}"
-    try:
-        content = path.read_bytes()[: MAX_BYTES + 1]
-        lines = content.decode("utf-8-sig").splitlines()
-    except OSError as error:
-        raise DataError(f"the list of attributes must be readable, but {file} is not: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"the list of attributes must be UTF-8 text, but {file} is not") from None
-    if len(content) > MAX_BYTES:
-        raise DataError(f"the list of attributes must be at most {MAX_BYTES} bytes, but {file} is larger")
+    rows = [(line, text.split()) for line, text in enumerate(read_lines(path, MAX_BYTES), 1) if text.strip()]
     faults: list[Fault] = []
+    announced = rows.pop(0) if rows and is_count(rows[0][1]) else None
+    if rows and not any(letter.isdigit() for letter in rows[0][1][-1]):
+        rows = rows[1:]  # the header line; with a digit it is a mistyped row
     classes: dict[int, list[str]] = {}
-    announced = None
-    for number, line in enumerate(lines, 1):
-        words = line.split()
-        if not words or (number <= 2 and len(words) == 2 and not words[1].isdecimal()):
-            continue  # the header line
-        if number == 1 and len(words) == 1 and words[0].isdecimal():
-            announced = int(words[0])
-        elif len(words) != 2 or not words[1].isdecimal():
-            faults.append(Fault(file, number, f"a line must be `name category_number`, but is {line[:60]!r}"))
-        elif words[0] in classes.setdefault(int(words[1]), []):
-            faults.append(Fault(file, number, f"class names of a category must differ, but {words[0]!r} stands twice"))
+    for line, words in rows:
+        name = " ".join(words[:-1])
+        if not name or not is_whole(words[-1]):
+            message = f"a row must be `name category_number`, but is {' '.join(words)[:60]!r}; correct it"
+            faults.append(Fault(file, line, message))
+        elif name in classes.setdefault(int(words[-1]), []):
+            message = f"the classes of a category must differ, but {name!r} stands twice; rename or remove one"
+            faults.append(Fault(file, line, message))
         else:
-            classes[int(words[1])].append(words[0])
-    found = sum(map(len, classes.values()))
-    if announced is not None and announced != found and not faults:
-        faults.append(Fault(file, 1, f"the first line announces {announced} classes, but {found} follow"))
-    if not found and not faults:
-        faults.append(Fault(file, None, "the list must hold at least one class, but is empty"))
+            classes[int(words[-1])].append(name)
+    if announced is not None and int(announced[1][0]) != len(rows):
+        message = f"the first line must be the number of classes, {len(rows)}, but is {announced[1][0]}; correct it"
+        faults.append(Fault(file, announced[0], message))
+    if not rows:
+        faults.append(Fault(file, None, "the list must hold at least one category, but is empty; restore it"))
     for number, names in classes.items():
-        if len(names) == 1:
-            faults.append(Fault(file, None, f"a category must have at least two classes, but {number} has one, {names[0]}"))
+        if len(names) == 1 and not faults:  # else the other class may be one of those at fault
+            message = (
+                f"a category must have at least two classes, but {number} has only {names[0]!r}; add or remove one"
+            )
+            faults.append(Fault(file, None, message))
     if faults:
         raise DataError("the list of attributes is at fault:", faults)
     usual = {number: name_category(number, names) for number, names in classes.items()}

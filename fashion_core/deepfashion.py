@@ -7,9 +7,11 @@ without a newline; test files and test labels may be absent. K categories.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,12 +19,16 @@ import pyarrow as pa
 from PIL import Image
 
 from fashion_core.attributes import LIST_FILE, AttributeSchema, load_schema
+from fashion_core.deepfashion_files import TextRow, is_whole, read_rows
 from fashion_core.errors import DataError, Fault
 
 SPLITS = ("train", "val", "test")
-MAX_FILE_BYTES = 1 << 28
 MAX_PIXELS = 50_000_000  # of one image: more is a bomb, or no photograph of a garment
-READERS = 8
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # Pillow reads others by starting programs
+# Stands in an image's last bytes unless it is cut off, or carries something behind its end: then it is decoded to tell.
+END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
+TAIL_BYTES = 64
+READERS = 8  # threads: opening an image's header is mostly waiting
 UNLABELLED = -1
 
 
@@ -33,7 +39,7 @@ class Annotations:
     Attributes:
         folder: of the data set.
         table: image (path below the folder), split, x1, y1, x2, y2 (int32 pixels, x2 and y2 excluded), labels
-            (fixed_size_list<int16, K>, -1 where unlabelled), line (1-based, in the split's files).
+            (fixed_size_list<int16, K>, -1 where unlabelled), line (1-based, in the split's list of images).
         skipped: faults whose rows were left out.
     """
 
@@ -45,17 +51,23 @@ class Annotations:
 
 @dataclass
 class Row:
-    """One image of one split, as read."""
+    """One image of one split, as read; None where a part is at fault or absent."""
 
     split: str
     line: int
-    image: str
-    box: tuple[int, ...]
-    labels: tuple[int, ...]
+    image: str | None
+    box: tuple[int, ...] | None
+    labels: tuple[int, ...] | None
+    box_line: int = 0
+    labels_line: int = 0
+    faults: list[Fault] = field(default_factory=list)
 
 
 def load_annotations(folder: Path | str, *, skip_bad: bool = False, check_images: bool = True) -> Annotations:
     """Read and check a folder in DeepFashion's layout.
+
+    One image may be listed several times: with other boxes it shows several garments, and the same row again is for
+    the audit to tell. The same box with other labels contradicts itself, and all such rows are at fault.
 
     Args:
         skip_bad: leave faulty rows out instead of raising; faults of whole files still raise.
@@ -70,181 +82,193 @@ def load_annotations(folder: Path | str, *, skip_bad: bool = False, check_images
             f"a data set must be a folder with img/ and split/, but {folder} has no split/; "
             "draw a small one with `python -m fashion_core.sample_data DIR`"
         )
-    schema = load_schema(folder / "split" / LIST_FILE)
-    structural: list[Fault] = []
-    faulty: dict[tuple[str, int], list[Fault]] = {}
+    structural: list[Fault] = []  # of whole files
+    schema = None
+    try:
+        schema = load_schema(folder / "split" / LIST_FILE)
+    except DataError as error:
+        structural += error.faults
     rows: list[Row] = []
     for split in SPLITS:
-        if (folder / "split" / f"{split}.txt").is_file() or split != "test":
-            rows += read_split(folder, split, schema, structural, faulty)
-    if structural:
-        raise DataError(f"the annotations of {folder.name} are at fault:", structural + flatten(faulty))
+        if split != "test" or (folder / "split" / f"{split}.txt").exists():
+            rows += read_split(folder, split, schema, structural)
     if check_images:
-        with ThreadPoolExecutor(READERS) as pool:
-            for row, message in zip(rows, pool.map(lambda row: find_image_fault(folder, row), rows), strict=True):
-                if message is not None:
-                    faulty.setdefault((row.split, row.line), []).append(fault_at(row.split, row.line, *message))
-    if faulty and not skip_bad:
+        check_all_images(folder, rows)
+    faults = tuple(fault for row in rows for fault in row.faults)
+    summary = f"the annotations of {folder.resolve().name} must be sound, but {{}} fault(s) were found"
+    if structural or schema is None:
+        raise DataError(summary.format(len(structural) + len(faults)) + ":", [*structural, *faults])
+    if faults and not skip_bad:
         raise DataError(
-            f"the annotations of {folder.name} are at fault (--skip-bad leaves these rows out):", flatten(faulty)
+            summary.format(len(faults)) + "; correct them, or leave these rows out with --skip-bad:", faults
         )
-    good = [row for row in rows if (row.split, row.line) not in faulty]
+    good = [row for row in rows if not row.faults]
     for split in ("train", "val"):
         if not any(row.split == split for row in good):
-            raise DataError(f"the split {split} must have at least one good row, but has none", flatten(faulty))
-    return Annotations(folder, schema, build_table(good, len(schema.categories)), tuple(flatten(faulty)))
+            raise DataError(f"split/{split}.txt must have at least one sound row, but has none", faults)
+    return Annotations(folder, schema, build_table(good, len(schema.categories)), faults)
 
 
-def read_split(
-    folder: Path,
-    split: str,
-    schema: AttributeSchema,
-    structural: list[Fault],
-    faulty: dict[tuple[str, int], list[Fault]],
-) -> list[Row]:
-    """The rows of one split whose own text is sound; what is not goes to the two lists of faults."""
-    columns = len(schema.categories)
-    images = read_lines(folder, f"{split}.txt", structural, is_header=lambda words: "." not in words[0])
-    boxes = read_lines(folder, f"{split}_bbox.txt", structural, is_header=lambda words: not is_whole(words[0]))
-    has_labels = split != "test" or (folder / "split" / f"{split}_attr.txt").is_file()
-    labels = None
+def read_split(folder: Path, split: str, schema: AttributeSchema | None, structural: list[Fault]) -> list[Row]:
+    """All rows of one split, each with its faults; faults of whole files go to `structural`."""
+    columns = len(schema.categories) if schema else 0
+    images = read_rows(folder, f"{split}.txt", None, structural)
+    boxes = read_rows(folder, f"{split}_bbox.txt", 4, structural)
+    labels: list[TextRow] | None = []
+    has_labels = split != "test" or (folder / "split" / f"{split}_attr.txt").exists()
     if has_labels:
-        labels = read_lines(folder, f"{split}_attr.txt", structural, is_header=lambda words: not is_whole(words[0]))
-    for name, lines in (("bbox", boxes), ("attr", labels)):
-        if images is not None and lines is not None and len(lines) != len(images):
-            structural.append(
-                Fault(
-                    f"split/{split}_{name}.txt",
-                    None,
-                    f"it must have a row for each of the {len(images)} images of {split}.txt, but has {len(lines)}",
-                )
+        labels = read_rows(folder, f"{split}_attr.txt", columns, structural)
+    aligned = images is not None and boxes is not None
+    for name, found in (("bbox", boxes), ("attr", labels if has_labels else None)):
+        if images is not None and found is not None and len(found) != len(images):
+            aligned = False
+            line = found[min(len(images), len(found) - 1)].line if found else None  # the first too many, or the last
+            message = (
+                f"it must have a row for each of the {len(images)} images of {split}.txt, but has {len(found)} "
+                "(a header is not counted); add or remove rows in one of the two"
             )
-    if images is None or boxes is None or (has_labels and labels is None) or structural:
-        return []
+            structural.append(Fault(f"split/{split}_{name}.txt", line, message))
     rows = []
-    for index, (line, words) in enumerate(images):
-        own: list[Fault] = []
-        box = read_numbers(split, "bbox", *boxes[index], 4, own)
-        values: tuple[int, ...] = (UNLABELLED,) * columns
-        if labels is not None:
-            values = read_numbers(split, "attr", *labels[index], columns, own)
-            for category, value in zip(schema.categories, values, strict=False):
-                if not 0 <= value < len(category.classes):
-                    own.append(
-                        fault_at(
-                            split,
-                            labels[index][0],
-                            "attr",
-                            f"the label of {category.name} must be 0 to {len(category.classes) - 1}, but is {value}",
-                        )
-                    )
-        if len(words) != 1:
-            own.append(fault_at(split, line, "", f"a row must be one path, but is {' '.join(words)[:80]!r}"))
-        elif is_outside(words[0]):
-            own.append(fault_at(split, line, "", f"an image must lie in the data set's folder, but is {words[0]!r}"))
-        if len(box) == 4 and not (box[0] < box[2] and box[1] < box[3]):
-            own.append(
-                fault_at(split, boxes[index][0], "bbox", f"a box must have x1 < x2 and y1 < y2, but is {list(box)}")
-            )
-        if own:
-            faulty[split, line] = own
-        else:
-            rows.append(Row(split, line, words[0], box, values))
+    for image, box, label in zip_longest(images or [], boxes or [], labels or []):
+        row = Row(split, image.line if image else 0, None, None, None)
+        if image:
+            row.image = parse_image(row, image)
+        if box:
+            row.box, row.box_line = parse_box(row, box), box.line
+        if label and schema:
+            row.labels, row.labels_line = parse_labels(row, label, schema), label.line
+        elif schema:
+            row.labels = (UNLABELLED,) * columns
+        if not aligned:
+            row.box = None  # it may be another image's
+        rows.append(row)
+    if aligned:
+        find_contradictions(rows)
     return rows
 
 
-def read_lines(folder: Path, name: str, structural: list[Fault], *, is_header) -> list[tuple[int, list[str]]] | None:
-    """(line number, words) of every row of a file in `split/`; None, with the reason, where it cannot be read.
-
-    Leading lines that are no row are left out: a count of the rows, and a header.
-    """
-    path = folder / "split" / name
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            structural.append(Fault(f"split/{name}", None, f"it must be at most {MAX_FILE_BYTES} bytes, but is larger"))
-            return None
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        structural.append(Fault(f"split/{name}", None, "it must be UTF-8 text, but is not"))
+def parse_image(row: Row, text: TextRow) -> str | None:
+    """The image's path relative to the folder; None, with the fault noted, where it is none or leaves the folder."""
+    shown = " ".join(text.words)[:120]
+    if len(text.words) != 1:
+        message = f"a row must be one path without spaces, but is {shown!r}; rename the file, or correct the row"
+        row.faults.append(Fault(f"split/{row.split}.txt", text.line, message))
         return None
-    except OSError as error:
-        structural.append(Fault(f"split/{name}", None, f"it must be a readable file ({error.strerror})"))
+    path = PurePosixPath(text.words[0].replace("\\", "/"))
+    if path.is_absolute() or not path.parts or ".." in path.parts or ":" in path.parts[0] or "\0" in shown:
+        message = f"an image must lie in the data set's folder, but is {shown!r}; give its path relative to that"
+        row.faults.append(Fault(f"split/{row.split}.txt", text.line, message))
         return None
-    rows = [(number, line.split()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if rows and is_header(rows[0][1]):
-        rows = rows[1:]
-    return rows
+    return str(PurePosixPath(text.words[0]))
 
 
-def read_numbers(
-    split: str, name: str, line: int, words: Sequence[str], count: int, faults: list[Fault]
-) -> tuple[int, ...]:
-    """`count` whole numbers of a row; none, with the reason, where there are others."""
-    if len(words) == count and all(is_whole(word) for word in words):
-        return tuple(map(int, words))
-    faults.append(fault_at(split, line, name, f"a row must be {count} whole numbers, but is {' '.join(words)[:80]!r}"))
-    return ()
-
-
-def is_whole(word: str) -> bool:
-    return len(word) < 10 and word.lstrip("+-").isdecimal()
-
-
-def is_outside(image: str) -> bool:
-    """Whether a path, as written, leaves the folder it is relative to."""
-    path = PurePosixPath(image.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in image
-
-
-def find_image_fault(folder: Path, row: Row) -> tuple[str, str] | None:
-    """(file, message) of what is wrong with a row's image, from its header and its last bytes; None if nothing is."""
-    path = folder / row.image
-    try:
-        if not path.resolve().is_relative_to(folder.resolve()):
-            return "", f"an image must lie in the data set's folder, but {row.image} is a link out of it"
-        with path.open("rb") as file:
-            with Image.open(file) as image:
-                width, height = image.size
-                is_jpeg = image.format == "JPEG"
-            file.seek(-min(64, file.seek(0, 2)), 2)
-            is_cut = is_jpeg and b"\xff\xd9" not in file.read()
-    except FileNotFoundError:
-        return "", f"the image must exist, but {row.image} does not"
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        return "", f"the image must be readable, but {row.image} is not ({str(error).splitlines()[0][:120]})"
-    if width * height > MAX_PIXELS:
-        return "", f"an image must have at most {MAX_PIXELS:,} pixels, but {row.image} has {width} x {height}"
-    if is_cut:
-        return "", f"the image must be complete, but {row.image} is cut off"
-    x1, y1, x2, y2 = row.box
-    if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
-        return "bbox", f"a box must lie in its image of {width} x {height} pixels, but is {[x1, y1, x2, y2]}"
+def parse_numbers(row: Row, name: str, text: TextRow, count: int) -> tuple[int, ...] | None:
+    """`count` whole numbers; None, with the fault noted, where there are others."""
+    if len(text.words) == count and all(map(is_whole, text.words)):
+        return tuple(map(int, text.words))
+    message = f"a row must be {count} whole numbers, but is {' '.join(text.words)[:80]!r}; correct it"
+    row.faults.append(Fault(f"split/{row.split}_{name}.txt", text.line, message))
     return None
 
 
-def fault_at(split: str, line: int, name: str, message: str) -> Fault:
-    """A fault in a row of `split/<split>_<name>.txt`, or of `split/<split>.txt`."""
-    return Fault(f"split/{split}_{name}.txt" if name else f"split/{split}.txt", line, message)
+def parse_box(row: Row, text: TextRow) -> tuple[int, ...] | None:
+    """x1, y1, x2, y2; None, with the fault noted, where they are no box."""
+    box = parse_numbers(row, "bbox", text, 4)
+    if box is not None and not (0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
+        message = f"a box must have 0 <= x1 < x2 and 0 <= y1 < y2, but is {list(box)}; correct it"
+        row.faults.append(Fault(f"split/{row.split}_bbox.txt", text.line, message))
+        return None
+    return box
+
+
+def parse_labels(row: Row, text: TextRow, schema: AttributeSchema) -> tuple[int, ...] | None:
+    """A class index a category; None, with every fault noted, where one is out of range."""
+    labels = parse_numbers(row, "attr", text, len(schema.categories))
+    if labels is None:
+        return None
+    wrong = [(c, value) for c, value in zip(schema.categories, labels, strict=True) if not 0 <= value < len(c.classes)]
+    for category, value in wrong:
+        message = f"a label of {category.name} must be 0 to {len(category.classes) - 1}, but is {value}; correct it"
+        row.faults.append(Fault(f"split/{row.split}_attr.txt", text.line, message))
+    return None if wrong else labels
+
+
+def find_contradictions(rows: Sequence[Row]) -> None:
+    """Note a fault in every row whose image and box stand in its split again with other labels."""
+    groups = defaultdict(list)
+    for row in rows:
+        if not row.faults:
+            groups[row.image, row.box].append(row)
+    for group in groups.values():
+        for row in group:
+            other = next((other for other in group if other.labels != row.labels), None)
+            if other is not None:
+                message = (
+                    f"one box of one image must have one set of labels, but {row.image} has others in line "
+                    f"{other.labels_line}; keep the right row"
+                )
+                row.faults.append(Fault(f"split/{row.split}_attr.txt", row.labels_line, message))
+
+
+def check_all_images(folder: Path, rows: Sequence[Row]) -> None:
+    """Note in each row what is wrong with its image, and with its box in that image."""
+    root = folder.resolve()
+    rows = [row for row in rows if row.image is not None]
+    with ThreadPoolExecutor(READERS) as pool:
+        for row, (size, message) in zip(rows, pool.map(lambda row: check_image(root, row.image), rows), strict=True):
+            if message:
+                row.faults.append(Fault(f"split/{row.split}.txt", row.line, message))
+            elif row.box is not None and (row.box[2] > size[0] or row.box[3] > size[1]):
+                message = (
+                    f"a box must lie in its image of {size[0]} x {size[1]} pixels, but is {list(row.box)}; correct it"
+                )
+                row.faults.append(Fault(f"split/{row.split}_bbox.txt", row.box_line, message))
+
+
+def check_image(root: Path, name: str) -> tuple[tuple[int, int], str | None]:
+    """An image's width and height from its header, and what is wrong with it; None if nothing is.
+
+    Only an image without its end marker is decoded, and none of more than `MAX_PIXELS`.
+
+    Args:
+        root: the data set's folder, resolved.
+    """
+    path, size = root / name, (0, 0)
+    try:
+        if not path.resolve().is_relative_to(root):
+            return size, f"an image must lie in the data set's folder, but {name} is a link out of it; copy it there"
+        if not path.is_file():  # opening a pipe would wait for ever
+            return size, f"the image must be a file, but {name} is none; restore it"
+        with path.open("rb") as file, Image.open(file, formats=IMAGE_FORMATS) as image:
+            size = image.size
+            if size[0] * size[1] > MAX_PIXELS:
+                message = f"an image must have at most {MAX_PIXELS:,} pixels, but {name} has {size[0]} x {size[1]}"
+                return size, f"{message}; shrink it and its box"
+            marker = END_MARKERS.get(image.format or "")
+            file.seek(-min(TAIL_BYTES, file.seek(0, 2)), 2)
+            if marker is None or marker not in file.read():
+                file.seek(0)
+                image.load()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return size, f"an image must have at most {MAX_PIXELS:,} pixels, but {name} has far more; shrink it and its box"
+    except Exception as error:  # a decoder may raise anything on bytes made to break it
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120].replace(str(root), "")
+        return size, f"the image must be complete and readable, but {name} is not ({reason}); restore it"
+    return size, None
 
 
 def fault_of_row(annotations: Annotations, row: int, message: str) -> Fault:
     """A fault in the image of a row of the table."""
     split, line = (annotations.table[name][row].as_py() for name in ("split", "line"))
-    return fault_at(split, line, "", message)
-
-
-def flatten(faulty: dict[tuple[str, int], list[Fault]]) -> list[Fault]:
-    """All faults, by split and line."""
-    order = {split: index for index, split in enumerate(SPLITS)}
-    return [fault for key in sorted(faulty, key=lambda key: (order[key[0]], key[1])) for fault in faulty[key]]
+    return Fault(f"split/{split}.txt", line, message)
 
 
 def build_table(rows: Sequence[Row], categories: int) -> pa.Table:
-    """The checked rows as a table."""
+    """The sound rows as a table."""
     boxes = np.array([row.box for row in rows], np.int32).reshape(-1, 4)
     labels = np.array([row.labels for row in rows], np.int16).reshape(-1)
     columns = {
-        "image": pa.array([PurePosixPath(row.image).as_posix() for row in rows], pa.string()),
+        "image": pa.array([row.image for row in rows], pa.string()),
         "split": pa.array([row.split for row in rows], pa.string()),
         **{name: pa.array(boxes[:, index]) for index, name in enumerate(("x1", "y1", "x2", "y2"))},
         "labels": pa.FixedSizeListArray.from_arrays(pa.array(labels), categories),

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -26,16 +25,14 @@ from PIL import Image
 from fashion_core.attributes import AttributeSchema
 from fashion_core.checkpoint import SavedModel, load_model
 from fashion_core.config import TrainConfig
-from fashion_core.deepfashion import load_annotations
 from fashion_core.errors import ConfigError, DataError, FashionError, Fault
 from fashion_core.evaluation import predict_batch
-from fashion_core.prepared import PreparedData, PrepareSettings, crop_and_resize, open_image, prepare
+from fashion_core.prepared import PrepareSettings, crop_and_resize, open_image
 from fashion_core.training import build_autocast
 
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels, x2 and y2 excluded
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # those looked for in a folder; a file named may have any
-SUBMISSION_FILE, SUBMISSION_ZIP = "prediction.txt", "prediction.zip"
 DEFAULT_CACHE = Path("results/.prepared")  # where a search keeps its prepared images too
 
 
@@ -154,60 +151,6 @@ def choose_autocast(config: TrainConfig, device: torch.device) -> AbstractContex
     return nullcontext() if config.precision == "fp16" and device.type == "cpu" else build_autocast(config, device)
 
 
-# --------------------------------------------------------------------------------------------------------- submission
-
-
-def write_submission(
-    saved: SavedModel, data: Path, out: Path, *, cache_dir: Path = DEFAULT_CACHE, skip_bad: bool = False
-) -> Path:
-    """Write `prediction.txt`, K class indices a line for each image of `test.txt` in its order, and a zip of it alone.
-
-    Args:
-        data: folder in DeepFashion's layout.
-        skip_bad: faulty rows of train and val do not matter; one of test still does.
-
-    Returns:
-        The zip file.
-
-    Raises:
-        DataError: the data set's test images or its categories do not allow it.
-    """
-    annotations = load_annotations(data, skip_bad=skip_bad)
-    if annotations.schema != saved.schema:
-        raise DataError(
-            f"a submission's data must have the model's categories {saved.schema.to_dict()}, "
-            f"but {data} has {annotations.schema.to_dict()}; train a model on this data"
-        )
-    skipped = [fault for fault in annotations.skipped if fault.file.startswith("split/test")]
-    if skipped:
-        raise DataError("a submission needs every image of test.txt; these are at fault:", skipped)
-    wanted = [
-        image
-        for image, split in zip(*(annotations.table[name].to_pylist() for name in ("image", "split")), strict=True)
-        if split == "test"
-    ]
-    if not wanted:
-        raise DataError(f"a submission needs images in split/test.txt, but {data} has none")
-    prepared = PreparedData.open(prepare(annotations, build_settings(saved.config), cache_dir))
-    indices = prepared.indices("test")
-    size = saved.config.eval_batch_size
-    answers = np.concatenate(
-        [
-            np.stack([values.argmax(1) for values in predict_pixels(saved, prepared.gather(indices[i : i + size]))], 1)
-            for i in range(0, len(indices), size)
-        ]
-    )  # [N, K]
-    assert [prepared.names[index] for index in indices] == wanted and len(answers) == len(wanted)
-    text = "".join(" ".join(map(str, row)) + "\n" for row in answers.tolist())
-    out.mkdir(parents=True, exist_ok=True)
-    (out / SUBMISSION_FILE).write_text(text)
-    with zipfile.ZipFile(out / SUBMISSION_ZIP, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(
-            zipfile.ZipInfo(SUBMISSION_FILE), text
-        )  # without a time, so that equal answers give equal files
-    return out / SUBMISSION_ZIP
-
-
 # ------------------------------------------------------------------------------------------------------- command line
 
 
@@ -301,15 +244,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Do what the command line asks."""
+    from fashion_core.submission import write_submission  # submission imports this module
+
     box = None if given.box is None else parse_box(given.box)
     images = find_images(given.images)
     saved = load_model(given.model, choose_device(given.device))
     if given.submission:
         path = write_submission(saved, given.submission, given.out, cache_dir=given.cache_dir, skip_bad=given.skip_bad)
-        print(f"{path} (holds {SUBMISSION_FILE}, which lies beside it)")
+        print(path)
         return
     if saved.config.crop == "whole" and box is not None:
         print("note: this model sees whole images; the box is not used", file=sys.stderr)
+        box = None
     elif saved.config.crop != "whole" and box is None:
         print("note: this model was trained on garments cropped by their boxes; name one by --box", file=sys.stderr)
     for answer in predict_images(saved, images, box):

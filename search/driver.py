@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import time
@@ -32,7 +31,7 @@ from search.provenance import collect_provenance
 from search.recorder import Session, find_best
 from search.resources import detect_machine
 from search.space import load_space
-from search.tracking import Tracker
+from search.sender import Tracker
 from search.tuning import run_trials
 
 
@@ -151,16 +150,14 @@ def run_search(
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(layout.ledger))
         session = Session(layout, ledger, replay(read_events(layout.ledger)), plan.space.scheduler.max_epochs, plan.options.keep_best)
-        tracker = stack.enter_context(Tracker(layout, plan.options.tracking_uri, plan.space.name))
+        tracker = stack.enter_context(Tracker(layout, plan.options.tracking_uri))
         session.listeners.append(tracker.send)
         if resume:
             close_trials(session, "the search was interrupted")
             session.append("search_resumed", trials=plan.trials)
         else:
             session.append("search_started", **describe_search(plan, data, selection))
-            report = audit(data)
-            layout.audit.write_text(json.dumps(report.to_dict(), indent=2) + "\n")
-            tracker.log_text("audit.md", render_audit(report))
+            layout.audit.write_text(render_audit(audit(data)))
         with LiveView(console, plan.trials, session.max_epochs, plan.resources.concurrent) as live:
             session.listeners.append(lambda event: live.update(session.record))
             run_trials(plan, job, session, resume=resume)

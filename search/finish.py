@@ -13,38 +13,43 @@ from search.live import render_summary
 from search.plan import Plan
 from search.recorder import Session
 from search.report import draw_confusion, write_report
-from search.tracking import Tracker, ui_command
+from search.sender import Tracker
+from search.tracking import ui_command
 
 
 def finish_search(plan: Plan, session: Session, tracker: Tracker, schema: AttributeSchema, console: Console) -> None:
-    """Put the best model in its place, write the report, send the pictures, and print the summary."""
+    """Put the best model in its place, write the report, send it all to MLflow, and print the summary."""
     layout, record = plan.layout, session.record
-    kept = [trial for trial in record.trials.values() if (layout.checkpoint_folder(trial.number) / MODEL_FILE).is_file()]
-    best = max(kept, key=lambda trial: trial.best, default=None)
+    kept = {
+        number: trial.best
+        for number, trial in record.trials.items()
+        if trial.best is not None and (layout.checkpoint_folder(number) / MODEL_FILE).is_file()
+    }
+    best = max(kept, key=lambda number: kept[number], default=None)
     if best is not None:
         layout.best_folder.mkdir(exist_ok=True)
-        shutil.copy(layout.checkpoint_folder(best.number) / MODEL_FILE, layout.best_model)
+        shutil.copy(layout.checkpoint_folder(best) / MODEL_FILE, layout.best_model)
         model = load_model(layout.best_model)
-        config = {"trial": best.number, "params": best.params, "config": model.config.model_dump(mode="json")}
+        config = {"trial": best, "params": record.trials[best].params, "config": model.config.model_dump(mode="json")}
         layout.best_config.write_text(json.dumps(config, indent=2) + "\n")
-        tracker.log_artifact(layout.best_config)
         for category, matrix in zip(schema.categories, model.confusion, strict=True):
-            picture = layout.folder / f"confusion_{category.name}.png"
-            draw_confusion(matrix, category.classes, f"{category.name}, trial {best.number}", picture)
-            tracker.log_artifact(picture)
+            title = f"{category.name}: trial {best}, epoch {model.epoch}"
+            draw_confusion(matrix, category.classes, title, layout.confusion(category.name))
     write_report(layout)
-    for path in (layout.report, layout.trials_csv):
-        tracker.log_artifact(path)
-    tracker.close()
+    for path in layout.list_artifacts():
+        tracker.send_file(path)
+    missing = tracker.close()
     console.print(render_summary(record, list_next_steps(plan, best is not None)))
+    if missing is not None:
+        console.print(missing, style="yellow", highlight=False)
 
 
 def list_next_steps(plan: Plan, has_model: bool) -> list[tuple[str, str]]:
     """What to do next: (purpose, command)."""
     layout = plan.layout
-    steps = [("compare trials", ui_command(plan.options.tracking_uri or layout.default_tracking_uri))]
+    steps = [("compare trials", ui_command(layout, plan.options.tracking_uri))]
     if has_model:
         steps.append(("use the best model", f"python -m fashion_core.predict {layout.best_model} IMAGE --box x1,y1,x2,y2"))
     steps.append(("read the report", str(layout.report)))
-    steps.append(("search your own data", "python search/run.py --data DIR --space spaces/weighted_focal.yaml --trials 64"))
+    steps.append(("search your data", "python search/run.py --data DIR --space spaces/weighted_focal.yaml --trials 64"))
     return steps

@@ -63,7 +63,8 @@ class SearchLayout:
 
     @property
     def audit(self) -> Path:
-        return self.folder / "audit.json"
+        """What the data holds: see `fashion_core.audit`."""
+        return self.folder / "audit.md"
 
     @property
     def trials_csv(self) -> Path:
@@ -89,6 +90,15 @@ class SearchLayout:
     def ray(self) -> Path:
         """Ray's own files, where no other storage is given."""
         return self.folder / "ray"
+
+    def confusion(self, category: str) -> Path:
+        """Picture of the best trial's confusion matrix of one category."""
+        return self.folder / f"confusion_{category}.png"
+
+    def list_artifacts(self) -> list[Path]:
+        """The files that are kept with the search's run in MLflow, those that exist."""
+        files = [self.report, self.trials_csv, self.audit, self.best_config, *sorted(self.folder.glob("*.png"))]
+        return [path for path in files if path.is_file()]
 
     def checkpoint_folder(self, trial: int) -> Path:
         """The kept model of one trial."""

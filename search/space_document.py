@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from search.space_parts import (
     WEIGHTS,
     Parameter,
+    check_name,
+    check_value,
     is_number,
-    read_fixed,
     read_parameter,
-    read_point,
     read_scheduler,
 )
-from search.space_yaml import FaultList, Located, check_keys
+from search.space_yaml import FaultList, Located, check_keys, describe_unknown
 
 SECTIONS = ("description", "sampler", "trials", "fixed", "search", "try_first", "scheduler")
 SAMPLERS = ("tpe", "grid", "random")
@@ -24,154 +24,192 @@ MAX_TRIALS = 1_000_000
 
 
 def read_document(document: Located, faults: FaultList) -> dict[str, Any]:
-    """Values of a `Space`'s fields, by name; to be used only where ``faults`` stays empty. ``trials`` is None if left to a grid."""
+    """Values of a `Space`'s fields, by name; of use only where ``faults`` stays empty. A grid's ``trials`` are 0."""
     if not isinstance(document.value, dict):
         faults.add(document.line, f"a space must be a mapping with {', '.join(SECTIONS)}")
         return {}
     check_keys(document, SECTIONS, "a space", faults)
-    fixed_section, search_section, scheduler_section = (
-        _read_mapping(document, key, faults) for key in ("fixed", "search", "scheduler")
-    )
-    sampler = _read_sampler(document, faults)
+    for name in ("search", "scheduler"):
+        if name not in document.value:
+            faults.add(document.line, f"a space must have the section `{name}`")
+    sampler = read_sampler(document, faults)
+    fixed_section, search_section = read_mapping(document, "fixed", faults), read_mapping(document, "search", faults)
     fixed = read_fixed(fixed_section, faults)
-    parameters = [read_parameter(name, item, faults) for name, item in search_section.value.items()]
-    searched = {parameter.name: parameter for parameter in parameters if parameter is not None}
-    complete = len(searched) == len(search_section.value)
-    for name in fixed_section.value.keys() & search_section.value.keys():
-        faults.add(search_section.value[name].line, f"`{name}` must be either fixed or searched, but is both")
-    if "search" in document.value and not search_section.value:
-        faults.add(search_section.line, "`search` must hold at least one parameter")
-    if complete:  # else a condition on a faulty parameter would be called unknown
-        searched = _sort_parameters(searched, fixed, search_section, faults)
+    parameters = read_search(search_section, fixed_section, fixed, faults)
     if sampler == "grid":
-        _check_grid(searched, document, search_section, faults)
-    points = _read_points(document, searched if complete else None, faults)
-    fields = {
-        "description": _read_description(document, faults),
+        check_grid(document, parameters, faults)
+    points = read_points(document, parameters, faults)
+    scheduler_section = read_mapping(document, "scheduler", faults)
+    return {
+        "description": read_description(document, faults),
         "sampler": sampler,
-        "trials": _read_trials(document, sampler, faults),
+        "trials": read_trials(document, sampler, faults),
         "fixed": fixed,
-        "parameters": tuple(searched.values()),
+        "parameters": tuple(parameters.values()),
         "try_first": tuple(points),
-        "scheduler": read_scheduler(scheduler_section, faults),
+        "scheduler": read_scheduler(scheduler_section, faults) if "scheduler" in document.value else None,
+        "category_lines": tuple(list_categories(fixed_section) + list_tried_categories(document)),
     }
-    lines = [*_list_categories(fixed_section), *_list_try_categories(document)]
-    return {**fields, "category_lines": tuple(lines)} if not faults.faults else {}
 
 
 def hash_fields(fields: dict[str, Any]) -> str:
-    """sha256 of what a space means: not its description, nor its layout; the order of the search counts, draws follow it."""
+    """sha256 of what a space means: not its description or layout; the order of the search counts, draws follow it."""
     meaning = {name: fields[name] for name in ("sampler", "trials", "fixed", "try_first")}
     meaning["parameters"] = [asdict(parameter) for parameter in fields["parameters"]]
     meaning["scheduler"] = asdict(fields["scheduler"])
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
-def _read_mapping(document: Located, key: str, faults: FaultList) -> Located:
-    item = document.value.get(key)
-    if item is None:
-        if key != "fixed":
-            faults.add(document.line, f"a space must have the section `{key}`")
-    elif isinstance(item.value, dict):
+def read_mapping(document: Located, name: str, faults: FaultList) -> Located:
+    """A section that is a mapping; an empty one where it is absent or at fault."""
+    item = document.value.get(name, Located({}, document.line))
+    if isinstance(item.value, dict):
         return item
-    elif item.value is not None or key != "fixed":  # `fixed:` with nothing under it is null in YAML
-        faults.add(item.line, f"`{key}` must be a mapping, but got {item.to_plain()!r}")
-    return Located({}, item.line if item else document.line)
+    if item.value is not None or name != "fixed":  # `fixed:` with nothing under it is null in YAML
+        faults.add(item.line, f"`{name}` must be a mapping, but got {item.to_plain()!r}")
+    return Located({}, item.line)
 
 
-def _read_description(document: Located, faults: FaultList) -> str:
-    item = document.value.get("description")
-    if item is not None and not isinstance(item.value, str):
+def read_description(document: Located, faults: FaultList) -> str:
+    item = document.value.get("description", Located("", document.line))
+    if not isinstance(item.value, str):
         faults.add(item.line, f"`description` must be text, but got {item.to_plain()!r}")
-    return item.value if item is not None else ""
+    return item.value
 
 
-def _read_sampler(document: Located, faults: FaultList) -> str:
-    item = document.value.get("sampler")
-    if item is not None and item.to_plain() not in SAMPLERS:
+def read_sampler(document: Located, faults: FaultList) -> str:
+    item = document.value.get("sampler", Located("tpe", document.line))
+    if item.value not in SAMPLERS:
         faults.add(item.line, f"`sampler` must be one of {', '.join(SAMPLERS)}, but got {item.to_plain()!r}")
-    return item.value if item is not None else "tpe"
+    return item.value
 
 
-def _read_trials(document: Located, sampler: str, faults: FaultList) -> int | None:
+def read_trials(document: Located, sampler: str, faults: FaultList) -> int:
+    """The default number of trials; 0 for a grid, which knows its own."""
     item = document.value.get("trials")
-    if item is None:
-        if sampler != "grid":
-            faults.add(document.line, "a space must have `trials`, the default number of trials")
-        return None
     if sampler == "grid":
-        faults.add(item.line, "a grid runs every combination once, so `trials` must be left out; remove it")
-    elif not is_number(item.value, whole=True) or not 1 <= item.value <= MAX_TRIALS:
+        if item is not None:
+            faults.add(item.line, "a grid runs every combination once, so `trials` must be left out; remove it")
+        return 0
+    if item is None:
+        faults.add(document.line, "a space must have `trials`, the default number of trials")
+        return 0
+    if not is_number(item.value, whole=True) or not 1 <= item.value <= MAX_TRIALS:
         faults.add(item.line, f"`trials` must be a whole number from 1 to {MAX_TRIALS}, but got {item.to_plain()!r}")
     return item.value
 
 
-def _check_grid(searched: dict[str, Parameter], document: Located, search: Located, faults: FaultList) -> None:
-    for name, parameter in searched.items():
-        if parameter.kind != "choice":
-            faults.add(search.value[name].line, f"a grid takes only `choice`, but `{name}` is {parameter.kind}")
+def read_fixed(section: Located, faults: FaultList) -> dict[str, Any]:
+    """The section ``fixed``, in the types of `TrainConfig`, without what is at fault."""
+    fixed: dict[str, Any] = {}
+    for name, item in section.value.items():
+        if not check_name(name, item.line, faults):
+            continue
+        value, messages = check_value(name, item.to_plain())
+        if name == WEIGHTS and not messages and min(value.values(), default=0) < 0:
+            messages = [f"`{WEIGHTS}` must be 0 or more, but got {value}"]
+        for message in messages:
+            faults.add(item.line, message)
+        if not messages:
+            fixed[name] = value
+    return fixed
+
+
+def read_search(
+    section: Located, fixed_section: Located, fixed: dict[str, Any], faults: FaultList
+) -> dict[str, Parameter | None]:
+    """The section ``search``, in its order; None for a parameter that is at fault."""
+    if not section.value:
+        faults.add(section.line, "`search` must hold at least one parameter")
+    parameters: dict[str, Parameter | None] = {}
+    for name, item in section.value.items():
+        parameter = read_parameter(name, item, faults)
+        for other, allowed in parameter.when if parameter else ():
+            if other in parameters:
+                message = find_condition_fault(parameters[other], allowed)
+            elif other in section.value:
+                message = f"must name a parameter that stands above `{name}`, but got `{other}`; move `{other}` up"
+            elif other not in fixed_section.value:
+                message = describe_unknown(other, (*parameters, *fixed_section.value), "`search` or `fixed`")
+            elif other in fixed and fixed[other] not in allowed:
+                message = f"can never hold, because `{other}` is fixed to {fixed[other]!r}; remove `{name}`"
+            else:
+                message = None
+            if message:
+                faults.add(item.line, f"`when` of `{name}`: {message}")
+        if parameter and name in fixed_section.value and not parameter.when:
+            faults.add(
+                item.line, f"`{name}` must be either fixed or searched, but is both; only with a `when` can it be"
+            )
+        parameters[name] = parameter
+    return parameters
+
+
+def find_condition_fault(condition: Parameter | None, allowed: tuple[Any, ...]) -> str | None:
+    """Why a condition on a searched parameter cannot hold; None if it can."""
+    if condition is None:  # at fault itself, and said so
+        return None
+    if condition.kind not in ("choice", "int"):
+        return f"must name a choice or an int, but `{condition.name}` is {condition.kind}"
+    faults = [fault for value in allowed if (fault := condition.find_fault(value))]
+    return "; ".join(faults) or None
+
+
+def check_grid(document: Located, parameters: dict[str, Parameter | None], faults: FaultList) -> None:
+    for name, parameter in parameters.items():
+        if parameter is not None and parameter.kind != "choice":
+            line = document.value["search"].value[name].line
+            faults.add(line, f"a grid takes only `choice`, but `{name}` is {parameter.kind}")
     if "try_first" in document.value:
         faults.add(document.value["try_first"].line, "a grid runs every combination, so `try_first` must be left out")
 
 
-def _read_points(document: Located, searched: dict[str, Parameter] | None, faults: FaultList) -> list[dict[str, Any]]:
-    item = document.value.get("try_first")
-    if item is None or item.value is None:
-        return []
+def read_points(document: Located, parameters: dict[str, Parameter | None], faults: FaultList) -> list[dict[str, Any]]:
+    """The section ``try_first``."""
+    item = document.value.get("try_first", Located([], document.line))
     if not isinstance(item.value, list):
         faults.add(item.line, f"`try_first` must be a list of configurations, but got {item.to_plain()!r}")
         return []
-    return [read_point(point, searched, faults) for point in item.value] if searched is not None else []
+    return [read_point(point, parameters, faults) for point in item.value]
 
 
-def _sort_parameters(
-    searched: dict[str, Parameter], fixed: dict[str, Any], section: Located, faults: FaultList
-) -> dict[str, Parameter]:
-    """The parameters in the file's order, but each after those its conditions name; conditions on fixed values are checked."""
-    for parameter in searched.values():
-        line = section.value[parameter.name].line
+def read_point(section: Located, parameters: dict[str, Parameter | None], faults: FaultList) -> dict[str, Any]:
+    """One known configuration: values by parameter; ``category_weights`` a mapping, or one number for all."""
+    if not isinstance(section.value, dict):
+        faults.add(section.line, f"a configuration to try must be a mapping, but got {section.to_plain()!r}")
+        return {}
+    check_keys(section, tuple(parameters), "`search`, so it cannot be tried", faults)
+    point: dict[str, Any] = {}
+    for name, item in section.value.items():
+        parameter = parameters.get(name)
+        if parameter is None:
+            continue
+        nested = isinstance(item.value, dict) and name == WEIGHTS
+        places = item.value if nested else {name: item}
+        messages = {place.line: fault for place in places.values() if (fault := parameter.find_fault(place.to_plain()))}
+        for line, message in messages.items():
+            faults.add(line, message)
+        if not messages:
+            values = {key: parameter.convert(place.to_plain()) for key, place in places.items()}
+            point[name] = values if nested else values[name]
         for other, allowed in parameter.when:
-            for message in _find_condition_faults(parameter, other, allowed, searched, fixed):
-                faults.add(line, message)
-    waiting, ordered = dict(searched), dict[str, Parameter]()
-    while waiting:
-        ready = next((p for p in waiting.values() if not any(other in waiting for other, _ in p.when)), None)
-        if ready is None:
-            line = section.value[next(iter(waiting))].line
-            faults.add(line, f"`when` must not run in a circle, but {', '.join(waiting)} wait for each other")
-            return searched
-        ordered[ready.name] = waiting.pop(ready.name)
-    return ordered
+            if other in section.value and (got := section.value[other].to_plain()) not in allowed:
+                faults.add(
+                    item.line, f"`{name}` is drawn only where `{other}` is one of {list(allowed)}, but it is {got!r}"
+                )
+    return point
 
 
-def _find_condition_faults(
-    parameter: Parameter, other: str, allowed: tuple, searched: dict[str, Parameter], fixed: dict[str, Any]
-) -> list[str]:
-    place = f"`when` of `{parameter.name}`"
-    if other in searched:
-        condition = searched[other]
-        if condition.kind not in ("choice", "int"):
-            return [f"{place} must name a `choice` or an `int`, but `{other}` is {condition.kind}"]
-        return [f"{place} can never hold: {fault}" for value in allowed if (fault := condition.find_fault(value))]
-    if other not in fixed:
-        return [f"{place} must name a parameter that is searched or fixed here, but got `{other}`"]
-    if fixed[other] not in allowed:
-        return [
-            f"{place} can never hold, because `{other}` is fixed to {fixed[other]!r}, not {list(allowed)}; remove `{parameter.name}`"
-        ]
-    return []
-
-
-def _list_categories(section: Located) -> list[tuple[str, int]]:
+def list_categories(section: Located) -> list[tuple[str, int]]:
+    """(category, line) of the category weights in a section."""
     weights = section.value.get(WEIGHTS)
-    return (
-        [(name, item.line) for name, item in weights.value.items()]
-        if weights and isinstance(weights.value, dict)
-        else []
-    )
+    if weights is None or not isinstance(weights.value, dict):
+        return []
+    return [(name, item.line) for name, item in weights.value.items()]
 
 
-def _list_try_categories(document: Located) -> list[tuple[str, int]]:
+def list_tried_categories(document: Located) -> list[tuple[str, int]]:
+    """(category, line) of the category weights in ``try_first``."""
     item = document.value.get("try_first")
     points = item.value if item is not None and isinstance(item.value, list) else []
-    return [found for point in points if isinstance(point.value, dict) for found in _list_categories(point)]
+    return [found for point in points if isinstance(point.value, dict) for found in list_categories(point)]

@@ -1,12 +1,12 @@
-"""What a search space is made of: its parameters, its known configurations and its scheduler, each read and checked here.
+"""What a search space is made of: its parameters and its scheduler, each read from the YAML and checked on its own.
 
-The rules for a value are those of `TrainConfig`: every fixed value, every choice and both ends of every range go through
-its own validation, so no rule is written twice.
+The rules for a value are those of `TrainConfig`: every fixed value, every choice and both ends of every range go
+through its own validation, so no rule is written twice.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ class Parameter:
     Args:
         values: the choices; of the other kinds the range's two ends, both included.
         step: of kind int.
-        when: (name, values) pairs; the parameter is drawn only where each name was drawn, or is fixed, as one of its values.
+        when: (name, values) pairs; it is drawn only where each name was drawn, or is fixed, as one of its values.
     """
 
     name: str
@@ -53,20 +53,15 @@ class Parameter:
     def suggest(self, trial: BaseTrial, name: str) -> Any:
         """Draws a value under ``name``."""
         if self.kind == "choice":
-            return trial.suggest_categorical(name, list(self.values))
+            return trial.suggest_categorical(name, self.values)
+        low, high = self.values
         if self.kind == "int":
-            return trial.suggest_int(name, *self.values, step=self.step)
-        return trial.suggest_float(name, *self.values, log=self.kind in ("loguniform", "proportions"))
+            return trial.suggest_int(name, low, high, step=self.step)
+        return trial.suggest_float(name, low, high, log=self.kind in ("loguniform", "proportions"))
 
-    def count(self) -> float:
-        """Number of values; infinite for a continuous range."""
-        if self.kind == "choice":
-            return len(self.values)
-        return (self.values[1] - self.values[0]) // self.step + 1 if self.kind == "int" else math.inf
-
-    def list_values(self) -> tuple[Any, ...]:
-        """Every value of a countable parameter."""
-        return self.values if self.kind == "choice" else tuple(range(self.values[0], self.values[1] + 1, self.step))
+    def list_values(self) -> Sequence[Any]:
+        """Every value of a choice or an int."""
+        return self.values if self.kind == "choice" else range(self.values[0], self.values[1] + 1, self.step)
 
     def find_fault(self, value: Any) -> str | None:
         """Why this parameter cannot take the value; None if it can."""
@@ -74,20 +69,22 @@ class Parameter:
             fits = any(value == item and isinstance(value, bool) == isinstance(item, bool) for item in self.values)
             return None if fits else f"`{self.name}` must be one of {list(self.values)}, but got {value!r}"
         low, high = self.values
-        if (
-            not is_number(value, whole=self.kind == "int")
-            or not low <= value <= high
-            or self.kind == "int"
-            and (value - low) % self.step
-        ):
-            steps = f" in steps of {self.step}" if self.step > 1 else ""
-            return f"`{self.name}` must lie in its range {low} to {high}{steps}, but got {value!r}"
-        return None
+        fits = is_number(value, whole=self.kind == "int") and low <= value <= high
+        if fits and (self.kind != "int" or (value - low) % self.step == 0):
+            return None
+        steps = f" in steps of {self.step}" if self.step > 1 else ""
+        return f"`{self.name}` must lie in its range {low} to {high}{steps}, but got {value!r}"
+
+    def convert(self, value: Any) -> Any:
+        """A value without fault in the type that a drawn one has: 0 is 0.0 in a range of decimals."""
+        if self.kind == "choice":
+            return self.values[self.values.index(value)]
+        return value if self.kind == "int" else float(value)
 
 
 @dataclass(frozen=True)
 class Scheduler:
-    """How trials are stopped: ``asha``, or ``none``, where each trains for ``max_epochs`` and the other two are None."""
+    """How trials are stopped: ``asha``, or ``none``, where each trains for ``max_epochs``; the rest is None."""
 
     type: str
     max_epochs: int
@@ -103,74 +100,56 @@ class Scheduler:
             rungs.append(rungs[-1] * self.reduction_factor)
         return rungs
 
-    def find_faults(self) -> list[str]:
-        """What is wrong with the numbers."""
-        faults = check_field("epochs", self.max_epochs)
-        faults = [fault.replace("`epochs`", "`max_epochs`") for fault in faults]
-        if self.grace_epochs is None or self.reduction_factor is None:
-            return faults
-        if self.reduction_factor < 2:
-            faults.append(f"`reduction_factor` must be at least 2, but got {self.reduction_factor}")
-        if not 1 <= self.grace_epochs < self.max_epochs:
-            faults.append(
-                f"`grace_epochs` must be at least 1 and below `max_epochs`, {self.max_epochs}, but got {self.grace_epochs}; "
-                "to stop no trial early give `type: none`"
+    def find_faults(self) -> dict[str, str]:
+        """What is wrong with the numbers, by name."""
+        faults = {}
+        if messages := check_value("epochs", self.max_epochs)[1]:
+            faults["max_epochs"] = messages[0].replace("`epochs`", "`max_epochs`")
+        if self.reduction_factor is not None and self.reduction_factor < 2:
+            faults["reduction_factor"] = f"`reduction_factor` must be at least 2, but got {self.reduction_factor}"
+        if self.grace_epochs is not None and not 1 <= self.grace_epochs < self.max_epochs:
+            faults["grace_epochs"] = (
+                f"`grace_epochs` must be at least 1 and below `max_epochs`, {self.max_epochs}, "
+                f"but got {self.grace_epochs}; to stop no trial early give `type: none`"
             )
         return faults
 
 
 def is_number(value: Any, *, whole: bool = False) -> bool:
+    """Whether a value is a number (a whole one), which true and false are not."""
     return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
 
 
-def check_field(name: str, value: Any) -> list[str]:
-    """What `TrainConfig` says against the value of one field."""
+def check_value(name: str, value: Any) -> tuple[Any, list[str]]:
+    """The value in the type of the `TrainConfig` field ``name``, and what is wrong with it."""
     try:
-        TrainConfig.model_validate({name: value}, strict=True)
+        return getattr(TrainConfig.model_validate({name: value}, strict=True), name), []
     except ValidationError as error:
-        return [line.strip() for line in describe_faults(error)]
-    return []
+        return value, [line.strip() for line in describe_faults(error)]
 
 
-def _check_name(name: str, line: int, faults: FaultList) -> bool:
+def check_name(name: str, line: int, faults: FaultList) -> bool:
+    """Whether a space may set the field ``name``."""
     if name in SET_ELSEWHERE:
         faults.add(line, f"`{name}` cannot be given in a space: {SET_ELSEWHERE[name]}; remove it")
-        return False
-    if name not in TrainConfig.model_fields:
-        faults.add(line, check_field(name, None)[0])
-        return False
-    return True
+    elif name not in TrainConfig.model_fields:
+        faults.add(line, check_value(name, None)[1][0])
+    else:
+        return True
+    return False
 
 
-def read_fixed(section: Located, faults: FaultList) -> dict[str, Any]:
-    """Checked values of the section ``fixed``, in the types of `TrainConfig`."""
-    fixed: dict[str, Any] = {}
-    for name, item in section.value.items():
-        if not _check_name(name, item.line, faults):
-            continue
-        value = item.to_plain()
-        messages = check_field(name, value)
-        if (
-            name == WEIGHTS
-            and not messages
-            and (any(weight < 0 for weight in value.values()) or not any(value.values()))
-        ):
-            messages = [f"`{WEIGHTS}` must be 0 or more and not all 0, but got {value}"]
-        for message in messages:
-            faults.add(item.line, message)
-        if not messages:
-            fixed[name] = getattr(TrainConfig.model_validate({name: value}), name)
-    return fixed
+# ------------------------------------------------------------------------------------------------------ one parameter
 
 
 def read_parameter(name: str, spec: Located, faults: FaultList) -> Parameter | None:
     """One entry of the section ``search``; None, with the reasons in ``faults``, where it cannot be used."""
     before = len(faults.faults)
-    if not _check_name(name, spec.line, faults):
+    if not check_name(name, spec.line, faults):
         return None
-    kinds = [key for key in spec.value if key in KINDS] if isinstance(spec.value, dict) else []
     if isinstance(spec.value, dict):
         check_keys(spec, (*KINDS, "step", "when"), f"the parameter `{name}`", faults)
+    kinds = [key for key in spec.value if key in KINDS] if isinstance(spec.value, dict) else []
     if len(kinds) != 1:
         got = " and ".join(kinds) or repr(spec.to_plain())
         faults.add(
@@ -186,17 +165,18 @@ def read_parameter(name: str, spec: Located, faults: FaultList) -> Parameter | N
             item.line, f"`{name}` must be a `choice`, because each value is made ready before the start, but got {kind}"
         )
         return None
-    step = _read_step(kind, spec.value.get("step"), faults)
-    values = _read_choices(name, item, faults) if kind == "choice" else _read_range(name, kind, item, step, faults)
-    when = _read_when(name, spec.value["when"], faults) if "when" in spec.value else ()
+    step = read_step(kind, spec.value.get("step"), faults)
+    values = read_choices(name, item, faults) if kind == "choice" else read_range(name, kind, item, step, faults)
+    when = read_when(name, spec.value["when"], faults) if "when" in spec.value else ()
     return Parameter(name, kind, values, step, when) if len(faults.faults) == before else None
 
 
-def _read_step(kind: str, item: Located | None, faults: FaultList) -> int:
+def read_step(kind: str, item: Located | None, faults: FaultList) -> int:
+    """The step of an int; 1 where none is given."""
     if item is None:
         return 1
     if kind != "int":
-        faults.add(item.line, f"`step` belongs to `int`, but stands at {kind}")
+        faults.add(item.line, f"`step` belongs to `int`, but stands at {kind}; remove it")
     elif not is_number(item.value, whole=True) or item.value < 1:
         faults.add(item.line, f"`step` must be a whole number of at least 1, but got {item.to_plain()!r}")
     else:
@@ -204,48 +184,51 @@ def _read_step(kind: str, item: Located | None, faults: FaultList) -> int:
     return 1
 
 
-def _read_choices(name: str, item: Located, faults: FaultList) -> tuple[Any, ...]:
-    values = item.to_plain()
-    if not isinstance(values, list) or not values or not all(isinstance(value, Scalar) for value in values):
-        faults.add(item.line, f"`choice` must be a list of single values, but got {values!r}")
+def read_choices(name: str, item: Located, faults: FaultList) -> tuple[Any, ...]:
+    """The values of a choice, in the field's type."""
+    if not isinstance(item.value, list) or not item.value:
+        faults.add(item.line, f"`choice` must be a list of values, but `{name}` got {item.to_plain()!r}")
         return ()
-    for index, (value, place) in enumerate(zip(values, item.value, strict=True)):
-        if value in values[:index]:
-            faults.add(place.line, f"choices must differ, but `{name}` has {value!r} twice")
-        for message in check_field(name, value):
+    values: list[Any] = []
+    for place in item.value:
+        value, messages = check_value(name, place.to_plain())
+        for message in messages:
             faults.add(place.line, message)
+        if value in values:
+            faults.add(place.line, f"choices must differ, but `{name}` has {value!r} twice")
+        values.append(value)
     return tuple(values)
 
 
-def _read_range(name: str, kind: str, item: Located, step: int, faults: FaultList) -> tuple[Any, ...]:
+def read_range(name: str, kind: str, item: Located, step: int, faults: FaultList) -> tuple[Any, ...]:
+    """The two ends of a range."""
     ends = item.to_plain()
     if not isinstance(ends, list) or len(ends) != 2 or not all(is_number(end, whole=kind == "int") for end in ends):
         numbers = "whole numbers" if kind == "int" else "numbers"
-        faults.add(item.line, f"`{kind}` must be two {numbers}, [low, high], but got {ends!r}")
+        faults.add(item.line, f"`{kind}` must be two {numbers}, [low, high], but `{name}` got {ends!r}")
         return ()
     low, high = ends if kind == "int" else map(float, ends)
+    smallest, largest = PROPORTION_LIMITS
     if not low < high:
         faults.add(item.line, f"low must be below high, but `{name}` got {ends}; a constant belongs under `fixed`")
     elif kind == "loguniform" and low <= 0:
         faults.add(item.line, f"the low end of `loguniform` must be above 0, but `{name}` got {ends}")
-    elif kind == "proportions" and not PROPORTION_LIMITS[0] <= low < high <= PROPORTION_LIMITS[1]:
-        faults.add(
-            item.line, f"proportions must lie in {PROPORTION_LIMITS[0]} to {PROPORTION_LIMITS[1]:g}, but got {ends}"
-        )
+    elif kind == "proportions" and (low < smallest or high > largest):
+        faults.add(item.line, f"`proportions` must lie in {smallest:g} to {largest:g}, but got {ends}")
     elif kind == "int" and (high - low) % step:
         faults.add(item.line, f"high must be low plus a multiple of the step, {step}, but `{name}` got {ends}")
     if kind != "proportions":
-        for message in dict.fromkeys(message for end in (low, high) for message in check_field(name, end)):
-            faults.add(item.line, message)
+        for end in (low, high):
+            for message in check_value(name, end)[1]:
+                faults.add(item.line, message)
     return (low, high)
 
 
-def _read_when(name: str, item: Located, faults: FaultList) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
+def read_when(name: str, item: Located, faults: FaultList) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
+    """The conditions of a parameter, not yet compared with the parameters they name."""
     if not isinstance(item.value, dict) or not item.value:
-        faults.add(
-            item.line,
-            f"`when` must be a mapping, {{name: value or list of values}}, but `{name}` got {item.to_plain()!r}",
-        )
+        got = item.to_plain()
+        faults.add(item.line, f"`when` must be a mapping, {{name: value or list of values}}, but `{name}` got {got!r}")
         return ()
     conditions = []
     for other, wanted in item.value.items():
@@ -257,50 +240,30 @@ def _read_when(name: str, item: Located, faults: FaultList) -> tuple[tuple[str, 
     return tuple(conditions)
 
 
-def read_point(section: Located, parameters: dict[str, Parameter], faults: FaultList) -> dict[str, Any]:
-    """One known configuration of ``try_first``: values by parameter; ``category_weights`` a mapping or one number for all."""
-    if not isinstance(section.value, dict):
-        faults.add(section.line, f"a configuration to try must be a mapping, but got {section.to_plain()!r}")
-        return {}
-    point = section.to_plain()
-    for name, item in section.value.items():
-        parameter = parameters.get(name)
-        if parameter is None:
-            check_keys(Located({name: item}, item.line), tuple(parameters), "`search`, so it cannot be tried", faults)
-            continue
-        nested = name == WEIGHTS and isinstance(item.value, dict)
-        for value in item.value.values() if nested else [item]:
-            if message := parameter.find_fault(value.to_plain()):
-                faults.add(value.line, message)
-        for other, allowed in parameter.when:
-            if other in point and point[other] not in allowed:
-                faults.add(
-                    item.line,
-                    f"`{name}` is drawn only when `{other}` is one of {list(allowed)}, but it is {point[other]!r} here",
-                )
-    return point
+# ------------------------------------------------------------------------------------------------------- the scheduler
 
 
 def read_scheduler(section: Located, faults: FaultList) -> Scheduler | None:
     """The section ``scheduler``; None, with the reasons in ``faults``, where it cannot be used."""
+    before = len(faults.faults)
     kind = section.value["type"].to_plain() if "type" in section.value else "asha"
     if kind not in ("asha", "none"):
         faults.add(section.value["type"].line, f"`type` must be asha or none, but got {kind!r}")
         return None
-    known = ("type", "max_epochs", "grace_epochs", "reduction_factor") if kind == "asha" else ("type", "max_epochs")
-    check_keys(section, known, f"a scheduler of type {kind}", faults)
     numbers = {"grace_epochs": 1, "reduction_factor": 3} if kind == "asha" else {}
+    names = ("max_epochs", *numbers)
+    check_keys(section, ("type", *names), f"a scheduler of type {kind}", faults)
     if "max_epochs" not in section.value:
         faults.add(section.line, "`scheduler` must have `max_epochs`, the epochs of a trial that is not stopped")
-        return None
-    for name in known[1:]:
+    for name in names:
         if name in section.value:
             item = section.value[name]
             if not is_number(item.value, whole=True):
                 faults.add(item.line, f"`{name}` must be a whole number, but got {item.to_plain()!r}")
-                return None
             numbers[name] = item.value
+    if len(faults.faults) > before:
+        return None
     scheduler = Scheduler(kind, **numbers)
-    for message in scheduler.find_faults():
-        faults.add(section.line, message)
+    for name, message in scheduler.find_faults().items():
+        faults.add(section.value[name].line if name in section.value else section.line, message)
     return scheduler

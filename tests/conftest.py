@@ -25,7 +25,8 @@ from fashion_core.sample_data import draw_sample_data
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE_SIZE = 64  # pixels
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))  # one speed and one rounding, however many cores there are
+# Tests are small: a second thread costs more than it gives on a busy machine, and numbers would depend on their count.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,285 @@
+"""The ledger's view in MLflow: one parent run a search, one child run a trial. The only module that imports mlflow.
+
+What is sent is keyed by the ledger: runs are found by tags, metrics have the event's time and the epoch as step. So sending
+an event twice changes nothing, and a whole search can be sent again:
+
+    python -m search.tracking NAME
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+
+import typer
+
+from fashion_core.errors import FashionError, SearchError
+from search.layout import SearchLayout
+from search.ledger import SearchRecord, TrialRecord, read_events
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+# The run's status is the UI's icon; the tag `status` is its word.
+RUN_STATUSES = {
+    "finished": "FINISHED",
+    "stopped": "KILLED",
+    "failed": "FAILED",
+    "diverged": "FAILED",
+    "interrupted": "KILLED",
+}
+BEST_ACCURACY = "best/val_accuracy"
+BEST_EPOCH = "best/epoch"
+SEARCH_TAG, TRIAL_TAG, PARENT_TAG = "search_id", "trial", "mlflow.parentRunId"
+MAX_TAG = 5_000  # characters; MLflow's own limit is 8,000
+MAX_METRICS = 1_000  # in one batch
+SQLITE = "sqlite:///"
+
+
+class Writer:
+    """Sends events of one search to MLflow, now, in this thread.
+
+    Args:
+        uri: of the tracking server or database.
+        artifacts: where a new experiment of a database keeps its files; a server decides that itself.
+    """
+
+    def __init__(self, uri: str, artifacts: Path) -> None:
+        self.uri, self.artifacts = uri, artifacts
+        self.record = SearchRecord()
+        self.runs: dict[int | None, str] = {}  # run id by trial number; None: the search's
+        self.client: MlflowClient | None = None
+        self.experiment = ""
+        self.ended = 0
+
+    def connect(self) -> MlflowClient:
+        """The client; makes the database if it is absent (here, in one thread: two that do it at once break it)."""
+        if self.client is None:
+            import logging
+
+            import mlflow.tracking
+
+            for name in ("mlflow", "alembic"):
+                logging.getLogger(name).setLevel(logging.WARNING)
+            if self.uri.startswith(SQLITE):
+                Path(self.uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+            client = mlflow.tracking.MlflowClient(self.uri)
+            client.search_experiments(max_results=1)
+            if self.uri.startswith(SQLITE):
+                with sqlite3.connect(self.uri.removeprefix(SQLITE)) as database:
+                    database.execute("PRAGMA journal_mode=WAL")  # readers and this writer do not wait for each other
+            self.client = client
+        return self.client
+
+    def send(self, events: Sequence[dict[str, Any]]) -> None:
+        """Send events, in order. After an error, sending the same ones again is right."""
+        metrics: dict[int, list[tuple[str, float, int, int]]] = defaultdict(list)
+        for event in events:
+            kind = event["event"]
+            if kind != "epoch" and kind.startswith(("trial", "search")):
+                self.flush(metrics)
+            self.record.apply(event)
+            milliseconds = int(event["time"] * 1000)
+            if kind == "epoch":
+                step = event["epoch"]
+                metrics[event["trial"]] += [
+                    (name, value, milliseconds, step) for name, value in event["metrics"].items() if value is not None
+                ]
+            elif kind == "search_started":
+                self.start_search(event)
+            elif kind == "search_resumed":
+                self.connect().update_run(self.find_parent(), status="RUNNING")
+            elif kind == "trial_started":
+                self.start_trial(self.record.trials[event["trial"]])
+            elif kind == "trial_ended":
+                self.end_trial(self.record.trials[event["trial"]], milliseconds)
+            elif kind == "search_ended":
+                self.end_search(event, milliseconds)
+        self.flush(metrics)
+
+    def flush(self, metrics: dict[int, list[tuple[str, float, int, int]]]) -> None:
+        """Send collected metrics: one batch a run."""
+        from mlflow.entities import Metric
+
+        for number, rows in metrics.items():
+            for start in range(0, len(rows), MAX_METRICS):
+                part = [Metric(*row) for row in rows[start : start + MAX_METRICS]]
+                self.connect().log_batch(self.find_trial(number), metrics=part)
+        metrics.clear()
+
+    @property
+    def search_id(self) -> str:
+        """Names the search even where another had its name before."""
+        search = self.record.search
+        return f"{search['name']}@{int(search['time'] * 1000)}"
+
+    def find_runs(self, filter_string: str) -> list[Run]:
+        return list(self.connect().search_runs([self.experiment], filter_string, max_results=2))
+
+    def find_parent(self) -> str:
+        """The search's run, made if there is none."""
+        if None not in self.runs:
+            client, search = self.connect(), self.record.search
+            self.experiment = self.find_experiment(search["space_name"])
+            found = self.find_runs(f"tags.{SEARCH_TAG} = '{self.search_id}' AND tags.kind = 'search'")
+            if not found:
+                tags = {SEARCH_TAG: self.search_id, "kind": "search", "status": "running"}
+                found = [
+                    client.create_run(self.experiment, int(search["time"] * 1000), tags, run_name=search["name"])
+                ]
+            self.runs[None] = found[0].info.run_id
+        return self.runs[None]
+
+    def find_experiment(self, name: str) -> str:
+        client = self.connect()
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        is_database = "://" in self.uri and not self.uri.startswith("http")
+        location = (self.artifacts / name).resolve().as_uri() if is_database else None
+        return str(client.create_experiment(name, artifact_location=location))
+
+    def find_trial(self, number: int) -> str:
+        """A trial's run, made if there is none."""
+        if number not in self.runs:
+            parent, trial = self.find_parent(), self.record.trials[number]
+            found = self.find_runs(f"tags.{PARENT_TAG} = '{parent}' AND tags.{TRIAL_TAG} = '{number}'")
+            if not found:
+                tags = {
+                    PARENT_TAG: parent,
+                    SEARCH_TAG: self.search_id,
+                    TRIAL_TAG: str(number),
+                    "kind": "trial",
+                    "status": "running",
+                    "enqueued": str(trial.enqueued).lower(),
+                }
+                found = [
+                    self.connect().create_run(
+                        self.experiment, int(trial.started * 1000), tags, run_name=f"trial-{number:04d}"
+                    )
+                ]
+            self.runs[number] = found[0].info.run_id
+        return self.runs[number]
+
+    def start_search(self, event: dict[str, Any]) -> None:
+        from mlflow.entities import Param, RunTag
+
+        client, run = self.connect(), self.find_parent()
+        selection, data = event["selection"], event["data"]
+        params = {f"{key}": value for key, value in event["settings"].items()}
+        params |= {"space": event["space_name"], "space_hash": event["space_hash"]}
+        params |= {"data": data.get("folder"), "data_fingerprint": data.get("fingerprint")}
+        params |= {f"{key}_images": selection.get(f"{key}_count") for key in ("train", "select")}
+        tags = [RunTag(f"provenance.{key}", str(value)) for key, value in event["provenance"].items()]
+        client.log_batch(run, params=[Param(key, str(value)) for key, value in params.items()], tags=tags)
+        client.log_text(run, event["space"], "space.yaml")
+        client.log_dict(run, selection, "selection.json")
+
+    def start_trial(self, trial: TrialRecord) -> None:
+        from mlflow.entities import Param
+
+        client, run = self.connect(), self.find_trial(trial.number)
+        client.log_batch(run, params=[Param(name, format_value(value)) for name, value in trial.params.items()])
+        client.update_run(run, status="RUNNING")
+        client.set_tag(run, "status", "running")
+
+    def end_trial(self, trial: TrialRecord, milliseconds: int) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        client, run = self.connect(), self.find_trial(trial.number)
+        tags = {"status": trial.status, "reason": trial.reason, "rung": trial.rung, "cutoff": trial.cutoff}
+        tags |= {"error": trial.error, "checkpoint": trial.checkpoint}
+        metrics = {BEST_ACCURACY: trial.best, BEST_EPOCH: trial.best_epoch}
+        client.log_batch(
+            run,
+            metrics=[Metric(name, value, milliseconds, 0) for name, value in metrics.items() if value is not None],
+            tags=[RunTag(name, str(value)[:MAX_TAG]) for name, value in tags.items() if value is not None],
+        )
+        client.set_terminated(run, RUN_STATUSES[trial.status], milliseconds)
+        bests = [other.best for other in self.record.trials.values() if other.best is not None]
+        if bests:
+            ended = sum(other.status != "running" for other in self.record.trials.values())
+            client.log_batch(self.find_parent(), metrics=[Metric(BEST_ACCURACY, max(bests), milliseconds, ended)])
+
+    def end_search(self, event: dict[str, Any], milliseconds: int) -> None:
+        from mlflow.entities import RunTag
+
+        client, run = self.connect(), self.find_parent()
+        trials = self.record.trials.values()
+        counts = {status: sum(trial.status == status for trial in trials) for status in RUN_STATUSES}
+        tags = {"status": event["reason"], **{f"trials.{status}": count for status, count in counts.items()}}
+        best = max((trial for trial in trials if trial.best is not None), key=lambda trial: trial.best or 0, default=None)
+        if best is not None:
+            tags["best_trial"] = best.number
+        client.log_batch(run, tags=[RunTag(name, str(value)) for name, value in tags.items()])
+        client.set_terminated(run, "FINISHED" if event["reason"] == "all trials ended" else "KILLED", milliseconds)
+
+    def send_file(self, path: Path) -> None:
+        """Keep a file with the search's run."""
+        self.connect().log_artifact(self.find_parent(), str(path))
+
+    def forget_runs(self) -> None:
+        """After an error: what was made may not be known here, so look it up again."""
+        self.runs.clear()
+
+
+def format_value(value: Any) -> str:
+    """A parameter as MLflow shows it: numbers short enough to read."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def default_uri(layout: SearchLayout) -> str:
+    """SQLite under the results."""
+    return f"{SQLITE}{layout.tracking_db}"
+
+
+def ui_command(layout: SearchLayout, uri: str | None) -> str:
+    """How to look at the runs."""
+    if uri is not None and uri.startswith("http"):
+        return f"open {uri} in a browser"
+    return f"mlflow ui --backend-store-uri {uri or default_uri(layout)}"
+
+
+def resend(
+    name: Annotated[str, typer.Argument(help="Name of the search.")],
+    results: Annotated[Path, typer.Option(help="Folder that holds the searches.")] = Path("results"),
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow's server or database; default: SQLite under the results.")] = None,
+) -> None:
+    """Send a whole search to MLflow again, from its ledger. What is there already stays as it is."""
+    layout = SearchLayout(results, name)
+    events = read_events(layout.ledger)
+    if not events or events[0]["event"] != "search_started":
+        raise SearchError(f"no search of the name {name!r} has a ledger in {results}")
+    writer = Writer(tracking_uri or default_uri(layout), layout.artifacts)
+    started = time.monotonic()
+    writer.send(events)
+    files = layout.list_artifacts()
+    for path in files:
+        writer.send_file(path)
+    print(
+        f"{name}: {len(events)} events, {len(writer.record.trials)} trials and {len(files)} files are in MLflow "
+        f"({time.monotonic() - started:.1f} s); see them: {ui_command(layout, tracking_uri)}"
+    )
+
+
+def main() -> None:
+    """The command `fashion-resend`."""
+    try:
+        typer.run(resend)
+    except FashionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

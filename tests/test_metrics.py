@@ -1,0 +1,89 @@
+"""Scores against scikit-learn, and their error against a bootstrap."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, recall_score
+
+from fashion_core import metrics
+
+SIZES = (7, 3, 4)
+NAMES = ("pattern", "sleeve", "neckline")
+
+
+def draw_answers(images, seed, sizes=SIZES):
+    """labels, answers: [N, K]; about half of the answers are right."""
+    rng = np.random.default_rng(seed)
+    labels = np.stack([rng.integers(0, size, images) for size in sizes], 1)
+    guesses = np.stack([rng.integers(0, size, images) for size in sizes], 1)
+    return labels, np.where(rng.random(labels.shape) < 0.5, labels, guesses)
+
+
+def count(labels, answers, batch=16, sizes=SIZES):
+    counts = metrics.ConfusionCounts(sizes)
+    for start in range(0, len(labels), batch):
+        part = slice(start, start + batch)
+        counts.update(torch.from_numpy(answers[part]), torch.from_numpy(labels[part]))
+    return counts.to_numpy()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 70), st.integers(0, 10_000))
+def test_scores_against_scikit_learn(images, seed):
+    labels, answers = draw_answers(images, seed)
+    confusion = count(labels, answers)
+    scores = metrics.compute_scores(confusion, NAMES)
+    recalls = []
+    for k, (name, size) in enumerate(zip(NAMES, SIZES, strict=True)):
+        truth, given_answers = labels[:, k], answers[:, k]
+        np.testing.assert_array_equal(confusion[k], confusion_matrix(truth, given_answers, labels=range(size)))
+        assert scores[f"val/accuracy/{name}"] == pytest.approx(accuracy_score(truth, given_answers))
+        present = sorted(set(truth.tolist()))
+        wanted = recall_score(truth, given_answers, labels=present, average=None, zero_division=0)
+        own = [recall for recall in metrics.compute_recalls(confusion[k]) if recall is not None]
+        assert own == pytest.approx(wanted.tolist())
+        assert np.mean(own) == pytest.approx(recall_score(truth, given_answers, labels=present, average="macro"))
+        recalls += wanted.tolist()
+    assert scores[metrics.ACCURACY] == pytest.approx((labels == answers).mean())
+    assert scores[metrics.CLASS_ACCURACY] == pytest.approx(np.mean(recalls))
+    assert set(scores) == {"val/accuracy", "val/class_accuracy", *(f"val/accuracy/{name}" for name in NAMES)}
+
+
+def test_class_accuracy_of_one_category_is_balanced_accuracy():
+    labels, answers = draw_answers(200, 1, (5,))
+    scores = metrics.compute_scores(count(labels, answers, sizes=(5,)), ["only"])
+    assert scores[metrics.CLASS_ACCURACY] == pytest.approx(balanced_accuracy_score(labels[:, 0], answers[:, 0]))
+
+
+def test_a_class_without_images_is_left_out():
+    labels, answers = np.array([[0], [0], [1]]), np.array([[0], [2], [1]])
+    (matrix,) = count(labels, answers, sizes=(3,))
+    assert metrics.compute_recalls(matrix) == [0.5, 1.0, None]
+    assert metrics.compute_scores([matrix], ["only"])[metrics.CLASS_ACCURACY] == pytest.approx(0.75)
+
+
+def test_counts_are_exact_beyond_float32():
+    counts = metrics.ConfusionCounts((2,))
+    counts.matrices[0][0, 0] = 2**24
+    counts.update(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64))
+    assert counts.to_numpy()[0][0, 0] == 2**24 + 1
+
+
+def test_standard_error_against_bootstrap():
+    """Resampling images, whose categories stand and fall together, gives the same error."""
+    rng = np.random.default_rng(0)
+    skill = rng.random((300, 1))
+    correct = rng.random((300, 6)) < skill
+    picks = rng.integers(0, 300, (4000, 300))
+    bootstrap = correct.mean(1)[picks].mean(1).std()
+    assert metrics.compute_standard_error(correct) == pytest.approx(bootstrap, rel=0.06)
+    naive = np.sqrt(correct.mean() * (1 - correct.mean()) / correct.size)
+    assert metrics.compute_standard_error(correct) > 1.4 * naive
+    assert metrics.compute_standard_error(correct[:1]) == 0.0
+
+
+def test_majority_score_is_that_of_a_constant_answer():
+    train, labels = np.array([[0, 1], [0, 1], [2, 1], [1, 0]]), np.array([[0, 1], [0, 0], [2, 1]])
+    assert metrics.compute_majority_score(labels, train) == pytest.approx((2 / 3 + 2 / 3) / 2)
