@@ -60,7 +60,7 @@ class AttributeSchema:
 
 
 def load_schema(path: Path) -> AttributeSchema:
-    """Read `list_attr_cloth.txt`: the number of classes, a header line, then a class name and its category's number a line.
+    """Read `list_attr_cloth.txt`: the number of classes, a header, then a class name and its category's number a line.
 
     Both leading lines may be absent; a class name may hold spaces.
 

@@ -30,7 +30,9 @@ class TrainConfig(BaseModel):
     backbone: str = Field("tf_efficientnet_lite0", min_length=1, description="any timm model name")
     weights: str = Field("auto", min_length=1, description="auto, hub, package, none, or a .safetensors/.pth file")
     feature: Feature = Field("pooled", description="pooled feature, or the backbone's own 1000 ImageNet logits")
-    fc_layers: int = Field(0, ge=0, le=MAX_FC_LAYERS, description="FC layers of widths 512, 256, 128, 64 before the heads")
+    fc_layers: int = Field(
+        0, ge=0, le=MAX_FC_LAYERS, description="FC layers of widths 512, 256, 128, 64 before the heads"
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="before each head")
     drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth of the backbone")
 
@@ -44,7 +46,9 @@ class TrainConfig(BaseModel):
     # optimizer and schedule
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(3e-4, gt=0, le=100, description="peak learning rate of the backbone")
-    head_lr_factor: float = Field(1.0, gt=0, le=1000, description="learning rate of FC layers and heads, as a multiple of lr")
+    head_lr_factor: float = Field(
+        1.0, gt=0, le=1000, description="learning rate of FC layers and heads, as a multiple of lr"
+    )
     weight_decay: float = Field(0.0, ge=0, le=10)
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
@@ -56,13 +60,17 @@ class TrainConfig(BaseModel):
 
     # augmentation: 0 = off
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
-    crop_strength: float = Field(0.0, ge=0, lt=1, description="random resized crop keeps at least 1 - strength of the area")
+    crop_strength: float = Field(
+        0.0, ge=0, lt=1, description="random resized crop keeps at least 1 - strength of the area"
+    )
     jitter: float = Field(0.0, ge=0, le=1, description="brightness, contrast and saturation vary by up to this share")
     erasing: float = Field(0.0, ge=0, le=1, description="probability of erasing a random rectangle")
     mixup: float = Field(0.0, ge=0, le=10, description="alpha of the Beta distribution")
 
     # execution
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU that has it, else fp32")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 on a GPU that has it, else fp32"
+    )
     channels_last: bool = True
     eval_batch_size: int = Field(128, ge=1, le=65_536)
     eval_flip: bool = Field(True, description="average probabilities with those of the flipped image")

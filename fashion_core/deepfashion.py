@@ -1,8 +1,8 @@
 """DeepFashion's annotation files -> one checked Arrow table.
 
-`split/` holds, for each of train, val and test, `<split>.txt` (an image's path a line), `<split>_attr.txt` (a class index
-a category) and `<split>_bbox.txt` (x1 y1 x2 y2 in pixels). Copies differ: some files begin with a header line, some end
-without a newline; test files and test labels may be absent. K categories.
+`split/` holds, for each of train, val and test, `<split>.txt` (an image's path a line), `<split>_attr.txt` (a class
+index a category) and `<split>_bbox.txt` (x1 y1 x2 y2 in pixels). Copies differ: some files begin with a header line,
+some end without a newline; test files and test labels may be absent. K categories.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from fashion_core.attributes import LIST_FILE, AttributeSchema, load_schema
 from fashion_core.deepfashion_files import TextRow, is_whole, read_rows
@@ -251,8 +251,10 @@ def check_image(root: Path, name: str) -> tuple[tuple[int, int], str | None]:
                 image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return size, f"an image must have at most {MAX_PIXELS:,} pixels, but {name} has far more; shrink it and its box"
+    except UnidentifiedImageError:
+        return size, f"the image must be one of {', '.join(IMAGE_FORMATS)}, but {name} is not; restore or convert it"
     except Exception as error:  # a decoder may raise anything on bytes made to break it
-        reason = (str(error) or type(error).__name__).splitlines()[0][:120].replace(str(root), "")
+        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:120]
         return size, f"the image must be complete and readable, but {name} is not ({reason}); restore it"
     return size, None
 

@@ -32,7 +32,9 @@ def find_near_duplicates(thumbnails: np.ndarray, min_correlation: float = MIN_CO
     for start in range(0, len(values), BLOCK):
         block = values[start : start + BLOCK]
         rows, columns = np.nonzero(block @ values[start:].T >= min_correlation)
-        pairs += [(start + int(row), start + int(column)) for row, column in zip(rows, columns, strict=True) if row < column]
+        pairs += [
+            (start + int(row), start + int(column)) for row, column in zip(rows, columns, strict=True) if row < column
+        ]
     return sorted(pairs)
 
 

@@ -231,7 +231,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `fashion-predict`."""
     parser = build_parser()
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)  # options may stand between model and images
     if bool(given.images) == bool(given.submission):
         parser.error("name images, or --submission DATA, and not both")
     try:

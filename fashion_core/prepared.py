@@ -168,7 +168,9 @@ def write_file(
                 decoded = list(pool.map(decode, part))
                 for row, result in zip(part, decoded, strict=True):
                     if isinstance(result, str):
-                        faults.append(fault_of_row(annotations, row, f"the image must decode, but: {result}; replace it"))
+                        faults.append(
+                            fault_of_row(annotations, row, f"the image must decode, but: {result}; replace it")
+                        )
                 if not faults:
                     plain = table.slice(part[0], len(part)).combine_chunks()
                     columns = [plain[name].chunk(0) for name in ("image", "split", *names, "labels")]
@@ -252,9 +254,13 @@ class PreparedData:
             description = json.loads((reader.schema.metadata or {})[METADATA_KEY])
             batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
         except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
-            raise DataError(f"{self.path.name} must be a whole prepared file, but: {error}; delete it and prepare again") from None
+            raise DataError(
+                f"{self.path.name} must be a whole prepared file, but: {error}; delete it and prepare again"
+            ) from None
         if description["format"] != FORMAT:
-            raise DataError(f"{self.path.name} must have the format {FORMAT}, but has {description['format']}; prepare again")
+            raise DataError(
+                f"{self.path.name} must have the format {FORMAT}, but has {description['format']}; prepare again"
+            )
         self.fingerprint: str = description["fingerprint"]
         self.settings = PrepareSettings(**description["settings"])
         self.schema = AttributeSchema.from_dict(description["categories"])

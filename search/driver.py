@@ -131,9 +131,7 @@ def prepare_job(plan: Plan, console: Console) -> tuple[Job, PreparedData, Select
     paths = {}
     for size, crop, margin in plan.space.prepare_settings():
         with preparing(console) as progress:
-            path = prepare(
-                plan.annotations, PrepareSettings(size, crop, margin), plan.cache_dir, progress=progress
-            )
+            path = prepare(plan.annotations, PrepareSettings(size, crop, margin), plan.cache_dir, progress=progress)
         paths[name_settings(size, crop, margin)] = str(path.resolve())
     data = PreparedData.open(Path(next(iter(paths.values()))))
     selection = select_images(data, plan.options.select_on, plan.options.seed)
@@ -149,7 +147,9 @@ def run_search(
     layout, started = plan.layout, time.time()
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(layout.ledger))
-        session = Session(layout, ledger, replay(read_events(layout.ledger)), plan.space.scheduler.max_epochs, plan.options.keep_best)
+        session = Session(
+            layout, ledger, replay(read_events(layout.ledger)), plan.space.scheduler.max_epochs, plan.options.keep_best
+        )
         tracker = stack.enter_context(Tracker(layout, plan.options.tracking_uri))
         session.listeners.append(tracker.send)
         if resume:

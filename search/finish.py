@@ -10,9 +10,10 @@ from rich.console import Console
 from fashion_core.attributes import AttributeSchema
 from fashion_core.checkpoint import MODEL_FILE, load_model
 from search.live import render_summary
+from search.pictures import draw_confusion
 from search.plan import Plan
 from search.recorder import Session
-from search.report import draw_confusion, write_report
+from search.report import write_report
 from search.sender import Tracker
 from search.tracking import ui_command
 
@@ -49,7 +50,9 @@ def list_next_steps(plan: Plan, has_model: bool) -> list[tuple[str, str]]:
     layout = plan.layout
     steps = [("compare trials", ui_command(layout, plan.options.tracking_uri))]
     if has_model:
-        steps.append(("use the best model", f"python -m fashion_core.predict {layout.best_model} IMAGE --box x1,y1,x2,y2"))
+        steps.append(
+            ("use the best model", f"python -m fashion_core.predict {layout.best_model} IMAGE --box x1,y1,x2,y2")
+        )
     steps.append(("read the report", str(layout.report)))
     steps.append(("search your data", "python search/run.py --data DIR --space spaces/weighted_focal.yaml --trials 64"))
     return steps

@@ -65,9 +65,7 @@ def build_trial_config(job: Job, number: int, values: dict[str, Any]) -> TrainCo
     return build_config({**values, "seed": int(seed)})
 
 
-def fit_trial(
-    job: Job, number: int, values: dict[str, Any], *, resume: Path | None = None
-) -> Iterator[EpochResult]:
+def fit_trial(job: Job, number: int, values: dict[str, Any], *, resume: Path | None = None) -> Iterator[EpochResult]:
     """Train one trial: see `fashion_core.training.fit`.
 
     Raises:

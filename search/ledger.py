@@ -130,7 +130,9 @@ def read_events(path: Path) -> list[dict[str, Any]]:
         try:
             events.append(json.loads(line))
         except ValueError:
-            raise SearchError(f"every line of a ledger must be JSON, but {path.name}:{number} is not; restore it from a backup") from None
+            raise SearchError(
+                f"every line of a ledger must be JSON, but {path.name}:{number} is not; restore it from a backup"
+            ) from None
     return events
 
 
@@ -149,7 +151,9 @@ class Ledger:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.file.close()
-            raise SearchError(f"one process may write a search at a time, but another writes {path}; wait for it, or end it") from None
+            raise SearchError(
+                f"one process may write a search at a time, but another writes {path}; wait for it, or end it"
+            ) from None
         content = path.read_bytes()
         self.seq = content.count(b"\n")
         self.file.truncate(content.rfind(b"\n") + 1)  # a line that a kill cut off

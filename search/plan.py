@@ -119,7 +119,9 @@ def estimate_epochs(plan: Plan, rng: np.random.Generator) -> float:
 def render_plan(plan: Plan, backbone_sizes: dict[str, int], rng: np.random.Generator) -> list[tuple[str, str]]:
     """What a dry run shows: (topic, text) lines."""
     space, scheduler, resources = plan.space, plan.space.scheduler, plan.resources
-    counts = {split: int(np.sum(plan.annotations.table["split"].to_numpy() == split)) for split in ("train", "val", "test")}
+    counts = {
+        split: int(np.sum(plan.annotations.table["split"].to_numpy() == split)) for split in ("train", "val", "test")
+    }
     expected = estimate_epochs(plan, rng)
     rungs = ", ".join(map(str, space.rungs())) or "none: every trial trains to the end"
     settings = ", ".join(name_settings(*setting) for setting in space.prepare_settings())
@@ -131,13 +133,19 @@ def render_plan(plan: Plan, backbone_sizes: dict[str, int], rng: np.random.Gener
         ("space", f"{space.name}: {space.description}"),
         ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
         ("selects on", "val" if plan.options.select_on == "val" else "15% of train, held out; val stays unseen"),
-        ("trials", f"{plan.trials} by {space.sampler}, {len(space.first_points(plan.annotations.schema))} of them known ones"),
+        (
+            "trials",
+            f"{plan.trials} by {space.sampler}, {len(space.first_points(plan.annotations.schema))} of them known ones",
+        ),
         ("searched", ", ".join(parameter.name for parameter in space.parameters)),
         ("rungs", f"{rungs} (of {scheduler.max_epochs} epochs)"),
         ("epochs", f"about {expected:.0f}, {expected / plan.full_epochs:.0%} of full training ({plan.full_epochs})"),
         ("at once", f"{resources.concurrent} trials, each with {per_trial}"),
         ("backbones", ", ".join(f"{name} ({size / 1e6:.1f} M)" for name, size in backbone_sizes.items())),
-        ("prepared data", f"{settings}: {plan.prepared_bytes / 2**20:,.0f} MiB in {plan.cache_dir}, shared by all trials"),
+        (
+            "prepared data",
+            f"{settings}: {plan.prepared_bytes / 2**20:,.0f} MiB in {plan.cache_dir}, shared by all trials",
+        ),
         ("results", str(plan.layout.folder)),
         ("tracking", plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}"),
     ]

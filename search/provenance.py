@@ -61,7 +61,10 @@ def describe_git() -> dict[str, str]:
         commit, status = (
             subprocess.run(
                 ["git", "-C", str(folder), *command],
-                capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=True,
+                capture_output=True,
+                text=True,
+                timeout=GIT_TIMEOUT_S,
+                check=True,
             ).stdout
             for command in (("rev-parse", "HEAD"), ("status", "--porcelain"))
         )

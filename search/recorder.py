@@ -90,9 +90,7 @@ class Recorder(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         if result["metrics"]:
-            self.session.append(
-                "epoch", trial=trial.config["number"], epoch=result[EPOCH], metrics=result["metrics"]
-            )
+            self.session.append("epoch", trial=trial.config["number"], epoch=result[EPOCH], metrics=result["metrics"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         number, result = trial.config["number"], trial.last_result or {}

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-if __name__ == "__main__" and __package__ is None:  # run as a script: the repository, not this folder, holds the packages
+if (
+    __name__ == "__main__" and __package__ is None
+):  # run as a script: the repository, not this folder, holds the packages
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import typer
@@ -21,30 +23,60 @@ T = TypeVar("T")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 Data = Annotated[Path | None, typer.Option(help="Folder in DeepFashion's layout: img/ and split/.")]
-SpaceFile = Annotated[str | None, typer.Option("--space", help="Search space: a YAML file, or the name of a shipped one.")]
+SpaceFile = Annotated[
+    str | None, typer.Option("--space", help="Search space: a YAML file, or the name of a shipped one.")
+]
 Trials = Annotated[int | None, typer.Option(min=1, help="Number of trials; default: the space's own.")]
-MaxEpochs = Annotated[int | None, typer.Option(min=1, help="Epochs of a trial that is not stopped; default: the space's.")]
-TimeBudget = Annotated[str | None, typer.Option(help="Start no more trials and end those running after this time: 90s, 45m, 8h, 2d.")]
+MaxEpochs = Annotated[
+    int | None, typer.Option(min=1, help="Epochs of a trial that is not stopped; default: the space's.")
+]
+TimeBudget = Annotated[
+    str | None, typer.Option(help="Start no more trials and end those running after this time: 90s, 45m, 8h, 2d.")
+]
 Cpus = Annotated[int | None, typer.Option(min=1, help="CPU cores of one trial; default: what there is, shared evenly.")]
-Gpus = Annotated[float | None, typer.Option(min=0, help="GPUs of one trial; 0.5 puts two on one; default: 1 where there is one.")]
+Gpus = Annotated[
+    float | None, typer.Option(min=0, help="GPUs of one trial; 0.5 puts two on one; default: 1 where there is one.")
+]
 Concurrent = Annotated[int | None, typer.Option(min=1, help="Trials at once; default: as many as the resources allow.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of proposals, selection and training.")]
-Name = Annotated[str | None, typer.Option(help="Name of the search and its folder; default: the space's name and the time.")]
-Storage = Annotated[str | None, typer.Option(help="Where Ray keeps its state: a folder all nodes share, or s3://..., gs://...; default: in the search's folder.")]
-TrackingUri = Annotated[str | None, typer.Option(help="MLflow's tracking server or database; default: SQLite under the results.")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to join (`auto` on one of its nodes); default: start Ray on this machine.")]
+Name = Annotated[
+    str | None, typer.Option(help="Name of the search and its folder; default: the space's name and the time.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        help="Where Ray keeps its state: a folder all nodes share, or s3://..., gs://...; default: in the search's folder."
+    ),
+]
+TrackingUri = Annotated[
+    str | None, typer.Option(help="MLflow's tracking server or database; default: SQLite under the results.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster to join (`auto` on one of its nodes); default: start Ray on this machine."),
+]
 SelectOn = Annotated[
     Literal["val", "heldout"],
     typer.Option(help="Images that scores are compared on: val, or 15% held out of train, so that val stays unseen."),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave faulty annotation rows out instead of stopping.")]
-CacheDir = Annotated[Path | None, typer.Option(help="Where prepared images are kept, for all searches; default: .prepared under the results.")]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(help="Where prepared images are kept, for all searches; default: .prepared under the results."),
+]
 Results = Annotated[Path, typer.Option(help="Folder that holds the folders of all searches.")]
 KeepBest = Annotated[int, typer.Option(min=1, help="How many of the best trials' models are kept.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Delete an earlier search of the same name first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
-Resume = Annotated[str | None, typer.Option(metavar="NAME", help="Go on with the search of this name, after an interruption.")]
-Trial = Annotated[int | None, typer.Option("--trial", metavar="N", help="Replay trial N of the search --name, alone, in this process, for debugging.")]
+Resume = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Go on with the search of this name, after an interruption.")
+]
+Trial = Annotated[
+    int | None,
+    typer.Option(
+        "--trial", metavar="N", help="Replay trial N of the search --name, alone, in this process, for debugging."
+    ),
+]
 
 
 @app.command()

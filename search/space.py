@@ -105,7 +105,7 @@ class Space:
         return {**params, **normalise_weights(weights)}
 
     def first_points(self, schema: AttributeSchema) -> list[dict[str, Any]]:
-        """What Optuna is to run first, as flat parameters: all of a grid, else ``try_first``; what one lacks is drawn."""
+        """What Optuna is to run first, as flat parameters: all of a grid, or ``try_first``; what one lacks is drawn."""
         if self.sampler == "grid":
             return self.combine([parameter.name for parameter in self.parameters])
         points = []
@@ -148,7 +148,7 @@ class Space:
     def with_scheduler(self, **changes: int | None) -> Space:
         """This space with other ``max_epochs``, ``grace_epochs`` or ``reduction_factor``; None leaves one as it is.
 
-        With ``max_epochs`` alone, at or below the space's grace, nothing can be stopped: the scheduler becomes ``none``.
+        ``max_epochs`` alone, at or below the space's grace, makes the scheduler ``none``: no trial is stopped.
 
         Raises:
             SpaceError: the numbers do not go together.

@@ -36,6 +36,8 @@ def read_document(document: Located, faults: FaultList) -> dict[str, Any]:
     fixed_section, search_section = read_mapping(document, "fixed", faults), read_mapping(document, "search", faults)
     fixed = read_fixed(fixed_section, faults)
     parameters = read_search(search_section, fixed_section, fixed, faults)
+    if "search" in document.value and document.value["search"].value == {}:
+        faults.add(search_section.line, "`search` must hold at least one parameter")
     if sampler == "grid":
         check_grid(document, parameters, faults)
     points = read_points(document, parameters, faults)
@@ -119,8 +121,6 @@ def read_search(
     section: Located, fixed_section: Located, fixed: dict[str, Any], faults: FaultList
 ) -> dict[str, Parameter | None]:
     """The section ``search``, in its order; None for a parameter that is at fault."""
-    if not section.value:
-        faults.add(section.line, "`search` must hold at least one parameter")
     parameters: dict[str, Parameter | None] = {}
     for name, item in section.value.items():
         parameter = read_parameter(name, item, faults)
@@ -186,10 +186,11 @@ def read_point(section: Located, parameters: dict[str, Parameter | None], faults
             continue
         nested = isinstance(item.value, dict) and name == WEIGHTS
         places = item.value if nested else {name: item}
-        messages = {place.line: fault for place in places.values() if (fault := parameter.find_fault(place.to_plain()))}
-        for line, message in messages.items():
-            faults.add(line, message)
-        if not messages:
+        found = [(place.line, parameter.find_fault(place.to_plain())) for place in places.values()]
+        for line, message in found:
+            if message:
+                faults.add(line, message)
+        if not any(message for _, message in found):
             values = {key: parameter.convert(place.to_plain()) for key, place in places.items()}
             point[name] = values if nested else values[name]
         for other, allowed in parameter.when:

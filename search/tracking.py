@@ -134,9 +134,7 @@ class Writer:
             found = self.find_runs(f"tags.{SEARCH_TAG} = '{self.search_id}' AND tags.kind = 'search'")
             if not found:
                 tags = {SEARCH_TAG: self.search_id, "kind": "search", "status": "running"}
-                found = [
-                    client.create_run(self.experiment, int(search["time"] * 1000), tags, run_name=search["name"])
-                ]
+                found = [client.create_run(self.experiment, int(search["time"] * 1000), tags, run_name=search["name"])]
             self.runs[None] = found[0].info.run_id
         return self.runs[None]
 
@@ -218,7 +216,9 @@ class Writer:
         trials = self.record.trials.values()
         counts = {status: sum(trial.status == status for trial in trials) for status in RUN_STATUSES}
         tags = {"status": event["reason"], **{f"trials.{status}": count for status, count in counts.items()}}
-        best = max((trial for trial in trials if trial.best is not None), key=lambda trial: trial.best or 0, default=None)
+        best = max(
+            (trial for trial in trials if trial.best is not None), key=lambda trial: trial.best or 0, default=None
+        )
         if best is not None:
             tags["best_trial"] = best.number
         client.log_batch(run, tags=[RunTag(name, str(value)) for name, value in tags.items()])
@@ -253,7 +253,9 @@ def ui_command(layout: SearchLayout, uri: str | None) -> str:
 def resend(
     name: Annotated[str, typer.Argument(help="Name of the search.")],
     results: Annotated[Path, typer.Option(help="Folder that holds the searches.")] = Path("results"),
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow's server or database; default: SQLite under the results.")] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow's server or database; default: SQLite under the results.")
+    ] = None,
 ) -> None:
     """Send a whole search to MLflow again, from its ledger. What is there already stays as it is."""
     layout = SearchLayout(results, name)

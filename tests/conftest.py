@@ -59,39 +59,55 @@ class OutsideConnection(ConnectionRefusedError):
 
 
 def is_own_address(host: str) -> bool:
-    """Whether a literal address is this machine's: loopback, or one that a socket here can be bound to."""
+    """Whether a host is this machine: by a name that needs no look-up, or by an address that a socket here can have."""
     try:
         address = ipaddress.ip_address(host.split("%")[0])
     except ValueError:
-        return host in ("", "localhost", socket.gethostname())  # another name would have to be asked of the network
+        return host in ("", "localhost", socket.gethostname())
     if address.is_loopback:
         return True
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.bind((host, 0))
     except OSError:
         return False
     return True
 
 
+def is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.split("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 @pytest.fixture(scope="session", autouse=True)
 def outside_connections() -> Iterator[list[str]]:
-    """Connections to other machines fail in this process; the list holds those that were tried."""
+    """Connections to other machines, and look-ups of their names, fail in this process; the list holds the tries."""
     tried: list[str] = []
     patch = pytest.MonkeyPatch()
+    look_up = socket.getaddrinfo
+
+    def refuse(host: str, port: Any) -> None:
+        tried.append(f"{host}:{port}")
+        raise OutsideConnection(f"a test must not reach another machine, but tries {host}:{port}")
 
     def guard(method: Any) -> Any:
         def connect(self: socket.socket, address: Any) -> Any:
             if self.family in (socket.AF_INET, socket.AF_INET6) and not is_own_address(address[0]):
-                tried.append(f"{address[0]}:{address[1]}")
-                raise OutsideConnection(
-                    f"a test must not reach another machine, but connects to {address[0]}:{address[1]}"
-                )
+                refuse(address[0], address[1])
             return method(self, address)
 
         return connect
 
+    def getaddrinfo(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name is not None and not is_address(name) and not is_own_address(name):
+            refuse(name, port)
+        return look_up(host, port, *arguments, **options)
+
+    patch.setattr(socket, "getaddrinfo", getaddrinfo)
     patch.setattr(socket.socket, "connect", guard(socket.socket.connect))
     patch.setattr(socket.socket, "connect_ex", guard(socket.socket.connect_ex))
     yield tried

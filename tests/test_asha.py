@@ -66,7 +66,12 @@ def test_rungs_come_back_from_the_ledger():
         start = {"event": "trial_started", "trial": number, "trial_id": f"t{number}", "params": {}, "enqueued": False}
         events.append({**start, "time": 0.0, "seq": len(events)})
         for epoch in range(1, epochs + 1):
-            row = {"event": "epoch", "trial": number, "epoch": epoch, "metrics": {"val/accuracy": curves[number, epoch - 1]}}
+            row = {
+                "event": "epoch",
+                "trial": number,
+                "epoch": epoch,
+                "metrics": {"val/accuracy": curves[number, epoch - 1]},
+            }
             events.append({**row, "time": 0.0, "seq": len(events)})
     restored = RecordedASHA(9, 1, 3)
     restored.load_scores(replay(events))

@@ -26,8 +26,8 @@ PARAMETERS = {
     "legacy_seresnet50": 28_088_024,
     "legacy_seresnext50_32x4d": 27_559_896,
 }
-# abaya, apron, bra, cardigan, fur coat, gown, hoopskirt, jean, jersey, kimono, lab coat, maillots, miniskirt, overskirt,
-# pajama, poncho, sarong, suit, sweatshirt, swimming trunks, trench coat, velvet, vestment, wool
+# abaya, apron, bra, cardigan, fur coat, gown, hoopskirt, jean, jersey, kimono, lab coat, maillots, miniskirt,
+# overskirt, pajama, poncho, sarong, suit, sweatshirt, swimming trunks, trench coat, velvet, vestment, wool
 IMAGENET_GARMENTS = {
     *(399, 411, 459, 474, 568, 578, 601, 608, 610, 614, 617, 638, 639, 655, 689),
     *(697, 735, 775, 834, 841, 842, 869, 885, 887, 911),
@@ -89,7 +89,9 @@ def test_imagenet_weights_know_clothes(fashion_data):
     data = load_annotations(fashion_data, check_images=False)
     settings = PrepareSettings(224)
     pixels = [
-        crop_and_resize(open_image(data.folder / row["image"]), tuple(row[side] for side in ("x1", "y1", "x2", "y2")), settings)
+        crop_and_resize(
+            open_image(data.folder / row["image"]), tuple(row[side] for side in ("x1", "y1", "x2", "y2")), settings
+        )
         for row in data.table.slice(0, 24).to_pylist()
     ]
     images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)

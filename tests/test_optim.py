@@ -74,7 +74,9 @@ def test_groups_split_by_head_and_decay():
     assert sorted({group["lr"] for group in optimizer.param_groups}) == pytest.approx([0.001, 0.01])
 
 
-@pytest.mark.parametrize("name, kind", [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)])
+@pytest.mark.parametrize(
+    "name, kind", [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)]
+)
 def test_steps_against_pytorchs_defaults(name, kind):
     """Two steps of each optimizer equal the plain class with the same settings, weight decay and momentum included."""
     network, optimizer = build(optimizer=name, lr=0.02, weight_decay=0.1, momentum=0.7)

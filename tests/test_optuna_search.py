@@ -10,7 +10,9 @@ from search.ledger import Ledger
 from search.optuna_search import TruthfulOptunaSearch
 from search.space import parse_space
 
-SCHEMA = AttributeSchema((Category("pattern", ("floral", "solid")), Category("fit", ("tight", "loose", "conventional"))))
+SCHEMA = AttributeSchema(
+    (Category("pattern", ("floral", "solid")), Category("fit", ("tight", "loose", "conventional")))
+)
 SPACE = """
 trials: 8
 fixed: {weights: none}

@@ -59,7 +59,9 @@ def searched(tmp_path_factory, sample_folder):
     """A folder with one finished search, `first`, and what it printed."""
     folder = tmp_path_factory.mktemp("searched")
     space = write_space(folder)
-    done = run(folder, "--data", sample_folder, "--space", space, "--name", "first", "--keep-best", 2, "--concurrent", 1)
+    done = run(
+        folder, "--data", sample_folder, "--space", space, "--name", "first", "--keep-best", 2, "--concurrent", 1
+    )
     return folder, done.stdout + done.stderr
 
 
@@ -149,9 +151,19 @@ def test_held_out_images_leave_val_unseen(tmp_path, sample_folder):
 
 def test_a_killed_search_goes_on_where_it_was(tmp_path, sample_folder):
     space = write_space(tmp_path, trials=6, epochs=9)
-    command = [sys.executable, str(REPOSITORY / "search" / "run.py"), "--data", str(sample_folder), "--space", str(space)]
+    command = [
+        sys.executable,
+        str(REPOSITORY / "search" / "run.py"),
+        "--data",
+        str(sample_folder),
+        "--space",
+        str(space),
+    ]
     process = subprocess.Popen(
-        [*command, "--name", "killed", "--concurrent", "1"], cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True
+        [*command, "--name", "killed", "--concurrent", "1"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     ledger = tmp_path / "results" / "killed" / "ledger.jsonl"
     deadline = time.monotonic() + 120

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.space_yaml import MAX_DEPTH, MAX_SIZE, MAX_VALUES, FaultList, read_located
+from search.space_yaml import MAX_DEPTH, MAX_SIZE, FaultList, read_located
 
 
 def read(text):
@@ -66,13 +66,13 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(values)
 def test_what_yaml_writes_is_read_back(value):
     assert read_plain(yaml.safe_dump(value)) == value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=60) | st.text("abz01.:-[]{}#&*!|>'\"%@?,\n \t~", max_size=60))
 def test_random_text_is_read_or_is_a_fault(text):
     located, faults = read(text)
@@ -100,7 +100,6 @@ def test_random_text_is_read_or_is_a_fault(text):
         ("[" * 5000, None, f"at most {MAX_DEPTH} deep"),
         ("[" * 20 + "]" * 20, None, f"at most {MAX_DEPTH} deep"),
         ("a: &a [*a]", None, "may not contain itself"),
-        ("[" + "1," * MAX_VALUES + "]", None, f"at most {MAX_VALUES} values"),
     ],
 )
 def test_faults_and_their_lines(text, line, message):
