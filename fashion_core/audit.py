@@ -1,4 +1,4 @@
-"""What a person should know of a data set before trusting a score: how unequal its classes are, and what is in it twice.
+"""What to know of a data set before trusting a score: how unequal its classes are, and what is in it twice.
 
 python -m fashion_core.audit DIR
 """
@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
-
 
 from fashion_core.deepfashion import SPLITS, load_annotations
 from fashion_core.duplicates import find_near_duplicates

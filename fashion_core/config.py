@@ -1,4 +1,4 @@
-"""`TrainConfig`: the one description of a training run. Frozen, flat, checked; what a search space sets are its fields."""
+"""`TrainConfig`: the one description of a training run. Frozen, flat, checked; a search space sets its fields."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def build_config(values: dict[str, Any]) -> TrainConfig:
     """`TrainConfig` from plain values.
 
     Raises:
-        ConfigError: lists every field at fault: its rule, the value it got, and the nearest known name of an unknown one.
+        ConfigError: lists every field at fault: its rule, the value it got, and the nearest name to an unknown one.
     """
     try:
         return TrainConfig(**values)

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 THUMBNAIL_SIDE = 16
-# Smallest correlation of two thumbnails of one picture. Looked at in DeepFashion's 7,000 images: the 12 pairs above 0.99
-# are one photograph (6 of them byte-identical); those from 0.987 down show other garments on one model or template.
+# Smallest correlation of two thumbnails of one picture. Looked at in DeepFashion's 7,000 images: the 12 pairs above
+# 0.99 are one photograph (6 of them byte-identical); those from 0.987 down show other garments on one model.
 MIN_CORRELATION = 0.988
 BLOCK = 2048  # rows compared at once: 2048 x N floats
 

@@ -1,6 +1,6 @@
 """Images decoded, cropped and resized once -> a memory-mapped Arrow file that every trial of every search opens.
 
-The file is named by a fingerprint of what it was made from: the bytes of the images, boxes, labels, classes and settings.
+The file is named by a fingerprint of what it was made from: the images' bytes, boxes, labels, classes and settings.
 N images, S pixels a side, K categories.
 """
 
@@ -175,7 +175,8 @@ def write_file(
                     plain = table.slice(part[0], len(part)).combine_chunks()
                     columns = [plain[name].chunk(0) for name in ("image", "split", *names, "labels")]
                     columns.append(pa.array(digests[part[0] : part[-1] + 1]))
-                    columns += [pa.array(values, field.type) for values, field in zip(zip(*decoded), list(schema)[-2:])]
+                    pairs = zip(zip(*decoded, strict=True), list(schema)[-2:], strict=True)
+                    columns += [pa.array(values, field.type) for values, field in pairs]
                     writer.write_batch(pa.record_batch(columns, schema=schema))
                 if progress is not None:
                     progress(part[-1] + 1, len(files))

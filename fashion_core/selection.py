@@ -50,9 +50,10 @@ def select_images(
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """[N] bool: a share of the images that has each class in about that share. labels: [N, K]; groups: [N], kept together.
+    """[N] bool: a share of the images that has each class in about that share.
 
-    The class with the fewest images left is dealt first: its groups, in random order, are held out until its wish is met.
+    The class with the fewest images left is dealt first: its groups, in random order, are held out until it has its
+    share. labels: [N, K]; groups: [N], kept together.
     """
     offsets = np.cumsum([0, *(labels.max(0) + 1)[:-1]])
     images, classes = np.indices(labels.shape)[0].ravel(), (labels + offsets).ravel()

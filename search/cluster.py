@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import warnings
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -43,7 +42,7 @@ def start_ray(address: str | None, machine: Machine | None) -> None:
         assert machine is not None
         options |= {"num_cpus": machine.cpus, "num_gpus": machine.gpus}
     else:  # the nodes get this code; the libraries they have
-        packages = [str(Path(package.__file__).parent) for package in (fashion_core, search, spaces)]
+        packages = [package.__path__[0] for package in (fashion_core, search, spaces)]
         options = {"address": address, "runtime_env": {"py_modules": packages}, **options}
         del options["include_dashboard"]
     try:

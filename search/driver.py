@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from rich.table import Table
 
 from fashion_core import metrics
 from fashion_core.audit import audit, render_audit
-from fashion_core.errors import DivergedError, SearchError
+from fashion_core.errors import SearchError
 from fashion_core.prepared import PreparedData, PrepareSettings, prepare
 from fashion_core.selection import Selection, select_images
 from search.cluster import detect_cluster, start_ray, stop_ray
@@ -30,7 +29,6 @@ from search.plan import Plan, build_plan, check_backbones, render_plan
 from search.provenance import collect_provenance
 from search.recorder import Session, find_best
 from search.resources import detect_machine
-from search.space import load_space
 from search.sender import Tracker
 from search.tuning import run_trials
 

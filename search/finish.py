@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 from rich.console import Console
 
 from fashion_core.attributes import AttributeSchema
@@ -35,7 +36,7 @@ def finish_search(plan: Plan, session: Session, tracker: Tracker, schema: Attrib
         layout.best_config.write_text(json.dumps(config, indent=2) + "\n")
         for category, matrix in zip(schema.categories, model.confusion, strict=True):
             title = f"{category.name}: trial {best}, epoch {model.epoch}"
-            draw_confusion(matrix, category.classes, title, layout.confusion(category.name))
+            draw_confusion(np.array(matrix), category.classes, title, layout.confusion(category.name))
     write_report(layout)
     for path in layout.list_artifacts():
         tracker.send_file(path)

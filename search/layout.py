@@ -26,7 +26,8 @@ class SearchLayout:
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
             raise SearchError(
-                f"a search's name must be 1 to 80 letters, digits, `.`, `_` or `-` and begin with a letter or digit, but got {self.name!r}"
+                "a search's name must be 1 to 80 letters, digits, `.`, `_` or `-` and begin with a letter or digit, "
+                f"but got {self.name!r}"
             )
 
     # shared by all searches

@@ -1,4 +1,4 @@
-"""Optuna behind Ray Tune, told the truth: what was stopped is PRUNED, what crashed is FAIL, the rest COMPLETE with its best."""
+"""Optuna behind Ray Tune, told the truth: the stopped are PRUNED, the crashed FAIL, the rest COMPLETE."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATES = {
 
 
 class TruthfulOptunaSearch(OptunaSearch):
-    """Proposes the trials of a space. Every proposal holds the trial's `number`, unique in the search even after a restart.
+    """Proposes the trials of a space, each with its `number`, unique in the search even after a restart.
 
     Args:
         space, schema: what to draw, for which categories.
@@ -74,10 +74,13 @@ class TruthfulOptunaSearch(OptunaSearch):
         if trial_id in self._completed_trials:
             return
         trial, status = self._ot_trials[trial_id], (result or {}).get("status", "failed")
-        state = TrialState.FAIL if error or result is None else STATES.get(status, TrialState.PRUNED)
-        if state is not TrialState.FAIL:  # the last epoch: Ray tells a searcher only of results that go on
+        state = TrialState.FAIL if error else STATES.get(status, TrialState.PRUNED)
+        score = None
+        if result is not None and state is not TrialState.FAIL:
+            # the last epoch: Ray tells a searcher only of results that go on
             trial.report(result[SCORE], result[EPOCH])
-        self._ot_study.tell(trial, result[SCORE] if state is TrialState.COMPLETE else None, state=state)
+            score = result[SCORE] if state is TrialState.COMPLETE else None
+        self._ot_study.tell(trial, score, state=state)
         self._completed_trials.add(trial_id)
 
     def restore(self, checkpoint_path: str) -> None:

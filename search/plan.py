@@ -61,7 +61,7 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
     trials = options.trials or space.trials
     if space.sampler == "grid" and trials > space.count_grid():
         raise SearchError(
-            f"the grid of {space.name} has {space.count_grid()} combinations, but --trials asks for {trials}; give at most that"
+            f"--trials must be at most {space.count_grid()}, the combinations of {space.name}, but got {trials}"
         )
     annotations = load_annotations(options.data, skip_bad=options.skip_bad)
     space.check_schema(annotations.schema)
@@ -94,7 +94,7 @@ def check_backbones(space: Space) -> dict[str, int]:
 
 
 def estimate_epochs(plan: Plan, rng: np.random.Generator) -> float:
-    """Epochs to expect: ASHA over trials whose order of quality never changes, one after another, averaged over orders."""
+    """Epochs to expect: ASHA over trials one after another whose ranks never change, averaged over their orders."""
     scheduler = plan.space.scheduler
     rungs = plan.space.rungs()
     if not rungs:

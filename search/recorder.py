@@ -1,7 +1,7 @@
 """What happens to trials, written down as it happens: Tune's callback -> ledger -> tracker and live view.
 
-Ray pickles its callbacks, and brings back copies after a restart. So the callback holds a name only, and finds the files,
-threads and screens of the search in this process by it.
+Ray pickles its callbacks, and brings back copies after a restart. So the callback holds a name only, and finds the
+files, threads and screens of the search in this process by it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Recorder(Callback):
 
     Args:
         name: of the search, a key of `SESSIONS`.
-        scheduler: to ask why a trial was stopped, and to give back its rungs after a restart; None where none is stopped.
+        scheduler: asked why a trial was stopped, and given its rungs back after a restart; None where none is stopped.
     """
 
     def __init__(self, name: str, scheduler: RecordedASHA | None) -> None:
@@ -173,7 +173,10 @@ def describe_death(trial: Trial) -> str:
     error = trial.get_error()
     text = str(error).strip() if error else "no reason known"
     if "ActorDied" in type(error).__name__ or "ActorUnavailable" in type(error).__name__ or "died" in text:
-        return f"the trial's process died; out of memory is the usual cause, so try a smaller batch_size or fewer trials at once\n{text}"
+        return (
+            "the trial's process died; out of memory is the usual cause, so try a smaller batch_size or fewer trials "
+            f"at once\n{text}"
+        )
     return text
 
 

@@ -45,7 +45,7 @@ Name = Annotated[
 Storage = Annotated[
     str | None,
     typer.Option(
-        help="Where Ray keeps its state: a folder all nodes share, or s3://..., gs://...; default: in the search's folder."
+        help="Where Ray keeps its state: a folder all nodes share, s3://..., gs://...; default: in the search's folder."
     ),
 ]
 TrackingUri = Annotated[

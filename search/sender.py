@@ -57,8 +57,9 @@ class Tracker:
         if not self.unsent and not self.thread.is_alive():
             return None
         return (
-            f"MLflow at {self.uri} could not be reached ({self.error}); nothing is lost: send the search there later "
-            f"with `python -m search.tracking {self.layout.name} --results {self.layout.results} --tracking-uri {self.uri}`"
+            f"MLflow at {self.uri} cannot be reached ({self.error}); nothing is lost: send the search there later with "
+            f"`python -m search.tracking {self.layout.name} --results {self.layout.results} "
+            f"--tracking-uri {self.uri}`"
         )
 
     def run(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import spaces
-from fashion_core.config import TrainConfig
+from fashion_core.config import Crop, TrainConfig
 from fashion_core.errors import Fault, SearchError, SpaceError
 from search.space_document import hash_fields, read_document
 from search.space_parts import WEIGHTS, Parameter, Scheduler
@@ -134,7 +134,7 @@ class Space:
         """Epochs after which a trial may be stopped, ascending."""
         return self.scheduler.rungs()
 
-    def prepare_settings(self) -> list[tuple[int, str, float]]:
+    def prepare_settings(self) -> list[tuple[int, Crop, float]]:
         """Distinct (image_size, crop, crop_margin) that trials can have; the margin is 0 unless crop is box_margin."""
         found = self.list_settings("image_size", "crop", "crop_margin")
         return list(

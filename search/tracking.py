@@ -1,7 +1,7 @@
 """The ledger's view in MLflow: one parent run a search, one child run a trial. The only module that imports mlflow.
 
-What is sent is keyed by the ledger: runs are found by tags, metrics have the event's time and the epoch as step. So sending
-an event twice changes nothing, and a whole search can be sent again:
+What is sent is keyed by the ledger: runs are found by tags, metrics have the event's time and the epoch as step. So
+sending an event twice changes nothing, and a whole search can be sent again:
 
     python -m search.tracking NAME
 """
