@@ -7,7 +7,6 @@ N images, S pixels a side, K categories.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -27,11 +26,11 @@ from fashion_core.config import Crop
 from fashion_core.deepfashion import MAX_PIXELS, Annotations, fault_of_row
 from fashion_core.duplicates import THUMBNAIL_SIDE, compute_thumbnail
 from fashion_core.errors import DataError, Fault
+from fashion_core.fingerprints import compute_digest, fingerprint_content, fingerprint_quickly
 
 FORMAT = "fashion-prepared/1"
 BATCH_IMAGES = 256
 METADATA_KEY = b"prepared"
-DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -103,14 +102,14 @@ def prepare(
     cache_dir.mkdir(parents=True, exist_ok=True)
     workers = workers or len(os.sched_getaffinity(0))
     files = [annotations.folder / name for name in annotations.table["image"].to_pylist()]
-    known_as = cache_dir / f"known-{fingerprint_quickly(annotations, settings, files)}.json"
+    known_as = cache_dir / f"known-{fingerprint_quickly(FORMAT, annotations, settings, files)}.json"
     with lock(cache_dir / f"{known_as.stem}.lock"), ThreadPoolExecutor(workers) as pool:
         if known_as.is_file():  # sizes and times of all images are those it was made from
             path = cache_dir / json.loads(known_as.read_text())["file"]
             if is_complete(path):
                 return path
         digests = list(pool.map(compute_digest, files))
-        fingerprint = fingerprint_content(annotations, settings, digests)
+        fingerprint = fingerprint_content(FORMAT, annotations, settings, digests)
         path = cache_dir / f"prepared-{fingerprint}.arrow"
         with lock(cache_dir / f"{path.stem}.lock"):
             if not is_complete(path):
@@ -185,31 +184,6 @@ def write_file(
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def fingerprint_quickly(annotations: Annotations, settings: PrepareSettings, files: list[Path]) -> str:
-    """Tells sets apart without reading images: by their names, sizes and times of change."""
-    stats = [os.stat(file) for file in files]
-    changes = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats, strict=True)]
-    return fingerprint_content(annotations, settings, [repr(change) for change in changes])
-
-
-def fingerprint_content(annotations: Annotations, settings: PrepareSettings, digests: list[str]) -> str:
-    """Hex digest of all that decides what a prepared file holds."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    description = [FORMAT, asdict(settings), annotations.schema.to_dict(), digests]
-    digest.update(json.dumps(description).encode())
-    for name in ("image", "split", "x1", "y1", "x2", "y2", "labels"):
-        digest.update(json.dumps(annotations.table[name].to_pylist()).encode())
-    return digest.hexdigest()
-
-
-def compute_digest(path: Path) -> str:
-    """sha256 of a file's bytes, hex; of nothing where it cannot be read, which decoding will tell."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return hashlib.sha256().hexdigest()
 
 
 def is_complete(path: Path) -> bool:

@@ -90,14 +90,14 @@ class LiveView:
         elapsed = max(time.time() - self.started, 1e-3)
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", no_wrap=True, min_width=TOPIC_WIDTH)
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column(overflow="fold")
         lines = self.standing.lines or (("trials", f"0 of {self.total_trials} done; the first is starting"),)
         times = (
             ("pace", self.standing.describe_pace(elapsed)),
             ("time left", self.standing.describe_left(elapsed)),
         )
         for topic, text in (*lines, *times, *self.standing.running):
-            table.add_row(topic, Text(text, no_wrap=True, overflow="ellipsis"))
+            table.add_row(topic, Text(text))
         return Panel(table, title=f"searching for {format_duration(elapsed)}", title_align="left", border_style="dim")
 
     def update(self, record: SearchRecord) -> None:

@@ -177,7 +177,8 @@ def test_the_panel_fits_80_columns_and_names_what_counts(search):
     assert all(len(line) == 80 for line in lines)
     assert "0 of 5 done; 2 running" in text and "2, 7% of full training (30)" in text
     assert "0.8000 ± 0.0071  trial 1, epoch 1, sampled" in text
-    assert "backbone tf_efficientnet_lite0, lr 0.000123, dropout 0.1" in text and "…" in text
+    assert "backbone tf_efficientnet_lite0, lr 0.000123, dropout 0.1," in text
+    assert "fc_layers" in text and "1.2" in text  # the whole configuration, on as many lines as it takes
     assert "trial 0    epoch 1/6 done, 0.7000" in text
     for topic in ("trials", "epochs", "best", "pace", "time left"):
         assert f"│ {topic} " in text
