@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from fashion_core.attributes import AttributeSchema
 from fashion_core.checkpoint import SavedModel, load_model
@@ -94,7 +93,7 @@ def predict_images(saved: SavedModel, images: Sequence[Path], box: Box | None = 
             try:
                 pixels.append(read_pixels(path, box, saved.config))
                 readable.append(path)
-            except (OSError, ValueError, Image.DecompressionBombError) as error:
+            except Exception as error:  # a decoder may raise anything on damaged bytes
                 faults.append(
                     Fault(str(path), None, str(error).splitlines()[0] if str(error) else type(error).__name__)
                 )

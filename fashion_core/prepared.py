@@ -155,7 +155,7 @@ def write_file(
             image = open_image(files[row])
             pixels = crop_and_resize(image, tuple(boxes[row].tolist()), settings)
             return compute_thumbnail(image).tobytes(), pixels.tobytes()
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+        except Exception as error:  # a decoder may raise anything on damaged bytes
             return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
 
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")

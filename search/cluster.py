@@ -40,7 +40,7 @@ def start_ray(address: str | None, machine: Machine | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     if address is None:
         assert machine is not None
-        options |= {"num_cpus": machine.cpus, "num_gpus": machine.gpus}
+        options |= {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus}
     else:  # the nodes get this code; the libraries they have
         packages = [package.__path__[0] for package in (fashion_core, search, spaces)]
         options = {"address": address, "runtime_env": {"py_modules": packages}, **options}

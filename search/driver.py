@@ -15,6 +15,7 @@ from rich.table import Table
 
 from fashion_core import metrics
 from fashion_core.audit import audit, render_audit
+from fashion_core.checkpoint import MODEL_FILE
 from fashion_core.errors import SearchError
 from fashion_core.prepared import PreparedData, PrepareSettings, prepare
 from fashion_core.selection import Selection, select_images
@@ -28,9 +29,12 @@ from search.options import SearchOptions
 from search.plan import Plan, build_plan, check_backbones, render_plan
 from search.provenance import collect_provenance
 from search.recorder import Session, find_best
+from search.report import compute_seconds
 from search.resources import detect_machine
 from search.sender import Tracker
-from search.tuning import run_trials
+from search.tuning import clear_storage, run_trials
+
+TIME_BUDGET = "time budget"
 
 
 def name_search(options: SearchOptions) -> SearchLayout:
@@ -82,10 +86,12 @@ def launch(
         show_plan(plan, sizes, console)
         if dry_run:
             return
+        resume = resume and bool(read_events(layout.ledger))  # one killed before its first event simply starts
         if resume:
-            check_unchanged(plan)
-        elif layout.folder.exists():
-            shutil.rmtree(layout.folder)
+            check_unchanged(plan, is_to_resume=True)
+        else:
+            clear_storage(plan, replace=replace)
+            shutil.rmtree(layout.folder, ignore_errors=True)
         layout.folder.mkdir(parents=True, exist_ok=True)
         options.save(layout.options)
         layout.space_yaml.write_text(plan.space.text)
@@ -106,13 +112,19 @@ def show_plan(plan: Plan, sizes: dict[str, int], console: Console) -> None:
     console.print(table, highlight=False)
 
 
-def check_unchanged(plan: Plan) -> None:
-    """A search goes on only with the space it began with.
+def check_unchanged(plan: Plan, *, is_to_resume: bool) -> None:
+    """A search goes on, and a trial is replayed, only with the space it began with.
 
     Raises:
-        SearchError: the space's file has changed since.
+        SearchError: the space's file has changed since, or the search's time is up.
     """
-    begun = replay(read_events(plan.layout.ledger)).search
+    record = replay(read_events(plan.layout.ledger))
+    if record.ended is not None and record.ended["reason"] == TIME_BUDGET and is_to_resume:
+        raise SearchError(
+            f"a search goes on while it has time, but the budget of {plan.layout.name} is spent; start a new search, "
+            "with a longer --time-budget"
+        )
+    begun = record.search
     if begun.get("space_hash") != plan.space.hash:
         raise SearchError(
             f"a search goes on with the space it began with, but {plan.options.space} has changed since; "
@@ -142,13 +154,15 @@ def run_search(
     plan: Plan, job: Job, data: PreparedData, selection: Selection, console: Console, *, resume: bool
 ) -> None:
     """Run all trials with ledger, tracker and live view, and write the report."""
-    layout, started = plan.layout, time.time()
+    layout = plan.layout
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(layout.ledger))
         session = Session(
             layout, ledger, replay(read_events(layout.ledger)), plan.space.scheduler.max_epochs, plan.options.keep_best
         )
         tracker = stack.enter_context(Tracker(layout, plan.options.tracking_uri))
+        for event in read_events(layout.ledger):  # of before an interruption; what MLflow has stays as it is
+            tracker.send(event)
         session.listeners.append(tracker.send)
         if resume:
             close_trials(session, "the search was interrupted")
@@ -160,7 +174,8 @@ def run_search(
             session.listeners.append(lambda event: live.update(session.record))
             run_trials(plan, job, session, resume=resume)
         close_trials(session, "the search ended first")
-        session.append("search_ended", reason=find_reason(plan, session), seconds=time.time() - started)
+        seconds = compute_seconds(read_events(layout.ledger))
+        session.append("search_ended", reason=find_reason(plan, session, seconds), seconds=seconds)
         finish_search(plan, session, tracker, data.schema, console)
 
 
@@ -212,16 +227,29 @@ def close_trials(session: Session, reason: str) -> None:
         if trial.status == "running":
             best, best_epoch = find_best(trial)
             session.append(
-                "trial_ended", trial=trial.number, status="interrupted", reason=reason, best=best, best_epoch=best_epoch
+                "trial_ended",
+                trial=trial.number,
+                status="interrupted",
+                reason=reason,
+                best=best,
+                best_epoch=best_epoch,
+                checkpoint=find_kept(session.layout, trial.number),
             )
 
 
-def find_reason(plan: Plan, session: Session) -> str:
-    """Why the search ended."""
+def find_kept(layout: SearchLayout, number: int) -> str | None:
+    """Folder of a trial's kept model, relative to the search's; None if none is kept."""
+    folder = layout.checkpoint_folder(number)
+    return str(folder.relative_to(layout.folder)) if (folder / MODEL_FILE).is_file() else None
+
+
+def find_reason(plan: Plan, session: Session, seconds: float) -> str:
+    """Why the search ended, after it ran for so long."""
     ended = [trial for trial in session.record.trials.values() if trial.status != "interrupted"]
     if len(ended) >= plan.trials:
         return "all trials ended"
-    return "time budget" if plan.options.time_budget_s is not None else "interrupted"
+    budget = plan.options.time_budget_s
+    return TIME_BUDGET if budget is not None and seconds >= budget else "interrupted"
 
 
 def replay_trial(options: SearchOptions, layout: SearchLayout, number: int, console: Console) -> None:
@@ -236,6 +264,7 @@ def replay_trial(options: SearchOptions, layout: SearchLayout, number: int, cons
     if trial is None:
         raise SearchError(f"--trial must be one of the {len(record.trials)} trials of {layout.name}, but got {number}")
     plan = build_plan(options, layout, detect_machine())
+    check_unchanged(plan, is_to_resume=False)
     job, data, _ = prepare_job(plan, console)
     values = plan.space.build_values(trial.params, data.schema)
     threads = record.search["settings"]["cpus_per_trial"]

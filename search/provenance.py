@@ -13,6 +13,7 @@ import torch
 
 LIBRARIES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pyarrow")
 PROJECT = "fashion-search"
+PACKAGES = ("fashion_core", "search", "spaces")  # a search's own results, not yet committed, change no code
 GIT_TIMEOUT_S = 10
 
 
@@ -53,7 +54,7 @@ def find_version(package: str) -> str:
 
 
 def describe_git() -> dict[str, str]:
-    """Commit and whether the tree differs from it; empty where this code is not in a repository of its own."""
+    """Commit and whether the code differs from it; empty where this code is not in a repository of its own."""
     folder = Path(__file__).resolve().parent.parent
     if not (folder / ".git").exists():
         return {}
@@ -66,7 +67,7 @@ def describe_git() -> dict[str, str]:
                 timeout=GIT_TIMEOUT_S,
                 check=True,
             ).stdout
-            for command in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", *PACKAGES))
         )
     except (OSError, subprocess.SubprocessError):
         return {}

@@ -6,13 +6,16 @@ files, threads and screens of the search in this process by it.
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow.fs as pafs
+from ray.exceptions import RayActorError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
@@ -108,7 +111,7 @@ class Recorder(Callback):
         if status == "diverged":
             best = result[SCORE]
         kept = None
-        if best is not None and best_epoch is not None:
+        if best is not None and best_epoch is not None and status != "diverged":
             try:
                 kept = self.keep_model(trial, number, best)
             except OSError as error:  # the storage is full, or away: the trial's result stands without its model
@@ -133,8 +136,19 @@ class Recorder(Callback):
             best_epoch=best_epoch,
         )
 
-    def keep_model(self, trial: Trial, number: int, best: float) -> str | None:
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Time is up, or the user stopped the search: keep the models of trials that still train."""
+        for trial in trials:
+            known = self.session.record.trials.get((trial.config or {}).get("number", -1))
+            if known is not None and known.status == "running" and (best := find_best(known)[0]) is not None:
+                with suppress(OSError):
+                    self.keep_model(trial, known.number, best, can_resume=True)
+
+    def keep_model(self, trial: Trial, number: int, best: float, *, can_resume: bool = False) -> str | None:
         """Copy the trial's best model out of Ray's checkpoint if it is among the best of the search; drop the rest.
+
+        Args:
+            can_resume: leave Ray's checkpoint, for the trial to go on from.
 
         Returns:
             The kept model's folder, relative to the search's; None if not kept.
@@ -145,17 +159,18 @@ class Recorder(Callback):
         kept = {
             other.number: other.best
             for other in self.session.record.trials.values()
-            if other.best is not None and layout.checkpoint_folder(other.number).is_dir()
+            if other.best is not None and (layout.checkpoint_folder(other.number) / MODEL_FILE).is_file()
         }
         ranked = sorted((kept | {number: best}).items(), key=lambda item: item[1], reverse=True)
-        for dropped, _ in ranked[self.session.keep_best :]:
-            shutil.rmtree(layout.checkpoint_folder(dropped), ignore_errors=True)
         is_kept = number in dict(ranked[: self.session.keep_best])
         if is_kept:
             folder = layout.checkpoint_folder(number)
             folder.mkdir(parents=True, exist_ok=True)
             copy_model(checkpoint.filesystem, f"{checkpoint.path}/{MODEL_FILE}", folder / MODEL_FILE)
-        checkpoint.filesystem.delete_dir(checkpoint.path)
+        for dropped, _ in ranked[self.session.keep_best :]:
+            shutil.rmtree(layout.checkpoint_folder(dropped), ignore_errors=True)
+        if not can_resume:
+            checkpoint.filesystem.delete_dir(checkpoint.path)
         return str(layout.checkpoint_folder(number).relative_to(layout.folder)) if is_kept else None
 
 
@@ -170,14 +185,22 @@ def find_best(trial: TrialRecord) -> tuple[float | None, int | None]:
 
 def describe_death(trial: Trial) -> str:
     """Why the process of a trial ended, in words."""
-    error = trial.get_error()
-    text = str(error).strip() if error else "no reason known"
-    if "ActorDied" in type(error).__name__ or "ActorUnavailable" in type(error).__name__ or "died" in text:
+    error = load_error(trial)
+    text = (str(error).strip() if error is not None else "") or "no reason known"
+    if isinstance(error, RayActorError) or "died" in text:
         return (
             "the trial's process died; out of memory is the usual cause, so try a smaller batch_size or fewer trials "
             f"at once\n{text}"
         )
     return text
+
+
+def load_error(trial: Trial) -> Exception | str | None:
+    """What ended a trial's process, from the driver's own copy: Ray brings it to the storage only later."""
+    for name in (trial.pickled_error_file, trial.error_file):
+        if name is not None and (path := Path(name)).is_file():
+            return pickle.loads(path.read_bytes()) if path.suffix == ".pkl" else path.read_text()
+    return None
 
 
 def copy_model(filesystem: pafs.FileSystem, source: str, target: Path) -> None:

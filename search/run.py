@@ -79,8 +79,12 @@ Trial = Annotated[
 ]
 
 
+GOES_WITH = {"resume": {"resume", "results"}, "trial": {"trial", "name", "results"}}
+
+
 @app.command()
 def search(
+    context: typer.Context,
     data: Data = None,
     space: SpaceFile = None,
     trials: Trials = None,
@@ -112,6 +116,7 @@ def search(
 
     console = Console()
     if resume is not None or trial is not None:
+        refuse_others(context, "trial" if trial is not None else "resume")
         layout = SearchLayout(results, require(resume or name, "--name", "the search whose trial is replayed"))
         options = driver.load_options(layout)
         if trial is not None:
@@ -140,6 +145,22 @@ def search(
         address=address,
     )
     driver.launch(options, driver.name_search(options), console, replace=replace, dry_run=dry_run)
+
+
+def refuse_others(context: typer.Context, mode: str) -> None:
+    """A search goes on, and a trial is replayed, with the options the search began with.
+
+    Raises:
+        SearchError: lists the options given beside it.
+    """
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    if others := sorted(given - GOES_WITH[mode]):
+        names = ", ".join("--" + name.replace("_", "-") for name in others)
+        raise SearchError(
+            f"--{mode} takes the options that the search was started with, but got {names} as well; leave them out, or "
+            "start a new search"
+        )
 
 
 def require(value: T | None, option: str, meaning: str) -> T:

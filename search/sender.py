@@ -13,6 +13,12 @@ from search.tracking import Writer, default_uri
 RETRY_SECONDS = (1, 2, 5, 10, 30)
 
 
+def describe_error(error: Exception | None) -> str:
+    """Its type and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return "no answer yet" if error is None else f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
 class Tracker:
     """Sends a search's events from a background thread; a context manager.
 
@@ -57,7 +63,8 @@ class Tracker:
         if not self.unsent and not self.thread.is_alive():
             return None
         return (
-            f"MLflow at {self.uri} cannot be reached ({self.error}); nothing is lost: send the search there later with "
+            f"MLflow at {self.uri} does not take the search ({describe_error(self.error)}); "
+            "nothing is lost: send it there later with "
             f"`python -m search.tracking {self.layout.name} --results {self.layout.results} "
             f"--tracking-uri {self.uri}`"
         )

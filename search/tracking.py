@@ -142,6 +142,8 @@ class Writer:
         client = self.connect()
         found = client.get_experiment_by_name(name)
         if found is not None:
+            if found.lifecycle_stage == "deleted":  # in MLflow's pages: nothing could be logged to it
+                client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         is_database = "://" in self.uri and not self.uri.startswith("http")
         location = (self.artifacts / name).resolve().as_uri() if is_database else None

@@ -17,9 +17,11 @@ import torch
 from ray.tune import Trainable
 
 from fashion_core import metrics
+from fashion_core.attributes import AttributeSchema
 from fashion_core.checkpoint import MODEL_FILE, TRAINING_FILE, save_model, save_training
+from fashion_core.config import TrainConfig
 from fashion_core.errors import DivergedError
-from fashion_core.training import EpochResult
+from fashion_core.training import Best, EpochResult
 from search.asha import SCORE
 from search.job import Job, fit_trial
 
@@ -30,8 +32,10 @@ class TrialTrainable(Trainable):
     """One trial: an epoch a step. Its configuration is {number, enqueued, params, values, job}."""
 
     def setup(self, config: dict[str, Any]) -> None:
+        gc.freeze()  # what the libraries made on import stays: else every trial's end looks through it for 0.2 s
         self.results: Iterator[EpochResult] | None = None
         self.last: EpochResult | None = None
+        self.lost: tuple[Best, TrainConfig, AttributeSchema, str] | None = None
         self.resume: Path | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -60,12 +64,17 @@ class TrialTrainable(Trainable):
         }
 
     def give_up(self, status: str, error: str) -> dict[str, Any]:
-        """The last result of a trial that cannot go on."""
+        """The last result of a trial that cannot go on. Its best model so far stays, to be saved with this result."""
+        last = self.last
         self.cleanup()
+        if last is not None and status == "failed":
+            self.lost = (last.state.best, last.state.config, last.state.schema, last.state.data_fingerprint)
         return {SCORE: WORST_SCORE, "status": status, "metrics": {}, "error": error, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         if self.last is None:
+            if self.lost is not None:
+                save_model(Path(checkpoint_dir), *self.lost)
             return
         state = self.last.state
         if state.epoch < state.config.epochs:
@@ -81,9 +90,16 @@ class TrialTrainable(Trainable):
             for name in (MODEL_FILE, TRAINING_FILE):
                 shutil.copy(folder / name, self.resume / name)
 
+    def restore(self, checkpoint_path: Any) -> None:
+        try:
+            super().restore(checkpoint_path)
+        except (ValueError, OSError):  # deleted after Ray's last snapshot: the same training, from its first epoch
+            self.cleanup()
+            self._iteration = 0
+
     def cleanup(self) -> None:
         """Let go of the trial's network and its memory."""
-        self.results = self.last = None
+        self.results = self.last = self.lost = None
         self.forget_resume()
         gc.collect()
         if torch.cuda.is_available():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import pyarrow.fs as pafs
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
@@ -29,8 +31,7 @@ def run_trials(plan: Plan, job: Job, session: Session, *, resume: bool) -> None:
         SearchError: Tune broke more often than `MAX_RESTARTS` times.
     """
     SESSIONS[plan.layout.name] = session
-    storage = plan.options.storage or str(plan.layout.ray.resolve())
-    experiment = f"{storage.rstrip('/')}/{plan.layout.name if plan.options.storage else TUNE_NAME}"
+    experiment = locate_experiment(plan)
     tuner = restore_tuner(plan, experiment) if resume else build_tuner(plan, job, experiment)
     for restarts in range(MAX_RESTARTS + 1):
         try:
@@ -44,6 +45,36 @@ def run_trials(plan: Plan, job: Job, session: Session, *, resume: bool) -> None:
                     f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
                 ) from error
             tuner = restore_tuner(plan, experiment)
+
+
+def locate_experiment(plan: Plan) -> str:
+    """Where Ray keeps the state of this search: a URI, or an absolute path."""
+    storage = plan.options.storage
+    if storage is None:
+        return str(plan.layout.ray.resolve() / TUNE_NAME)
+    if "://" not in storage:
+        storage = str(Path(storage).expanduser().resolve())
+    return f"{storage.rstrip('/')}/{plan.layout.name}"
+
+
+def clear_storage(plan: Plan, *, replace: bool) -> None:
+    """Delete what an earlier search of this name left in a storage of its own.
+
+    Raises:
+        SearchError: it left something, but may not be replaced.
+    """
+    if plan.options.storage is None:
+        return  # it stands in the search's folder
+    experiment = locate_experiment(plan)
+    filesystem, path = pafs.FileSystem.from_uri(experiment)
+    if filesystem.get_file_info(path).type == pafs.FileType.NotFound:
+        return
+    if not replace:
+        raise SearchError(
+            f"--storage must hold no search of the name {plan.layout.name}, but {experiment} exists; give another "
+            "--name, or delete the old one with --replace"
+        )
+    filesystem.delete_dir(path)
 
 
 def build_tuner(plan: Plan, job: Job, experiment: str) -> Tuner:

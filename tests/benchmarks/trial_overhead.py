@@ -2,8 +2,8 @@
 
     python tests/benchmarks/trial_overhead.py --repeats 5 --trials 40 --out overhead.csv
 
-About 3 minutes a repeat on two quiet CPU cores. Run it on a machine that does nothing else: no number says more than
-the load average beside it.
+Minutes a repeat on two CPU cores. Run it on a machine that does nothing else: no number is worth more than the load
+average beside it.
 
 Workload, the same for all three: trials of up to 9 reports without any work between them (a score is a formula of the
 parameters and the epoch), 12 float parameters drawn by TPE, ASHA (grace 1, reduction 3, at most 9), two trials at once,
