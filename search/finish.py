@@ -13,6 +13,7 @@ from fashion_core.checkpoint import MODEL_FILE, load_model
 from search.live import render_summary
 from search.pictures import draw_confusion
 from search.plan import Plan
+from search.provenance import python_command
 from search.recorder import Session
 from search.report import write_report
 from search.sender import Tracker
@@ -48,12 +49,14 @@ def finish_search(plan: Plan, session: Session, tracker: Tracker, schema: Attrib
 
 def list_next_steps(plan: Plan, has_model: bool) -> list[tuple[str, str]]:
     """What to do next: (purpose, command)."""
-    layout = plan.layout
+    layout, python = plan.layout, python_command()
     steps = [("compare trials", ui_command(layout, plan.options.tracking_uri))]
     if has_model:
         steps.append(
-            ("use the best model", f"python -m fashion_core.predict {layout.best_model} IMAGE --box x1,y1,x2,y2")
+            ("use the best model", f"{python} -m fashion_core.predict {layout.best_model} IMAGE --box x1,y1,x2,y2")
         )
     steps.append(("read the report", str(layout.report)))
-    steps.append(("search your data", "python search/run.py --data DIR --space spaces/weighted_focal.yaml --trials 64"))
+    steps.append(
+        ("search your data", f"{python} search/run.py --data DIR --space spaces/weighted_focal.yaml --trials 64")
+    )
     return steps

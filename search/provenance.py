@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
@@ -44,6 +46,15 @@ def describe_command(arguments: Sequence[str]) -> str:
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
         words.append(option + equals + (PurePath(value).name if value.startswith(("/", "~")) else value))
     return " ".join(["python", *words] if words and words[0].endswith(".py") else words)
+
+
+def python_command() -> str:
+    """How a person calls this Python from where they are: `python` where that is it, else its path."""
+    here, found = os.path.abspath(sys.executable), shutil.which("python")
+    if found is not None and os.path.abspath(found) == here:
+        return "python"
+    relative = os.path.relpath(here)
+    return here if relative.startswith("..") else relative
 
 
 def find_version(package: str) -> str:

@@ -166,7 +166,11 @@ class Recorder(Callback):
         if is_kept:
             folder = layout.checkpoint_folder(number)
             folder.mkdir(parents=True, exist_ok=True)
-            copy_model(checkpoint.filesystem, f"{checkpoint.path}/{MODEL_FILE}", folder / MODEL_FILE)
+            try:
+                copy_model(checkpoint.filesystem, f"{checkpoint.path}/{MODEL_FILE}", folder / MODEL_FILE)
+            except OSError:
+                shutil.rmtree(folder)
+                raise
         for dropped, _ in ranked[self.session.keep_best :]:
             shutil.rmtree(layout.checkpoint_folder(dropped), ignore_errors=True)
         if not can_resume:

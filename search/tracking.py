@@ -25,6 +25,7 @@ import typer
 from fashion_core.errors import FashionError, SearchError
 from search.layout import SearchLayout
 from search.ledger import SearchRecord, TrialRecord, read_events
+from search.provenance import python_command
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -249,7 +250,7 @@ def ui_command(layout: SearchLayout, uri: str | None) -> str:
     """How to look at the runs."""
     if uri is not None and uri.startswith("http"):
         return f"open {uri} in a browser"
-    return f"mlflow ui --backend-store-uri {uri or default_uri(layout)}"
+    return f"{python_command()} -m mlflow ui --backend-store-uri {uri or default_uri(layout)}"
 
 
 def resend(

@@ -50,3 +50,19 @@ def test_what_is_collected_is_text():
     found = provenance.collect_provenance(["search/run.py"])
     assert all(isinstance(value, str) for value in found.values())
     assert {"command", "python", "torch", "ray", "optuna", "mlflow", "cpu", "cpu_count"} <= found.keys()
+
+
+def test_a_command_to_copy_finds_this_python(tmp_path, monkeypatch):
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch(0o755)
+    monkeypatch.setattr(provenance.sys, "executable", str(python))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    assert provenance.python_command() == ".venv/bin/python"
+    monkeypatch.setenv("PATH", str(python.parent))  # the environment is activated
+    assert provenance.python_command() == "python"
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert provenance.python_command() == str(python)

@@ -21,17 +21,18 @@ pytestmark = pytest.mark.slow
 SPACE = """
 description: a tiny network on drawn garments
 trials: {trials}
-fixed: {{image_size: 32, weights: none, batch_size: 16, head_lr_factor: 1}}
+fixed: {{image_size: 32, weights: none, batch_size: 16}}
 search:
   backbone: {{choice: [test_resnet, test_efficientnet]}}
   optimizer: {{choice: [adamw, sgd]}}
   lr: {{loguniform: [1e-4, 100]}}
+  head_lr_factor: {{choice: [1, 1000]}}
   drop_path: {{uniform: [0, 0.5]}}
   category_weights: {{proportions: [0.5, 2]}}
 try_first:
-  - {{backbone: test_efficientnet, optimizer: adamw, lr: 3e-3, drop_path: 0, category_weights: 1}}
-  - {{backbone: test_efficientnet, optimizer: sgd, lr: 100, drop_path: 0, category_weights: 1}}
-  - {{backbone: test_resnet, optimizer: adamw, lr: 1e-4, drop_path: 0, category_weights: 1}}
+  - {{backbone: test_efficientnet, optimizer: adamw, lr: 3e-3, head_lr_factor: 1, drop_path: 0, category_weights: 1}}
+  - {{backbone: test_efficientnet, optimizer: sgd, lr: 100, head_lr_factor: 1000, drop_path: 0, category_weights: 1}}
+  - {{backbone: test_resnet, optimizer: adamw, lr: 1e-4, head_lr_factor: 1, drop_path: 0, category_weights: 1}}
 scheduler: {{type: asha, max_epochs: {epochs}, grace_epochs: 1, reduction_factor: 2}}
 """
 
@@ -91,11 +92,16 @@ def test_the_best_model_is_the_best(searched):
     assert len(list((folder / "checkpoints").iterdir())) == 2
 
 
-def test_mlflow_holds_every_trial(searched):
+def open_tracking(folder):
+    """MLflow's client of a folder's searches, and all runs."""
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{searched[0]}/results/mlflow.db")
-    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    client = MlflowClient(f"sqlite:///{folder}/results/mlflow.db")
+    return client, client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+
+
+def test_mlflow_holds_every_trial(searched):
+    client, runs = open_tracking(searched[0])
     children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
     record = read(searched[0], "first")
     assert len(runs) == 7 and len(children) == 6
@@ -118,7 +124,7 @@ def test_a_second_search_does_not_decode_again(searched, sample_folder):
     before = prepared.stat().st_mtime_ns
     done = run(folder, "--data", sample_folder, "--space", folder / "tiny.yaml", "--trials", 1, "--max-epochs", 2)
     assert prepared.stat().st_mtime_ns == before
-    assert "100%" not in done.stdout
+    assert "preparing 192 images" in searched[1] and "preparing" not in done.stdout
 
 
 def test_one_trial_alone_gives_the_same_numbers(searched):
@@ -182,3 +188,9 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path, sample_folder):
             assert after.trials[number] == trial
     for trial in after.trials.values():
         assert [row["epoch"] for row in trial.epochs] == list(range(1, len(trial.epochs) + 1))
+    _, runs = open_tracking(tmp_path)  # one run a trial, none left running, all that came after the kill is there
+    children = {int(run.data.tags["trial"]): run for run in runs if "mlflow.parentRunId" in run.data.tags}
+    assert len(runs) == len(after.trials) + 1 and children.keys() == after.trials.keys()
+    for number, trial in after.trials.items():
+        assert children[number].data.tags["status"] == trial.status
+    assert all(run.info.status != "RUNNING" for run in runs)
