@@ -67,11 +67,12 @@ class TruthfulOptunaSearch(OptunaSearch):
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if trial_id not in self._completed_trials:  # after a restart, Ray may know less than the study
+        # After a restart, Ray may know less than the study, or of a trial that the study does not know.
+        if trial_id in self._ot_trials and trial_id not in self._completed_trials:
             self._ot_trials[trial_id].report(result[SCORE], result[EPOCH])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        if trial_id in self._completed_trials:
+        if trial_id not in self._ot_trials or trial_id in self._completed_trials:
             return
         trial, status = self._ot_trials[trial_id], (result or {}).get("status", "failed")
         state = TrialState.FAIL if error else STATES.get(status, TrialState.PRUNED)

@@ -58,9 +58,8 @@ def choose_resources(
     limits = [trials]
     if gpus:
         limits.append(int(machine.gpus / gpus))
-    if cpus_per_trial:
-        limits.append(machine.cpus // cpus_per_trial)
-    elif not gpus:
+    limits.append(machine.cpus // (cpus_per_trial or 1))
+    if not gpus and not cpus_per_trial:
         limits.append(min(machine.cpus, MAX_CPU_TRIALS))
     for name, wanted, available in (
         ("--cpus-per-trial", cpus_per_trial or 1, machine.cpus),

@@ -19,6 +19,7 @@ from search.resources import Machine, Resources, choose_resources
         (Machine(96, 8), 64, {"gpus_per_trial": 0.5}, Resources(16, 4, 0.5)),
         (Machine(8, 1), 64, {"gpus_per_trial": 0}, Resources(8, 1, 0)),
         (Machine(4, 1), 64, {}, Resources(1, 4, 1)),
+        (Machine(2, 4), 64, {}, Resources(2, 1, 1)),
     ],
 )
 def test_shares(machine, trials, given, expected):
