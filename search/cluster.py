@@ -20,6 +20,7 @@ from search.resources import Machine
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_worker_niceness": "0",  # Ray's 15 starves the training beside any other work; `nice` the search instead
     "RAY_memory_monitor_refresh_ms": "0",  # its kill of a worker would end the whole search (ray #41575)
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "2",

@@ -26,6 +26,7 @@ from fashion_core.errors import FashionError, SearchError
 from search.layout import SearchLayout
 from search.ledger import SearchRecord, TrialRecord, read_events
 from search.provenance import python_command
+from search.standing import rank_trials
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -219,11 +220,8 @@ class Writer:
         trials = self.record.trials.values()
         counts = {status: sum(trial.status == status for trial in trials) for status in RUN_STATUSES}
         tags = {"status": event["reason"], **{f"trials.{status}": count for status, count in counts.items()}}
-        best = max(
-            (trial for trial in trials if trial.best is not None), key=lambda trial: trial.best or 0, default=None
-        )
-        if best is not None:
-            tags["best_trial"] = best.number
+        if ranked := rank_trials(self.record):
+            tags["best_trial"] = ranked[0].number
         client.log_batch(run, tags=[RunTag(name, str(value)) for name, value in tags.items()])
         client.set_terminated(run, "FINISHED" if event["reason"] == "all trials ended" else "KILLED", milliseconds)
 
