@@ -42,6 +42,9 @@ RUN_STATUSES = {
 }
 BEST_ACCURACY = "best/val_accuracy"
 BEST_EPOCH = "best/epoch"
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development"
+}  # the pages for training, not GenAI
 SEARCH_TAG, TRIAL_TAG, PARENT_TAG = "search_id", "trial", "mlflow.parentRunId"
 MAX_TAG = 5_000  # characters; MLflow's own limit is 8,000
 MAX_METRICS = 1_000  # in one batch
@@ -149,7 +152,7 @@ class Writer:
             return str(found.experiment_id)
         is_database = "://" in self.uri and not self.uri.startswith("http")
         location = (self.artifacts / name).resolve().as_uri() if is_database else None
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(client.create_experiment(name, location, EXPERIMENT_TAGS))
 
     def find_trial(self, number: int) -> str:
         """A trial's run, made if there is none."""
