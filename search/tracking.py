@@ -42,9 +42,7 @@ RUN_STATUSES = {
 }
 BEST_ACCURACY = "best/val_accuracy"
 BEST_EPOCH = "best/epoch"
-EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development"
-}  # the pages for training, not GenAI
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the pages for training, not GenAI
 SEARCH_TAG, TRIAL_TAG, PARENT_TAG = "search_id", "trial", "mlflow.parentRunId"
 MAX_TAG = 5_000  # characters; MLflow's own limit is 8,000
 MAX_METRICS = 1_000  # in one batch
