@@ -15,7 +15,6 @@ from rich.table import Table
 
 from fashion_core import metrics
 from fashion_core.audit import audit, render_audit
-from fashion_core.checkpoint import MODEL_FILE
 from fashion_core.errors import SearchError
 from fashion_core.prepared import PreparedData, PrepareSettings, prepare
 from fashion_core.selection import Selection, select_images
@@ -23,15 +22,15 @@ from search.cluster import detect_cluster, start_ray, stop_ray
 from search.finish import finish_search
 from search.job import Job, fit_trial, name_settings, save_selection
 from search.layout import SearchLayout, unique_name
-from search.ledger import Ledger, read_events, replay
+from search.ledger import Ledger, SearchRecord, compute_seconds, read_events, replay
 from search.live import LiveView, preparing
 from search.options import SearchOptions
 from search.plan import Plan, build_plan, check_backbones, render_plan
 from search.provenance import collect_provenance
-from search.recorder import Session, find_best
-from search.report import compute_seconds
+from search.recorder import Session
 from search.resources import detect_machine
 from search.sender import Tracker
+from search.standing import compute_best, find_best_epoch
 from search.tuning import clear_storage, run_trials
 
 TIME_BUDGET = "time budget"
@@ -86,9 +85,11 @@ def launch(
         show_plan(plan, sizes, console)
         if dry_run:
             return
-        resume = resume and bool(read_events(layout.ledger))  # one killed before its first event simply starts
+        record = replay(read_events(layout.ledger))
+        resume = resume and bool(record.search)  # one killed before its first event simply starts
         if resume:
-            check_unchanged(plan, is_to_resume=True)
+            check_time_left(record)
+            check_unchanged(plan, record.search)
         else:
             clear_storage(plan, replace=replace)
             shutil.rmtree(layout.folder, ignore_errors=True)
@@ -112,19 +113,28 @@ def show_plan(plan: Plan, sizes: dict[str, int], console: Console) -> None:
     console.print(table, highlight=False)
 
 
-def check_unchanged(plan: Plan, *, is_to_resume: bool) -> None:
-    """A search goes on, and a trial is replayed, only with the space it began with.
+def check_time_left(record: SearchRecord) -> None:
+    """A search goes on while it has time: Ray takes up none of its trials once its time budget is spent.
 
     Raises:
-        SearchError: the space's file has changed since, or the search's time is up.
+        SearchError: it is spent.
     """
-    record = replay(read_events(plan.layout.ledger))
-    if record.ended is not None and record.ended["reason"] == TIME_BUDGET and is_to_resume:
+    if record.ended is not None and record.ended["reason"] == TIME_BUDGET:
         raise SearchError(
-            f"a search goes on while it has time, but the budget of {plan.layout.name} is spent; start a new search, "
-            "with a longer --time-budget"
+            f"a search goes on while it has time, but the budget of {record.search['name']} is spent; start a new "
+            "search, with a longer --time-budget"
         )
-    begun = record.search
+
+
+def check_unchanged(plan: Plan, begun: dict[str, Any]) -> None:
+    """A search goes on, and a trial is replayed, only with the space it began with.
+
+    Args:
+        begun: fields of its `search_started`.
+
+    Raises:
+        SearchError: the space's file has changed since.
+    """
     if begun.get("space_hash") != plan.space.hash:
         raise SearchError(
             f"a search goes on with the space it began with, but {plan.options.space} has changed since; "
@@ -225,22 +235,15 @@ def close_trials(session: Session, reason: str) -> None:
     """Write an end for every trial that has none."""
     for trial in list(session.record.trials.values()):
         if trial.status == "running":
-            best, best_epoch = find_best(trial)
             session.append(
                 "trial_ended",
                 trial=trial.number,
                 status="interrupted",
                 reason=reason,
-                best=best,
-                best_epoch=best_epoch,
-                checkpoint=find_kept(session.layout, trial.number),
+                best=compute_best(trial),
+                best_epoch=find_best_epoch(trial),
+                checkpoint=session.layout.find_checkpoint(trial.number),
             )
-
-
-def find_kept(layout: SearchLayout, number: int) -> str | None:
-    """Folder of a trial's kept model, relative to the search's; None if none is kept."""
-    folder = layout.checkpoint_folder(number)
-    return str(folder.relative_to(layout.folder)) if (folder / MODEL_FILE).is_file() else None
 
 
 def find_reason(plan: Plan, session: Session, seconds: float) -> str:
@@ -264,7 +267,7 @@ def replay_trial(options: SearchOptions, layout: SearchLayout, number: int, cons
     if trial is None:
         raise SearchError(f"--trial must be one of the {len(record.trials)} trials of {layout.name}, but got {number}")
     plan = build_plan(options, layout, detect_machine())
-    check_unchanged(plan, is_to_resume=False)
+    check_unchanged(plan, record.search)
     job, data, _ = prepare_job(plan, console)
     values = plan.space.build_values(trial.params, data.schema)
     threads = record.search["settings"]["cpus_per_trial"]

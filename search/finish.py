@@ -17,18 +17,14 @@ from search.provenance import python_command
 from search.recorder import Session
 from search.report import write_report
 from search.sender import Tracker
+from search.standing import rank_trials
 from search.tracking import ui_command
 
 
 def finish_search(plan: Plan, session: Session, tracker: Tracker, schema: AttributeSchema, console: Console) -> None:
     """Put the best model in its place, write the report, send it all to MLflow, and print the summary."""
     layout, record = plan.layout, session.record
-    kept = {
-        number: trial.best
-        for number, trial in record.trials.items()
-        if trial.best is not None and (layout.checkpoint_folder(number) / MODEL_FILE).is_file()
-    }
-    best = max(kept, key=lambda number: kept[number], default=None)
+    best = next((trial.number for trial in rank_trials(record) if layout.find_checkpoint(trial.number)), None)
     if best is not None:
         layout.best_folder.mkdir(exist_ok=True)
         shutil.copy(layout.checkpoint_folder(best) / MODEL_FILE, layout.best_model)

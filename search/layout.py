@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from fashion_core.checkpoint import MODEL_FILE
 from fashion_core.errors import SearchError
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -85,7 +86,7 @@ class SearchLayout:
 
     @property
     def best_model(self) -> Path:
-        return self.best_folder / "model.safetensors"
+        return self.best_folder / MODEL_FILE
 
     @property
     def ray(self) -> Path:
@@ -102,8 +103,13 @@ class SearchLayout:
         return [path for path in files if path.is_file()]
 
     def checkpoint_folder(self, trial: int) -> Path:
-        """The kept model of one trial."""
+        """Where the model of one trial is kept."""
         return self.folder / "checkpoints" / f"trial-{trial:04d}"
+
+    def find_checkpoint(self, trial: int) -> str | None:
+        """That folder, relative to the search's; None where no model of the trial is kept."""
+        folder = self.checkpoint_folder(trial)
+        return str(folder.relative_to(self.folder)) if (folder / MODEL_FILE).is_file() else None
 
 
 def unique_name(results: Path, space_name: str, now: float) -> str:

@@ -19,7 +19,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,17 @@ def read_events(path: Path) -> list[dict[str, Any]]:
                 f"every line of a ledger must be JSON, but {path.name}:{number} is not; restore it from a backup"
             ) from None
     return events
+
+
+def compute_seconds(events: Sequence[dict[str, Any]]) -> float:
+    """How long the search ran, without the time between an interruption and going on."""
+    total, began, last = 0.0, None, 0.0
+    for event in events:
+        if event["event"] in ("search_started", "search_resumed"):
+            total += last - began if began is not None else 0.0
+            began = event["time"]
+        last = event["time"]
+    return total + (last - began if began is not None else 0.0)
 
 
 class Ledger:

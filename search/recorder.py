@@ -19,11 +19,11 @@ from ray.exceptions import RayActorError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from fashion_core import metrics
 from fashion_core.checkpoint import MODEL_FILE
 from search.asha import EPOCH, SCORE, RecordedASHA
 from search.layout import SearchLayout
-from search.ledger import Ledger, SearchRecord, TrialRecord
+from search.ledger import Ledger, SearchRecord
+from search.standing import compute_best, find_best_epoch
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -65,17 +65,28 @@ class Recorder(Callback):
 
     def __init__(self, name: str, scheduler: RecordedASHA | None) -> None:
         self.name, self.scheduler = name, scheduler
+        self.over: set[int] = set()  # trials that had ended before Tune began, by the ledger
 
     @property
     def session(self) -> Session:
         return SESSIONS[self.name]
 
     def setup(self, **info: Any) -> None:
+        """Ray's last snapshot may be older than the ledger: then it runs a trial again that has ended. That run is for
+        Ray and Optuna, which lack its end; the ledger has it, and keeps it.
+        """
+        self.over = {
+            trial.number
+            for trial in self.session.record.trials.values()
+            if trial.status not in ("running", "interrupted")
+        }
         if self.scheduler is not None:
             self.scheduler.load_scores(self.session.record)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         config = trial.config
+        if config["number"] in self.over:
+            return
         known = self.session.record.trials.get(config["number"])
         if known is None or known.status != "running":
             self.session.append(
@@ -87,16 +98,19 @@ class Recorder(Callback):
             )
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.session.append("trial_retried", trial=trial.config["number"], error=describe_death(trial))
+        if trial.config["number"] not in self.over:
+            self.session.append("trial_retried", trial=trial.config["number"], error=describe_death(trial))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        if result["metrics"]:
+        if result["metrics"] and trial.config["number"] not in self.over:
             self.session.append("epoch", trial=trial.config["number"], epoch=result[EPOCH], metrics=result["metrics"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         number, result = trial.config["number"], trial.last_result or {}
+        if number in self.over:
+            return
         stop = self.scheduler.stops.get(trial.trial_id) if self.scheduler is not None else None
         status = result.get("status", "interrupted")
         fields: dict[str, Any] = {"reason": f"reached {self.session.max_epochs} epochs"}
@@ -107,7 +121,8 @@ class Recorder(Callback):
             fields = {"reason": str(stop), "rung": stop.rung, "cutoff": stop.cutoff}
         elif status != "finished":
             status, fields = "interrupted", {"reason": "the search ended first"}
-        best, best_epoch = find_best(self.session.record.trials[number])
+        known = self.session.record.trials[number]
+        best, best_epoch = compute_best(known), find_best_epoch(known)
         if status == "diverged":
             best = result[SCORE]
         kept = None
@@ -122,9 +137,12 @@ class Recorder(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         number = trial.config["number"]
+        if number in self.over:
+            return
         if number not in self.session.record.trials:  # died before it began
             self.on_trial_start(iteration, trials, trial)
-        best, best_epoch = find_best(self.session.record.trials[number])
+        known = self.session.record.trials[number]
+        best, best_epoch = compute_best(known), find_best_epoch(known)
         error = describe_death(trial)
         self.session.append(
             "trial_ended",
@@ -140,7 +158,7 @@ class Recorder(Callback):
         """Time is up, or the user stopped the search: keep the models of trials that still train."""
         for trial in trials:
             known = self.session.record.trials.get((trial.config or {}).get("number", -1))
-            if known is not None and known.status == "running" and (best := find_best(known)[0]) is not None:
+            if known is not None and known.status == "running" and (best := compute_best(known)) is not None:
                 with suppress(OSError):
                     self.keep_model(trial, known.number, best, can_resume=True)
 
@@ -157,13 +175,12 @@ class Recorder(Callback):
         if checkpoint is None:
             return None
         kept = {
-            other.number: other.best
+            other.number: score
             for other in self.session.record.trials.values()
-            if other.best is not None and (layout.checkpoint_folder(other.number) / MODEL_FILE).is_file()
+            if layout.find_checkpoint(other.number) and (score := compute_best(other)) is not None
         }
         ranked = sorted((kept | {number: best}).items(), key=lambda item: item[1], reverse=True)
-        is_kept = number in dict(ranked[: self.session.keep_best])
-        if is_kept:
+        if number in dict(ranked[: self.session.keep_best]):
             folder = layout.checkpoint_folder(number)
             folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -175,16 +192,7 @@ class Recorder(Callback):
             shutil.rmtree(layout.checkpoint_folder(dropped), ignore_errors=True)
         if not can_resume:
             checkpoint.filesystem.delete_dir(checkpoint.path)
-        return str(layout.checkpoint_folder(number).relative_to(layout.folder)) if is_kept else None
-
-
-def find_best(trial: TrialRecord) -> tuple[float | None, int | None]:
-    """The best val/accuracy of a trial's epochs, and the first epoch that had it; None, None before the first."""
-    scores = [(row["metrics"][metrics.ACCURACY], -row["epoch"]) for row in trial.epochs]
-    if not scores:
-        return None, None
-    best, epoch = max(scores)
-    return best, -epoch
+        return layout.find_checkpoint(number)
 
 
 def describe_death(trial: Trial) -> str:

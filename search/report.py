@@ -6,30 +6,26 @@ python -m search.report NAME
 from __future__ import annotations
 
 import csv
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from fashion_core import metrics
-from fashion_core.errors import FashionError, SearchError
+from fashion_core.errors import SearchError
+from search.command import run_command
 from search.layout import SearchLayout
-from search.ledger import SearchRecord, read_events, replay
-from search.pictures import draw_confusion, draw_curves
+from search.ledger import SearchRecord, compute_seconds, read_events, replay
+from search.pictures import draw_curves
 from search.report_markdown import hide_places, render_report
 from search.standing import (
-    best_epoch,
     best_metrics,
     category_names,
     compute_best,
+    find_best_epoch,
     first_line,
     list_params,
 )
-
-__all__ = ["draw_confusion", "main", "write_report"]
 
 FIXED_COLUMNS = ("trial", "status", "reason", "rung", "cutoff", "enqueued", "epochs", "best_epoch", "seconds")
 
@@ -75,20 +71,9 @@ def write_trials_csv(record: SearchRecord, path: Path) -> None:
             found = {**best_metrics(trial), metrics.ACCURACY: compute_best(trial)}
             seconds = None if trial.ended is None else round(trial.ended - trial.started, 1)
             fixed = [number, trial.status, hide_places(first_line(trial.reason)), trial.rung, trial.cutoff]
-            fixed += [trial.enqueued, len(trial.epochs), best_epoch(trial), seconds]
+            fixed += [trial.enqueued, len(trial.epochs), find_best_epoch(trial), seconds]
             row = [*fixed, *(found.get(name) for name in scores), *(trial.params.get(name) for name in params)]
             writer.writerow([str(cell).lower() if isinstance(cell, bool) else cell for cell in row])
-
-
-def compute_seconds(events: Sequence[dict[str, Any]]) -> float:
-    """How long the search ran, without the time between an interruption and going on."""
-    total, began, last = 0.0, None, 0.0
-    for event in events:
-        if event["event"] in ("search_started", "search_resumed"):
-            total += last - began if began is not None else 0.0
-            began = event["time"]
-        last = event["time"]
-    return total + (last - began if began is not None else 0.0)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -105,12 +90,8 @@ def report(
 
 
 def main() -> None:
-    """The command `fashion-report`: errors of this project are told without a traceback, with exit status 2."""
-    try:
-        app()
-    except FashionError as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
-        sys.exit(2)
+    """The command `fashion-report`."""
+    run_command(app)
 
 
 if __name__ == "__main__":

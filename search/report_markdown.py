@@ -13,7 +13,6 @@ from search.ledger import SearchRecord, TrialRecord
 from search.standing import (
     WEIGHT_PREFIX,
     WEIGHTS,
-    best_epoch,
     best_metrics,
     category_names,
     compute_best,
@@ -22,6 +21,7 @@ from search.standing import (
     count_statuses,
     describe_counts,
     describe_origin,
+    find_best_epoch,
     find_indistinguishable,
     first_line,
     format_duration,
@@ -83,7 +83,7 @@ def render_result(record: SearchRecord, ranked: Sequence[TrialRecord]) -> list[s
     text = (
         f"Best `{metrics.ACCURACY}` (mean over {len(category_names(record))} categories): "
         f"**{format_score(compute_best(best), standard_error(best))}**, trial {best.number} "
-        f"after epoch {best_epoch(best)}, {ORIGINS[describe_origin(best, record)]}. Its "
+        f"after epoch {find_best_epoch(best)}, {ORIGINS[describe_origin(best, record)]}. Its "
         f"`{metrics.CLASS_ACCURACY}` is {format_score(best_metrics(best).get(metrics.CLASS_ACCURACY))}.{against}"
     )
     return [line for line in (state, text) if line]

@@ -14,7 +14,8 @@ if (
 import typer
 from rich.console import Console
 
-from fashion_core.errors import FashionError, SearchError
+from fashion_core.errors import SearchError
+from search.command import run_command
 from search.layout import SearchLayout
 from search.options import SearchOptions, parse_duration
 
@@ -175,12 +176,8 @@ def require(value: T | None, option: str, meaning: str) -> T:
 
 
 def main() -> None:
-    """The command `fashion-search`: errors of this project are told without a traceback, with exit status 2."""
-    try:
-        app()
-    except FashionError as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
-        sys.exit(2)
+    """The command `fashion-search`."""
+    run_command(app)
 
 
 if __name__ == "__main__":

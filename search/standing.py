@@ -32,7 +32,7 @@ def best_metrics(trial: TrialRecord) -> dict[str, float | None]:
     return rows[0] if rows and best is not None else {}
 
 
-def best_epoch(trial: TrialRecord) -> int | None:
+def find_best_epoch(trial: TrialRecord) -> int | None:
     """The first epoch that had the trial's best score."""
     best = compute_best(trial)
     return next((row["epoch"] for row in trial.epochs if row["metrics"].get(metrics.ACCURACY) == best), None)
@@ -213,7 +213,7 @@ def take_standing(record: SearchRecord, total_trials: int, max_epochs: int, star
     ]
     if ranked:
         best = ranked[0]
-        where = f"trial {best.number}, epoch {best_epoch(best)}, {describe_origin(best, record)}"
+        where = f"trial {best.number}, epoch {find_best_epoch(best)}, {describe_origin(best, record)}"
         params = group_params(best.params, category_names(record))
         lines[-1] = ("best", f"{format_score(compute_best(best), standard_error(best))}  {where}")
         lines.append(("", ", ".join(f"{name} {text}" for name, text in params.items())))

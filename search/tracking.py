@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,7 +21,8 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 
 import typer
 
-from fashion_core.errors import FashionError, SearchError
+from fashion_core.errors import SearchError
+from search.command import run_command
 from search.layout import SearchLayout
 from search.ledger import SearchRecord, TrialRecord, read_events
 from search.provenance import python_command
@@ -278,11 +278,7 @@ def resend(
 
 def main() -> None:
     """The command `fashion-resend`."""
-    try:
-        typer.run(resend)
-    except FashionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_command(lambda: typer.run(resend))
 
 
 if __name__ == "__main__":

@@ -90,6 +90,29 @@ def test_a_search_that_ends_early_keeps_the_models_of_running_trials(trials):
     assert (trials.folder / "ray" / "trial-1" / MODEL_FILE).is_file()  # it can go on from there
 
 
+def test_what_had_ended_stays_as_it_ended(trials):
+    """Ray runs a trial again whose end is younger than its snapshot; one that was cut off goes on."""
+    first = trials.run(0, [0.5, 0.6])
+    trials.end(first)
+    trials.run(1, [0.3])
+    trials.session.append("trial_ended", trial=1, status="interrupted", reason="the search was interrupted")
+    events = trials.session.ledger.seq
+    trials.recorder = Recorder("s", None)
+    trials.recorder.setup()
+    trials.recorder.on_trial_start(0, [], first)
+    result = {"training_iteration": 1, "metrics": {"val/accuracy": 0.1}, "score": 0.1}
+    trials.recorder.on_trial_result(0, [], first, result)
+    trials.recorder.on_trial_recover(0, [], first)
+    trials.end(first, "failed", error="RuntimeError: lost")
+    trials.recorder.on_trial_error(0, [], first)
+    assert trials.session.ledger.seq == events and trials.session.record.trials[0].best == 0.6
+    assert trials.kept()["trial-0000"] == "model 0"
+    (trials.folder / "ray" / "trial-1" / MODEL_FILE).unlink()
+    (trials.folder / "ray" / "trial-1").rmdir()
+    trials.end(trials.run(1, [0.3, 0.4]))
+    assert trials.session.record.trials[1].status == "finished"
+
+
 def test_a_death_is_told_in_words(tmp_path):
     text, pickled = tmp_path / "error.txt", tmp_path / "error.pkl"
     trial = SimpleNamespace(error_file=None, pickled_error_file=None)

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from search.layout import SearchLayout
-from search.ledger import Ledger, read_events, replay
-from search.report import compute_seconds, draw_confusion, main, write_report
+from search.ledger import Ledger, compute_seconds, read_events, replay
+from search.pictures import draw_confusion
+from search.report import main, write_report
 from search.report_markdown import hide_places
 
 CATEGORIES = {"pattern": ["floral", "solid"], "fit": ["tight", "loose", "conventional"]}
