@@ -54,8 +54,9 @@ def start_ray(address: str | None, machine: Machine | None) -> None:
             "start one with `ray start --head`"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for name in ("ray", "ray.tune", "ray.train"):
+    for name in ("ray", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its errors are trials that failed: told already
     # Ray turns SIGTERM into an abort that leaves nothing behind; like Ctrl-C, it should end the search in order.
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 

@@ -25,7 +25,7 @@ from search.layout import SearchLayout, unique_name
 from search.ledger import Ledger, SearchRecord, compute_seconds, read_events, replay
 from search.live import LiveView, preparing
 from search.options import SearchOptions
-from search.plan import Plan, build_plan, check_backbones, render_plan
+from search.plan import Plan, build_plan, check_weights, measure_backbones, render_plan
 from search.provenance import collect_provenance
 from search.recorder import Session
 from search.resources import detect_machine
@@ -81,8 +81,8 @@ def launch(
             stack.callback(stop_ray)
         machine = detect_machine() if options.address is None else detect_cluster()
         plan = build_plan(options, layout, machine)
-        sizes = check_backbones(plan.space)
-        show_plan(plan, sizes, console)
+        show_plan(plan, measure_backbones(plan.space), console)
+        check_weights(plan.space)
         if dry_run:
             return
         record = replay(read_events(layout.ledger))

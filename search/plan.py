@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fashion_core.backbones import build_backbone
-from fashion_core.config import TrainConfig
+from fashion_core.config import Feature, TrainConfig
 from fashion_core.deepfashion import Annotations, load_annotations
 from fashion_core.errors import SearchError
 from search.job import name_settings
@@ -76,21 +77,36 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
     return Plan(options, layout, space, annotations, resources, trials, cache_dir)
 
 
-def check_backbones(space: Space) -> dict[str, int]:
-    """Build every backbone that trials can have, once, so that a missing weight is found before the first trial.
+def measure_backbones(space: Space) -> dict[str, int]:
+    """Number of parameters of every backbone that trials can have, its ImageNet classifier included where it is used.
 
-    Returns:
-        Number of parameters of each backbone, with its ImageNet classifier where the space uses its logits.
+    Raises:
+        ConfigError: see `build_backbone`.
+    """
+    feature = find_feature(space)
+    sizes = {}
+    for name, _ in space.backbones():  # without weights: a plan can be shown where there are none
+        backbone = build_backbone(name, weights="none", feature=feature)
+        sizes[name] = sum(parameter.numel() for parameter in backbone.parameters())
+    return sizes
+
+
+def check_weights(space: Space) -> None:
+    """Load the weights of every backbone once, so that missing ones are found before the first trial.
 
     Raises:
         ConfigError, WeightsError: see `build_backbone`.
     """
-    default = TrainConfig.model_fields["feature"].default
-    sizes = {}
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # else a line for each of its many retries
     for name, weights in space.backbones():
-        backbone = build_backbone(name, weights=weights, feature=space.fixed.get("feature", default))
-        sizes[name] = sum(parameter.numel() for parameter in backbone.parameters())
-    return sizes
+        if weights != "none":
+            build_backbone(name, weights=weights, feature=find_feature(space))
+
+
+def find_feature(space: Space) -> Feature:
+    """The backbone's output that trials use, as far as the space fixes it."""
+    default: Feature = TrainConfig.model_fields["feature"].default
+    return space.fixed.get("feature", default)
 
 
 def estimate_epochs(plan: Plan, rng: np.random.Generator) -> float:

@@ -146,6 +146,12 @@ def test_a_dry_run_does_nothing(tmp_path, sample_folder):
         assert topic in done.stdout
 
 
+def test_a_dry_run_shows_the_plan_before_it_misses_weights(tmp_path, sample_folder):
+    done = run(tmp_path, "--data", sample_folder, "--space", "weighted_focal", "--dry-run", check=False)
+    assert done.returncode == 2 and "legacy_seresnext50_32x4d.in1k (27.6 M)" in done.stdout
+    assert "could not be had from the hub" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_held_out_images_leave_val_unseen(tmp_path, sample_folder):
     options = ("--data", sample_folder, "--space", write_space(tmp_path), "--name", "held", "--select-on", "heldout")
     run(tmp_path, *options, "--trials", 1, "--max-epochs", 2)
