@@ -15,7 +15,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 .PHONY: help env demo test ui lint clean
 
 help:
-	@echo "make env    the environment in $(VENV) (about 6.5 GB, once; again only when its pins change)"
+	@echo "make env    the environment in $(VENV) (about 6.7 GB, once; again only when its pins change)"
 	@echo "make demo   draw a small data set and run a real search on it (3 minutes on 2 CPU cores)"
 	@echo "make ui     MLflow's pages of all searches, at http://127.0.0.1:$(PORT)"
 	@echo "make test   all tests (10 minutes on 2 CPU cores)"

@@ -8,15 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from search.layout import SearchLayout
+from search.standing import first_line
 from search.tracking import Writer, default_uri
 
 RETRY_SECONDS = (1, 2, 5, 10, 30)
-
-
-def describe_error(error: Exception | None) -> str:
-    """Its type and the first line of its message."""
-    lines = str(error).strip().splitlines()
-    return "no answer yet" if error is None else f"{type(error).__name__}: {lines[0] if lines else ''}"
 
 
 class Tracker:
@@ -62,8 +57,9 @@ class Tracker:
             self.thread.join(timeout_s)
         if not self.unsent and not self.thread.is_alive():
             return None
+        why = f"{type(self.error).__name__}: {first_line(str(self.error))}" if self.error else "no answer yet"
         return (
-            f"MLflow at {self.uri} does not take the search ({describe_error(self.error)}); "
+            f"MLflow at {self.uri} does not take the search ({why}); "
             "nothing is lost: send it there later with "
             f"`python -m search.tracking {self.layout.name} --results {self.layout.results} "
             f"--tracking-uri {self.uri}`"
