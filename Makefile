@@ -12,14 +12,17 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env demo test ui lint clean
+.PHONY: help env demo test ui lint bench bench-quick bench-gpu clean
 
 help:
-	@echo "make env    the environment in $(VENV) (about 6.7 GB, once; again only when its pins change)"
+	@echo "make env    the environment in $(VENV) (about 6.9 GB, once; again only when its pins change)"
 	@echo "make demo   draw a small data set and run a real search on it (3 minutes on 2 CPU cores)"
 	@echo "make ui     MLflow's pages of all searches, at http://127.0.0.1:$(PORT)"
 	@echo "make test   all tests (10 minutes on 2 CPU cores)"
 	@echo "make lint   ruff and mypy"
+	@echo "make bench  all benchmarks (3 hours on 2 CPU cores that rest); goes on where it was cut off; ROWS=1,4 names some"
+	@echo "make bench-quick   a look at all of them (3 minutes)"
+	@echo "make bench-gpu     training speed on a GPU"
 	@echo "make clean  remove caches and the drawn data set; searches under results/ stay"
 
 env: $(STAMP)
@@ -47,6 +50,15 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: env
+	$(BIN)/python tests/benchmarks/bench.py $(if $(ROWS),--rows $(ROWS))
+
+bench-quick: env
+	$(BIN)/python tests/benchmarks/bench.py --quick $(if $(ROWS),--rows $(ROWS))
+
+bench-gpu: env
+	$(BIN)/python tests/benchmarks/gpu.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis $(SAMPLE)

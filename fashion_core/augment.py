@@ -4,6 +4,7 @@ B images of a batch. All draws come from one CPU generator, so that a batch look
 
 On the CPU each image is cut out as a slice and resized as uint8; on a GPU one `grid_sample` in float cuts all at once.
 Measured on two CPU cores, batch 64, medians of 15: slices 4.2 ms, grid 11.8 ms at 160 px; 6.7 and 23.6 ms at 224 px.
+Colours are mixed by a matrix an image. On one core, batch 64 at 224 px: 29 ms, and 96 ms operation by operation.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ CROP_ASPECTS = (3 / 4, 4 / 3)
 ERASED_AREA = (0.02, 1 / 3)
 ERASED_ASPECTS = (0.3, 1 / 0.3)  # Zhong et al. 2020
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
+ROW_PIXELS = 8  # pixels a row of `view_rows`: a CPU multiplies and adds up rows of 24 numbers far faster than rows of 3
 
 
 class Augmentation:
@@ -55,8 +57,8 @@ class Augmentation:
             crop = crop_by_slices if images.device.type == "cpu" else crop_by_grid
             images = crop(images, boxes)
         if self.flip:
-            flipped = (torch.rand(count, generator=generator) < self.flip).to(images.device)
-            images = torch.where(flipped[:, None, None, None], images.flip(3), images)
+            flipped = torch.rand(count, generator=generator) < self.flip
+            images = flip_images(images, flipped)
         if self.jitter:
             factors = 1 + self.jitter * (2 * torch.rand(count, 3, generator=generator) - 1)
             images = jitter_colours(images, factors.to(images.device))
@@ -123,27 +125,52 @@ def locate_samples(start: Tensor, length: Tensor, size: int) -> Tensor:
     return 2 * places / size - 1
 
 
+def flip_images(images: Tensor, flipped: Tensor) -> Tensor:
+    """Mirror each image of `flipped`, [B] bool on the CPU."""
+    if images.device.type != "cpu":
+        return torch.where(flipped.to(images.device)[:, None, None, None], images.flip(3), images)
+    out = images.clone()  # one after another: `where` costs six times as much
+    for index in flipped.nonzero()[:, 0].tolist():
+        out[index] = images[index].flip(2)
+    return out
+
+
 def jitter_colours(images: Tensor, factors: Tensor) -> Tensor:
     """Multiply brightness, contrast (about the mean grey) and saturation (about the grey). factors: [B, 3]."""
-    brightness, contrast, saturation = (factor[:, None, None, None] for factor in factors.unbind(1))
-    weights = torch.tensor(GREY, device=images.device).view(1, 3, 1, 1)
-    pixels = images.float()
-    grey = (pixels * weights).sum(1, keepdim=True)
-    mean = grey.mean((2, 3), keepdim=True)
-    pixels = brightness * (contrast * (grey + saturation * (pixels - grey)) + (1 - contrast) * mean)
-    return pixels.round_().clamp_(0, 255).to(torch.uint8)
+    count, _, height, width = images.shape
+    brightness, contrast, saturation = factors[:, :, None, None].unbind(1)  # [B, 1, 1]
+    weights = torch.tensor(GREY, device=images.device)
+    rows = view_rows(images)
+    mean = compute_mean_colours(rows) @ weights  # [B]
+    # every new colour is a sum of the old three, so all steps are one matrix [B, 3, 3] and one shift
+    identity = torch.eye(3, device=images.device)
+    mix = brightness * contrast * (saturation * identity + (1 - saturation) * weights[:, None])
+    shift = brightness * (1 - contrast) * mean[:, None, None]
+    blocks = torch.eye(rows.shape[2] // 3, device=images.device)  # the matrix again for each pixel of a row
+    mix = torch.einsum("ij,bcd->bicjd", blocks, mix).reshape(count, rows.shape[2], rows.shape[2])
+    pixels = torch.baddbmm(shift, rows, mix).round_().clamp_(0, 255).view(count, height, width, 3)
+    return torch.empty_like(images).copy_(pixels.permute(0, 3, 1, 2))
+
+
+def view_rows(images: Tensor) -> Tensor:
+    """[B, 3, H, W] -> [B, H * W / n, n * 3] float: n neighbouring pixels a row, as many as divide the image evenly."""
+    pixels = math.gcd(images.shape[2] * images.shape[3], ROW_PIXELS)
+    return images.permute(0, 2, 3, 1).reshape(len(images), -1, 3 * pixels).float()
+
+
+def compute_mean_colours(rows: Tensor) -> Tensor:
+    """Mean over an image: `view_rows` -> [B, 3]."""
+    return rows.mean(1).unflatten(1, (-1, 3)).mean(1)
 
 
 def erase_boxes(images: Tensor, boxes: Tensor, erased: Tensor) -> Tensor:
     """Fill the box of each image of `erased`, [B] bool, with its mean colour. boxes: [B, 4]."""
-    height, width = images.shape[2:]
-    top, left, box_height, box_width = (values[:, None] for values in boxes.unbind(1))
-    rows, columns = torch.arange(height)[None], torch.arange(width)[None]
-    in_rows = (rows >= top) & (rows < top + box_height) & erased[:, None]  # [B, H]
-    in_columns = (columns >= left) & (columns < left + box_width)  # [B, W]
-    inside = (in_rows[:, None, :, None] & in_columns[:, None, None, :]).to(images.device)
-    mean = images.float().mean((2, 3), keepdim=True).round().to(torch.uint8)
-    return torch.where(inside, mean, images)
+    means = compute_mean_colours(view_rows(images)).round().to(torch.uint8)
+    out = images.clone()
+    for index in erased.nonzero()[:, 0].tolist():
+        top, left, height, width = boxes[index].tolist()
+        out[index, :, top : top + height, left : left + width] = means[index, :, None, None]
+    return out
 
 
 def mixup(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,10 +20,9 @@ from torch import Tensor
 from fashion_core.attributes import AttributeSchema
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.errors import CheckpointError
+from fashion_core.metrics import ACCURACY
 from fashion_core.model import AttributeNet, build_network
-
-if TYPE_CHECKING:
-    from fashion_core.training import Best, TrainingState
+from fashion_core.state import Best, TrainingState
 
 MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
@@ -88,6 +88,16 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> SavedMod
     )
 
 
+def read_score(folder: Path) -> tuple[float, int]:
+    """Validation accuracy of the model in the folder, and its epoch; its weights are not read.
+
+    Raises:
+        CheckpointError: there is none, or it is not a model of this project.
+    """
+    _, description = read_tensors(folder / MODEL_FILE, MODEL_FORMAT, names=())
+    return description["metrics"][ACCURACY], description["epoch"]
+
+
 def save_training(folder: Path, state: TrainingState) -> None:
     """Write all that `fit(resume=folder)` needs to go on, and the best model so far, into the folder."""
     save_model(folder, state.best, state.config, state.schema, state.data_fingerprint)
@@ -113,8 +123,6 @@ def load_training(folder: Path, state: TrainingState) -> None:
     Raises:
         CheckpointError: it is absent or damaged, or belongs to another configuration or other data.
     """
-    from fashion_core.training import Best  # training imports this module
-
     tensors, description = read_tensors(folder / TRAINING_FILE, TRAINING_FORMAT)
     weights, saved = read_tensors(folder / MODEL_FILE, MODEL_FORMAT)
     if saved["data_fingerprint"] != state.data_fingerprint:
@@ -129,6 +137,8 @@ def load_training(folder: Path, state: TrainingState) -> None:
             f"a training state goes on with the configuration it was saved with, but {', '.join(changed)} changed; "
             "start a new run instead"
         )
+    state.epoch, state.step = description["epoch"], description["step"]
+    state.begin_stage()
     state.network.load_state_dict(select_prefix(tensors, "network."))
     if state.ema is not None:
         state.ema.module.load_state_dict(select_prefix(tensors, "ema."))
@@ -146,7 +156,6 @@ def load_training(folder: Path, state: TrainingState) -> None:
                 slots[number][slot] = torch.empty_like(parameter.detach()).copy_(tensor)
     state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
     state.scaler.load_state_dict(description["scaler"])
-    state.epoch, state.step = description["epoch"], description["step"]
     state.ema_updates = description["ema_updates"]
     confusion = [torch.tensor(matrix, dtype=torch.int64).numpy() for matrix in saved["confusion"]]
     state.best = Best(saved["epoch"], saved["metrics"], confusion, weights)
@@ -171,8 +180,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str,
     return path
 
 
-def read_tensors(path: Path, wanted_format: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and description of a file that `write_tensors` wrote.
+def read_tensors(
+    path: Path, wanted_format: str, names: Iterable[str] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and description of a file that `write_tensors` wrote. names: of the tensors; None: all.
 
     Raises:
         CheckpointError: no such file, not safetensors, cut off, or another format.
@@ -188,6 +199,7 @@ def read_tensors(path: Path, wanted_format: str) -> tuple[dict[str, Tensor], dic
                     f"{path} must have the format {wanted_format}, but has {description.get('format')!r}; "
                     "it was not written by this version of fashion_core"
                 )
-            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
+            names = file.keys() if names is None else names
+            return {name: file.get_tensor(name) for name in names}, description
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} must be a complete safetensors file, but: {error}") from None

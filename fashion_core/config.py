@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from fashion_core.errors import ConfigError
 
 MAX_FC_LAYERS = 4
 Crop = Literal["box", "box_margin", "whole"]
 Feature = Literal["pooled", "logits"]
+# What decides the features of a frozen backbone.
+FEATURE_FIELDS = ("image_size", "crop", "crop_margin", "backbone", "weights", "feature")
+# What a probe has no use for: it sees no pixels, and its backbone stays as it is.
+NOT_PROBED = ("drop_path", "ema_decay", "crop_strength", "jitter", "erasing", "mixup")
 
 
 class TrainConfig(BaseModel):
@@ -54,6 +59,10 @@ class TrainConfig(BaseModel):
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     warmup_fraction: float = Field(0.15, ge=0, lt=1, description="share of all steps spent warming up")
     epochs: int = Field(6, ge=1, le=10_000)
+    probe_epochs: int = Field(
+        0, ge=0, le=10_000, description="the first of the epochs, which train the head alone on a frozen backbone"
+    )
+    probe_lr: float = Field(3e-3, gt=0, le=100, description="peak learning rate of the head in these epochs")
     batch_size: int = Field(32, ge=2, le=65_536)
     grad_clip_norm: float | None = Field(None, gt=0)
     ema_decay: float = Field(0.0, ge=0, lt=1, description="exponential moving average of the weights; 0 = off")
@@ -69,12 +78,37 @@ class TrainConfig(BaseModel):
 
     # execution
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 on a GPU that has it, else fp32"
+        "auto", description="auto: bf16 where it is faster: on GPUs that have it, on some CPUs; else fp32"
     )
     channels_last: bool = True
     eval_batch_size: int = Field(128, ge=1, le=65_536)
     eval_flip: bool = Field(True, description="average probabilities with those of the flipped image")
     seed: int = Field(0, ge=0, lt=2**63)
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether all epochs train the head alone."""
+        return self.probe_epochs >= self.epochs
+
+    @model_validator(mode="after")
+    def check_probe(self) -> TrainConfig:
+        set_names = [name for name in NOT_PROBED if getattr(self, name)]
+        if self.is_probe and set_names:
+            raise PydanticCustomError(
+                "probe",
+                "{names} must be 0 where all epochs are probe epochs ({probe_epochs} of {epochs}), because a probe "
+                "sees no pixels and leaves the backbone as it is; set it to 0, or give more epochs",
+                {
+                    "names": ", ".join(f"`{name}`" for name in set_names),
+                    "probe_epochs": self.probe_epochs,
+                    "epochs": self.epochs,
+                },
+            )
+        if self.probe_epochs and self.weights == "none":
+            raise PydanticCustomError(
+                "probe", "`weights` must be pretrained where `probe_epochs` is not 0, but are none"
+            )
+        return self
 
 
 def build_config(values: dict[str, Any]) -> TrainConfig:
@@ -94,7 +128,9 @@ def describe_faults(error: ValidationError) -> list[str]:
     lines = []
     for fault in error.errors():
         field = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
+        if not field:  # a rule on several fields, which names them
+            lines.append(f"  {fault['msg']}")
+        elif fault["type"] == "extra_forbidden":
             lines.append(f"  `{field}` is not a field of TrainConfig{suggest_name(field)}")
         else:
             lines.append(f"  `{field}`: {fault['msg'].lower()}, but got {fault['input']!r}")

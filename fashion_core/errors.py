@@ -5,6 +5,7 @@
     ├── ConfigError        a training configuration is impossible
     ├── WeightsError       pretrained weights cannot be had
     ├── CheckpointError    a saved model or training state cannot be read
+    ├── ExportError        a model cannot be written in another format, or read back from it
     ├── DivergedError      the loss is no longer a number; carries epoch and step
     └── SearchError        a search cannot start, go on, or be found
         └── SpaceError     a search space is at fault; lists every fault
@@ -69,6 +70,10 @@ class WeightsError(FashionError):
 
 class CheckpointError(FashionError):
     """A saved model or training state cannot be read."""
+
+
+class ExportError(FashionError):
+    """A model cannot be written in another format, or read back from it."""
 
 
 class DivergedError(FashionError):

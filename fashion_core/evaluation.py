@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from fashion_core import metrics
-from fashion_core.batches import BatchSource
 from fashion_core.config import TrainConfig
+from fashion_core.features import Source
 from fashion_core.losses import WeightedFocalLoss
-from fashion_core.model import AttributeNet
 
 MIN_PROBABILITY = 1e-12  # an fp16 average may round to 0
 
@@ -50,8 +49,8 @@ class Evaluation:
 
 
 def evaluate(
-    network: AttributeNet,
-    source: BatchSource,
+    network: nn.Module,
+    source: Source,
     loss: WeightedFocalLoss,
     config: TrainConfig,
     autocast: AbstractContextManager[Any] | None = None,

@@ -18,6 +18,7 @@ ACCURACY_SE = "val/accuracy_se"  # standard error of ACCURACY over the images
 VAL_LOSS = "val/loss"
 TRAIN_LOSS = "train/loss"
 LEARNING_RATE = "lr"
+PROBE = "train/probe"  # where a run has probe epochs: 1 in these, 0 in those that train the whole network
 IMAGES_PER_SECOND = "train/images_per_second"
 TRAIN_SECONDS = "train/seconds"
 VAL_SECONDS = "val/seconds"

@@ -15,19 +15,21 @@ ONE_CYCLE_START = 1 / 25
 ONE_CYCLE_END = ONE_CYCLE_START / 1e4
 
 
-def build_optimizer(network: AttributeNet, config: TrainConfig) -> torch.optim.Optimizer:
+def build_optimizer(network: AttributeNet, config: TrainConfig, *, head_only: bool = False) -> torch.optim.Optimizer:
     """AdamW, Adam or SGD over backbone and head, each with its learning rate; no weight decay on norms and biases.
+
+    `head_only` is for a probe: the head alone, with the learning rate that a probe has.
 
     Each group keeps its peak learning rate as `peak_lr`.
     """
     head = {id(parameter) for parameter in network.head_parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in network.parameters():
+    for parameter in network.head_parameters() if head_only else network.parameters():
         if parameter.requires_grad:
             groups.setdefault((id(parameter) in head, parameter.ndim > 1), []).append(parameter)
     options = []
     for (is_head, decays), parameters in groups.items():
-        lr = config.lr * (config.head_lr_factor if is_head else 1.0)
+        lr = config.probe_lr if head_only else config.lr * (config.head_lr_factor if is_head else 1.0)
         decay = config.weight_decay if decays else 0.0
         options.append({"params": parameters, "lr": lr, "peak_lr": lr, "weight_decay": decay})
     if config.optimizer == "sgd":

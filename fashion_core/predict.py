@@ -1,10 +1,10 @@
 """What a saved model says of images: the attribute of every category, or the challenge's submission.
 
-python -m fashion_core.predict MODEL IMAGE... [--box x1,y1,x2,y2] [--json]
+python -m fashion_core.predict MODEL IMAGE... [--box x1,y1,x2,y2] [--json] [--explain DIR]
 python -m fashion_core.predict MODEL --submission DATA [--out DIR]
 
-Images are cropped and resized by the code that prepared the training images. N images, S pixels a side, K categories, C
-classes of one category.
+MODEL is a saved model or ensemble. Images are cropped and resized by the code that prepared the training images, as
+each member of an ensemble wants them. N images, S pixels a side, K categories, C classes of one category.
 """
 
 from __future__ import annotations
@@ -12,72 +12,29 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from fashion_core.attributes import AttributeSchema
-from fashion_core.checkpoint import SavedModel, load_model
+from fashion_core.answers import Answer, Box
+from fashion_core.checkpoint import SavedModel
 from fashion_core.config import TrainConfig
+from fashion_core.ensemble import Saved, as_ensemble, build_settings, load_saved, set_flip
 from fashion_core.errors import ConfigError, DataError, FashionError, Fault
 from fashion_core.evaluation import predict_batch
-from fashion_core.prepared import PrepareSettings, crop_and_resize, open_image
-from fashion_core.training import build_autocast
-
-Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels, x2 and y2 excluded
+from fashion_core.pixels import PrepareSettings, crop_and_resize, open_image
+from fashion_core.precision import build_autocast
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # those looked for in a folder; a file named may have any
 DEFAULT_CACHE = Path("results/.prepared")  # where a search keeps its prepared images too
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The attributes of one image.
-
-    Attributes:
-        image: its path, as given.
-        box: the garment's box used; None for the whole image.
-        probabilities: K arrays [C_i] float32, each of sum 1.
-    """
-
-    image: str
-    box: Box | None
-    schema: AttributeSchema
-    probabilities: list[np.ndarray]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All probabilities, by category and class; JSON-able."""
-        attributes = {}
-        for category, values in zip(self.schema.categories, self.probabilities, strict=True):
-            best = int(values.argmax())
-            attributes[category.name] = {
-                "class": category.classes[best],
-                "probability": float(values[best]),
-                "probabilities": dict(zip(category.classes, values.tolist(), strict=True)),
-            }
-        return {"image": self.image, "box": self.box and list(self.box), "attributes": attributes}
-
-    def render(self) -> str:
-        """One line a category: class, probability, and the runner-up with its own."""
-        lines = [self.image if self.box is None else f"{self.image}, box {','.join(map(str, self.box))}"]
-        width = max(map(len, self.schema.names))
-        class_width = max(len(name) for category in self.schema.categories for name in category.classes)
-        for category, values in zip(self.schema.categories, self.probabilities, strict=True):
-            first, second = np.argsort(-values, kind="stable")[:2]
-            lines.append(
-                f"  {category.name:<{width}}  {category.classes[first]:<{class_width}}  {values[first]:.2f}"
-                f"   then {category.classes[second]} {values[second]:.2f}"
-            )
-        return "\n".join(lines)
-
-
-def predict_images(saved: SavedModel, images: Sequence[Path], box: Box | None = None) -> Iterator[Answer]:
-    """Answer image files in order, as many at once as the model's `eval_batch_size`.
+def predict_images(saved: Saved, images: Sequence[Path], box: Box | None = None) -> Iterator[Answer]:
+    """Answer image files in order, as many at once as `eval_batch_size`.
 
     Args:
         box: of the garment, in every one of the images; None for the whole image.
@@ -86,27 +43,38 @@ def predict_images(saved: SavedModel, images: Sequence[Path], box: Box | None = 
         DataError: after the answers, lists every image that cannot be read or does not hold the box.
     """
     faults: list[Fault] = []
-    size = saved.config.eval_batch_size
+    ensemble = as_ensemble(saved)
+    size, views = ensemble.eval_batch_size, ensemble.views
     for start in range(0, len(images), size):
         readable, pixels = [], []
         for path in images[start : start + size]:
             try:
-                pixels.append(read_pixels(path, box, saved.config))
+                pixels.append(read_views(path, box, views))
                 readable.append(path)
             except Exception as error:  # a decoder may raise anything on damaged bytes
                 faults.append(
                     Fault(str(path), None, str(error).splitlines()[0] if str(error) else type(error).__name__)
                 )
         if readable:
-            probabilities = predict_pixels(saved, np.stack(pixels))
+            probabilities = predict_views(saved, {view: np.stack([each[view] for each in pixels]) for view in views})
             for index, path in enumerate(readable):
-                yield Answer(str(path), box, saved.schema, [values[index] for values in probabilities])
+                yield Answer(str(path), box, ensemble.schema, [values[index] for values in probabilities])
     if faults:
         raise DataError("an image must be readable, and hold its box:", faults)
 
 
 def read_pixels(path: Path, box: Box | None, config: TrainConfig) -> np.ndarray:
-    """[S, S, 3] uint8: an image as the model's training images were prepared.
+    """[S, S, 3] uint8: an image as the training images of a model of this configuration were prepared.
+
+    Raises:
+        OSError, ValueError, DecompressionBombError: see `read_views`.
+    """
+    view = build_settings(config)
+    return read_views(path, box, [view])[view]
+
+
+def read_views(path: Path, box: Box | None, views: Sequence[PrepareSettings]) -> dict[PrepareSettings, np.ndarray]:
+    """An image prepared in each of these ways: [S, S, 3] uint8 each. Its file is decoded once.
 
     Raises:
         OSError, ValueError, DecompressionBombError: it cannot be read, or the box leaves it.
@@ -117,16 +85,23 @@ def read_pixels(path: Path, box: Box | None, config: TrainConfig) -> np.ndarray:
             f"a box must be x1,y1,x2,y2 with x1 < x2 and y1 < y2, inside the image of {image.width} x {image.height} "
             f"pixels, but is {','.join(map(str, box))}"
         )
-    return crop_and_resize(image, box, build_settings(config))
+    return {view: crop_and_resize(image, box, view) for view in views}
 
 
-def build_settings(config: TrainConfig) -> PrepareSettings:
-    """How a configuration wants its images prepared."""
-    return PrepareSettings(config.image_size, config.crop, config.crop_margin)
+def predict_views(saved: Saved, images: Mapping[PrepareSettings, np.ndarray]) -> list[np.ndarray]:
+    """Probabilities of prepared images, averaged over the members of an ensemble: K arrays [N, C_i] float32.
+
+    Args:
+        images: [N, S, S, 3] uint8, by how they were prepared; each of the ensemble's `views`.
+    """
+    ensemble = as_ensemble(saved)
+    answers = [predict_pixels(member, images[build_settings(member.config)]) for member in ensemble.members]
+    columns = zip(*answers, strict=True)
+    return [np.average(values, axis=0, weights=ensemble.shares).astype(np.float32) for values in columns]
 
 
 def predict_pixels(saved: SavedModel, pixels: np.ndarray) -> list[np.ndarray]:
-    """Probabilities of prepared images, in evaluation as the configuration says: K arrays [N, C_i] float32.
+    """Probabilities of one model for prepared images, as its configuration says: K arrays [N, C_i] float32.
 
     Args:
         pixels: [N, S, S, 3] uint8.
@@ -139,15 +114,17 @@ def predict_pixels(saved: SavedModel, pixels: np.ndarray) -> list[np.ndarray]:
     for start in range(0, len(pixels), config.eval_batch_size):
         batch = torch.from_numpy(pixels[start : start + config.eval_batch_size]).to(device).permute(0, 3, 1, 2)
         log_probabilities = predict_batch(
-            network, batch, flip=config.eval_flip, autocast=choose_autocast(config, device)
+            network, batch, flip=config.eval_flip, autocast=choose_autocast(saved, device)
         )
         parts.append([values.exp().cpu().numpy() for values in log_probabilities])
     return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
 
-def choose_autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:
+def choose_autocast(saved: SavedModel, device: torch.device) -> AbstractContextManager[Any]:
     """The precision the model was evaluated in; a model of fp16 runs in fp32 where there is no GPU."""
-    return nullcontext() if config.precision == "fp16" and device.type == "cpu" else build_autocast(config, device)
+    if saved.config.precision == "fp16" and device.type == "cpu":
+        return nullcontext()
+    return build_autocast(saved.config, saved.network, device)
 
 
 # ------------------------------------------------------------------------------------------------------- command line
@@ -203,12 +180,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fashion-predict", description="Print the attributes of garments, or write the challenge's submission."
     )
-    parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="a saved model: its file, or the folder that holds it"
-    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a saved model or ensemble: its file or folder")
     parser.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="image files, or folders of them")
     parser.add_argument("--box", metavar="x1,y1,x2,y2", help="the garment's box in pixels; default: the whole image")
     parser.add_argument("--json", action="store_true", help="one JSON object an image and line, with all probabilities")
+    parser.add_argument(
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        help="average with the mirrored image, or not; default: as the model was evaluated",
+    )
+    parser.add_argument(
+        "--explain", type=Path, metavar="DIR", help="draw into DIR, for each category, where the model looked"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default: the first GPU, else the CPU")
     parser.add_argument(
         "--submission", type=Path, metavar="DATA", help="write prediction.txt and .zip for DATA's test.txt"
@@ -233,6 +216,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_intermixed_args(arguments)  # options may stand between model and images
     if bool(given.images) == bool(given.submission):
         parser.error("name images, or --submission DATA, and not both")
+    if given.explain and given.submission:
+        parser.error("--explain DIR goes with images, not with --submission; leave one of them out")
     try:
         run(given)
     except (FashionError, OSError) as error:
@@ -243,22 +228,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Do what the command line asks."""
-    from fashion_core.submission import write_submission  # submission imports this module
-
     box = None if given.box is None else parse_box(given.box)
     images = find_images(given.images)
-    saved = load_model(given.model, choose_device(given.device))
+    saved = load_saved(given.model, choose_device(given.device))
+    if given.tta is not None:
+        saved = set_flip(saved, given.tta)
     if given.submission:
+        from fashion_core.submission import write_submission  # submission imports this module
+
         path = write_submission(saved, given.submission, given.out, cache_dir=given.cache_dir, skip_bad=given.skip_bad)
         print(path)
         return
-    if saved.config.crop == "whole" and box is not None:
+    is_whole = all(view.crop == "whole" for view in as_ensemble(saved).views)
+    if is_whole and box is not None:
         print("note: this model sees whole images; the box is not used", file=sys.stderr)
         box = None
-    elif saved.config.crop != "whole" and box is None:
+    elif not is_whole and box is None:
         print("note: this model was trained on garments cropped by their boxes; name one by --box", file=sys.stderr)
+    if given.explain is not None:
+        from fashion_core.explain import check_picture_names, draw_explanation  # captum takes a second to import
+
+        check_picture_names(images)
     for answer in predict_images(saved, images, box):
         print(json.dumps(answer.to_dict()) if given.json else answer.render(), flush=True)
+        if given.explain is not None:
+            draw_explanation(saved, answer, given.explain)
 
 
 if __name__ == "__main__":

@@ -9,75 +9,28 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from fashion_core.attributes import AttributeSchema
-from fashion_core.config import Crop
-from fashion_core.deepfashion import MAX_PIXELS, Annotations, fault_of_row
+from fashion_core.deepfashion import Annotations, fault_of_row
 from fashion_core.duplicates import THUMBNAIL_SIDE, compute_thumbnail
 from fashion_core.errors import DataError, Fault
 from fashion_core.fingerprints import compute_digest, fingerprint_content, fingerprint_quickly
+from fashion_core.pixels import PrepareSettings, crop_and_resize, open_image
 
 FORMAT = "fashion-prepared/1"
 BATCH_IMAGES = 256
 METADATA_KEY = b"prepared"
-
-
-@dataclass(frozen=True)
-class PrepareSettings:
-    """How images are prepared.
-
-    Args:
-        image_size: S, the side of the square result in pixels; the aspect is not kept.
-        crop: the garment's box, the box with a margin, or the whole image.
-        crop_margin: of `box_margin` alone: share of the box's side added on each side, inside the image.
-    """
-
-    image_size: int
-    crop: Crop = "box"
-    crop_margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.crop != "box_margin":  # else equal pictures would have two names
-            object.__setattr__(self, "crop_margin", 0.0)
-
-
-def crop_and_resize(image: Image.Image, box: tuple[int, int, int, int] | None, settings: PrepareSettings) -> np.ndarray:
-    """The pixels a network sees of an image: [S, S, 3] uint8. Bilinear with antialiasing.
-
-    Args:
-        box: x1, y1, x2, y2 in pixels; None for the whole image.
-    """
-    width, height = image.size
-    if settings.crop != "whole" and box is not None:
-        x1, y1, x2, y2 = box
-        dx, dy = (round(settings.crop_margin * side) for side in (x2 - x1, y2 - y1))
-        image = image.crop((max(x1 - dx, 0), max(y1 - dy, 0), min(x2 + dx, width), min(y2 + dy, height)))
-    side = settings.image_size
-    return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
-
-
-def open_image(path: Path) -> Image.Image:
-    """An image, fully decoded.
-
-    Raises:
-        OSError, ValueError: it cannot be.
-    """
-    image = Image.open(path)
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"it has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
-    image.load()
-    return image
+BOX = ("x1", "y1", "x2", "y2")
 
 
 def prepare(
@@ -88,7 +41,22 @@ def prepare(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """The prepared file of these annotations, made if there is none. Two processes at once make it once.
+    """The prepared file of these annotations for one setting: see `prepare_all`."""
+    (path,) = prepare_all(annotations, [settings], cache_dir, workers=workers, progress=progress)
+    return path
+
+
+def prepare_all(
+    annotations: Annotations,
+    settings: Sequence[PrepareSettings],
+    cache_dir: Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """The prepared file of each setting, made if there is none. Two processes at once make it once.
+
+    An image is decoded once for all files that are missing.
 
     Args:
         cache_dir: holds prepared files; on a file system that all trials see.
@@ -102,67 +70,69 @@ def prepare(
     cache_dir.mkdir(parents=True, exist_ok=True)
     workers = workers or len(os.sched_getaffinity(0))
     files = [annotations.folder / name for name in annotations.table["image"].to_pylist()]
-    known_as = cache_dir / f"known-{fingerprint_quickly(FORMAT, annotations, settings, files)}.json"
-    with lock(cache_dir / f"{known_as.stem}.lock"), ThreadPoolExecutor(workers) as pool:
-        if known_as.is_file():  # sizes and times of all images are those it was made from
-            path = cache_dir / json.loads(known_as.read_text())["file"]
-            if is_complete(path):
-                return path
-        digests = list(pool.map(compute_digest, files))
-        fingerprint = fingerprint_content(FORMAT, annotations, settings, digests)
-        path = cache_dir / f"prepared-{fingerprint}.arrow"
-        with lock(cache_dir / f"{path.stem}.lock"):
-            if not is_complete(path):
-                write_file(annotations, settings, files, digests, fingerprint, path, pool, progress)
-        write_whole(known_as, json.dumps({"file": path.name}).encode())
-    return path
+    notes = {
+        each: cache_dir / f"known-{fingerprint_quickly(FORMAT, annotations, each, files)}.json" for each in settings
+    }
+    with lock(notes.values()), ThreadPoolExecutor(workers) as pool:
+        paths = {each: path for each, note in notes.items() if (path := find_known(note)) is not None}
+        if unknown := [each for each in notes if each not in paths]:
+            digests = list(pool.map(compute_digest, files))
+            named = {
+                each: cache_dir / f"prepared-{fingerprint_content(FORMAT, annotations, each, digests)}.arrow"
+                for each in unknown
+            }
+            with lock(named.values()):
+                missing = {each: path for each, path in named.items() if not is_complete(path)}
+                if missing:
+                    write_files(annotations, missing, files, digests, pool, progress)
+            for each, path in named.items():
+                write_whole(notes[each], json.dumps({"file": path.name}).encode())
+            paths |= named
+    return [paths[each] for each in settings]
 
 
-def write_file(
+def find_known(note: Path) -> Path | None:
+    """The file that was made when sizes and times of all images were those the note is named by; None if not there."""
+    if not note.is_file():
+        return None
+    path = note.with_name(json.loads(note.read_text())["file"])
+    return path if is_complete(path) else None
+
+
+def write_files(
     annotations: Annotations,
-    settings: PrepareSettings,
+    paths: dict[PrepareSettings, Path],
     files: list[Path],
     digests: list[str],
-    fingerprint: str,
-    path: Path,
     pool: ThreadPoolExecutor,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Decode everything into a temporary file and put it in place."""
-    for stale in path.parent.glob(f"{path.name}.*.tmp"):  # of a process that was killed: we hold the lock
-        stale.unlink()
-    side, table = settings.image_size, annotations.table
-    names = ("x1", "y1", "x2", "y2")
-    boxes = np.stack([table[name].to_numpy() for name in names], 1).astype(np.int32)
-    description = {
-        "format": FORMAT,
-        "fingerprint": fingerprint,
-        "settings": asdict(settings),
-        "categories": annotations.schema.to_dict(),
-    }
-    schema = pa.schema(
-        [
-            *(table.schema.field(name) for name in ("image", "split", *names, "labels")),
-            pa.field("sha256", pa.string()),
-            pa.field("thumbnail", pa.binary(THUMBNAIL_SIDE**2)),
-            pa.field("pixels", pa.binary(side * side * 3)),
-        ],
-        metadata={METADATA_KEY: json.dumps(description).encode()},
-    )
+    """Decode each image once, write it as each setting has it into temporary files, and put these in place."""
+    for path in paths.values():
+        for stale in path.parent.glob(f"{path.name}.*.tmp"):  # of a process that was killed: we hold the lock
+            stale.unlink()
+    schemas = [build_schema(annotations, *each) for each in paths.items()]
+    temporaries = [path.with_name(f"{path.name}.{os.getpid()}.tmp") for path in paths.values()]
+    boxes = np.stack([annotations.table[name].to_numpy() for name in BOX], 1)
 
-    def decode(row: int) -> tuple[bytes, bytes] | str:
+    def decode(row: int) -> list[bytes] | str:
+        """Thumbnail, then pixels by setting; or what is wrong."""
         try:
             image = open_image(files[row])
-            pixels = crop_and_resize(image, tuple(boxes[row].tolist()), settings)
-            return compute_thumbnail(image).tobytes(), pixels.tobytes()
+            box = tuple(boxes[row].tolist())
+            pixels = [crop_and_resize(image, box, each).tobytes() for each in paths]
+            return [compute_thumbnail(image).tobytes(), *pixels]
         except Exception as error:  # a decoder may raise anything on damaged bytes
             return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
 
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     faults: list[Fault] = []
     rows = iter(range(len(files)))
     try:
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        with ExitStack() as stack:
+            sinks = [stack.enter_context(pa.OSFile(str(temporary), "wb")) for temporary in temporaries]
+            writers = [
+                stack.enter_context(pa.ipc.new_file(sink, schema)) for sink, schema in zip(sinks, schemas, strict=True)
+            ]
             while part := list(islice(rows, BATCH_IMAGES)):
                 decoded = list(pool.map(decode, part))
                 for row, result in zip(part, decoded, strict=True):
@@ -171,19 +141,42 @@ def write_file(
                             fault_of_row(annotations, row, f"the image must decode, but: {result}; replace it")
                         )
                 if not faults:
-                    plain = table.slice(part[0], len(part)).combine_chunks()
-                    columns = [plain[name].chunk(0) for name in ("image", "split", *names, "labels")]
+                    plain = annotations.table.slice(part[0], len(part)).combine_chunks()
+                    columns = [plain[name].chunk(0) for name in ("image", "split", *BOX, "labels")]
                     columns.append(pa.array(digests[part[0] : part[-1] + 1]))
-                    pairs = zip(zip(*decoded, strict=True), list(schema)[-2:], strict=True)
-                    columns += [pa.array(values, field.type) for values, field in pairs]
-                    writer.write_batch(pa.record_batch(columns, schema=schema))
+                    thumbnails, *pixels = zip(*decoded, strict=True)
+                    for writer, schema, values in zip(writers, schemas, pixels, strict=True):
+                        pairs = zip((thumbnails, values), list(schema)[-2:], strict=True)
+                        last = [pa.array(column, field.type) for column, field in pairs]
+                        writer.write_batch(pa.record_batch([*columns, *last], schema=schema))
                 if progress is not None:
                     progress(part[-1] + 1, len(files))
         if faults:
             raise DataError(f"images of {annotations.folder.name} cannot be prepared:", faults)
-        os.replace(temporary, path)
+        for temporary, path in zip(temporaries, paths.values(), strict=True):
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
+
+
+def build_schema(annotations: Annotations, settings: PrepareSettings, path: Path) -> pa.Schema:
+    """Columns of a prepared file, and what it was made from."""
+    description = {
+        "format": FORMAT,
+        "fingerprint": path.stem.removeprefix("prepared-"),
+        "settings": asdict(settings),
+        "categories": annotations.schema.to_dict(),
+    }
+    return pa.schema(
+        [
+            *(annotations.table.schema.field(name) for name in ("image", "split", *BOX, "labels")),
+            pa.field("sha256", pa.string()),
+            pa.field("thumbnail", pa.binary(THUMBNAIL_SIDE**2)),
+            pa.field("pixels", pa.binary(settings.image_size**2 * 3)),
+        ],
+        metadata={METADATA_KEY: json.dumps(description).encode()},
+    )
 
 
 def is_complete(path: Path) -> bool:
@@ -196,10 +189,14 @@ def is_complete(path: Path) -> bool:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold a lock file; a second process waits here until the first lets go, or dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def lock(paths: Iterable[Path]) -> Iterator[None]:
+    """Hold a lock file beside each path; a second process waits here until the first lets go, or dies.
+
+    In the order of their names: so no two processes wait for each other.
+    """
+    with ExitStack() as stack:
+        for path in sorted(paths):
+            fcntl.flock(stack.enter_context(path.with_suffix(".lock").open("w")), fcntl.LOCK_EX)
         yield
 
 
@@ -246,7 +243,7 @@ class PreparedData:
         self.sha256: list[str] = table["sha256"].to_pylist()
         self.splits = np.array(table["split"].to_pylist())
         self.labels = np.array(table["labels"].to_pylist(), np.int64).reshape(len(self), -1)
-        self.boxes = np.stack([table[name].to_numpy() for name in ("x1", "y1", "x2", "y2")], 1)
+        self.boxes = np.stack([table[name].to_numpy() for name in BOX], 1)
         self.thumbnails = np.concatenate([view_bytes(batch["thumbnail"]) for batch in batches]).reshape(len(self), -1)
 
     @classmethod

@@ -1,22 +1,24 @@
-"""The challenge's submission: a saved model's answers to the test images of a data set. N images, K categories."""
+"""The challenge's submission: what a saved model answers to the test images of a data set. N images, K categories."""
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from fashion_core.checkpoint import SavedModel
 from fashion_core.deepfashion import Annotations, load_annotations
+from fashion_core.ensemble import Saved, as_ensemble
 from fashion_core.errors import DataError
-from fashion_core.predict import build_settings, predict_pixels
-from fashion_core.prepared import PreparedData, prepare
+from fashion_core.pixels import PrepareSettings
+from fashion_core.predict import predict_views
+from fashion_core.prepared import PreparedData, prepare_all
 
 SUBMISSION_FILE, SUBMISSION_ZIP = "prediction.txt", "prediction.zip"
 
 
-def write_submission(saved: SavedModel, data: Path, out: Path, *, cache_dir: Path, skip_bad: bool = False) -> Path:
+def write_submission(saved: Saved, data: Path, out: Path, *, cache_dir: Path, skip_bad: bool = False) -> Path:
     """Write `prediction.txt`, K class indices a line for each image of `test.txt` in its order, and a zip of it alone.
 
     Args:
@@ -33,13 +35,15 @@ def write_submission(saved: SavedModel, data: Path, out: Path, *, cache_dir: Pat
     """
     annotations = load_annotations(data, skip_bad=skip_bad)
     count = count_test_images(annotations)
-    if annotations.schema != saved.schema:
+    ensemble = as_ensemble(saved)
+    if annotations.schema != ensemble.schema:
         raise DataError(
-            f"a submission's data must have the model's categories {saved.schema.to_dict()}, "
+            f"a submission's data must have the model's categories {ensemble.schema.to_dict()}, "
             f"but {data} has {annotations.schema.to_dict()}; train a model on this data"
         )
-    prepared = PreparedData.open(prepare(annotations, build_settings(saved.config), cache_dir))
-    answers = answer_images(saved, prepared, prepared.indices("test"))
+    paths = prepare_all(annotations, ensemble.views, cache_dir)
+    prepared = {view: PreparedData.open(path) for view, path in zip(ensemble.views, paths, strict=True)}
+    answers = answer_images(saved, prepared, prepared[ensemble.views[0]].indices("test"))
     assert len(answers) == count  # the prepared file keeps the order of the annotations
     text = "".join(" ".join(map(str, row)) + "\n" for row in answers.tolist())
     out.mkdir(parents=True, exist_ok=True)
@@ -64,10 +68,12 @@ def count_test_images(annotations: Annotations) -> int:
     return count
 
 
-def answer_images(saved: SavedModel, data: PreparedData, indices: np.ndarray) -> np.ndarray:
-    """[N, K] class indices of the prepared images at `indices`."""
-    size = saved.config.eval_batch_size
-    parts = [
-        predict_pixels(saved, data.gather(indices[start : start + size])) for start in range(0, len(indices), size)
-    ]
-    return np.concatenate([np.stack([values.argmax(1) for values in part], 1) for part in parts])
+def answer_images(saved: Saved, data: Mapping[PrepareSettings, PreparedData], indices: np.ndarray) -> np.ndarray:
+    """[N, K] class indices of the prepared images at `indices`. data: the same images, by how they were prepared."""
+    size = as_ensemble(saved).eval_batch_size
+    parts = []
+    for start in range(0, len(indices), size):
+        batch = indices[start : start + size]
+        probabilities = predict_views(saved, {view: prepared.gather(batch) for view, prepared in data.items()})
+        parts.append(np.stack([values.argmax(1) for values in probabilities], 1))
+    return np.concatenate(parts)

@@ -11,65 +11,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from fashion_core import metrics
 from fashion_core.allocator import keep_freed_memory
-from fashion_core.attributes import AttributeSchema
 from fashion_core.augment import Augmentation, mixup
 from fashion_core.batches import BatchSource
 from fashion_core.checkpoint import load_training
 from fashion_core.config import TrainConfig
 from fashion_core.errors import ConfigError, DataError, DivergedError
 from fashion_core.evaluation import evaluate
-from fashion_core.losses import WeightedFocalLoss, build_loss
-from fashion_core.model import AttributeNet, build_network
-from fashion_core.optim import build_optimizer, compute_lr_factor, set_learning_rate
+from fashion_core.features import Features, FeatureSource, Source, compute_features, fingerprint_features, open_features
+from fashion_core.optim import compute_lr_factor, set_learning_rate
+from fashion_core.precision import build_autocast
 from fashion_core.prepared import PreparedData, PrepareSettings
-
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass
-class Best:
-    """The best epoch so far by validation accuracy, with its weights on the CPU."""
-
-    epoch: int
-    metrics: dict[str, float]
-    confusion: list[np.ndarray]
-    weights: dict[str, Tensor]
-
-
-@dataclass
-class TrainingState:
-    """All that changes while a network trains, and what it needs to be saved."""
-
-    config: TrainConfig
-    schema: AttributeSchema
-    data_fingerprint: str
-    device: torch.device
-    network: AttributeNet
-    ema: ModelEmaV3 | None
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    loss: WeightedFocalLoss
-    epoch: int = 0  # finished epochs
-    step: int = 0  # optimizer steps taken
-    ema_updates: int = 0
-    best: Best = field(default_factory=lambda: Best(0, {metrics.ACCURACY: -math.inf}, [], {}))
-
-    @property
-    def evaluated_network(self) -> AttributeNet:
-        """The averaged network where there is one, else the trained one."""
-        return self.network if self.ema is None else self.ema.module
+from fashion_core.state import Best, TrainingState, build_state
 
 
 @dataclass(frozen=True)
@@ -80,12 +41,14 @@ class EpochResult:
         epoch: 1-based.
         metrics: losses and scores by name, see `fashion_core.metrics`.
         confusion: K matrices [C_i, C_i] int64 on the validation images, row = truth.
+        correct: [N, K] bool, in their order.
         state: the live training state, for `save_training`; the next epoch changes it.
     """
 
     epoch: int
     metrics: dict[str, float]
     confusion: list[np.ndarray]
+    correct: np.ndarray
     state: TrainingState
 
 
@@ -96,12 +59,18 @@ def fit(
     train: np.ndarray,
     val: np.ndarray,
     device: torch.device | str | None = None,
+    features: Path | None = None,
     resume: Path | None = None,
 ) -> Iterator[EpochResult]:
     """Train a network on the images `train` and evaluate it on `val` after every epoch.
 
+    The first `config.probe_epochs` train the head alone, on features of the frozen backbone; the rest go on from there
+    with the whole network. Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution".
+
     Args:
         train, val: int64 indices into `data`; all of them labelled.
+        features: of probe epochs alone: file that `cache_features` wrote; None: they are computed, and not kept.
         device: default is the first GPU, else the CPU.
         resume: folder that `save_training` wrote; training goes on after its last epoch.
 
@@ -110,7 +79,7 @@ def fit(
 
     Raises:
         ConfigError: the configuration and the data, or the device, do not go together.
-        DataError: no images to train or evaluate on, or one without labels.
+        DataError: no images to train or evaluate on, one without labels, or features of something else.
         DivergedError: the training loss is no longer finite.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -120,11 +89,33 @@ def fit(
     state = build_state(config, data, train, device)
     if resume is not None:
         load_training(resume, state)
-    train_source, val_source = (
-        BatchSource(data, indices, device, channels_last=config.channels_last) for indices in (train, val)
-    )
-    while state.epoch < config.epochs:
-        yield run_epoch(state, train_source, val_source)
+    if state.is_probing:
+        found = find_features(state, data, features)
+        probed = [FeatureSource(found, data, indices, device) for indices in (train, val)]
+        while state.is_probing:
+            yield run_epoch(state, *probed)
+    if state.epoch < config.epochs:
+        sources = [BatchSource(data, indices, device, channels_last=config.channels_last) for indices in (train, val)]
+        while state.epoch < config.epochs:
+            yield run_epoch(state, *sources)
+
+
+def find_features(state: TrainingState, data: PreparedData, path: Path | None) -> Features:
+    """The features of the state's backbone: from the file, or computed now where there is none.
+
+    Raises:
+        DataError: the file holds those of other images, of another backbone or of other weights.
+    """
+    backbone = state.network.backbone
+    if path is None:
+        return compute_features(backbone, data, state.config, state.device)
+    features = open_features(path)
+    if features.fingerprint != fingerprint_features(backbone, data, state.config):
+        raise DataError(
+            f"features must be those of the backbone and the images that are probed, but {path.name} was made from "
+            "other weights or images; cache them again"
+        )
+    return features
 
 
 def check_inputs(config: TrainConfig, data: PreparedData, train: np.ndarray, val: np.ndarray) -> None:
@@ -145,38 +136,14 @@ def check_inputs(config: TrainConfig, data: PreparedData, train: np.ndarray, val
         raise DataError(f"batch norm needs at least 2 training images, but got {len(train)}")
 
 
-def build_state(config: TrainConfig, data: PreparedData, train: np.ndarray, device: torch.device) -> TrainingState:
-    """A network at its start, with optimizer and loss."""
-    if config.precision == "fp16" and device.type != "cuda":
-        raise ConfigError(f"precision fp16 needs a GPU, but the device is {device.type}; use auto, fp32 or bf16")
-    network = build_network(config, data.schema.sizes).to(device)
-    if config.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")
-    labels = data.labels[train]
-    counts = [np.bincount(labels[:, k], minlength=size).tolist() for k, size in enumerate(data.schema.sizes)]
-    return TrainingState(
-        config,
-        data.schema,
-        data.fingerprint,
-        device,
-        network,
-        ema=ModelEmaV3(network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None,
-        optimizer=build_optimizer(network, config),
-        scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
-        loss=build_loss(config, data.schema.names, counts).to(device),
-    )
-
-
-def run_epoch(state: TrainingState, train_source: BatchSource, val_source: BatchSource) -> EpochResult:
+def run_epoch(state: TrainingState, train_source: Source, val_source: Source) -> EpochResult:
     """Train on every batch once, evaluate, and keep the weights if they are the best so far."""
-    config = state.config
+    config, is_probe = state.config, state.is_probing
     started = time.perf_counter()
     scores, images = train_epoch(state, train_source)
     trained = time.perf_counter()
-    evaluation = evaluate(state.evaluated_network, val_source, state.loss, config, build_autocast(config, state.device))
+    network = state.head if is_probe else state.evaluated_network
+    evaluation = evaluate(network, val_source, state.loss, config, build_autocast(config, state.network, state.device))
     ended = time.perf_counter()
     scores |= evaluation.compute_metrics(state.schema.names)
     scores |= {
@@ -184,29 +151,40 @@ def run_epoch(state: TrainingState, train_source: BatchSource, val_source: Batch
         metrics.VAL_SECONDS: ended - trained,
         metrics.IMAGES_PER_SECOND: images / (trained - started),
     }
+    if config.probe_epochs:
+        scores[metrics.PROBE] = float(is_probe)
     state.epoch += 1
+    if is_probe and not state.is_probing:
+        state.begin_stage()
     if scores[metrics.ACCURACY] > state.best.metrics[metrics.ACCURACY]:
         weights = {name: t.detach().to("cpu", copy=True) for name, t in state.evaluated_network.state_dict().items()}
         state.best = Best(state.epoch, scores, evaluation.confusion, weights)
-    return EpochResult(state.epoch, scores, evaluation.confusion, state)
+    return EpochResult(state.epoch, scores, evaluation.confusion, evaluation.correct, state)
 
 
-def train_epoch(state: TrainingState, source: BatchSource) -> tuple[dict[str, float], int]:
+def train_epoch(state: TrainingState, source: Source) -> tuple[dict[str, float], int]:
     """One pass over the training images. Returns the mean losses by name and the number of images seen."""
     config, device = state.config, state.device
     generator = seed_epoch(config.seed, state.epoch)
     batch_size = min(config.batch_size, len(source))
     steps = len(source) // batch_size  # a last partial batch waits for another epoch's order
     order = torch.randperm(len(source), generator=generator)
-    warmup_steps = round(config.warmup_fraction * steps * config.epochs)
+    begun, ended = state.stage  # each stage has a schedule of its own
+    total_steps = steps * (ended - begun)
+    warmup_steps = round(config.warmup_fraction * total_steps)
     augmentation = Augmentation.from_config(config)
-    state.network.train()
+    state.trained_network.train()
     losses = torch.zeros(steps, device=device)
     category_losses = torch.zeros(len(state.schema.sizes), device=device)
     for index in range(steps):
-        images, labels = source.batch(order[index * batch_size : (index + 1) * batch_size])
-        images = augmentation(images, generator)
-        factor = compute_lr_factor(config.schedule, state.step, steps * config.epochs, warmup_steps)
+        positions = order[index * batch_size : (index + 1) * batch_size]
+        if isinstance(source, FeatureSource):
+            images, labels = source.draw(positions, config.flip, generator)
+        else:
+            images, labels = source.batch(positions)
+            images = augmentation(images, generator)
+        step = (state.epoch - begun) * steps + index
+        factor = compute_lr_factor(config.schedule, step, total_steps, warmup_steps)
         set_learning_rate(state.optimizer, factor)
         losses[index], by_category = train_step(state, images, labels, generator)
         category_losses += by_category
@@ -217,7 +195,8 @@ def train_epoch(state: TrainingState, source: BatchSource) -> tuple[dict[str, fl
     if not finite.all():
         first = int((~finite).nonzero()[0, 0])
         raise DivergedError(state.epoch + 1, state.epoch * steps + first + 1, float(losses[first]))
-    scores = {metrics.TRAIN_LOSS: losses.mean().item(), metrics.LEARNING_RATE: config.lr * factor}
+    peak = config.probe_lr if state.is_probing else config.lr
+    scores = {metrics.TRAIN_LOSS: losses.mean().item(), metrics.LEARNING_RATE: peak * factor}
     for name, value in zip(state.schema.names, (category_losses / steps).tolist(), strict=True):
         scores[f"{metrics.TRAIN_LOSS}/{name}"] = value
     return scores, steps * batch_size
@@ -226,16 +205,19 @@ def train_epoch(state: TrainingState, source: BatchSource) -> tuple[dict[str, fl
 def train_step(
     state: TrainingState, images: Tensor, labels: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """One optimizer step. images: [B, 3, H, W] uint8; labels: [B, K]. Returns total loss [] and by category [K]."""
-    config = state.config
+    """One optimizer step. images: [B, 3, H, W] uint8; labels: [B, K]. Returns total loss [] and by category [K].
+
+    A step of a probe takes features in place of images, see `FeatureSource`.
+    """
+    config, is_probe = state.config, state.is_probing
     permutation, share = None, 1.0
-    if config.mixup:
+    if config.mixup and not is_probe:
         images, permutation, share = mixup(images.float(), config.mixup, generator)
-    with build_autocast(config, state.device):
-        logits = state.network(images)
+    with build_autocast(config, state.network, state.device):
+        logits = state.trained_network(images)
     total, by_category = state.loss(logits, labels)
     if permutation is not None:
-        other_total, other_by_category = state.loss(logits, labels[permutation.to(labels.device)])
+        other_total, other_by_category = state.loss(logits, labels[permutation.to(labels.device, non_blocking=True)])
         total = share * total + (1 - share) * other_total
         by_category = share * by_category + (1 - share) * other_by_category
     state.optimizer.zero_grad(set_to_none=True)
@@ -245,7 +227,7 @@ def train_step(
         nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip_norm)
     state.scaler.step(state.optimizer)
     state.scaler.update()
-    if state.ema is not None:
+    if state.ema is not None and not is_probe:
         state.ema_updates += 1
         state.ema.update(state.network, step=state.ema_updates)
     return total.detach(), by_category.detach()
@@ -256,11 +238,3 @@ def seed_epoch(seed: int, epoch: int) -> torch.Generator:
     order_seed, dropout_seed = np.random.SeedSequence([seed, epoch]).generate_state(2, np.uint64)
     torch.manual_seed(int(dropout_seed))
     return torch.Generator().manual_seed(int(order_seed))
-
-
-def build_autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:
-    """The context in which the network runs: `auto` is bf16 on a GPU that has it, else fp32."""
-    precision = config.precision
-    if precision == "auto":
-        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    return nullcontext() if precision == "fp32" else torch.autocast(device.type, PRECISIONS[precision])

@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,19 @@ from rich.table import Table
 
 from fashion_core import metrics
 from fashion_core.audit import audit, render_audit
+from fashion_core.checkpoint import read_score
 from fashion_core.errors import SearchError
-from fashion_core.prepared import PreparedData, PrepareSettings, prepare
-from fashion_core.selection import Selection, select_images
+from fashion_core.prepared import PreparedData
+from fashion_core.selection import Selection
 from search.cluster import detect_cluster, start_ray, stop_ray
 from search.finish import finish_search
-from search.job import Job, fit_trial, name_settings, save_selection
+from search.job import Job, fit_trial
 from search.layout import SearchLayout, unique_name
 from search.ledger import Ledger, SearchRecord, compute_seconds, read_events, replay
-from search.live import LiveView, preparing
+from search.live import LiveView
 from search.options import SearchOptions
 from search.plan import Plan, build_plan, check_weights, measure_backbones, render_plan
+from search.preparation import prepare_job
 from search.provenance import collect_provenance
 from search.recorder import Session
 from search.resources import detect_machine
@@ -142,24 +145,6 @@ def check_unchanged(plan: Plan, begun: dict[str, Any]) -> None:
         )
 
 
-def prepare_job(plan: Plan, console: Console) -> tuple[Job, PreparedData, Selection]:
-    """Make every prepared set that trials can need, and the selection of images.
-
-    Returns:
-        What travels to the trials, the first prepared set, and the selection.
-    """
-    paths = {}
-    for size, crop, margin in plan.space.prepare_settings():
-        with preparing(console) as progress:
-            path = prepare(plan.annotations, PrepareSettings(size, crop, margin), plan.cache_dir, progress=progress)
-        paths[name_settings(size, crop, margin)] = str(path.resolve())
-    data = PreparedData.open(Path(next(iter(paths.values()))))
-    selection = select_images(data, plan.options.select_on, plan.options.seed)
-    path = plan.cache_dir.resolve() / f"selection-{data.fingerprint}-{selection.select_on}-{selection.seed}.npz"
-    save_selection(path, selection.train, selection.select)
-    return Job(paths, str(path), plan.options.seed, plan.resources.cpus_per_trial), data, selection
-
-
 def run_search(
     plan: Plan, job: Job, data: PreparedData, selection: Selection, console: Console, *, resume: bool
 ) -> None:
@@ -181,7 +166,7 @@ def run_search(
             session.append("search_started", **describe_search(plan, data, selection))
             layout.audit.write_text(render_audit(audit(data)))
         with LiveView(console, plan.trials, session.max_epochs, plan.resources.concurrent) as live:
-            session.listeners.append(lambda event: live.update(session.record))
+            session.listeners.append(lambda event: live.update(session.record, event))
             run_trials(plan, job, session, resume=resume)
         close_trials(session, "the search ended first")
         seconds = compute_seconds(read_events(layout.ledger))
@@ -232,17 +217,21 @@ def describe_search(plan: Plan, data: PreparedData, selection: Selection) -> dic
 
 
 def close_trials(session: Session, reason: str) -> None:
-    """Write an end for every trial that has none."""
+    """Write an end for every trial that has none. Its best is that of its kept model: a later epoch may be lost."""
     for trial in list(session.record.trials.values()):
         if trial.status == "running":
+            best, best_epoch = compute_best(trial), find_best_epoch(trial)
+            kept = session.layout.find_checkpoint(trial.number)
+            if kept is not None:
+                best, best_epoch = read_score(session.layout.checkpoint_folder(trial.number))
             session.append(
                 "trial_ended",
                 trial=trial.number,
                 status="interrupted",
                 reason=reason,
-                best=compute_best(trial),
-                best_epoch=find_best_epoch(trial),
-                checkpoint=session.layout.find_checkpoint(trial.number),
+                best=best,
+                best_epoch=best_epoch,
+                checkpoint=kept,
             )
 
 
@@ -271,7 +260,7 @@ def replay_trial(options: SearchOptions, layout: SearchLayout, number: int, cons
     job, data, _ = prepare_job(plan, console)
     values = plan.space.build_values(trial.params, data.schema)
     threads = record.search["settings"]["cpus_per_trial"]
-    job = Job(job.prepared, job.selection, options.seed, threads)
+    job = replace(job, threads=threads)
     then = {row["epoch"]: row["metrics"][metrics.ACCURACY] for row in trial.epochs}
     console.print(f"trial {number} of {layout.name}: {trial.status}, {trial.reason}", highlight=False)
     for result in fit_trial(job, number, values):

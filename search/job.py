@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fashion_core.config import TrainConfig, build_config
+from fashion_core.config import FEATURE_FIELDS, TrainConfig, build_config
 from fashion_core.prepared import PreparedData
 from fashion_core.training import EpochResult, fit
 
@@ -25,17 +25,24 @@ class Job:
         selection: path of the images to train and to select on, as `save_selection` wrote it.
         seed: of the search.
         threads: CPU threads of one trial.
+        features: path of the cached features by `name_features`, for trials with probe epochs.
     """
 
     prepared: dict[str, str]
     selection: str
     seed: int
     threads: int
+    features: dict[str, str] = field(default_factory=dict)
 
 
 def name_settings(image_size: int, crop: str, crop_margin: float) -> str:
     """A short name of how data is prepared."""
     return f"{image_size}-{crop}-{crop_margin:g}" if crop == "box_margin" else f"{image_size}-{crop}"
+
+
+def name_features(config: TrainConfig) -> str:
+    """A name of all fields that decide the features a probe is trained on."""
+    return "|".join(str(getattr(config, name)) for name in FEATURE_FIELDS)
 
 
 def save_selection(path: Path, train: np.ndarray, select: np.ndarray) -> None:
@@ -75,4 +82,5 @@ def fit_trial(job: Job, number: int, values: dict[str, Any], *, resume: Path | N
     config = build_trial_config(job, number, values)
     data = open_data(job.prepared[name_settings(config.image_size, config.crop, config.crop_margin)])
     train, select = load_selection(job.selection)
-    yield from fit(config, data, train=train, val=select, resume=resume)
+    features = Path(job.features[name_features(config)]) if config.probe_epochs else None
+    yield from fit(config, data, train=train, val=select, features=features, resume=resume)

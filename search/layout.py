@@ -77,6 +77,11 @@ class SearchLayout:
         return self.folder / "README.md"
 
     @property
+    def effects(self) -> Path:
+        """Which parameters mattered: see `search.effects`."""
+        return self.folder / "EFFECTS.md"
+
+    @property
     def best_config(self) -> Path:
         return self.folder / "best_config.json"
 

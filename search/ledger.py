@@ -8,12 +8,13 @@ Events, beside `event`, `time` (unix seconds) and `seq` (0, 1, 2, ...):
     trial_started    trial, trial_id, params, enqueued   again, with the same number, where it went on after a restart
     trial_retried    trial, error                        its process died; it goes on from its last epoch
     epoch            trial, epoch, metrics               again, where an epoch was run again: the last one counts
-    trial_ended      trial, status, reason, rung, cutoff, best, best_epoch, error, checkpoint
+    trial_ended      trial, status, reason, rung, cutoff, best, best_epoch, error, checkpoint, correct
     search_ended     reason, seconds
 """
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import math
@@ -24,8 +25,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fashion_core.errors import SearchError
 
+CORRECT = "correct"
 STATUSES = ("finished", "stopped", "failed", "diverged", "interrupted")
 SYNCED = ("search_started", "trial_ended", "search_ended")  # written through to the disk: a power cut keeps them
 
@@ -40,6 +44,7 @@ class TrialRecord:
         epochs: one {epoch, time, metrics} an epoch, ascending.
         status: running, or one of `STATUSES`.
         best, best_epoch: best val/accuracy of its epochs.
+        correct: which images its best epoch answered right, in which category: see `unpack_correct`.
         started, ended: unix seconds.
     """
 
@@ -57,6 +62,7 @@ class TrialRecord:
     best_epoch: int | None = None
     error: str | None = None
     checkpoint: str | None = None
+    correct: str | None = None
     ended: float | None = None
 
 
@@ -103,7 +109,7 @@ class SearchRecord:
                 epochs.append({key: event[key] for key in ("epoch", "time", "metrics")})
             case "trial_ended":
                 trial = self.trials[event["trial"]]
-                for key in ("status", "reason", "rung", "cutoff", "best", "best_epoch", "error", "checkpoint"):
+                for key in ("status", "reason", "rung", "cutoff", "best", "best_epoch", "error", "checkpoint", CORRECT):
                     setattr(trial, key, event.get(key))
                 trial.ended = event["time"]
 
@@ -145,6 +151,17 @@ def compute_seconds(events: Sequence[dict[str, Any]]) -> float:
             began = event["time"]
         last = event["time"]
     return total + (last - began if began is not None else 0.0)
+
+
+def pack_correct(correct: np.ndarray) -> str:
+    """[N, K] bool as text: a bit an answer, in base64."""
+    return base64.b64encode(np.packbits(correct).tobytes()).decode()
+
+
+def unpack_correct(text: str, images: int, categories: int) -> np.ndarray:
+    """[N, K] bool of N images and K categories."""
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=images * categories)
+    return bits.reshape(images, categories).astype(bool)
 
 
 class Ledger:

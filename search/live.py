@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
@@ -38,6 +39,7 @@ from search.standing import (
 
 PROGRESS_INTERVAL_S = 60  # between two progress lines where there is no terminal
 REFRESHES_PER_SECOND = 2
+LOOK_SHARE = 20  # looking at the record takes at most one part in this many of the time
 MAX_FAILURES_SHOWN = 3
 TOP = 5
 TOPIC_WIDTH = len("time left")  # else a long line beside it would squeeze it
@@ -48,6 +50,9 @@ NUMBERS = "{:>4} {:>6}  {:<11} {:>6}  {:<15}  {}"  # columns of the summary's ta
 
 class LiveView:
     """Shows a search while it runs. A context manager; `update` after every event.
+
+    Where there is a terminal, its own thread looks at the record when it draws, and less often where looking takes
+    long; so an event costs the search next to nothing, however many trials there are.
 
     Args:
         total_trials: how many the search is to have, those of before a restart included.
@@ -62,8 +67,9 @@ class LiveView:
         self.console, self.total_trials = console, total_trials
         self.max_epochs, self.concurrent = max_epochs, concurrent
         self.started = time.time() if started is None else started
-        self.standing = Standing()
-        self.told: set[int] = set()  # trials whose end has a line
+        self.record = SearchRecord()
+        self.shown, self.look_at = Standing(), 0.0  # what is drawn, and from when on to look again
+        self.ended: set[int] = set()  # trials
         self.last_line = self.started
         self.live = (
             Live(
@@ -86,37 +92,46 @@ class LiveView:
         if self.live is not None:
             self.live.stop()
 
+    @property
+    def standing(self) -> Standing:
+        """How the search stands now."""
+        record = SearchRecord(self.record.search, dict(self.record.trials))  # another thread may add to it
+        return take_standing(record, self.total_trials, self.max_epochs, self.started)
+
     def __rich__(self) -> RenderableType:
-        elapsed = max(time.time() - self.started, 1e-3)
+        now = time.time()
+        if now >= self.look_at:
+            self.shown = self.standing
+            self.look_at = now + LOOK_SHARE * (time.time() - now)
+        elapsed = max(now - self.started, 1e-3)
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", no_wrap=True, min_width=TOPIC_WIDTH)
         table.add_column(overflow="fold")
-        lines = self.standing.lines or (("trials", f"0 of {self.total_trials} done; the first is starting"),)
+        lines = self.shown.lines or (("trials", f"0 of {self.total_trials} done; the first is starting"),)
         times = (
-            ("pace", self.standing.describe_pace(elapsed)),
-            ("time left", self.standing.describe_left(elapsed)),
+            ("pace", self.shown.describe_pace(elapsed)),
+            ("time left", self.shown.describe_left(elapsed)),
         )
-        for topic, text in (*lines, *times, *self.standing.running):
+        for topic, text in (*lines, *times, *self.shown.running):
             table.add_row(topic, Text(text))
         return Panel(table, title=f"searching for {format_duration(elapsed)}", title_align="left", border_style="dim")
 
-    def update(self, record: SearchRecord) -> None:
-        """Show the record as it is now."""
-        self.standing = take_standing(record, self.total_trials, self.max_epochs, self.started)
+    def update(self, record: SearchRecord, event: dict[str, Any]) -> None:
+        """Show the record as it is now, after this event."""
+        if self.record is not record:  # the first event; before a restart, others may have ended
+            self.record = record
+            self.ended = {trial.number for trial in record.trials.values() if trial.status != "running"}
+        elif event["event"] == "trial_ended":
+            self.ended.add(event["trial"])
         if self.live is None:
-            self.print_lines(record)
+            self.print_event(record, event)
 
-    def print_lines(self, record: SearchRecord) -> None:
-        """Without a terminal: a line for every trial that has ended, and now and then one of progress."""
+    def print_event(self, record: SearchRecord, event: dict[str, Any]) -> None:
+        """Without a terminal: a line for every trial that ends, and now and then one of progress."""
         now = time.time()
-        ended = [
-            trial for trial in record.trials.values() if trial.status != "running" and trial.number not in self.told
-        ]
-        for trial in ended:
-            self.told.add(trial.number)
-            if (trial.ended or now) >= self.started:  # else it ended before the search was resumed
-                self.print_line(now, describe_end(trial, self.max_epochs))
-        if not ended and now - self.last_line >= PROGRESS_INTERVAL_S and self.standing.lines:
+        if event["event"] == "trial_ended":
+            self.print_line(now, describe_end(record.trials[event["trial"]], self.max_epochs))
+        elif event["event"] == "epoch" and now - self.last_line >= PROGRESS_INTERVAL_S:
             best = compute_best(ranked[0]) if (ranked := rank_trials(record)) else None
             left = self.standing.describe_left(max(now - self.started, 1e-3))
             self.print_line(now, f"{count_epochs(record)} epochs, best {format_score(best)}, time left {left}")
@@ -126,7 +141,7 @@ class LiveView:
         self.last_line = now
         clock = time.strftime("%H:%M:%S", time.localtime(now))
         self.console.print(
-            Text(f"{clock} [{len(self.told)}/{self.total_trials}] {text}"), no_wrap=True, overflow="ellipsis"
+            Text(f"{clock} [{len(self.ended)}/{self.total_trials}] {text}"), no_wrap=True, overflow="ellipsis"
         )
 
 
@@ -140,7 +155,7 @@ def describe_end(trial: TrialRecord, max_epochs: int) -> str:
 
 
 @contextmanager
-def preparing(console: Console) -> Iterator[Callable[[int, int], None]]:
+def preparing(console: Console, what: str = "images") -> Iterator[Callable[[int, int], None]]:
     """Yields the callback (images done, images in all) that shows how far preparing the data is.
 
     A bar on a terminal, a line at the start elsewhere; a line at the end on both. Shows nothing if it is never called:
@@ -148,7 +163,7 @@ def preparing(console: Console) -> Iterator[Callable[[int, int], None]]:
     """
     began, total = time.time(), 0
     bar = Progress(
-        TextColumn("preparing images"),
+        TextColumn(f"preparing {what}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -165,7 +180,7 @@ def preparing(console: Console) -> Iterator[Callable[[int, int], None]]:
                 bar.start()
                 task = bar.add_task("", total=count)
             else:
-                console.print(f"preparing {count:,} images, once for all searches", highlight=False)
+                console.print(f"preparing {count:,} {what}, once for all searches", highlight=False)
         if task is not None:
             bar.update(task, completed=done)
 
@@ -175,7 +190,7 @@ def preparing(console: Console) -> Iterator[Callable[[int, int], None]]:
         if task is not None:
             bar.stop()
     if total:
-        console.print(f"prepared {total:,} images in {format_duration(time.time() - began)}", highlight=False)
+        console.print(f"prepared {total:,} {what} in {format_duration(time.time() - began)}", highlight=False)
 
 
 class Wrapped:

@@ -31,13 +31,16 @@ class TruthfulOptunaSearch(OptunaSearch):
     Args:
         space, schema: what to draw, for which categories.
         study_name: unique to the search.
+        trials: how many to propose.
         seed: of the sampler.
-        ledger: of the search, read after a restart: trials begun since Ray's last snapshot keep their numbers.
+        ledger: of the search, read after a restart: it knows of trials that Ray's last snapshot does not.
 
     A proposal is {number, enqueued, params (flat, as shown), values (of a `TrainConfig`)}.
     """
 
-    def __init__(self, space: Space, schema: AttributeSchema, *, study_name: str, seed: int, ledger: Path) -> None:
+    def __init__(
+        self, space: Space, schema: AttributeSchema, *, study_name: str, trials: int, seed: int, ledger: Path
+    ) -> None:
         super().__init__(
             space=space.suggest,
             metric=SCORE,
@@ -48,14 +51,16 @@ class TruthfulOptunaSearch(OptunaSearch):
         for point in space.first_points(schema):
             self.study.enqueue_trial(point, user_attrs={ENQUEUED: True})
         self.space, self.schema, self.ledger = space, schema, ledger
-        self.next_number = 0
+        self.next_number, self.end = 0, trials
 
     @property
     def study(self) -> optuna.study.Study:
         """The Optuna study, in memory."""
         return self._ot_study
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        if self.next_number >= self.end:
+            return self.FINISHED
         trial = self._ot_trials[trial_id] = self._ot_study.ask()
         drawn = self.space.suggest(trial, self.schema)
         number, self.next_number = self.next_number, self.next_number + 1
@@ -85,8 +90,28 @@ class TruthfulOptunaSearch(OptunaSearch):
         self._completed_trials.add(trial_id)
 
     def restore(self, checkpoint_path: str) -> None:
+        """Goes on from Ray's last snapshot, and takes in what the ledger tells of the trials begun since: those that
+        ended count, the others are replaced, all keep their numbers.
+        """
         super().restore(checkpoint_path)
-        self.next_number = max(self.next_number, replay(read_events(self.ledger)).next_number)
+        record = replay(read_events(self.ledger))
+        for number in range(self.next_number, record.next_number):
+            known = record.trials.get(number)
+            is_over = known is not None and known.status not in ("running", "interrupted")
+            trial = self._ot_study.ask()  # as it was then, unless the sampler had learnt of other results
+            drawn = self.space.suggest(trial, self.schema)
+            if known is not None and is_over and self.space.flat_parameters(drawn, self.schema) == known.params:
+                state = STATES.get(known.status, TrialState.PRUNED)
+                if state is TrialState.PRUNED:
+                    trial.report(known.best, len(known.epochs))
+                self._ot_study.tell(trial, known.best if state is TrialState.COMPLETE else None, state=state)
+            else:
+                self._ot_study.tell(trial, state=TrialState.FAIL)
+            if not is_over:
+                self.end += 1
+                if trial.user_attrs.get(ENQUEUED):
+                    self._ot_study.enqueue_trial(drawn, user_attrs={ENQUEUED: True})
+        self.next_number = max(self.next_number, record.next_number)
 
 
 def build_sampler(space: Space, seed: int) -> optuna.samplers.BaseSampler:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import optuna
 
+from fashion_core.attributes import AttributeSchema
 from fashion_core.backbones import build_backbone
-from fashion_core.config import Feature, TrainConfig
+from fashion_core.config import Feature, TrainConfig, build_config
 from fashion_core.deepfashion import Annotations, load_annotations
-from fashion_core.errors import SearchError
+from fashion_core.errors import ConfigError, SearchError, SpaceError
 from search.job import name_settings
 from search.layout import SearchLayout
 from search.options import SearchOptions
@@ -19,6 +21,7 @@ from search.resources import Machine, Resources, choose_resources
 from search.space import Space, load_space
 
 SIMULATIONS = 200
+DRAWS = 50  # of a space, looked at before the start
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
         )
     annotations = load_annotations(options.data, skip_bad=options.skip_bad)
     space.check_schema(annotations.schema)
+    check_draws(space, annotations.schema)
     resources = choose_resources(
         machine,
         trials,
@@ -75,6 +79,23 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
     )
     cache_dir = options.cache_dir or layout.results / ".prepared"
     return Plan(options, layout, space, annotations, resources, trials, cache_dir)
+
+
+def check_draws(space: Space, schema: AttributeSchema) -> None:
+    """Draw some trials, so that fields which do not go together are found before the first trial.
+
+    Raises:
+        SpaceError: a draw is no possible configuration.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for point in space.first_points(schema)[:DRAWS]:
+        study.enqueue_trial(point)
+    for _ in range(2 * DRAWS):
+        try:
+            build_config(space.build_values(space.suggest(study.ask(), schema), schema))
+        except ConfigError as error:
+            raise SpaceError(f"a space must draw possible configurations, but of {space.name} {error}") from None
 
 
 def measure_backbones(space: Space) -> dict[str, int]:

@@ -22,10 +22,11 @@ from ray.tune.experiment import Trial
 from fashion_core.checkpoint import MODEL_FILE
 from search.asha import EPOCH, SCORE, RecordedASHA
 from search.layout import SearchLayout
-from search.ledger import Ledger, SearchRecord
+from search.ledger import CORRECT, Ledger, SearchRecord
 from search.standing import compute_best, find_best_epoch
 
 Listener = Callable[[dict[str, Any]], None]
+CHECKPOINT_PREFIX = "checkpoint_"  # of the folders Ray makes
 
 
 @dataclass
@@ -35,6 +36,9 @@ class Session:
     Args:
         record: the ledger so far, kept up to date.
         listeners: called with every new event; must not block.
+
+    Attributes:
+        kept: best score of every trial whose model the search keeps, by number.
     """
 
     layout: SearchLayout
@@ -43,6 +47,15 @@ class Session:
     max_epochs: int
     keep_best: int
     listeners: list[Listener] = field(default_factory=list)
+    correct: dict[int, str] = field(default_factory=dict)  # of the best epoch of each running trial, packed
+
+    def __post_init__(self) -> None:
+        scores = {trial.number: compute_best(trial) for trial in self.record.trials.values()}
+        self.kept: dict[int, float] = {
+            number: score
+            for number, score in scores.items()
+            if score is not None and self.layout.find_checkpoint(number)
+        }
 
     def append(self, event: str, **fields: Any) -> None:
         """Write an event down, then tell it to all who listen."""
@@ -106,6 +119,8 @@ class Recorder(Callback):
     ) -> None:
         if result["metrics"] and trial.config["number"] not in self.over:
             self.session.append("epoch", trial=trial.config["number"], epoch=result[EPOCH], metrics=result["metrics"])
+            if CORRECT in result:
+                self.session.correct[trial.config["number"]] = result[CORRECT]
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         number, result = trial.config["number"], trial.last_result or {}
@@ -125,6 +140,8 @@ class Recorder(Callback):
         best, best_epoch = compute_best(known), find_best_epoch(known)
         if status == "diverged":
             best = result[SCORE]
+        if (correct := self.session.correct.pop(number, None)) is not None and status != "diverged":
+            fields[CORRECT] = correct
         kept = None
         if best is not None and best_epoch is not None and status != "diverged":
             try:
@@ -171,14 +188,9 @@ class Recorder(Callback):
         Returns:
             The kept model's folder, relative to the search's; None if not kept.
         """
-        layout, checkpoint = self.session.layout, trial.checkpoint
+        layout, checkpoint, kept = self.session.layout, trial.checkpoint, self.session.kept
         if checkpoint is None:
             return None
-        kept = {
-            other.number: score
-            for other in self.session.record.trials.values()
-            if layout.find_checkpoint(other.number) and (score := compute_best(other)) is not None
-        }
         ranked = sorted((kept | {number: best}).items(), key=lambda item: item[1], reverse=True)
         if number in dict(ranked[: self.session.keep_best]):
             folder = layout.checkpoint_folder(number)
@@ -188,11 +200,21 @@ class Recorder(Callback):
             except OSError:
                 shutil.rmtree(folder)
                 raise
+            kept[number] = best
         for dropped, _ in ranked[self.session.keep_best :]:
-            shutil.rmtree(layout.checkpoint_folder(dropped), ignore_errors=True)
+            if kept.pop(dropped, None) is not None:
+                shutil.rmtree(layout.checkpoint_folder(dropped), ignore_errors=True)
         if not can_resume:
-            checkpoint.filesystem.delete_dir(checkpoint.path)
+            delete_checkpoints(trial)
         return layout.find_checkpoint(number)
+
+
+def delete_checkpoints(trial: Trial) -> None:
+    """Delete what Ray keeps of a trial to go on from."""
+    filesystem, path = trial.checkpoint.filesystem, trial.checkpoint.path
+    for entry in filesystem.get_file_info(pafs.FileSelector(path.rsplit("/", 1)[0])):
+        if entry.base_name.startswith(CHECKPOINT_PREFIX):
+            filesystem.delete_dir(entry.path)
 
 
 def describe_death(trial: Trial) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import spaces
-from fashion_core.config import Crop, TrainConfig
+from fashion_core.config import FEATURE_FIELDS, Crop, TrainConfig, build_config
 from fashion_core.errors import Fault, SearchError, SpaceError
 from search.space_document import hash_fields, read_document
 from search.space_parts import WEIGHTS, Parameter, Scheduler
@@ -145,6 +145,12 @@ class Space:
         """Distinct (backbone, weights) that trials can have."""
         return self.list_settings("backbone", "weights")
 
+    def list_probed(self) -> list[TrainConfig]:
+        """A configuration for every distinct set of features that trials with probe epochs can need."""
+        found = self.list_settings("probe_epochs", *FEATURE_FIELDS)
+        wanted = dict.fromkeys(tuple(values) for probe_epochs, *values in found if probe_epochs)
+        return [build_config(dict(zip(FEATURE_FIELDS, values, strict=True))) for values in wanted]
+
     def with_scheduler(self, **changes: int | None) -> Space:
         """This space with other ``max_epochs``, ``grace_epochs`` or ``reduction_factor``; None leaves one as it is.
 
@@ -251,7 +257,7 @@ def parse_space(text: str, name: str, file: str | None = None) -> Space:
     if not faults.faults:
         space = Space(name=name, text=text, hash=hash_fields(fields), file=file or name, **fields)
         try:  # both are asked for before every search: too many is a fault of the file
-            space.prepare_settings(), space.backbones()
+            space.prepare_settings(), space.backbones(), space.list_probed()
             return replace(space, trials=space.count_grid()) if space.sampler == "grid" else space
         except SpaceError as error:
             faults.add(None, str(error))

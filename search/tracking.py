@@ -29,7 +29,7 @@ from search.provenance import python_command
 from search.standing import rank_trials
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
     from mlflow.tracking import MlflowClient
 
 # The run's status is the UI's icon; the tag `status` is its word.
@@ -63,7 +63,8 @@ class Writer:
         self.runs: dict[int | None, str] = {}  # run id by trial number; None: the search's
         self.client: MlflowClient | None = None
         self.experiment = ""
-        self.ended = 0
+        self.ended: set[int] = set()  # trials
+        self.best: float | None = None
 
     def connect(self) -> MlflowClient:
         """The client; makes the database if it is absent (here, in one thread: two that do it at once break it)."""
@@ -85,40 +86,43 @@ class Writer:
         return self.client
 
     def send(self, events: Sequence[dict[str, Any]]) -> None:
-        """Send events, in order. After an error, sending the same ones again is right."""
-        metrics: dict[int, list[tuple[str, float, int, int]]] = defaultdict(list)
-        for event in events:
-            kind = event["event"]
-            if kind != "epoch" and kind.startswith(("trial", "search")):
-                self.flush(metrics)
-            self.record.apply(event)
-            milliseconds = int(event["time"] * 1000)
-            if kind == "epoch":
-                step = event["epoch"]
-                metrics[event["trial"]] += [
-                    (name, value, milliseconds, step) for name, value in event["metrics"].items() if value is not None
-                ]
-            elif kind == "search_started":
-                self.start_search(event)
-            elif kind == "search_resumed":
-                self.connect().update_run(self.find_parent(), status="RUNNING")
-            elif kind == "trial_started":
-                self.start_trial(self.record.trials[event["trial"]])
-            elif kind == "trial_ended":
-                self.end_trial(self.record.trials[event["trial"]], milliseconds)
-            elif kind == "search_ended":
-                self.end_search(event, milliseconds)
-        self.flush(metrics)
-
-    def flush(self, metrics: dict[int, list[tuple[str, float, int, int]]]) -> None:
-        """Send collected metrics: one batch a run."""
+        """Send events, in order, in few calls. After an error, sending the same ones again is right."""
         from mlflow.entities import Metric
 
-        for number, rows in metrics.items():
-            for start in range(0, len(rows), MAX_METRICS):
-                part = [Metric(*row) for row in rows[start : start + MAX_METRICS]]
-                self.connect().log_batch(self.find_trial(number), metrics=part)
-        metrics.clear()
+        waiting: dict[int | None, list[Metric]] = defaultdict(list)  # by trial number; None: of the search
+        for event in events:
+            self.record.apply(event)
+            milliseconds = int(event["time"] * 1000)
+            match event["event"]:
+                case "search_started":
+                    self.start_search(event)
+                case "search_resumed":
+                    self.connect().update_run(self.find_parent(), status="RUNNING")
+                case "trial_started":
+                    self.start_trial(self.record.trials[event["trial"]])
+                case "epoch":
+                    waiting[event["trial"]] += [
+                        Metric(name, value, milliseconds, event["epoch"])
+                        for name, value in event["metrics"].items()
+                        if value is not None
+                    ]
+                case "trial_ended":
+                    number = event["trial"]
+                    self.end_trial(self.record.trials[number], waiting.pop(number, []), milliseconds)
+                    if self.best is not None:
+                        waiting[None].append(Metric(BEST_ACCURACY, self.best, milliseconds, len(self.ended)))
+                case "search_ended":
+                    self.end_search(event, milliseconds)
+        for number, rows in waiting.items():
+            self.log(self.find_parent() if number is None else self.find_trial(number), rows)
+
+    def log(self, run: str, metrics: Sequence[Metric], tags: dict[str, Any] | None = None) -> None:
+        """Metrics, and tags that are not None, of one run."""
+        from mlflow.entities import RunTag
+
+        rows = [RunTag(name, str(value)[:MAX_TAG]) for name, value in (tags or {}).items() if value is not None]
+        for start in range(0, max(len(metrics), 1), MAX_METRICS):
+            self.connect().log_batch(run, metrics=metrics[start : start + MAX_METRICS], tags=rows)
 
     @property
     def search_id(self) -> str:
@@ -127,18 +131,29 @@ class Writer:
         return f"{search['name']}@{int(search['time'] * 1000)}"
 
     def find_runs(self, filter_string: str) -> list[Run]:
-        return list(self.connect().search_runs([self.experiment], filter_string, max_results=2))
+        """All runs of the experiment that the filter lets through."""
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self.connect().search_runs([self.experiment], filter_string, page_token=token)
+            runs += page
+            if (token := page.token) is None:
+                return runs
 
     def find_parent(self) -> str:
-        """The search's run, made if there is none."""
+        """The search's run, made if there is none; with it, the runs of its trials."""
         if None not in self.runs:
             client, search = self.connect(), self.record.search
             self.experiment = self.find_experiment(search["space_name"])
-            found = self.find_runs(f"tags.{SEARCH_TAG} = '{self.search_id}' AND tags.kind = 'search'")
-            if not found:
+            found = self.find_runs(f"tags.{SEARCH_TAG} = '{self.search_id}'")
+            for run in found:
+                if run.data.tags["kind"] == "trial":
+                    self.runs[int(run.data.tags[TRIAL_TAG])] = run.info.run_id
+            parents = [run for run in found if run.data.tags["kind"] == "search"]
+            if not parents:
                 tags = {SEARCH_TAG: self.search_id, "kind": "search", "status": "running"}
-                found = [client.create_run(self.experiment, int(search["time"] * 1000), tags, run_name=search["name"])]
-            self.runs[None] = found[0].info.run_id
+                parents = [client.create_run(self.experiment, int(search["time"] * 1000), tags, search["name"])]
+            self.runs[None] = parents[0].info.run_id
         return self.runs[None]
 
     def find_experiment(self, name: str) -> str:
@@ -154,24 +169,21 @@ class Writer:
 
     def find_trial(self, number: int) -> str:
         """A trial's run, made if there is none."""
+        parent = self.find_parent()
         if number not in self.runs:
-            parent, trial = self.find_parent(), self.record.trials[number]
-            found = self.find_runs(f"tags.{PARENT_TAG} = '{parent}' AND tags.{TRIAL_TAG} = '{number}'")
-            if not found:
-                tags = {
-                    PARENT_TAG: parent,
-                    SEARCH_TAG: self.search_id,
-                    TRIAL_TAG: str(number),
-                    "kind": "trial",
-                    "status": "running",
-                    "enqueued": str(trial.enqueued).lower(),
-                }
-                found = [
-                    self.connect().create_run(
-                        self.experiment, int(trial.started * 1000), tags, run_name=f"trial-{number:04d}"
-                    )
-                ]
-            self.runs[number] = found[0].info.run_id
+            trial = self.record.trials[number]
+            tags = {
+                PARENT_TAG: parent,
+                SEARCH_TAG: self.search_id,
+                TRIAL_TAG: str(number),
+                "kind": "trial",
+                "status": "running",
+                "enqueued": str(trial.enqueued).lower(),
+            }
+            run = self.connect().create_run(
+                self.experiment, int(trial.started * 1000), tags, run_name=f"trial-{number:04d}"
+            )
+            self.runs[number] = run.info.run_id
         return self.runs[number]
 
     def start_search(self, event: dict[str, Any]) -> None:
@@ -189,42 +201,40 @@ class Writer:
         client.log_dict(run, selection, "selection.json")
 
     def start_trial(self, trial: TrialRecord) -> None:
-        from mlflow.entities import Param
+        from mlflow.entities import Param, RunTag
 
-        client, run = self.connect(), self.find_trial(trial.number)
-        client.log_batch(run, params=[Param(name, format_value(value)) for name, value in trial.params.items()])
-        client.update_run(run, status="RUNNING")
-        client.set_tag(run, "status", "running")
+        self.find_parent()
+        client, is_new = self.connect(), trial.number not in self.runs
+        run = self.find_trial(trial.number)
+        params = [Param(name, format_value(value)) for name, value in trial.params.items()]
+        client.log_batch(run, params=params, tags=[] if is_new else [RunTag("status", "running")])
+        if not is_new:
+            client.update_run(run, status="RUNNING")
 
-    def end_trial(self, trial: TrialRecord, milliseconds: int) -> None:
-        from mlflow.entities import Metric, RunTag
+    def end_trial(self, trial: TrialRecord, metrics: Sequence[Metric], milliseconds: int) -> None:
+        """metrics: of its last epochs, not sent yet."""
+        from mlflow.entities import Metric
 
-        client, run = self.connect(), self.find_trial(trial.number)
+        run = self.find_trial(trial.number)
         tags = {"status": trial.status, "reason": trial.reason, "rung": trial.rung, "cutoff": trial.cutoff}
         tags |= {"error": trial.error, "checkpoint": trial.checkpoint}
-        metrics = {BEST_ACCURACY: trial.best, BEST_EPOCH: trial.best_epoch}
-        client.log_batch(
-            run,
-            metrics=[Metric(name, value, milliseconds, 0) for name, value in metrics.items() if value is not None],
-            tags=[RunTag(name, str(value)[:MAX_TAG]) for name, value in tags.items() if value is not None],
-        )
-        client.set_terminated(run, RUN_STATUSES[trial.status], milliseconds)
-        bests = [other.best for other in self.record.trials.values() if other.best is not None]
-        if bests:
-            ended = sum(other.status != "running" for other in self.record.trials.values())
-            client.log_batch(self.find_parent(), metrics=[Metric(BEST_ACCURACY, max(bests), milliseconds, ended)])
+        bests = {BEST_ACCURACY: trial.best, BEST_EPOCH: trial.best_epoch}
+        rows = [Metric(name, value, milliseconds, 0) for name, value in bests.items() if value is not None]
+        self.log(run, [*metrics, *rows], tags)
+        self.connect().set_terminated(run, RUN_STATUSES[trial.status], milliseconds)
+        self.ended.add(trial.number)
+        self.best = max((value for value in (self.best, trial.best) if value is not None), default=None)
 
     def end_search(self, event: dict[str, Any], milliseconds: int) -> None:
-        from mlflow.entities import RunTag
-
-        client, run = self.connect(), self.find_parent()
+        run = self.find_parent()
         trials = self.record.trials.values()
         counts = {status: sum(trial.status == status for trial in trials) for status in RUN_STATUSES}
         tags = {"status": event["reason"], **{f"trials.{status}": count for status, count in counts.items()}}
         if ranked := rank_trials(self.record):
             tags["best_trial"] = ranked[0].number
-        client.log_batch(run, tags=[RunTag(name, str(value)) for name, value in tags.items()])
-        client.set_terminated(run, "FINISHED" if event["reason"] == "all trials ended" else "KILLED", milliseconds)
+        self.log(run, [], tags)
+        status = "FINISHED" if event["reason"] == "all trials ended" else "KILLED"
+        self.connect().set_terminated(run, status, milliseconds)
 
     def send_file(self, path: Path) -> None:
         """Keep a file with the search's run."""

@@ -9,23 +9,28 @@ from __future__ import annotations
 import gc
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from ray.tune import Trainable
+from ray.tune.result import SHOULD_CHECKPOINT
 
 from fashion_core import metrics
 from fashion_core.attributes import AttributeSchema
 from fashion_core.checkpoint import MODEL_FILE, TRAINING_FILE, save_model, save_training
 from fashion_core.config import TrainConfig
 from fashion_core.errors import DivergedError
-from fashion_core.training import Best, EpochResult
+from fashion_core.state import Best
+from fashion_core.training import EpochResult
 from search.asha import SCORE
 from search.job import Job, fit_trial
+from search.ledger import CORRECT, pack_correct
 
 WORST_SCORE = 0.0
+SAVE_INTERVAL_S = 10.0  # a trial whose process dies goes on from a state this old at most, or an epoch old
 
 
 class TrialTrainable(Trainable):
@@ -37,6 +42,7 @@ class TrialTrainable(Trainable):
         self.last: EpochResult | None = None
         self.lost: tuple[Best, TrainConfig, AttributeSchema, str] | None = None
         self.resume: Path | None = None
+        self.saved = 0.0  # when, in seconds
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
@@ -45,7 +51,7 @@ class TrialTrainable(Trainable):
     def step(self) -> dict[str, Any]:
         try:
             if self.results is None:
-                job = Job(**self.config["job"])
+                job, self.saved = Job(**self.config["job"]), time.monotonic()
                 self.results = fit_trial(job, self.config["number"], self.config["values"], resume=self.resume)
             self.last = next(self.results)
         except DivergedError as error:
@@ -55,13 +61,15 @@ class TrialTrainable(Trainable):
         finally:
             self.forget_resume()
         epochs = self.last.state.config.epochs
-        done = self.last.epoch >= epochs
-        return {
-            SCORE: self.last.state.best.metrics[metrics.ACCURACY],
+        best, done = self.last.state.best, self.last.epoch >= epochs
+        result = {
+            SCORE: best.metrics[metrics.ACCURACY],
             "status": "finished" if done else "running",
             "metrics": self.last.metrics,
             "done": done,
+            SHOULD_CHECKPOINT: time.monotonic() - self.saved >= SAVE_INTERVAL_S,
         }
+        return result | ({CORRECT: pack_correct(self.last.correct)} if best.epoch == self.last.epoch else {})
 
     def give_up(self, status: str, error: str) -> dict[str, Any]:
         """The last result of a trial that cannot go on. Its best model so far stays, to be saved with this result."""
@@ -72,6 +80,7 @@ class TrialTrainable(Trainable):
         return {SCORE: WORST_SCORE, "status": status, "metrics": {}, "error": error, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
+        self.saved = time.monotonic()
         if self.last is None:
             if self.lost is not None:
                 save_model(Path(checkpoint_dir), *self.lost)

@@ -94,6 +94,7 @@ def build_tuner(plan: Plan, job: Job, experiment: str) -> Tuner:
                 space,
                 plan.annotations.schema,
                 study_name=plan.layout.name,
+                trials=plan.trials,
                 seed=plan.options.seed,
                 ledger=plan.layout.ledger.resolve(),
             ),
@@ -111,7 +112,9 @@ def build_tuner(plan: Plan, job: Job, experiment: str) -> Tuner:
             name=name,
             storage_path=storage,
             callbacks=[Recorder(plan.layout.name, asha)],
-            checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_frequency=1),
+            # With 1, Ray would write a snapshot of the whole search with every checkpoint; the older one is there for
+            # the last snapshot, which may not know the newer one yet.
+            checkpoint_config=CheckpointConfig(num_to_keep=2, checkpoint_at_end=True),
             failure_config=FailureConfig(max_failures=1),
             verbose=0,
         ),

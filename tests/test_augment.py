@@ -119,9 +119,11 @@ def test_crop_is_a_resized_slice():
     assert torch.equal(crop_by_slices(images, whole), images) and torch.equal(crop_by_grid(images, whole), images)
 
 
-def test_jitter_against_each_colour_operation():
+@pytest.mark.parametrize(("height", "width"), [(SIDE, SIDE), (45, 47)])  # one and many pixels a row of `view_rows`
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_jitter_against_each_colour_operation(height, width, memory_format):
     """Brightness, contrast and saturation as Pillow defines them, one at a time."""
-    images = draw_images(1)
+    images = draw_images(2, 0, height, width)[1:].contiguous(memory_format=memory_format)
     picture = Image.fromarray(images[0].permute(1, 2, 0).numpy())
     for index, enhance in enumerate((ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)):
         for factor in (0.6, 1.3):
@@ -130,7 +132,8 @@ def test_jitter_against_each_colour_operation():
             wanted = torch.from_numpy(np.array(enhance(picture).enhance(factor))).permute(2, 0, 1)
             difference = (jitter_colours(images, factors)[0].int() - wanted.int()).abs()
             assert difference.max() <= 2, (enhance.__name__, factor)
-    assert torch.equal(jitter_colours(images, torch.ones(1, 3)), images)
+    unchanged = jitter_colours(images, torch.ones(1, 3))
+    assert torch.equal(unchanged, images) and unchanged.stride() == images.stride()
 
 
 def test_jitter_factors_are_within_strength():

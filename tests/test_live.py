@@ -24,7 +24,7 @@ LONG_REASON = "CUDA out of memory: a smaller batch_size, or fewer trials at once
 
 
 class Search:
-    """A search that is being written down. Listeners are called with the record after every event."""
+    """A search that is being written down. Listeners are called with the record and the event, after every event."""
 
     def __init__(self, folder):
         self.ledger = Ledger(folder / "ledger.jsonl")
@@ -38,9 +38,10 @@ class Search:
         )
 
     def append(self, event, **fields):
-        self.record.apply(self.ledger.append(event, **fields))
+        entry = self.ledger.append(event, **fields)
+        self.record.apply(entry)
         for listener in self.listeners:
-            listener(self.record)
+            listener(self.record, entry)
 
     def start(self, number, enqueued=False):
         params = {"backbone": "tf_efficientnet_lite0", "lr": 0.000123456, "dropout": 0.1 * number, "fc_layers": 0}

@@ -30,7 +30,8 @@ scheduler: {type: asha, max_epochs: 9, grace_epochs: 1, reduction_factor: 3}
 def build(tmp_path):
     def build(seed=0):
         ledger = tmp_path / "ledger.jsonl"
-        return TruthfulOptunaSearch(parse_space(SPACE, "test"), SCHEMA, study_name="s", seed=seed, ledger=ledger)
+        space = parse_space(SPACE, "test")
+        return TruthfulOptunaSearch(space, SCHEMA, study_name="s", trials=8, seed=seed, ledger=ledger)
 
     return build
 
@@ -92,3 +93,37 @@ def test_numbers_stay_unique_after_a_restart(build, tmp_path):
     restored.restore(str(tmp_path / "snapshot"))
     assert restored.suggest("d")["number"] == 3
     assert not restored.suggest("e")["enqueued"]
+
+
+def test_after_a_restart_what_ended_counts_and_what_was_cut_off_is_replaced(build, tmp_path):
+    """A snapshot after trial 0; the ledger knows three more: of 8 planned, 0, 1 and 3 are over, so five are to come."""
+    searcher = build()
+    proposals = [searcher.suggest("0")]
+    searcher.save(str(tmp_path / "snapshot"))
+    proposals += [searcher.suggest(str(number)) for number in (1, 2, 3)]
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        for number, proposal in enumerate(proposals):
+            fields = {"trial": number, "trial_id": str(number)}
+            ledger.append("trial_started", **fields, params=proposal["params"], enqueued=proposal["enqueued"])
+            ledger.append("epoch", trial=number, epoch=1, metrics={"val/accuracy": 0.5})
+        ledger.append("trial_ended", trial=1, status="finished", best=0.7)
+        ledger.append("trial_ended", trial=2, status="interrupted", best=0.5)
+        ledger.append("trial_ended", trial=3, status="stopped", best=0.5)
+    restored = build()
+    restored.restore(str(tmp_path / "snapshot"))
+    states = [TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED]
+    assert [trial.state for trial in restored.study.trials] == states and restored.study.trials[1].value == 0.7
+    numbers = [restored.suggest(f"new {count}")["number"] for count in range(5)]
+    assert numbers == [4, 5, 6, 7, 8] and restored.suggest("none") == restored.FINISHED
+
+
+def test_a_known_configuration_that_was_cut_off_is_tried_again(build, tmp_path):
+    searcher = build()
+    searcher.save(str(tmp_path / "snapshot"))
+    known = searcher.suggest("0")
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        ledger.append("trial_started", trial=0, trial_id="0", params=known["params"], enqueued=True)
+    restored = build()
+    restored.restore(str(tmp_path / "snapshot"))
+    again = restored.suggest("1")
+    assert again["enqueued"] and again["params"] == known["params"] and again["number"] == 1

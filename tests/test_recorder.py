@@ -1,6 +1,7 @@
 """The models of the best trials are kept, whatever happens to the others; a death is told in words."""
 
 import pickle
+import shutil
 from types import SimpleNamespace
 
 import pyarrow.fs as pafs
@@ -20,14 +21,15 @@ class Trials:
         self.folder, self.session, self.recorder = folder, session, Recorder("s", None)
 
     def run(self, number, scores):
-        """A trial that has trained so far; its checkpoint holds its model."""
-        path = self.folder / "ray" / f"trial-{number}"
-        path.mkdir(parents=True)
-        (path / MODEL_FILE).write_text(f"model {number}")
+        """A trial that has trained so far; the newer of its two checkpoints holds its model."""
+        folder = self.checkpoint(number)
+        folder.with_name("checkpoint_000000").mkdir(parents=True)
+        folder.mkdir()
+        (folder / MODEL_FILE).write_text(f"model {number}")
         trial = SimpleNamespace(
             trial_id=f"id{number}",
             config={"number": number, "params": {}, "enqueued": False},
-            checkpoint=SimpleNamespace(path=str(path), filesystem=pafs.LocalFileSystem()),
+            checkpoint=SimpleNamespace(path=str(folder), filesystem=pafs.LocalFileSystem()),
             last_result={"status": "running"},
         )
         self.recorder.on_trial_start(0, [], trial)
@@ -35,6 +37,9 @@ class Trials:
             result = {"training_iteration": epoch, "metrics": {"val/accuracy": score}, "score": score}
             self.recorder.on_trial_result(0, [], trial, result)
         return trial
+
+    def checkpoint(self, number):
+        return self.folder / "ray" / f"trial-{number}" / "checkpoint_000001"
 
     def end(self, trial, status="finished", **result):
         trial.last_result = {"status": status, **result}
@@ -58,7 +63,7 @@ def test_the_best_models_are_kept(trials):
     for number, score in enumerate([0.5, 0.7, 0.6, 0.4]):
         trials.end(trials.run(number, [score, score - 0.1]))
     assert trials.kept() == {"trial-0001": "model 1", "trial-0002": "model 2"}
-    assert not any((trials.folder / "ray").iterdir())  # what is kept is kept once
+    assert not any((trials.folder / "ray").glob("*/*"))  # what is kept is kept once
     record = trials.session.record
     assert [record.trials[number].best for number in range(4)] == [0.5, 0.7, 0.6, 0.4]
 
@@ -67,7 +72,7 @@ def test_a_trial_without_a_model_costs_no_other(trials):
     for number in (0, 1):
         trials.end(trials.run(number, [0.5]))
     lost = trials.run(2, [0.9])
-    (trials.folder / "ray" / "trial-2" / MODEL_FILE).unlink()
+    (trials.checkpoint(2) / MODEL_FILE).unlink()
     trials.end(lost, "failed", error="MemoryError")
     assert trials.kept().keys() == {"trial-0000", "trial-0001"}
     assert "could not be kept" in trials.session.record.trials[2].reason
@@ -87,7 +92,7 @@ def test_a_search_that_ends_early_keeps_the_models_of_running_trials(trials):
     running = [trials.run(1, [0.7]), trials.run(2, [])]
     trials.recorder.on_experiment_end(running)
     assert trials.kept() == {"trial-0000": "model 0", "trial-0001": "model 1"}
-    assert (trials.folder / "ray" / "trial-1" / MODEL_FILE).is_file()  # it can go on from there
+    assert (trials.checkpoint(1) / MODEL_FILE).is_file()  # it can go on from there
 
 
 def test_what_had_ended_stays_as_it_ended(trials):
@@ -107,8 +112,7 @@ def test_what_had_ended_stays_as_it_ended(trials):
     trials.recorder.on_trial_error(0, [], first)
     assert trials.session.ledger.seq == events and trials.session.record.trials[0].best == 0.6
     assert trials.kept()["trial-0000"] == "model 0"
-    (trials.folder / "ray" / "trial-1" / MODEL_FILE).unlink()
-    (trials.folder / "ray" / "trial-1").rmdir()
+    shutil.rmtree(trials.checkpoint(1).parent)
     trials.end(trials.run(1, [0.3, 0.4]))
     assert trials.session.record.trials[1].status == "finished"
 

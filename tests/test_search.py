@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from fashion_core.backbones import build_backbone
 from fashion_core.checkpoint import load_model
-from fashion_core.metrics import ACCURACY
-from search.ledger import read_events, replay
+from fashion_core.metrics import ACCURACY, PROBE
+from search.ledger import read_events, replay, unpack_correct
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.slow
@@ -34,6 +37,18 @@ try_first:
   - {{backbone: test_efficientnet, optimizer: sgd, lr: 100, head_lr_factor: 1000, drop_path: 0, category_weights: 1}}
   - {{backbone: test_resnet, optimizer: adamw, lr: 1e-4, head_lr_factor: 1, drop_path: 0, category_weights: 1}}
 scheduler: {{type: asha, max_epochs: {epochs}, grace_epochs: 1, reduction_factor: 2}}
+"""
+
+
+# Two probe epochs, after which the better half goes on to two of fine-tuning.
+PROBE_SPACE = """
+trials: 4
+fixed: {{image_size: 32, backbone: test_resnet, weights: {weights}, batch_size: 16, probe_epochs: 2}}
+search: {{probe_lr: {{loguniform: [1e-4, 1e-1]}}, fc_layers: {{choice: [0, 1]}}, drop_path: {{uniform: [0, 0.3]}}}}
+try_first:
+  - {{probe_lr: 0.02, fc_layers: 0, drop_path: 0}}
+  - {{probe_lr: 1e-4, fc_layers: 1, drop_path: 0}}
+scheduler: {{type: asha, max_epochs: 4, grace_epochs: 2, reduction_factor: 2}}
 """
 
 
@@ -159,6 +174,28 @@ def test_held_out_images_leave_val_unseen(tmp_path, sample_folder):
     lists = {split: (sample_folder / "split" / f"{split}.txt").read_text().split() for split in ("train", "val")}
     assert seen < set(lists["train"]) and not seen & set(lists["val"])
     assert len(seen) == pytest.approx(0.15 * len(lists["train"]), abs=3)
+
+
+def test_only_trials_that_the_probe_favours_are_fine_tuned(tmp_path, sample_folder):
+    weights = tmp_path / "weights.safetensors"
+    torch.manual_seed(0)
+    save_file(build_backbone("test_resnet", weights="none", feature="logits").network.state_dict(), weights)
+    space = tmp_path / "probe.yaml"
+    space.write_text(PROBE_SPACE.format(weights=weights))
+    options = ("--data", sample_folder, "--space", space, "--concurrent", 1)
+    first = run(tmp_path, *options, "--name", "probed")
+    record = read(tmp_path, "probed")
+    assert {trial.status for trial in record.trials.values()} == {"finished", "stopped"}
+    for trial in record.trials.values():
+        wanted = {"finished": [1, 1, 0, 0], "stopped": [1, 1]}[trial.status]
+        assert [row["metrics"][PROBE] for row in trial.epochs] == wanted
+        correct = unpack_correct(trial.correct, record.search["selection"]["select_count"], 6)
+        assert correct.mean() == pytest.approx(trial.best)
+    assert "preparing 192 features of test_resnet" in first.stdout
+    second = run(tmp_path, *options, "--trials", 1, "--max-epochs", 2, check=False)
+    assert second.returncode == 2 and "`drop_path` must be 0 where all epochs are probe epochs" in second.stderr
+    third = run(tmp_path, *options, "--trials", 1, "--max-epochs", 3)
+    assert "features" not in third.stdout
 
 
 def test_a_killed_search_goes_on_where_it_was(tmp_path, sample_folder):

@@ -13,6 +13,7 @@ import spaces
 from fashion_core.attributes import AttributeSchema, Category
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.errors import SearchError, SpaceError
+from search.plan import check_draws
 from search.space import Space, load_space, normalise_weights, parse_space
 
 CATEGORIES = ("pattern", "sleeve", "length", "neckline", "material", "fit")
@@ -85,6 +86,33 @@ def test_a_known_configuration_is_complete_and_comes_out_as_given(name):
     for point, params in zip(space.first_points(SCHEMA), draw(space, len(space.try_first)), strict=True):
         assert point == params
         assert {key: type(value) for key, value in point.items()} == {key: type(value) for key, value in params.items()}
+
+
+def test_draws_that_are_no_configuration_are_found_before_the_start():
+    """A rule on several fields: what only probes has no stochastic depth."""
+    text = "trials: 4\nfixed: {{probe_epochs: 9}}\nsearch: {{drop_path: {{uniform: [0, 0.2]}}}}\n"
+    text += "scheduler: {{max_epochs: {}}}"
+    check_draws(parse_space(text.format(10), "test"), SCHEMA)
+    with pytest.raises(SpaceError, match=r"(?s)of test .*`drop_path` must be 0 .* \(9 of 9\)"):
+        check_draws(parse_space(text.format(9), "test"), SCHEMA)
+
+
+def test_the_features_a_space_can_need():
+    text = """
+trials: 4
+fixed: {weights: package, precision: fp32}
+search:
+  backbone: {choice: [tf_efficientnet_lite0, tf_efficientnet_lite1]}
+  image_size: {choice: [64, 96], when: {backbone: tf_efficientnet_lite0}}
+  probe_epochs: {choice: [0, 2, 4]}
+  fc_layers: {choice: [0, 1]}
+scheduler: {max_epochs: 9}
+"""
+    found = parse_space(text, "test").list_probed()
+    assert [(config.backbone[-1], config.image_size, config.weights) for config in found] == [
+        ("0", 64, "package"), ("0", 96, "package"), ("1", 224, "package"),
+    ]  # fmt: skip
+    assert parse_space(MINIMAL, "test").list_probed() == []
 
 
 def test_reports_protocol():
@@ -352,7 +380,7 @@ def test_files_and_names(tmp_path, monkeypatch):
     for path, message in [
         ("dema", "did you mean demo?"),
         ("elsewhere/demo.yaml", "did you mean demo?"),
-        ("zzz", "shipped are demo, "),
+        ("zzz", "shipped are bench, demo, "),
         (tmp_path, "directory"),
         ("a\0b", "no space can be read"),
     ]:

@@ -25,6 +25,7 @@ TINY = {
     "weights": "none",
     "batch_size": 8,
     "epochs": 2,
+    "precision": "fp32",  # `auto` would depend on the CPU
     "eval_flip": False,
 }
 TRAIN, VAL = np.arange(16), np.arange(120, 128)
@@ -300,6 +301,8 @@ SHOWN_ELSEWHERE = {
     "weights": "test_weights_are_the_start",
     "channels_last": "test_channels_last_is_the_layout_of_weights_and_images",
     "eval_batch_size": "test_evaluation.py",
+    "probe_epochs": "test_features.py",
+    "probe_lr": "test_features.py",
 }
 
 

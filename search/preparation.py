@@ -1,0 +1,45 @@
+"""What trials open, made before the first of them: prepared images, the selection, and features for probes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from fashion_core.features import cache_features
+from fashion_core.prepared import PreparedData, PrepareSettings, prepare_all
+from fashion_core.selection import Selection, select_images
+from search.job import Job, name_features, name_settings, save_selection
+from search.live import preparing
+from search.plan import Plan
+
+
+def prepare_job(plan: Plan, console: Console) -> tuple[Job, PreparedData, Selection]:
+    """Make every prepared set that trials can need, and the selection of images.
+
+    Returns:
+        What travels to the trials, the first prepared set, and the selection.
+    """
+    settings = plan.space.prepare_settings()
+    with preparing(console) as progress:
+        wanted = [PrepareSettings(*setting) for setting in settings]
+        paths = prepare_all(plan.annotations, wanted, plan.cache_dir, progress=progress)
+    prepared = {name_settings(*each): str(path.resolve()) for each, path in zip(settings, paths, strict=True)}
+    data = PreparedData.open(paths[0])
+    selection = select_images(data, plan.options.select_on, plan.options.seed)
+    path = plan.cache_dir.resolve() / f"selection-{data.fingerprint}-{selection.select_on}-{selection.seed}.npz"
+    save_selection(path, selection.train, selection.select)
+    job = Job(prepared, str(path), plan.options.seed, plan.resources.cpus_per_trial, cache_all(plan, prepared, console))
+    return job, data, selection
+
+
+def cache_all(plan: Plan, prepared: dict[str, str], console: Console) -> dict[str, str]:
+    """The features that trials with probe epochs can need: paths by `name_features`; none where no trial has any."""
+    paths = {}
+    for config in plan.space.list_probed():
+        data = PreparedData.open(Path(prepared[name_settings(config.image_size, config.crop, config.crop_margin)]))
+        with preparing(console, f"features of {config.backbone}") as progress:
+            paths[name_features(config)] = str(
+                cache_features(config, data, plan.cache_dir.resolve(), progress=progress)
+            )
+    return paths

@@ -1,0 +1,87 @@
+"""The benchmarks: all of them, or some, resumed where they were cut off.
+
+python tests/benchmarks/bench.py                  # all; up to 3 hours on 2 CPU cores, on a machine that rests
+python tests/benchmarks/bench.py --rows 1,4       # some
+python tests/benchmarks/bench.py --quick          # a look at all of them, in about three minutes
+python tests/benchmarks/bench.py --report         # write the report again from the raw numbers
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from harness import load_row, measure_row, render_report, run_variant
+
+ROWS = ("trial_overhead", "bookkeeping", "tracking", "data", "training_step", "whole_search", "scale")
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+PROGRESS = ".progress.json"  # rows finished since the last whole run; a row in it is not measured again
+
+
+def run_rows(names: list[str], folder: Path, repeats: int | None, *, quick: bool) -> None:
+    """Measure rows one after another; a row that an earlier call finished, or began, is not measured twice."""
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = folder / PROGRESS
+    states = json.loads(progress.read_text()) if progress.is_file() else {}
+    for name in names:
+        row, path = load_row(name), folder / f"{name}.csv"
+        if states.get(name) == "done":
+            print(f"{name}: measured already; delete {progress} to measure it again")
+            continue
+        if name not in states:
+            path.unlink(missing_ok=True)
+        states[name] = "begun"
+        progress.write_text(json.dumps(states))
+        measure_row(row, path, repeats or (1 if quick else row.repeats), quick=quick)
+        states[name] = "done"
+        progress.write_text(json.dumps(states))
+        write_report(folder)
+    if all(states.get(name) == "done" for name in names):
+        progress.unlink()
+
+
+def write_report(folder: Path) -> None:
+    there = [name for name in ROWS if Path(__file__).with_name(f"{name}.py").is_file()]
+    (folder / "README.md").write_text(render_report([load_row(name) for name in there], folder))
+
+
+def read_names(text: str) -> list[str]:
+    names = [ROWS[int(part) - 1] if part.isdigit() and 0 < int(part) <= len(ROWS) else part for part in text.split(",")]
+    if unknown := [name for name in names if name not in ROWS]:
+        raise argparse.ArgumentTypeError(
+            f"rows are numbers from 1 to {len(ROWS)} or {', '.join(ROWS)}, but got {', '.join(unknown)}"
+        )
+    return names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=read_names, default=list(ROWS), help="numbers or names, with commas between")
+    parser.add_argument("--repeats", type=int, help="of every row; default: its own, 3 or 5")
+    parser.add_argument("--quick", action="store_true", help="one repeat of small workloads, into results/.bench-quick")
+    parser.add_argument("--report", action="store_true", help="measure nothing")
+    parser.add_argument("--out", type=Path, help="folder of the raw numbers and the report")
+    commands = parser.add_subparsers(dest="command")
+    one = commands.add_parser("variant", help="one variant, in this process; what the others start")
+    one.add_argument("row", choices=ROWS)
+    one.add_argument("variant")
+    one.add_argument("--case", default="")
+    one.add_argument("--repeat", type=int, default=0)
+    one.add_argument("--quick", action="store_true")
+    one.add_argument("--outcome", type=Path, required=True)
+    options = parser.parse_args()
+    if options.command == "variant":
+        run_variant(options.row, options.variant, options.case, options.repeat, options.quick, options.outcome)
+        return
+    folder = options.out or RESULTS / (".bench-quick" if options.quick else "benchmarks")
+    if options.report:
+        write_report(folder)
+    else:
+        run_rows(options.rows, folder, options.repeats, quick=options.quick)
+    print(f"report: {folder / 'README.md'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
