@@ -68,6 +68,8 @@ class WeightedFocalLoss(nn.Module):
         ConfigError: a weight or gamma is negative, or all weights are 0.
     """
 
+    weights: Tensor
+
     def __init__(
         self,
         weights: Sequence[float],
@@ -83,7 +85,8 @@ class WeightedFocalLoss(nn.Module):
         if gamma < 0:
             raise ConfigError(f"`focal_gamma` must be >= 0, but got {gamma}")
         scale = len(weights) / sum(weights) if normalise else 1.0
-        self.weights = [float(weight) * scale for weight in weights]
+        scaled = torch.tensor([float(weight) * scale for weight in weights])
+        self.register_buffer("weights", scaled, persistent=False)
         self.gamma, self.label_smoothing = gamma, label_smoothing
         for index, values in enumerate(alpha or ()):
             self.register_buffer(f"alpha_{index}", values.float(), persistent=False)
@@ -102,7 +105,7 @@ class WeightedFocalLoss(nn.Module):
                 for index, category_logits in enumerate(logits)
             ]
         )
-        return (losses * losses.new_tensor(self.weights)).sum(), losses
+        return (losses * self.weights).sum(), losses
 
 
 def build_loss(config: TrainConfig, names: Sequence[str], class_counts: Sequence[Sequence[int]]) -> WeightedFocalLoss:
