@@ -14,7 +14,7 @@ from search.job import Job, name_settings, save_selection
 from search.ledger import CORRECT, unpack_correct
 from search.trial import TrialTrainable
 
-VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch_size": 8, "epochs": 3, "lr": 0.01}
+VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch_size": 8, "epochs": 6, "lr": 0.01}
 
 
 @pytest.fixture
@@ -40,11 +40,12 @@ def build(config):
 
 def test_what_a_trial_reports(build):
     trial = build()
-    results = [trial.train() for _ in range(3)]
-    assert [result["status"] for result in results] == ["running", "running", "finished"]
-    assert [result["done"] for result in results] == [False, False, True]
+    results = [trial.train() for _ in range(6)]
+    assert [result["status"] for result in results] == ["running"] * 5 + ["finished"]
+    assert [result["done"] for result in results] == [False] * 5 + [True]
     scores = [result["metrics"][ACCURACY] for result in results]
-    assert [result[SCORE] for result in results] == [max(scores[:epochs]) for epochs in (1, 2, 3)]
+    assert [result[SCORE] for result in results] == [max(scores[: epoch + 1]) for epoch in range(6)]
+    assert sorted(set(scores)) != scores  # not every epoch is a new best
     for index, result in enumerate(results):  # right answers come with each new best epoch
         assert (CORRECT in result) == (scores[index] > max(scores[:index], default=-1))
         if CORRECT in result:
@@ -59,7 +60,7 @@ def test_a_trial_is_saved_when_it_has_trained_for_a_while(build, monkeypatch):
 
 def test_a_saved_trial_goes_on_with_the_same_numbers(build, tmp_path):
     straight = build()
-    wanted = [straight.train()["metrics"][ACCURACY] for _ in range(3)]
+    wanted = [straight.train()["metrics"][ACCURACY] for _ in range(6)]
     first, folder = build(), tmp_path / "saved"
     folder.mkdir()
     first.train()
@@ -69,7 +70,7 @@ def test_a_saved_trial_goes_on_with_the_same_numbers(build, tmp_path):
     second.load_checkpoint(str(folder))
     for path in folder.iterdir():
         path.unlink()  # Ray may delete it before the next step
-    assert [second.train()["metrics"][ACCURACY] for _ in range(2)] == wanted[1:]
+    assert [second.train()["metrics"][ACCURACY] for _ in range(5)] == wanted[1:]
     second.save_checkpoint(str(folder))
     assert [path.name for path in folder.iterdir()] == [MODEL_FILE]  # nothing to go on with
     assert load_model(folder).metrics[ACCURACY] == max(wanted)
