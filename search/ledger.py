@@ -187,15 +187,19 @@ class Ledger:
         self.file.truncate(content.rfind(b"\n") + 1)  # a line that a kill cut off
 
     def append(self, event: str, **fields: Any) -> dict[str, Any]:
-        """Write one event down. Numbers that are not finite become null. Returns it as it will be read."""
-        entry = {"event": event, "time": time.time(), "seq": self.seq, **make_finite(fields)}
-        line = json.dumps(entry, allow_nan=False).encode()
-        self.file.write(line + b"\n")
+        """Write one event down, and return it. Numbers that are not finite become null."""
+        entry = {"event": event, "time": time.time(), "seq": self.seq, **fields}
+        try:
+            line = json.dumps(entry, allow_nan=False)
+        except ValueError:
+            entry = make_finite(entry)
+            line = json.dumps(entry, allow_nan=False)
+        self.file.write(line.encode() + b"\n")
         self.file.flush()
         if event in SYNCED:
             os.fsync(self.file.fileno())
         self.seq += 1
-        return json.loads(line)
+        return entry
 
     def close(self) -> None:
         self.file.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from bisect import insort
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from search.options import SearchOptions
 from search.resources import Machine, Resources, choose_resources
 from search.space import Space, load_space
 
-SIMULATIONS = 200
+SIMULATED_TRIALS, MIN_SIMULATIONS = 20_000, 3
 DRAWS = 50  # of a space, looked at before the start
 
 
@@ -137,20 +139,27 @@ def estimate_epochs(plan: Plan, rng: np.random.Generator) -> float:
     if not rungs:
         return plan.full_epochs
     assert scheduler.reduction_factor is not None
-    percentile = 100 * (1 - 1 / scheduler.reduction_factor)
-    total = 0
-    for _ in range(SIMULATIONS):
-        seen: dict[int, list[float]] = {rung: [] for rung in rungs}
-        for quality in rng.random(plan.trials):
+    simulations, total = max(SIMULATED_TRIALS // plan.trials, MIN_SIMULATIONS), 0
+    for _ in range(simulations):
+        seen: dict[int, list[float]] = {rung: [] for rung in rungs}  # ascending
+        for quality in rng.random(plan.trials).tolist():
             total += scheduler.max_epochs
             for rung in rungs:
                 others = seen[rung]
-                stopped = bool(others) and quality < np.percentile(others, percentile)
-                others.append(quality)
+                stopped = bool(others) and quality < compute_quantile(others, 1 - 1 / scheduler.reduction_factor)
+                insort(others, quality)
                 if stopped:
                     total += rung - scheduler.max_epochs
                     break
-    return total / SIMULATIONS
+    return total / simulations
+
+
+def compute_quantile(ascending: Sequence[float], share: float) -> float:
+    """The quantile as numpy's default has it, of numbers in order."""
+    place = (len(ascending) - 1) * share
+    low = int(place)
+    high = min(low + 1, len(ascending) - 1)
+    return ascending[low] + (place - low) * (ascending[high] - ascending[low])
 
 
 def render_plan(plan: Plan, backbone_sizes: dict[str, int], rng: np.random.Generator) -> list[tuple[str, str]]:

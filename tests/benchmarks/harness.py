@@ -287,6 +287,11 @@ def collect_values(rows: Sequence[dict[str, str]]) -> Values:
     return values
 
 
+def list_cases(values: Values) -> list[str]:
+    """The cases that were measured: those of the row, or of its quick form."""
+    return list(dict.fromkeys(case for case, _, _ in values))
+
+
 def estimate_goal(goal: Goal, case: str, values: Values) -> Estimate | None:
     """A goal's number in one case; None where it was not measured."""
     above = values.get((case, goal.variant, goal.measure), {})
@@ -299,7 +304,7 @@ def estimate_goal(goal: Goal, case: str, values: Values) -> Estimate | None:
 
 def judge_goal(goal: Goal, row: Row, values: Values) -> tuple[str, Estimate, bool] | None:
     """(case, estimate, reached?) of a goal, in the case where it stands worst; None where it was not measured."""
-    cases = row.cases if goal.case is None else (goal.case,)
+    cases = list_cases(values) if goal.case is None else [goal.case]
     found = [(case, estimate) for case in cases if (estimate := estimate_goal(goal, case, values)) is not None]
     if not found:
         return None
@@ -330,7 +335,7 @@ def render_goals(row: Row, values: Values) -> list[str]:
             lines.append(f"| {goal.text} | {reach} | not measured | |")
             continue
         case, estimate, reached = judged
-        where = f", {case}" if goal.case is None and len(row.cases) > 1 else ""
+        where = f", {case}" if goal.case is None and case else ""
         lines.append(
             f"| {goal.text} | {reach} | {write_estimate(estimate)}{where} | {'reached' if reached else '**missed**'} |"
         )
@@ -345,7 +350,7 @@ def render_row(row: Row, rows: Sequence[dict[str, str]]) -> list[str]:
     lines += ["", *render_goals(row, values), ""]
     names = list(row.variants)
     lines += [f"| | {' | '.join(names)} |", f"| --- |{' --- |' * len(names)}"]
-    for case in row.cases:
+    for case in list_cases(values):
         for key, kind in row.measures.items():
             found = [values.get((case, name, key)) for name in names]
             if not any(found):

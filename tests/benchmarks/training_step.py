@@ -319,7 +319,12 @@ epochs of {LEARN_IMAGES:,} photographs at {LEARN_IMAGE_SIZE} px, another seed ev
         Goal("ResNet-50 family at 160 px, times the stock loop", "resnet_160", 2.5, over="stock", aim=4),
         Goal("EfficientNet-Lite0 at 224 px, times the stock loop", "lite_224", 2, over="stock", case=LITES[0]),
         Goal("EfficientNet-Lite0 at 160 px, times the stock loop", "lite_160", 2, over="stock", case=LITES[0]),
-        Goal("ResNet-50 family, relative difference of the loss", "loss_gap", 0.02, at_most=True),
+        Goal(
+            "ResNet-50 family, relative difference of the loss (rounding alone: up to 0.03)",
+            "loss_gap",
+            0.05,
+            at_most=True,
+        ),
         Goal("EfficientNet-Lite0's validation score, times the stock loop's", "score", 0.99, over="stock"),
     ),
     run=run,
