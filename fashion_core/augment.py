@@ -61,7 +61,7 @@ class Augmentation:
             images = flip_images(images, flipped)
         if self.jitter:
             factors = 1 + self.jitter * (2 * torch.rand(count, 3, generator=generator) - 1)
-            images = jitter_colours(images, factors.to(images.device))
+            images = jitter_colours(images, factors.to(images.device, non_blocking=True))
         if self.erasing:
             erased = torch.rand(count, generator=generator) < self.erasing
             boxes = draw_boxes(count, height, width, ERASED_AREA, ERASED_ASPECTS, generator)
@@ -106,7 +106,7 @@ def crop_by_slices(images: Tensor, boxes: Tensor) -> Tensor:
 def crop_by_grid(images: Tensor, boxes: Tensor) -> Tensor:
     """Cut each image to its box and resize it back, all at once in float. boxes: [B, 4]."""
     height, width = images.shape[2:]
-    top, left, box_height, box_width = boxes.to(images.device, torch.float32).unbind(1)
+    top, left, box_height, box_width = boxes.to(images.device, torch.float32, non_blocking=True).unbind(1)
     rows = locate_samples(top, box_height, height)[:, :, None].expand(-1, -1, width)  # [B, H, W]
     columns = locate_samples(left, box_width, width)[:, None, :].expand(-1, height, -1)
     grid = torch.stack([columns, rows], 3)
@@ -128,7 +128,7 @@ def locate_samples(start: Tensor, length: Tensor, size: int) -> Tensor:
 def flip_images(images: Tensor, flipped: Tensor) -> Tensor:
     """Mirror each image of `flipped`, [B] bool on the CPU."""
     if images.device.type != "cpu":
-        return torch.where(flipped.to(images.device)[:, None, None, None], images.flip(3), images)
+        return torch.where(flipped.to(images.device, non_blocking=True)[:, None, None, None], images.flip(3), images)
     out = images.clone()  # one after another: `where` costs six times as much
     for index in flipped.nonzero()[:, 0].tolist():
         out[index] = images[index].flip(2)
@@ -139,7 +139,7 @@ def jitter_colours(images: Tensor, factors: Tensor) -> Tensor:
     """Multiply brightness, contrast (about the mean grey) and saturation (about the grey). factors: [B, 3]."""
     count, _, height, width = images.shape
     brightness, contrast, saturation = factors[:, :, None, None].unbind(1)  # [B, 1, 1]
-    weights = torch.tensor(GREY, device=images.device)
+    weights = torch.tensor(GREY).to(images.device, non_blocking=True)
     rows = view_rows(images)
     mean = compute_mean_colours(rows) @ weights  # [B]
     # every new colour is a sum of the old three, so all steps are one matrix [B, 3, 3] and one shift
@@ -187,4 +187,4 @@ def mixup(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Ten
     permutation = torch.randperm(len(images), generator=generator)
     seed = int(torch.randint(2**62, (1,), generator=generator))
     lam = float(np.random.default_rng(seed).beta(alpha, alpha))  # torch's own Beta takes no generator
-    return images.lerp(images[permutation.to(images.device)], 1 - lam), permutation, lam
+    return images.lerp(images[permutation.to(images.device, non_blocking=True)], 1 - lam), permutation, lam
