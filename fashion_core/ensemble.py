@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from fashion_core.attributes import AttributeSchema
 from fashion_core.checkpoint import MODEL_FILE, SavedModel, load_model, save_model
-from fashion_core.config import TrainConfig
 from fashion_core.errors import CheckpointError, ConfigError
-from fashion_core.pixels import PrepareSettings
+from fashion_core.pixels import PrepareSettings, build_settings
 from fashion_core.state import Best
 
 ENSEMBLE_FILE = "ensemble.json"
@@ -88,11 +87,6 @@ class AttributeEnsemble(nn.Module):
             parts = [share * part for part in parts]
             totals = [total + part for total, part in zip(totals, parts, strict=True)] if totals else parts
         return totals
-
-
-def build_settings(config: TrainConfig) -> PrepareSettings:
-    """How a configuration wants its images prepared."""
-    return PrepareSettings(config.image_size, config.crop, config.crop_margin)
 
 
 def join_models(

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from fashion_core.answers import Answer
 from fashion_core.checkpoint import SavedModel
-from fashion_core.ensemble import Saved, as_ensemble, build_settings
+from fashion_core.ensemble import Saved, as_ensemble
 from fashion_core.errors import ConfigError, DataError
 from fashion_core.model import AttributeNet
-from fashion_core.pixels import PrepareSettings
+from fashion_core.pixels import PrepareSettings, build_settings
 from fashion_core.predict import read_views
 
 PANEL_INCHES, DPI = 3.2, 110

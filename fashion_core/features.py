@@ -80,9 +80,9 @@ def cache_features(
         except DataError:  # absent, or cut off
             for stale in path.parent.glob(f"{path.name}.*.tmp"):  # of a process that was killed: we hold the lock
                 stale.unlink()
-            features = compute_features(backbone, data, config, device, progress=progress)
+            values = compute_features(backbone, data, config, device, progress=progress)
             description = {"format": FORMAT, "fingerprint": fingerprint, "backbone": config.backbone}
-            write_tensors(path, {TENSOR: features.values}, description)
+            write_tensors(path, {TENSOR: values}, description)
     return path
 
 
@@ -118,8 +118,8 @@ def compute_features(
     device: torch.device,
     *,
     progress: Progress | None = None,
-) -> Features:
-    """The features of all images and of their mirror images, in evaluation mode and without augmentation."""
+) -> Tensor:
+    """[2, N, F] float32: the features of all images, then of their mirror images; without augmentation."""
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
     backbone = backbone.to(device).to(memory_format=memory_format).eval()
     source = BatchSource(data, np.arange(len(data)), device, channels_last=config.channels_last)
@@ -130,7 +130,7 @@ def compute_features(
             values[mirrored, positions] = backbone(pixels).cpu()
         if progress is not None:
             progress(int(positions[-1]) + 1, len(data))
-    return Features(values, fingerprint_features(backbone, data, config))
+    return values
 
 
 class FeatureSource:
@@ -140,13 +140,14 @@ class FeatureSource:
     so that mirroring is `flip(3)` for either.
 
     Args:
-        indices: int64, [N] images of this source.
+        values: [2, N, F], see `Features`.
+        indices: int64, of this source's images.
     """
 
-    def __init__(self, features: Features, data: PreparedData, indices: np.ndarray, device: torch.device) -> None:
+    def __init__(self, values: Tensor, data: PreparedData, indices: np.ndarray, device: torch.device) -> None:
         self.data, self.indices, self.device = data, torch.from_numpy(np.asarray(indices)), device
         self.labels = torch.from_numpy(data.labels[indices]).to(device)  # [N, K]
-        self.values = features.values
+        self.values = values
         if device.type != "cpu":  # a CPU reads the mapped file
             self.values, self.indices = self.values[:, self.indices].to(device), torch.arange(len(self.indices))
 

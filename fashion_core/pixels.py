@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fashion_core.config import Crop
+from fashion_core.config import Crop, TrainConfig
 from fashion_core.deepfashion import MAX_PIXELS
 
 
@@ -29,6 +29,11 @@ class PrepareSettings:
     def __post_init__(self) -> None:
         if self.crop != "box_margin":  # else equal pictures would have two names
             object.__setattr__(self, "crop_margin", 0.0)
+
+
+def build_settings(config: TrainConfig) -> PrepareSettings:
+    """How a configuration wants its images prepared."""
+    return PrepareSettings(config.image_size, config.crop, config.crop_margin)
 
 
 def crop_and_resize(image: Image.Image, box: tuple[int, int, int, int] | None, settings: PrepareSettings) -> np.ndarray:

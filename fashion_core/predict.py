@@ -23,10 +23,10 @@ import torch
 from fashion_core.answers import Answer, Box
 from fashion_core.checkpoint import SavedModel
 from fashion_core.config import TrainConfig
-from fashion_core.ensemble import Saved, as_ensemble, build_settings, load_saved, set_flip
+from fashion_core.ensemble import Saved, as_ensemble, load_saved, set_flip
 from fashion_core.errors import ConfigError, DataError, FashionError, Fault
 from fashion_core.evaluation import predict_batch
-from fashion_core.pixels import PrepareSettings, crop_and_resize, open_image
+from fashion_core.pixels import PrepareSettings, build_settings, crop_and_resize, open_image
 from fashion_core.precision import build_autocast
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # those looked for in a folder; a file named may have any

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fashion_core.checkpoint import SavedModel
-from fashion_core.ensemble import build_settings
 from fashion_core.errors import ConfigError
 from fashion_core.model import AttributeNet
+from fashion_core.pixels import build_settings
 
 # The same start: heads and FC layers are drawn by architecture (`build_network`), the backbone's weights are named.
 START_FIELDS = ("backbone", "weights", "feature", "fc_layers")

@@ -26,10 +26,11 @@ from fashion_core.checkpoint import load_training
 from fashion_core.config import TrainConfig
 from fashion_core.errors import ConfigError, DataError, DivergedError
 from fashion_core.evaluation import evaluate
-from fashion_core.features import Features, FeatureSource, Source, compute_features, fingerprint_features, open_features
+from fashion_core.features import FeatureSource, Source, compute_features, fingerprint_features, open_features
 from fashion_core.optim import compute_lr_factor, set_learning_rate
+from fashion_core.pixels import build_settings
 from fashion_core.precision import build_autocast
-from fashion_core.prepared import PreparedData, PrepareSettings
+from fashion_core.prepared import PreparedData
 from fashion_core.state import Best, TrainingState, build_state
 
 
@@ -100,8 +101,8 @@ def fit(
             yield run_epoch(state, *sources)
 
 
-def find_features(state: TrainingState, data: PreparedData, path: Path | None) -> Features:
-    """The features of the state's backbone: from the file, or computed now where there is none.
+def find_features(state: TrainingState, data: PreparedData, path: Path | None) -> Tensor:
+    """The features of the state's backbone, [2, N, F]: from the file, or computed now where there is none.
 
     Raises:
         DataError: the file holds those of other images, of another backbone or of other weights.
@@ -115,12 +116,12 @@ def find_features(state: TrainingState, data: PreparedData, path: Path | None) -
             f"features must be those of the backbone and the images that are probed, but {path.name} was made from "
             "other weights or images; cache them again"
         )
-    return features
+    return features.values
 
 
 def check_inputs(config: TrainConfig, data: PreparedData, train: np.ndarray, val: np.ndarray) -> None:
     """Raise ConfigError or DataError for what a training loop would stumble over later."""
-    wanted = PrepareSettings(config.image_size, config.crop, config.crop_margin)
+    wanted = build_settings(config)
     if wanted != data.settings:
         raise ConfigError(
             f"`image_size`, `crop` and `crop_margin` must be those of the prepared data ({data.settings}), but got "

@@ -1,14 +1,20 @@
-"""How every command of this package ends where something is wrong."""
+"""What the commands of this package share: arguments, and how they end where something is wrong."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 
 from fashion_core.errors import FashionError
+
+SearchName = Annotated[str, typer.Argument(help="The search's name: its folder under the results.")]
+Results = Annotated[Path, typer.Option(help="Folder that holds the folders of all searches.")]
+DEFAULT_RESULTS = Path("results")
 
 
 def run_command(command: Callable[[], Any]) -> None:

@@ -15,14 +15,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
 
 from fashion_core import metrics
 from fashion_core.errors import SearchError
-from search.command import run_command
+from search.command import DEFAULT_RESULTS, Results, SearchName, run_command
 from search.layout import SearchLayout
 from search.ledger import SearchRecord, TrialRecord, read_events, replay, unpack_correct
 from search.report_markdown import render_table
@@ -273,8 +273,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def effects(
-    name: Annotated[str, typer.Argument(help="The search's name: its folder under the results.")],
-    results: Annotated[Path, typer.Option(help="Folder that holds the folders of all searches.")] = Path("results"),
+    name: SearchName,
+    results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Write which parameters of a search mattered, with intervals: EFFECTS.md."""
     typer.echo(f"wrote {write_effects(SearchLayout(results, name))}")

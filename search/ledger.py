@@ -6,7 +6,7 @@ Events, beside `event`, `time` (unix seconds) and `seq` (0, 1, 2, ...):
     search_resumed   trials
     search_broke     error, restarts                     Ray Tune raised, and was restarted
     trial_started    trial, trial_id, params, enqueued   again, with the same number, where it went on after a restart
-    trial_retried    trial, error                        its process died; it goes on from its last epoch
+    trial_retried    trial, error                        its process died; it goes on from the last epoch saved
     epoch            trial, epoch, metrics               again, where an epoch was run again: the last one counts
     trial_ended      trial, status, reason, rung, cutoff, best, best_epoch, error, checkpoint, correct
     search_ended     reason, seconds

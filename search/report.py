@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from fashion_core import metrics
 from fashion_core.errors import SearchError
-from search.command import run_command
+from search.command import DEFAULT_RESULTS, Results, SearchName, run_command
 from search.layout import SearchLayout
 from search.ledger import SearchRecord, compute_seconds, read_events, replay
 from search.pictures import draw_curves
@@ -81,8 +80,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def report(
-    name: Annotated[str, typer.Argument(help="The search's name: its folder under the results.")],
-    results: Annotated[Path, typer.Option(help="Folder that holds the folders of all searches.")] = Path("results"),
+    name: SearchName,
+    results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Write the report of a search again from its ledger: README.md, trials.csv and curves.png."""
     for path in write_report(SearchLayout(results, name)):

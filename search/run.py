@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from fashion_core.errors import SearchError
-from search.command import run_command
+from search.command import DEFAULT_RESULTS, Results, run_command
 from search.layout import SearchLayout
 from search.options import SearchOptions, parse_duration
 
@@ -65,7 +65,6 @@ CacheDir = Annotated[
     Path | None,
     typer.Option(help="Where prepared images are kept, for all searches; default: .prepared under the results."),
 ]
-Results = Annotated[Path, typer.Option(help="Folder that holds the folders of all searches.")]
 KeepBest = Annotated[int, typer.Option(min=1, help="How many of the best trials' models are kept.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Delete an earlier search of the same name first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
@@ -102,7 +101,7 @@ def search(
     select_on: SelectOn = "val",
     skip_bad: SkipBad = False,
     cache_dir: CacheDir = None,
-    results: Results = Path("results"),
+    results: Results = DEFAULT_RESULTS,
     keep_best: KeepBest = 3,
     replace: Replace = False,
     dry_run: DryRun = False,

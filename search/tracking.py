@@ -22,7 +22,7 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 import typer
 
 from fashion_core.errors import SearchError
-from search.command import run_command
+from search.command import DEFAULT_RESULTS, Results, SearchName, run_command
 from search.layout import SearchLayout
 from search.ledger import SearchRecord, TrialRecord, read_events
 from search.provenance import python_command
@@ -263,8 +263,8 @@ def ui_command(layout: SearchLayout, uri: str | None) -> str:
 
 
 def resend(
-    name: Annotated[str, typer.Argument(help="Name of the search.")],
-    results: Annotated[Path, typer.Option(help="Folder that holds the searches.")] = Path("results"),
+    name: SearchName,
+    results: Results = DEFAULT_RESULTS,
     tracking_uri: Annotated[
         str | None, typer.Option(help="MLflow's server or database; default: SQLite under the results.")
     ] = None,

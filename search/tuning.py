@@ -128,7 +128,7 @@ def build_trainable(plan: Plan) -> Any:
 
 
 def restore_tuner(plan: Plan, experiment: str) -> Tuner:
-    """Tune where it stopped: unfinished trials go on after their last epoch.
+    """Tune where it stopped: unfinished trials go on after the last epoch that was saved.
 
     Raises:
         SearchError: Tune had not begun.

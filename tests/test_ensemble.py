@@ -16,7 +16,6 @@ from fashion_core.deepfashion import load_annotations
 from fashion_core.ensemble import (
     AttributeEnsemble,
     SavedEnsemble,
-    build_settings,
     join_models,
     load_saved,
     save_ensemble,
@@ -24,7 +23,7 @@ from fashion_core.ensemble import (
     set_flip,
 )
 from fashion_core.errors import CheckpointError, ConfigError
-from fashion_core.pixels import PrepareSettings
+from fashion_core.pixels import PrepareSettings, build_settings
 from fashion_core.prepared import PreparedData, prepare_all
 
 SIZES = (64, 48)

@@ -13,9 +13,10 @@ from fashion_core import explain, predict
 from fashion_core.attributes import AttributeSchema, Category
 from fashion_core.checkpoint import SavedModel
 from fashion_core.config import TrainConfig
-from fashion_core.ensemble import build_settings, join_models, save_ensemble, save_member, set_flip
+from fashion_core.ensemble import join_models, save_ensemble, save_member, set_flip
 from fashion_core.errors import ConfigError, DataError
 from fashion_core.model import build_network
+from fashion_core.pixels import build_settings
 
 SIDE = 96  # three cells a side
 

@@ -14,7 +14,7 @@ from fashion_core.checkpoint import load_model, save_model, save_training
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.deepfashion import load_annotations
 from fashion_core.errors import ConfigError, DataError
-from fashion_core.features import Features, FeatureSource, cache_features, open_features
+from fashion_core.features import FeatureSource, cache_features, open_features
 from fashion_core.predict import predict_pixels
 from fashion_core.prepared import PreparedData, PrepareSettings, prepare
 from fashion_core.training import fit, seed_epoch
@@ -82,7 +82,7 @@ def test_features_are_what_the_backbone_makes_of_each_image(build, sample_prepar
 
 def test_a_batch_is_an_image_and_its_mirror_image(sample_prepared):
     values = torch.arange(2.0)[:, None, None] * 1000 + torch.arange(len(sample_prepared))[:, None] + torch.zeros(3)
-    source = FeatureSource(Features(values, ""), sample_prepared, VAL, CPU)
+    source = FeatureSource(values, sample_prepared, VAL, CPU)
     batch, labels = source.batch(torch.tensor([4, 0]))
     assert batch.shape == (2, 3, 1, 2) and len(source) == len(VAL)
     assert batch[:, 0, 0].tolist() == [[124, 1124], [120, 1120]]
