@@ -20,8 +20,8 @@ help:
 	@echo "make ui     MLflow's pages of all searches, at http://127.0.0.1:$(PORT)"
 	@echo "make test   all tests (10 minutes on 2 CPU cores)"
 	@echo "make lint   ruff and mypy"
-	@echo "make bench  all benchmarks (3 hours on 2 CPU cores that rest); goes on where it was cut off; ROWS=1,4 names some"
-	@echo "make bench-quick   a look at all of them (3 minutes)"
+	@echo "make bench  all benchmarks (hours; on a machine that rests); goes on where it was cut off; ROWS=1,4 names some"
+	@echo "make bench-quick   a quick look at all of them"
 	@echo "make bench-gpu     training speed on a GPU"
 	@echo "make clean  remove caches and the drawn data set; searches under results/ stay"
 

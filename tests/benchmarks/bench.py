@@ -1,8 +1,8 @@
 """The benchmarks: all of them, or some, resumed where they were cut off.
 
-python tests/benchmarks/bench.py                  # all; up to 3 hours on 2 CPU cores, on a machine that rests
+python tests/benchmarks/bench.py                  # all; hours, on a machine that rests
 python tests/benchmarks/bench.py --rows 1,4       # some
-python tests/benchmarks/bench.py --quick          # a look at all of them, in about three minutes
+python tests/benchmarks/bench.py --quick          # a quick look at all of them
 python tests/benchmarks/bench.py --report         # write the report again from the raw numbers
 """
 
