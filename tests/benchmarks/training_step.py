@@ -294,7 +294,8 @@ One training step with loss and AdamW: {BATCH_SIZE} images in memory, six heads 
 weights, {THREADS} threads; median of the steps after a warm-up. Then, for the ResNets, {LOSS_STEPS} steps of our loop
 and of the stock loop in fp32 from one start on the same batches of photographs at {LOSS_IMAGE_SIZE} px: the relative
 difference of the mean loss of the last {LOSS_MEAN_OF}, beside the difference that rounding alone makes (the stock loop
-again, with the images of each batch in another order). And for EfficientNet-Lite0 with ImageNet weights, {LEARN_EPOCHS}
+again, with the images of each batch in another order). No goal stands on it: one draw of either says too little; the
+tests compare a step with a reference. And for EfficientNet-Lite0 with ImageNet weights, {LEARN_EPOCHS}
 epochs of {LEARN_IMAGES:,} photographs at {LEARN_IMAGE_SIZE} px, another seed every repeat.
 """,
     variants={
@@ -319,12 +320,6 @@ epochs of {LEARN_IMAGES:,} photographs at {LEARN_IMAGE_SIZE} px, another seed ev
         Goal("ResNet-50 family at 160 px, times the stock loop", "resnet_160", 2.5, over="stock", aim=4),
         Goal("EfficientNet-Lite0 at 224 px, times the stock loop", "lite_224", 2, over="stock", case=LITES[0]),
         Goal("EfficientNet-Lite0 at 160 px, times the stock loop", "lite_160", 2, over="stock", case=LITES[0]),
-        Goal(
-            "ResNet-50 family, relative difference of the loss (rounding alone: up to 0.03)",
-            "loss_gap",
-            0.05,
-            at_most=True,
-        ),
         Goal("EfficientNet-Lite0's validation score, times the stock loop's", "score", 0.99, over="stock"),
     ),
     run=run,
