@@ -29,12 +29,14 @@ class Evaluation:
     Attributes:
         confusion: K matrices [C_i, C_i] int64, row = truth.
         correct: [N, K] bool, in the order of the source.
+        probabilities: K arrays [N, C_i] float32, in that order.
         loss: weighted total.
         category_losses: [K].
     """
 
     confusion: list[np.ndarray]
     correct: np.ndarray
+    probabilities: list[np.ndarray]
     loss: float
     category_losses: list[float]
 
@@ -58,17 +60,19 @@ def evaluate(
     """Answer every image of the source and compare with its labels; losses are those of the averaged probabilities."""
     counts = metrics.ConfusionCounts(source.data.schema.sizes, source.device)
     totals = torch.zeros(1 + len(counts.sizes), device=source.device)
-    correct = []
+    correct, parts = [], []
     for start in range(0, len(source), config.eval_batch_size):
         images, labels = source.batch(torch.arange(start, min(start + config.eval_batch_size, len(source))))
         log_probabilities = predict_batch(network, images, flip=config.eval_flip, autocast=autocast)
         answers = torch.stack([values.argmax(1) for values in log_probabilities], 1)  # [B, K]
         counts.update(answers, labels)
         correct.append(answers == labels)
+        parts.append([values.exp() for values in log_probabilities])
         total, by_category = loss(log_probabilities, labels)
         totals += len(labels) * torch.cat([total[None], by_category])
     total, *by_category = (totals / len(source)).tolist()
-    return Evaluation(counts.to_numpy(), torch.cat(correct).cpu().numpy(), total, by_category)
+    probabilities = [torch.cat(values).cpu().numpy() for values in zip(*parts, strict=True)]
+    return Evaluation(counts.to_numpy(), torch.cat(correct).cpu().numpy(), probabilities, total, by_category)
 
 
 @torch.inference_mode()

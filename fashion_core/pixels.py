@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -51,13 +52,13 @@ def crop_and_resize(image: Image.Image, box: tuple[int, int, int, int] | None, s
     return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
 
 
-def open_image(path: Path) -> Image.Image:
-    """An image, fully decoded.
+def open_image(file: Path | BinaryIO) -> Image.Image:
+    """An image, fully decoded, from its file or from an open one.
 
     Raises:
         OSError, ValueError: it cannot be.
     """
-    image = Image.open(path)
+    image = Image.open(file)
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"it has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
     image.load()

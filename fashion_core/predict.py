@@ -3,8 +3,9 @@
 python -m fashion_core.predict MODEL IMAGE... [--box x1,y1,x2,y2] [--json] [--explain DIR]
 python -m fashion_core.predict MODEL --submission DATA [--out DIR]
 
-MODEL is a saved model or ensemble. Images are cropped and resized by the code that prepared the training images, as
-each member of an ensemble wants them. N images, S pixels a side, K categories, C classes of one category.
+MODEL is a saved model or ensemble; temperatures that stand beside it are applied to its probabilities. Images are
+cropped and resized by the code that prepared the training images, as each member of an ensemble wants them. N images,
+S pixels a side, K categories, C classes of one category.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -28,37 +30,63 @@ from fashion_core.errors import ConfigError, DataError, FashionError, Fault
 from fashion_core.evaluation import predict_batch
 from fashion_core.pixels import PrepareSettings, build_settings, crop_and_resize, open_image
 from fashion_core.precision import build_autocast
+from fashion_core.temperatures import apply_temperatures, load_temperatures
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # those looked for in a folder; a file named may have any
 DEFAULT_CACHE = Path("results/.prepared")  # where a search keeps its prepared images too
 
 
-def predict_images(saved: Saved, images: Sequence[Path], box: Box | None = None) -> Iterator[Answer]:
-    """Answer image files in order, as many at once as `eval_batch_size`.
+@dataclass(frozen=True)
+class Question:
+    """An image to be answered.
+
+    Attributes:
+        name: what its answer, or its fault, is called by.
+        box: of the garment; None for the whole image.
+    """
+
+    name: str
+    file: Path | BinaryIO
+    box: Box | None = None
+
+
+def predict_images(
+    saved: Saved, images: Sequence[Path], box: Box | None = None, temperatures: Sequence[float] | None = None
+) -> Iterator[Answer]:
+    """Answer image files, with one box for all: see `answer_questions`."""
+    return answer_questions(saved, [Question(str(path), path, box) for path in images], temperatures)
+
+
+def answer_questions(
+    saved: Saved, questions: Sequence[Question], temperatures: Sequence[float] | None = None
+) -> Iterator[Answer]:
+    """Answer images in order, as many at once as `eval_batch_size`.
 
     Args:
-        box: of the garment, in every one of the images; None for the whole image.
+        temperatures: of the categories, applied to the probabilities; None leaves them as they are.
 
     Raises:
-        DataError: after the answers, lists every image that cannot be read or does not hold the box.
+        DataError: after the answers, lists every image that cannot be read or does not hold its box.
     """
     faults: list[Fault] = []
     ensemble = as_ensemble(saved)
     size, views = ensemble.eval_batch_size, ensemble.views
-    for start in range(0, len(images), size):
+    for start in range(0, len(questions), size):
         readable, pixels = [], []
-        for path in images[start : start + size]:
+        for question in questions[start : start + size]:
             try:
-                pixels.append(read_views(path, box, views))
-                readable.append(path)
+                pixels.append(read_views(question.file, question.box, views))
+                readable.append(question)
             except Exception as error:  # a decoder may raise anything on damaged bytes
-                faults.append(
-                    Fault(str(path), None, str(error).splitlines()[0] if str(error) else type(error).__name__)
-                )
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                faults.append(Fault(question.name, None, reason))
         if readable:
             probabilities = predict_views(saved, {view: np.stack([each[view] for each in pixels]) for view in views})
-            for index, path in enumerate(readable):
-                yield Answer(str(path), box, ensemble.schema, [values[index] for values in probabilities])
+            if temperatures is not None:
+                probabilities = [v.astype(np.float32) for v in apply_temperatures(probabilities, temperatures)]
+            for index, question in enumerate(readable):
+                values = [column[index] for column in probabilities]
+                yield Answer(question.name, question.box, ensemble.schema, values)
     if faults:
         raise DataError("an image must be readable, and hold its box:", faults)
 
@@ -73,13 +101,15 @@ def read_pixels(path: Path, box: Box | None, config: TrainConfig) -> np.ndarray:
     return read_views(path, box, [view])[view]
 
 
-def read_views(path: Path, box: Box | None, views: Sequence[PrepareSettings]) -> dict[PrepareSettings, np.ndarray]:
+def read_views(
+    file: Path | BinaryIO, box: Box | None, views: Sequence[PrepareSettings]
+) -> dict[PrepareSettings, np.ndarray]:
     """An image prepared in each of these ways: [S, S, 3] uint8 each. Its file is decoded once.
 
     Raises:
         OSError, ValueError, DecompressionBombError: it cannot be read, or the box leaves it.
     """
-    image = open_image(path)
+    image = open_image(file)
     if box is not None and not (0 <= box[0] < box[2] <= image.width and 0 <= box[1] < box[3] <= image.height):
         raise ValueError(
             f"a box must be x1,y1,x2,y2 with x1 < x2 and y1 < y2, inside the image of {image.width} x {image.height} "
@@ -212,7 +242,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `fashion-predict`."""
-    parser = build_parser()
+    run_command(build_parser(), arguments, run)
+
+
+def run_command(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None, run: Callable[[argparse.Namespace], None]
+) -> None:
+    """Run what the parser, `build_parser`'s or one with more options, reads; errors end it with status 2."""
     given = parser.parse_intermixed_args(arguments)  # options may stand between model and images
     if bool(given.images) == bool(given.submission):
         parser.error("name images, or --submission DATA, and not both")
@@ -249,7 +285,8 @@ def run(given: argparse.Namespace) -> None:
         from fashion_core.explain import check_picture_names, draw_explanation  # captum takes a second to import
 
         check_picture_names(images)
-    for answer in predict_images(saved, images, box):
+    temperatures = load_temperatures(given.model, saved.schema)
+    for answer in predict_images(saved, images, box, temperatures):
         print(json.dumps(answer.to_dict()) if given.json else answer.render(), flush=True)
         if given.explain is not None:
             draw_explanation(saved, answer, given.explain)

@@ -43,6 +43,7 @@ class EpochResult:
         metrics: losses and scores by name, see `fashion_core.metrics`.
         confusion: K matrices [C_i, C_i] int64 on the validation images, row = truth.
         correct: [N, K] bool, in their order.
+        probabilities: K arrays [N, C_i] float32, in their order.
         state: the live training state, for `save_training`; the next epoch changes it.
     """
 
@@ -50,6 +51,7 @@ class EpochResult:
     metrics: dict[str, float]
     confusion: list[np.ndarray]
     correct: np.ndarray
+    probabilities: list[np.ndarray]
     state: TrainingState
 
 
@@ -160,7 +162,7 @@ def run_epoch(state: TrainingState, train_source: Source, val_source: Source) ->
     if scores[metrics.ACCURACY] > state.best.metrics[metrics.ACCURACY]:
         weights = {name: t.detach().to("cpu", copy=True) for name, t in state.evaluated_network.state_dict().items()}
         state.best = Best(state.epoch, scores, evaluation.confusion, weights)
-    return EpochResult(state.epoch, scores, evaluation.confusion, evaluation.correct, state)
+    return EpochResult(state.epoch, scores, evaluation.confusion, evaluation.correct, evaluation.probabilities, state)
 
 
 def train_epoch(state: TrainingState, source: Source) -> tuple[dict[str, float], int]:

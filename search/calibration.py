@@ -1,5 +1,7 @@
 """Whether a probability of 0.8 is right in 80% of cases, and one number a category that makes it more so.
 
+`fashion_core.temperatures` applies what is fitted here.
+
 N images, K categories, C classes of one category. Probabilities are K arrays [N, C]; labels [N, K] whole numbers.
 """
 
@@ -12,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fashion_core.errors import SearchError
+from fashion_core.temperatures import SMALLEST, divide_logits
 
 BINS = 15  # Guo et al. 2017
 MAX_TEMPERATURE = 20.0  # its inverse is the smallest; answers that are all right would ask for 0
 STEPS = 60  # halvings of the interval: far beyond the accuracy of a double
-SMALLEST = 1e-12  # stands for a probability of 0, whose logarithm there is not
 
 
 @dataclass(frozen=True)
@@ -76,20 +78,6 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
             break
         low, high = (low, middle) if expected > found else (middle, high)
     return math.exp(-middle)
-
-
-def apply_temperatures(probabilities: Sequence[np.ndarray], temperatures: Sequence[float]) -> list[np.ndarray]:
-    """Probabilities of the same order, more or less sure: p^(1/T), of sum 1."""
-    return [
-        divide_logits(np.log(np.maximum(np.asarray(values, np.float64), SMALLEST)), temperature)
-        for values, temperature in zip(probabilities, temperatures, strict=True)
-    ]
-
-
-def divide_logits(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """softmax(logits / T), [N, C]."""
-    scaled = np.exp((logits - logits.max(1, keepdims=True)) / temperature)
-    return scaled / scaled.sum(1, keepdims=True)
 
 
 def check_labels(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:

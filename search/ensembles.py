@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from fashion_core.errors import SearchError
-from search.calibration import SMALLEST, check_labels
+from fashion_core.temperatures import SMALLEST
+from search.calibration import check_labels
 
 
 def select_members(probabilities: Sequence[np.ndarray], labels: np.ndarray, size: int) -> list[int]:

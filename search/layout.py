@@ -94,6 +94,20 @@ class SearchLayout:
         return self.best_folder / MODEL_FILE
 
     @property
+    def final(self) -> FinalLayout:
+        """The promoted model."""
+        return FinalLayout(self.folder / "final")
+
+    @property
+    def promotion_folder(self) -> Path:
+        """What promoting has done so far, with the networks trained again."""
+        return self.folder / "promotion"
+
+    @property
+    def promotion_report(self) -> Path:
+        return self.folder / "PROMOTION.md"
+
+    @property
     def ray(self) -> Path:
         """Ray's own files, where no other storage is given."""
         return self.folder / "ray"
@@ -115,6 +129,55 @@ class SearchLayout:
         """That folder, relative to the search's; None where no model of the trial is kept."""
         folder = self.checkpoint_folder(trial)
         return str(folder.relative_to(self.folder)) if (folder / MODEL_FILE).is_file() else None
+
+
+@dataclass(frozen=True)
+class FinalLayout:
+    """Where the files of a promoted model stand in its folder. The model: `fashion_core.ensemble.load_saved`."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """How it was trained: of every member, with its share."""
+        return self.folder / "config.json"
+
+    @property
+    def attributes(self) -> Path:
+        """Its categories and classes."""
+        return self.folder / "attributes.json"
+
+    @property
+    def preprocessing(self) -> Path:
+        """How its images are prepared."""
+        return self.folder / "preprocessing.json"
+
+    @property
+    def temperatures(self) -> Path:
+        """What makes its probabilities right, by category: see `search.calibration`."""
+        return self.folder / "temperatures.json"
+
+    @property
+    def trained_on(self) -> Path:
+        """Digests of the files of all images it was trained on."""
+        return self.folder / "trained_on.json"
+
+    @property
+    def answers(self) -> Path:
+        """What it answered to the images it was judged on, each from a choice made without that image."""
+        return self.folder / "answers.npz"
+
+    @property
+    def onnx(self) -> Path:
+        return self.folder / "model.onnx"
+
+    @property
+    def card(self) -> Path:
+        return self.folder / "MODEL_CARD.md"
+
+    def confusion(self, category: str) -> Path:
+        """Picture of the confusion matrix of one category."""
+        return self.folder / f"confusion_{category}.png"
 
 
 def unique_name(results: Path, space_name: str, now: float) -> str:

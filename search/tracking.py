@@ -1,4 +1,4 @@
-"""The ledger's view in MLflow: one parent run a search, one child run a trial. The only module that imports mlflow.
+"""The ledger's view in MLflow: one parent run a search, one child run a trial.
 
 What is sent is keyed by the ledger: runs are found by tags, metrics have the event's time and the epoch as step. So
 sending an event twice changes nothing, and a whole search can be sent again:
@@ -8,6 +8,7 @@ sending an event twice changes nothing, and a whole search can be sent again:
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -49,6 +50,22 @@ MAX_METRICS = 1_000  # in one batch
 SQLITE = "sqlite:///"
 
 
+def open_store(uri: str) -> MlflowClient:
+    """The client; makes the database if it is absent (one process at a time: two that do it at once break it)."""
+    import mlflow.tracking
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if uri.startswith(SQLITE):
+        Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    client = mlflow.tracking.MlflowClient(uri, uri)
+    client.search_experiments(max_results=1)
+    if uri.startswith(SQLITE):
+        with sqlite3.connect(uri.removeprefix(SQLITE)) as database:
+            database.execute("PRAGMA journal_mode=WAL")  # readers and this writer do not wait for each other
+    return client
+
+
 class Writer:
     """Sends events of one search to MLflow, now, in this thread.
 
@@ -67,22 +84,9 @@ class Writer:
         self.best: float | None = None
 
     def connect(self) -> MlflowClient:
-        """The client; makes the database if it is absent (here, in one thread: two that do it at once break it)."""
+        """The client, opened when it is first asked for."""
         if self.client is None:
-            import logging
-
-            import mlflow.tracking
-
-            for name in ("mlflow", "alembic"):
-                logging.getLogger(name).setLevel(logging.WARNING)
-            if self.uri.startswith(SQLITE):
-                Path(self.uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-            client = mlflow.tracking.MlflowClient(self.uri)
-            client.search_experiments(max_results=1)
-            if self.uri.startswith(SQLITE):
-                with sqlite3.connect(self.uri.removeprefix(SQLITE)) as database:
-                    database.execute("PRAGMA journal_mode=WAL")  # readers and this writer do not wait for each other
-            self.client = client
+            self.client = open_store(self.uri)
         return self.client
 
     def send(self, events: Sequence[dict[str, Any]]) -> None:

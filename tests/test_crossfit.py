@@ -11,9 +11,9 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
 from fashion_core.errors import SearchError
+from fashion_core.temperatures import apply_temperatures
 from search.calibration import (
     MAX_TEMPERATURE,
-    apply_temperatures,
     compute_calibration,
     compute_ece,
     fit_temperature,

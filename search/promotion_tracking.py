@@ -1,0 +1,114 @@
+"""A promotion in MLflow: one run `promote/NAME`, and in it a run for every network that is trained again.
+
+What is sent is keyed as in `search.tracking`: sending it again changes nothing, so a promotion that goes on sends all.
+A server that is away holds nothing up: what was not sent is told, and sent the next time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.layout import SearchLayout
+from search.ledger import SearchRecord
+from search.promotion import PromotionPlan
+from search.promotion_options import PromotionOptions
+from search.reruns import EPOCHS_FOLDER, FINISHED, Training
+from search.standing import first_line
+from search.tracking import PARENT_TAG, RUN_STATUSES, Writer, format_value
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+PROMOTION_TAG, RUN_TAG = "promotion_id", "rerun"
+
+
+class PromotionTracker:
+    """Sends a promotion to MLflow, in this thread.
+
+    Args:
+        uri: of the tracking server or database.
+
+    Attributes:
+        error: the first thing that went wrong; from then on nothing is sent.
+        run_id: of the promotion's run; None before `start`, or where it could not be made.
+    """
+
+    def __init__(self, uri: str, layout: SearchLayout, record: SearchRecord, plan: PromotionPlan) -> None:
+        self.writer = Writer(uri, layout.artifacts)
+        self.layout, self.record, self.plan = layout, record, plan
+        self.error: str | None = None
+        self.run_id: str | None = None
+        self.runs: dict[str, str] = {}  # run id by name of the re-run
+
+    def attempt(self, action: Callable[..., None], *arguments: Any) -> None:
+        """Do it, unless something went wrong before."""
+        if self.error is not None:
+            return
+        try:
+            action(*arguments)
+        except Exception as error:  # MLflow raises what its database or HTTP library raises
+            self.error = first_line(str(error)) or type(error).__name__
+
+    def start(self, options: PromotionOptions) -> None:
+        """Find the promotion's run, or make it."""
+        self.attempt(self.start_now, options)
+
+    def send_training(self, training: Training, status: str, scores: Sequence[Mapping[str, float]]) -> None:
+        """A network that was trained, with all its epochs."""
+        self.attempt(self.send_training_now, training, status, scores)
+
+    def end(self, values: Mapping[str, float], tags: Mapping[str, Any], files: Sequence[Path], *, passed: bool) -> None:
+        """The promotion's end: its figures, the gate's words, its reports."""
+        self.attempt(self.end_now, values, tags, files, passed)
+
+    def start_now(self, options: PromotionOptions) -> None:
+        from mlflow.entities import Param
+
+        client = self.writer.connect()
+        self.writer.experiment = self.writer.find_experiment(self.record.search["space_name"])
+        found = self.writer.find_runs(f"tags.{PROMOTION_TAG} = '{self.plan.search_id}'")
+        self.runs = {run.data.tags[RUN_TAG]: run.info.run_id for run in found if RUN_TAG in run.data.tags}
+        parents: list[Run] = [run for run in found if RUN_TAG not in run.data.tags]
+        if not parents:
+            tags = {PROMOTION_TAG: self.plan.search_id, "kind": "promotion", "status": "running"}
+            parents = [client.create_run(self.writer.experiment, tags=tags, run_name=f"promote/{self.layout.name}")]
+        self.run_id = parents[0].info.run_id
+        params = {"top": options.top, "seeds": options.seeds, "baseline": options.baseline, "fit_on": options.fit_on}
+        params["candidates"] = ", ".join(each.words for each in self.plan.everyone)
+        client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in params.items()])
+        client.update_run(self.run_id, status="RUNNING")
+
+    def send_training_now(self, training: Training, status: str, scores: Sequence[Mapping[str, float]]) -> None:
+        from mlflow.entities import Metric, Param
+
+        client, name = self.writer.connect(), training.folder.name
+        if name not in self.runs:
+            tags = {PARENT_TAG: self.run_id, PROMOTION_TAG: self.plan.search_id, RUN_TAG: name, "kind": "rerun"}
+            run = client.create_run(self.writer.experiment, tags=tags, run_name=name)
+            self.runs[name] = run.info.run_id
+        config = training.config.model_dump()
+        weights = config.pop("category_weights")
+        config |= {f"weight_{category}": value for category, value in weights.items()}
+        params = [Param(key, format_value(value)) for key, value in config.items() if value is not None]
+        client.log_batch(self.runs[name], params=params)
+        rows = []
+        for epoch, values in enumerate(scores, 1):
+            path = training.folder / EPOCHS_FOLDER / f"{epoch:04d}.npz"
+            milliseconds = int(path.stat().st_mtime * 1000)
+            rows += [Metric(key, value, milliseconds, epoch) for key, value in values.items()]
+        self.writer.log(self.runs[name], rows, {"status": status})
+        client.set_terminated(self.runs[name], RUN_STATUSES[status])
+
+    def end_now(
+        self, values: Mapping[str, float], tags: Mapping[str, Any], files: Sequence[Path], passed: bool
+    ) -> None:
+        client = self.writer.connect()
+        assert self.run_id is not None
+        for key, value in values.items():
+            client.log_metric(self.run_id, key, value)
+        self.writer.log(self.run_id, [], {**tags, "status": "promoted" if passed else "refused"})
+        for path in files:
+            client.log_artifact(self.run_id, str(path))
+        client.set_terminated(self.run_id, RUN_STATUSES[FINISHED])
