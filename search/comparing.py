@@ -125,15 +125,16 @@ def prepare_views(
 
 
 def find_judged(data: PreparedData) -> np.ndarray:
-    """Positions of the validation images, [N] int64.
+    """Positions of the labelled validation images, [N] int64.
 
     Raises:
         SearchError: there are fewer than two.
     """
     images = data.indices("val")
+    images = images[(data.labels[images] >= 0).all(1)]
     if len(images) < 2:
         raise SearchError(
-            f"a comparison needs two validation images or more, but there is {len(images)}; name another data set with "
+            f"a comparison needs two labelled validation images or more, but there is {len(images)}; name another data set with "
             "--data"
         )
     return images

@@ -17,8 +17,8 @@ from search.crossfit import compute_best_shares, cross_fit
 from search.ensembles import find_correct
 from search.gate import Comparison, compare_answers
 from search.judging import Estimate, SeedNoise, compute_gap, estimate_score, estimate_seed_noise
-from search.promotion import Candidate
 from search.reruns import Run
+from search.shortlist import Candidate
 
 
 @dataclass(frozen=True)

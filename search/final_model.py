@@ -15,7 +15,7 @@ from fashion_core.checkpoint import SavedModel, load_model
 from fashion_core.config import TrainConfig
 from fashion_core.ensemble import Saved, as_ensemble, join_models
 from fashion_core.pixels import build_settings
-from fashion_core.predict import predict_pixels, predict_views
+from fashion_core.predict import choose_device, predict_pixels, predict_views
 from fashion_core.prepared import PreparedData
 from fashion_core.soup import average_networks, explain_no_soup, find_soup_groups
 from search.combining import ENSEMBLE, SOUP, Choice, Network
@@ -35,7 +35,8 @@ class Averager:
 
     def __init__(self, folders: Mapping[Network, Path], material: Material) -> None:
         self.material = material
-        self.models = {network: load_model(folder) for network, folder in folders.items()}
+        device = choose_device(None)
+        self.models = {network: load_model(folder, device) for network, folder in folders.items()}
 
     def explain_none(self) -> str | None:
         """Why there is no soup, in words; None where there can be one."""
@@ -68,8 +69,10 @@ class Averager:
 def average_models(members: list[SavedModel], material: Material) -> SavedModel:
     """The average of the members' weights as a model of the first one's configuration, without scores."""
     config, data = members[0].config, material.data[build_settings(members[0].config)]
+    device = next(members[0].network.parameters()).device
     network = average_networks(
-        [member.network for member in members], lambda: list_batches(config, data, material.train)
+        [member.network for member in members],
+        lambda: (images.to(device) for images in list_batches(config, data, material.train)),
     )
     return replace(members[0], network=network, metrics={}, confusion=[])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -47,7 +48,7 @@ def name_features(config: TrainConfig) -> str:
 
 def save_selection(path: Path, train: np.ndarray, select: np.ndarray) -> None:
     """Write the images to train and to select on, int64 indices into the prepared data, for the trials to read."""
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         np.savez(file, train=train, select=select)
     temporary.replace(path)

@@ -168,6 +168,11 @@ class FinalLayout:
         return self.folder / "answers.npz"
 
     @property
+    def predictions(self) -> Path:
+        """What every network that was trained again answered to these images, in the same order."""
+        return self.folder / "predictions.npz"
+
+    @property
     def onnx(self) -> Path:
         return self.folder / "model.onnx"
 

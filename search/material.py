@@ -21,11 +21,11 @@ from fashion_core.errors import SearchError
 from fashion_core.features import cache_features
 from fashion_core.pixels import PrepareSettings, build_settings
 from fashion_core.prepared import PreparedData, prepare_all
-from fashion_core.selection import select_images
 from search.crossfit import FOLDS, assign_folds
 from search.job import name_features, save_selection
 from search.live import preparing
 
+MIN_GROUPS = 3  # of validation images: two to choose on, one to score
 FOLD_SEED = 0  # folds are fixed before any result: the same images always fall into the same ones
 
 
@@ -61,6 +61,11 @@ class Material:
     @property
     def schema(self) -> AttributeSchema:
         return self.first.schema
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images of each split."""
+        return {split: len(self.first.indices(split)) for split in ("train", "val", "test")}
 
     @property
     def labels(self) -> np.ndarray:
@@ -106,8 +111,8 @@ def prepare_material(
         schema: of the search; the data must have the same.
 
     Raises:
-        SearchError: the data has other categories.
-        DataError: it is at fault, or has no labelled images to train or to judge on.
+        SearchError: the data has other categories, or too few labelled images to train or to judge on.
+        DataError: it is at fault.
     """
     annotations = load_annotations(folder, skip_bad=skip_bad)
     if annotations.schema != schema:
@@ -125,5 +130,14 @@ def prepare_material(
             data = PreparedData.open(paths[build_settings(config)])
             with preparing(console, f"features of {config.backbone}") as progress:
                 features[name] = str(cache_features(config, data, cache_dir.resolve(), progress=progress))
-    selection = select_images(PreparedData.open(paths[settings[0]]), "val", seed=0)
-    return Material(folder, paths, features, selection.train, selection.select, cache_dir, skip_bad)
+    first = PreparedData.open(paths[settings[0]])
+    labelled = (first.labels >= 0).all(1)
+    train, val = (np.flatnonzero((first.splits == split) & labelled) for split in ("train", "val"))
+    material = Material(folder, paths, features, train, val, cache_dir, skip_bad)
+    groups = len(np.unique(material.groups)) if len(val) else 0
+    if groups < MIN_GROUPS or not len(train):
+        raise SearchError(
+            f"a promotion needs labelled images to train on, and {MIN_GROUPS} different ones or more in val to judge "
+            f"on, but {folder} has {len(train)} and {groups}; label more"
+        )
+    return material

@@ -11,7 +11,7 @@ import numpy as np
 from fashion_core.deepfashion import load_annotations
 from fashion_core.ensemble import as_ensemble, load_saved
 from fashion_core.errors import SearchError
-from fashion_core.predict import predict_views
+from fashion_core.predict import choose_device, predict_views
 from fashion_core.prepared import PreparedData, prepare_all
 from search.combining import SINGLE, Decision
 from search.contenders import Contender
@@ -35,20 +35,29 @@ class Opponent:
         words: what it is.
         answers: [S, N, K] on the validation images, 1 for right.
         version: in the registry; None for a baseline.
+        is_wanted: false where it stands in for a baseline that diverged: it proves nothing.
     """
 
     words: str
     answers: np.ndarray
     version: Version | None = None
+    is_wanted: bool = True
 
 
 def find_opponent(
-    registry: Registry | None, material: Material, baseline: Contender | None, *, recipe: bool, key: str
+    registry: Registry | None,
+    material: Material,
+    baseline: Contender | None,
+    *,
+    recipe: bool,
+    key: str,
+    has_baseline: bool,
 ) -> Opponent:
     """The champion of the registry where there is one, else the baseline, else the commonest class.
 
     Args:
         registry: None where it cannot be reached.
+        has_baseline: whether one was asked for.
         key: of this promotion; where its own model is the champion already, the opponent is the one before.
         recipe: judge how it is trained, over all seeds, not its best network.
 
@@ -63,11 +72,12 @@ def find_opponent(
     if registry is not None and champion is not None:
         words = f"the champion, version {champion.number}"
         return Opponent(words, answer_by_champion(registry, champion, material), champion)
-    if baseline is None:
+    if baseline is None:  # none was asked for, or it diverged: see `Opponent.is_wanted`
         first = material.first
         counts = [np.bincount(first.labels[material.train, k]) for k in range(material.labels.shape[1])]
         commonest = np.array([count.argmax() for count in counts])
-        return Opponent("always answering the commonest class", (material.labels == commonest)[None].astype(float))
+        answers = (material.labels == commonest)[None].astype(float)
+        return Opponent("always answering the commonest class", answers, is_wanted=not has_baseline)
     if recipe:
         return Opponent("the baseline", cross_fit(baseline.answer, material.folds))
     return Opponent("the baseline", cross_fit(partial(answer_by_best_seed, baseline), material.folds))
@@ -81,12 +91,16 @@ def answer_by_best_seed(contender: Contender, images: np.ndarray) -> np.ndarray:
 
 
 def answer_by_recipe(contenders: list[Contender], folds: np.ndarray) -> np.ndarray:
-    """[S, N, K]: the best candidate's recipe, each image and each seed from a choice that was made without it."""
+    """[S, N, K]: the best candidate's recipe, each image and each seed from a choice that was made without it.
+
+    As the recipe has it, a network stops at the median of the best epochs, here those of the other seeds.
+    """
     seeds = len(contenders[0].runs)
 
     def choose(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-        answers = [contender.answer(images) for contender in contenders]
-        return answers[find_best(answers, images, others)]
+        best = find_best([contender.answer(images) for contender in contenders], images, others)
+        epoch = int(np.median(contenders[best].choose_epochs(images)[others]))
+        return contenders[best].correct[:, epoch].astype(float)
 
     return cross_fit_seeds(choose, folds, seeds)
 
@@ -107,13 +121,9 @@ def answer_by_champion(registry: Registry, champion: Version, material: Material
     final = FinalLayout(registry.download(champion))
     digests = material.list_digests(material.val)
     with np.load(final.answers, allow_pickle=False) as kept:
-        places = {digest: place for place, digest in enumerate(kept["digests"].tolist())}
-        # (a file that is listed with two boxes is not told apart by its digest: then the network is asked)
-        if len(places) == len(kept["digests"]) and all(digest in places for digest in digests):
-            order = np.array([places[digest] for digest in digests])
-            if np.array_equal(kept["labels"][order], material.labels):
-                return kept["correct"][:, order].astype(float)
-    saved = load_saved(final.folder)
+        if kept["digests"].tolist() == digests and np.array_equal(kept["labels"], material.labels):
+            return kept["correct"].astype(float)
+    saved = load_saved(final.folder, choose_device(None))
     ensemble = as_ensemble(saved)
     if ensemble.schema != material.schema:
         raise SearchError(

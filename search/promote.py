@@ -64,7 +64,7 @@ Compare = Annotated[
     ),
 ]
 
-REFUSED = 1  # exit status where the gate said no
+REFUSED = 3  # exit status where the gate said no; 1 is that of a crash
 
 
 @app.command()
@@ -93,7 +93,7 @@ def promote(
 ) -> None:
     """Train a search's best trials again, judge them, combine them, and register what is best.
 
-    The same command goes on where it was cut off. Exit status: 0 promoted, 1 refused by the gate, 2 an error.
+    The same command goes on where it was cut off. Exit status: 0 promoted, 3 refused by the gate, 2 an error.
 
     Example: search/promote.py my-search
     """

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -15,21 +19,30 @@ from fashion_core.attributes import AttributeSchema
 from fashion_core.ensemble import Saved
 from fashion_core.errors import SearchError
 from search.cluster import detect_cluster, start_ray, stop_ray
+from search.command import DEFAULT_RESULTS
 from search.driver import load_options
 from search.gate import judge
 from search.layout import SearchLayout
 from search.ledger import SearchRecord
 from search.material import prepare_material
 from search.opponent import KEY_TAG, Opponent, find_challenger, find_opponent
-from search.promotion import begin_promotion, load_record
-from search.promotion_facts import Finding, build_facts, build_outcome, list_recipe_answers
+from search.promotion import (
+    build_promotion,
+    check_data,
+    fingerprint_data,
+    load_promotion,
+    load_record,
+    save_promotion,
+)
+from search.promotion_facts import Finding, build_facts, build_outcome, list_predictions, list_recipe_answers
 from search.promotion_options import PromotionOptions, Workplace
 from search.promotion_report import Outcome, render_promotion
 from search.promotion_stages import Stages
 from search.promotion_tracking import PromotionTracker
 from search.promotion_view import draw_decision, draw_judgement, draw_plan, write_interval
 from search.provenance import python_command
-from search.registry import CHAMPION, Registry, Version, register_command
+from search.registry import CHAMPION, Registry, Version
+from search.registry_access import hide_password
 from search.resources import choose_resources, detect_machine
 from search.shipping import Source, restore_folder, ship
 from search.tracking import default_uri
@@ -52,13 +65,9 @@ def run_promotion(
     with ExitStack() as stack:
         stack.enter_context(hold_folder(layout))
         restore_folder(layout.final.folder)
-        if replace:
-            shutil.rmtree(layout.promotion_folder / "reruns", ignore_errors=True)
-            shutil.rmtree(layout.promotion_folder / "final", ignore_errors=True)
-            (layout.promotion_folder / "plan.json").unlink(missing_ok=True)
-        plan = begin_promotion(layout, record, options)
+        old = None if replace else load_promotion(layout, record, options)
+        plan = old or build_promotion(record, options)
         uri = place.tracking_uri or search_options.tracking_uri or default_uri(layout)
-        registry, key = Registry(uri, place.model), options.build_key(plan.search_id)
         material = prepare_material(
             place.data or search_options.data,
             [candidate.config for candidate in plan.everyone],
@@ -67,8 +76,17 @@ def run_promotion(
             console,
             skip_bad=search_options.skip_bad,
         )
+        data = fingerprint_data(material.first)
+        if old is not None:
+            check_data(layout, old, data)
+        else:  # nothing of an earlier one goes before all is known to be in order
+            for name in ("reruns", "final"):
+                shutil.rmtree(layout.promotion_folder / name, ignore_errors=True)
+            plan = dataclasses.replace(plan, data=data)
+            save_promotion(layout, plan)
         tracker = PromotionTracker(uri, layout, record, plan)
         tracker.start(options)
+        stack.callback(tracker.close)
         machine = detect_machine() if place.address is None else None
         start_ray(place.address, machine)
         stack.callback(stop_ray)
@@ -79,18 +97,27 @@ def run_promotion(
             cpus_per_trial=place.cpus_per_trial,
             gpus_per_trial=place.gpus_per_trial,
         )
-        console.print(draw_plan(layout, plan, material, resources, uri))
+        console.print(draw_plan(layout, plan, material, resources, uri, options.fit_on))
         stages = Stages(layout, plan, options, material, tracker, resources, console)
+        registry, key = Registry(uri, place.model), options.build_key(plan.promotion_id)
         finding = find(stages, registry, key)
-        saved = stages.build_model(finding.decision, finding.contenders)
         outcome = build_outcome(stages, finding)
+        layout.promotion_report.write_text(render_promotion(outcome))
+        if options.fit_on == "train+val" and not (finding.verdict.passed or options.force):
+            tell_tracker(stages, finding, outcome, [layout.promotion_report], passed=False)
+            console.print(
+                "nothing is trained once more, and nothing registered: the gate did not let it pass (--force does)",
+                highlight=False,
+            )
+            return False
+        saved = stages.build_model(finding.decision, finding.contenders)
         ship_model(stages, finding, outcome, record, saved, place, started)
         return register(stages, finding, outcome, registry, key)
 
 
 def find(stages: Stages, registry: Registry, key: str) -> Finding:
     """Train the candidates again, judge them, choose what ships, and ask the gate."""
-    console, material, recipe = stages.console, stages.material, stages.plan.fit_on == "train+val"
+    console, material, recipe = stages.console, stages.material, stages.options.fit_on == "train+val"
     contenders, baseline = stages.build_contenders(stages.train_candidates())
     judgement = stages.judge(contenders, baseline)
     console.print(draw_judgement(judgement))
@@ -103,11 +130,17 @@ def find(stages: Stages, registry: Registry, key: str) -> Finding:
         registry.list_versions()
     except SearchError as error:  # the model can be shipped all the same, and registered later
         trouble = str(error)
-    opponent = find_opponent(None if trouble else registry, material, baseline, recipe=over_seeds, key=key)
+    has_baseline = stages.plan.baseline is not None
+    opponent = find_opponent(
+        None if trouble else registry, material, baseline, recipe=over_seeds, key=key, has_baseline=has_baseline
+    )
     if not trouble:
         attempts = count_attempts(registry, opponent, key)
     pool = list(judgement.answers) if over_seeds else []
     verdict = judge(challenger, opponent.answers, pool, material.schema.names)
+    if not opponent.is_wanted:
+        reason = "the baseline diverged with every seed, so there is nothing that this had to beat"
+        verdict = dataclasses.replace(verdict, passed=False, reasons=(reason, *verdict.reasons))
     console.print(f"the gate, against {opponent.words}:", highlight=False)
     for reason in verdict.reasons:
         console.print(f"  {reason}", highlight=False)
@@ -133,9 +166,8 @@ def ship_model(
     place: Workplace,
     started: float,
 ) -> None:
-    """Write the report, and the folder of the model with its card."""
-    layout, material, recipe = stages.layout, stages.material, stages.plan.fit_on == "train+val"
-    layout.promotion_report.write_text(render_promotion(outcome))
+    """Write the folder of the model with its card."""
+    layout, material, recipe = stages.layout, stages.material, stages.options.fit_on == "train+val"
     choice = finding.decision.chosen.choice
     shipped = ship(
         saved,
@@ -147,6 +179,7 @@ def ship_model(
         correct=finding.challenger,
         source=Source(material.folder, material.cache_dir, material.skip_bad),
         reruns=list_recipe_answers(choice, finding.contenders) if recipe else None,
+        predictions=list_predictions(finding.contenders, material.schema.names),
     )
     for what, error in (("ONNX file", shipped.measured.onnx_error), ("submission", shipped.measured.submission_error)):
         if error is not None:
@@ -162,20 +195,11 @@ def register(stages: Stages, finding: Finding, outcome: Outcome, registry: Regis
     layout, tracker = stages.layout, stages.tracker
     opponent, verdict = finding.opponent, finding.verdict
     passed = verdict.passed or stages.options.force
-    values = {"promotion/score": outcome.score.value, "promotion/gain": verdict.comparison.mean.value}
-    values |= {
-        f"promotion/score/{name}": each.value
-        for name, each in zip(outcome.category_names, outcome.categories, strict=True)
-    }
-    values["promotion/probability"] = verdict.comparison.mean.probability
-    tracker.end(
-        values, {"gate": "; ".join(verdict.reasons)}, [layout.promotion_report, layout.final.card], passed=passed
-    )
-    command = register_command(layout, registry.uri)
+    tell_tracker(stages, finding, outcome, [layout.promotion_report, layout.final.card], passed=passed)
     if finding.trouble or tracker.error is not None:
         raise SearchError(
             f"a model is registered where MLflow answers, but: {finding.trouble or tracker.error}; the model stands in "
-            f"{layout.final.folder}; register it later with the same command: {command}"
+            f"{layout.final.folder}; register it later with the same command: {repeat_command()}"
         )
     assert tracker.run_id is not None
     tags = {
@@ -185,7 +209,7 @@ def register(stages: Stages, finding: Finding, outcome: Outcome, registry: Regis
         "forced": str(passed and not verdict.passed).lower(),
         "score": f"{outcome.score.value:.4f}",
         "search": layout.name,
-        "fit_on": stages.plan.fit_on,
+        "fit_on": stages.options.fit_on,
     }
     number = None if opponent.version is None else opponent.version.number
     version = registry.register(
@@ -197,22 +221,39 @@ def register(stages: Stages, finding: Finding, outcome: Outcome, registry: Regis
     )
     if passed:
         registry.promote(version, opponent.version, {"forced": tags["forced"]})
-    show_end(stages, outcome, version, registry, passed)
-    return passed
+    version = registry.find(version.number) or version
+    show_end(stages, outcome, version, registry)
+    return CHAMPION in version.aliases
 
 
-def show_end(stages: Stages, outcome: Outcome, version: Version, registry: Registry, passed: bool) -> None:
+def tell_tracker(stages: Stages, finding: Finding, outcome: Outcome, files: list[Path], *, passed: bool) -> None:
+    """The end of the promotion, for MLflow."""
+    gain = finding.verdict.comparison.mean
+    values = {"promotion/score": outcome.score.value, "promotion/gain": gain.value}
+    values["promotion/probability"] = gain.probability
+    for name, each in zip(outcome.category_names, outcome.categories, strict=True):
+        values[f"promotion/score/{name}"] = each.value
+    stages.tracker.end(values, {"gate": "; ".join(finding.verdict.reasons)}, files, passed=passed)
+
+
+def repeat_command() -> str:
+    """What was typed."""
+    return shlex.join([python_command(), *sys.argv])
+
+
+def show_end(stages: Stages, outcome: Outcome, version: Version, registry: Registry) -> None:
     """What came of it, and what to do next."""
-    console, layout = stages.console, stages.layout
+    console, layout, passed = stages.console, stages.layout, CHAMPION in version.aliases
     state = "is the champion" if passed else "is registered, but not the champion: the gate did not let it pass"
     console.print(
         f"{version.name}, version {version.number}, {state}: {write_interval(outcome.score)}", highlight=False
     )
-    tracking = "" if registry.uri == default_uri(SearchLayout(layout.results, layout.name)) else registry.uri
+    where = [] if layout.results == DEFAULT_RESULTS else ["--results", str(layout.results)]
+    where += [] if registry.uri == default_uri(layout) else ["--tracking-uri", hide_password(registry.uri)]
     lines = [("report", str(layout.promotion_report)), ("model card", str(layout.final.card))]
     if passed:
         words = [python_command(), "-m search.predict", f"models:/{version.name}@{CHAMPION}", "IMAGE"]
-        words += ["--box x1,y1,x2,y2"] + (["--tracking-uri", tracking] if tracking else [])
+        words += ["--box x1,y1,x2,y2", *where]
         lines.append(("ask it", " ".join(words)))
     for topic, text in lines:
         console.print(f"  {topic:10} {text}", highlight=False, soft_wrap=True)

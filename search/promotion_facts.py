@@ -47,21 +47,23 @@ class Finding:
 def build_outcome(stages: Stages, finding: Finding) -> Outcome:
     """What the report shows."""
     plan, material, choice = stages.plan, stages.material, finding.decision.chosen.choice
+    fit_on = stages.options.fit_on
     score, categories = estimate_scores(finding)
     return Outcome(
         name=stages.layout.name,
         category_names=tuple(material.schema.names),
         plan=plan,
+        fit_on=fit_on,
         judgement=finding.judgement,
         decision=finding.decision,
         score=score,
         categories=categories,
-        answers_of=describe_answers(finding, plan.fit_on),
-        origin=describe_origin(choice, finding.contenders, plan.fit_on),
+        answers_of=describe_answers(finding, fit_on),
+        origin=describe_origin(choice, finding.contenders, fit_on),
         opponent=finding.opponent.words,
         verdict=finding.verdict,
         forced=stages.options.force and not finding.verdict.passed,
-        notes=tuple(stages.notes),
+        notes=list_notes(stages, finding),
         images=len(material.val),
         folds=len(np.unique(material.folds)),
         seconds=sum(row.seconds for row in finding.judgement.rows),
@@ -69,6 +71,19 @@ def build_outcome(stages: Stages, finding: Finding) -> Outcome:
         command=describe_command(sys.argv),
         date=time.strftime("%Y-%m-%d"),
     )
+
+
+def list_notes(stages: Stages, finding: Finding) -> tuple[str, ...]:
+    """What a reader must know."""
+    notes = list(stages.notes)
+    if finding.decision.chosen.choice.form == SOUP:
+        notes.append(
+            "Of each network in the soup, the epoch was chosen on all validation images, the only one that is kept: "
+            "the soup's score is a little too high for that, also where it is compared."
+        )
+    if finding.trouble:
+        notes.append(f"The registry could not be asked, so a champion may exist: {finding.trouble}")
+    return tuple(notes)
 
 
 def estimate_scores(finding: Finding) -> tuple[Estimate, tuple[Estimate, ...]]:
@@ -122,6 +137,18 @@ def list_recipe_answers(choice: Choice, contenders: Sequence[Contender]) -> list
     return [np.stack(columns) for columns in zip(*seeds, strict=True)]
 
 
+def list_predictions(contenders: Sequence[Contender], categories: Sequence[str]) -> dict[str, np.ndarray]:
+    """Probabilities of every re-run at its best epoch, [N, C] each, by `LABEL-seedN/CATEGORY`."""
+    found = {}
+    for contender in contenders:
+        epochs = contender.choose_epochs(np.arange(len(contender.labels)))
+        for seed, epoch in enumerate(epochs):
+            probabilities = contender.find_probabilities(seed, int(epoch))
+            for name, values in zip(categories, probabilities, strict=True):
+                found[f"{contender.candidate.label}-seed{seed}/{name}"] = values
+    return found
+
+
 def build_facts(
     stages: Stages,
     outcome: Outcome,
@@ -143,7 +170,7 @@ def build_facts(
         name=stages.layout.name,
         model_name=model_name,
         origin=outcome.origin,
-        fit_on=stages.plan.fit_on,
+        fit_on=stages.options.fit_on,
         score=outcome.score,
         categories=outcome.categories,
         candidates=len(finding.contenders),
@@ -154,12 +181,20 @@ def build_facts(
         forced=outcome.forced,
         attempts=finding.attempts,
         data_licence=DEEPFASHION_TERMS if folder.lower().startswith("fashiondataset") else f"that of {folder}",
-        search=record.search,
+        search={
+            **record.search,
+            "data": {
+                **record.search["data"],
+                "folder": stages.material.folder.resolve().name,
+                "fingerprint": stages.material.first.fingerprint,
+                "counts": stages.material.counts,
+            },
+        },
         search_seconds=compute_seconds(read_events(stages.layout.ledger)),
         provenance=collect_provenance(sys.argv),
         promoted=time.time(),
         seconds=time.time() - started,
-        notes=tuple(stages.notes),
+        notes=outcome.notes,
         gap=gap,
         ms_per_image=cost.ms,
         machine=describe_machine(),

@@ -13,7 +13,7 @@ FitOn = Literal["train", "train+val"]
 
 
 class PromotionOptions(BaseModel):
-    """What a person asks of a promotion. `top`, `seeds`, `baseline` and `fit_on` cannot change once it has begun."""
+    """What a person asks of a promotion. `top`, `seeds` and `baseline` cannot change once it has begun."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,13 +26,13 @@ class PromotionOptions(BaseModel):
     max_params: float | None = Field(None, gt=0)
     force: bool = False
 
-    def build_key(self, search_id: str) -> str:
-        """Names a promotion by all that decides which model comes of it."""
-        values = self.model_dump(exclude={"force"})
-        return " ".join([search_id, *(f"{name}={value}" for name, value in values.items() if value is not None)])
+    def build_key(self, promotion_id: str) -> str:
+        """Names what comes of a promotion: by it, and by the options that may change while it goes on."""
+        values = self.model_dump(exclude={"force", *LASTING})
+        return " ".join([promotion_id, *(f"{name}={value}" for name, value in values.items() if value is not None)])
 
 
-LASTING = ("top", "seeds", "baseline", "fit_on")
+LASTING = ("top", "seeds", "baseline")
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from search.combining import Decision
 from search.contenders import Judgement, Row
 from search.gate import Verdict
 from search.judging import LEVEL, Estimate
-from search.promotion import Candidate, PromotionPlan
+from search.promotion import PromotionPlan
 from search.promotion_view import describe_state, write_interval, write_points
-from search.report_markdown import render_table
+from search.report_markdown import hide_places, render_table
+from search.shortlist import Candidate
 from search.standing import format_duration, group_params
 
 CURSE = "winner's curse"
@@ -36,6 +37,7 @@ class Outcome:
     name: str
     category_names: tuple[str, ...]
     plan: PromotionPlan
+    fit_on: str
     judgement: Judgement
     decision: Decision
     score: Estimate
@@ -69,10 +71,11 @@ def render_promotion(outcome: Outcome) -> str:
 
 def render_summary(outcome: Outcome) -> list[str]:
     """The figure, and in bold what must not be missed."""
-    state = "promoted" if outcome.verdict.passed else "promoted by force" if outcome.forced else "not promoted"
+    state = "passed the gate" if outcome.verdict.passed else "did not pass the gate"
+    state += ", and was promoted by force" if outcome.forced else ""
     parts = [
         f"{outcome.origin} It scores **{write_interval(outcome.score)}** ({LEVEL:.0%} interval over "
-        f"{outcome.score.covers}) on {outcome.images:,} validation images and was **{state}**: "
+        f"{outcome.score.covers}) on {outcome.images:,} validation images and **{state}**: "
         f"{outcome.verdict.reasons[0]}."
     ]
     if outcome.plan.select_on == "val":
@@ -140,7 +143,8 @@ def render_candidates(outcome: Outcome) -> list[str]:
 def render_configs(rows: Sequence[Row], categories: Sequence[str]) -> str:
     """What the candidates differ in."""
     configs = [flatten(row.candidate) for row in rows]
-    names = [name for name in configs[0] if len({str(config.get(name)) for config in configs}) > 1]
+    every = dict.fromkeys(name for config in configs for name in config)
+    names = [name for name in every if len({str(config.get(name)) for config in configs}) > 1]
     shown = [group_params({name: config.get(name) for name in names}, list(categories)) for config in configs]
     keys = list(dict.fromkeys(key for each in shown for key in each))
     table = [[f"`{key}`", *(str(each.get(key, "")) for each in shown)] for key in keys]
@@ -219,7 +223,7 @@ def render_gate(outcome: Outcome) -> list[str]:
 
 def render_method(outcome: Outcome) -> list[str]:
     lines = [
-        f"- command: `{outcome.command}`, {outcome.date}",
+        f"- command: `{hide_places(outcome.command)}`, {outcome.date}",
         f"- machine: {outcome.machine}",
         f"- training of all re-runs: {format_duration(outcome.seconds)} of one worker's time",
         *(f"- {note}" for note in outcome.notes),

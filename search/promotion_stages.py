@@ -1,155 +1,34 @@
-"""The stages of a promotion: re-runs, judgement, combination, final training. `search.promoting` puts them together.
+"""The stages of a promotion that choose: judgement, combination, and the model that ships.
 
-What takes long is kept in the promotion's folder, so that the same command goes on where it was cut off. What takes
-seconds (choosing and judging) is done anew from what was kept.
+They take seconds beside the training, and are done anew from what it left whenever a promotion goes on.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
-from rich.console import Console
 
-from fashion_core import metrics
 from fashion_core.checkpoint import load_model
 from fashion_core.ensemble import Saved
 from fashion_core.errors import SearchError
-from fashion_core.pixels import build_settings
+from fashion_core.predict import choose_device
+from fashion_core.prepared import write_whole
 from search.combining import Decision, Network, Pool, decide
 from search.contenders import UNLIMITED, Contender, Cost, Judgement, judge_contenders
 from search.final_model import Averager, build_final, measure_cost
-from search.layout import SearchLayout
-from search.material import Material
-from search.promotion import BASELINE, Candidate, PromotionPlan
-from search.promotion_options import PromotionOptions
-from search.promotion_tracking import PromotionTracker
-from search.promotion_view import RerunView
-from search.reruns import FINISHED, Run, Training, load_run, train_all
+from search.reruns import FINISHED, Run, Training
 from search.resources import Resources
+from search.retraining import Retraining
+from search.shortlist import BASELINE
 
-SECONDS_AN_HOUR = 3600
+COST_FILE = "cost.json"
 
 
-class Stages:
-    """A promotion while it runs.
-
-    Attributes:
-        notes: what a reader of the report must know, a sentence each.
-    """
-
-    def __init__(
-        self,
-        layout: SearchLayout,
-        plan: PromotionPlan,
-        options: PromotionOptions,
-        material: Material,
-        tracker: PromotionTracker,
-        resources: Resources,
-        console: Console,
-    ) -> None:
-        self.layout, self.plan, self.options = layout, plan, options
-        self.material, self.tracker, self.resources, self.console = material, tracker, resources, console
-        self.names = {candidate.label: candidate for candidate in plan.everyone}
-        self.notes: list[str] = []
-
-    # ------------------------------------------------------------------------------------------------------- training
-
-    def train_candidates(self) -> dict[str, list[Run]]:
-        """Every candidate on every seed; the runs of those that ended well on all of theirs, by label."""
-        rounds = [[self.build_training(each, number) for each in self.plan.everyone] for number in self.seed_numbers]
-        dropped: set[str] = set()
-        if self.options.budget_hours is None:
-            self.train([training for each in rounds for training in each], "re-runs")
-        else:  # a round a seed, so that clear losers can be dropped in between
-            for number, trainings in enumerate(rounds):
-                dropped |= self.find_losers(rounds[:number], len(rounds) - number, dropped)
-                left = [training for training in trainings if training.label not in dropped]
-                self.train(left, f"re-runs, seed {number}")
-        everything = [training for each in rounds for training in each if training.label not in dropped]
-        self.send(everything)
-        return self.collect(everything)
-
-    @property
-    def seed_numbers(self) -> range:
-        return range(len(self.plan.seeds))
-
-    def build_training(self, candidate: Candidate, seed_number: int) -> Training:
-        config = candidate.config.model_copy(update={"seed": self.plan.seeds[seed_number]})
-        return Training(
-            label=candidate.label,
-            seed_number=seed_number,
-            config=config,
-            folder=(self.layout.promotion_folder / "reruns" / f"{candidate.label}-seed{seed_number}").resolve(),
-            prepared=str(self.material.paths[build_settings(config)].resolve()),
-            selection=self.material.save_images("train", self.material.train),
-            features=self.material.find_features(config),
-            threads=self.resources.cpus_per_trial,
-        )
-
-    def train(self, trainings: Sequence[Training], title: str) -> None:
-        """Train what is not trained yet, in sight.
-
-        Raises:
-            SearchError: one failed for a reason that trying again may mend.
-        """
-        with RerunView(self.console, title, trainings, self.names) as view:
-            train_all(trainings, self.resources, view.update)
-        failed = [training.folder.name for training in trainings if training.outcome is None]
-        if failed:
-            raise SearchError(
-                f"every network must be trained before it is judged, but {', '.join(failed)} failed (above); mend the "
-                f"cause, then give the same command again: the others stay"
-            )
-
-    def collect(self, trainings: Sequence[Training]) -> dict[str, list[Run]]:
-        """Runs by label; a label with a diverged run has none, and a note says so."""
-        runs: dict[str, list[Run]] = {}
-        for training in trainings:
-            outcome = training.outcome
-            assert outcome is not None
-            if outcome["status"] == FINISHED:
-                runs.setdefault(training.label, []).append(load_run(training))
-            else:
-                words = self.names[training.label].words
-                self.notes.append(f"{words} is out: {outcome['status']} with seed {training.seed_number}.")
-        lost = {training.label for training in trainings if training.outcome["status"] != FINISHED}  # type: ignore[index]
-        return {label: found for label, found in runs.items() if label not in lost}
-
-    def send(self, trainings: Sequence[Training]) -> None:
-        """Tell MLflow of all of them."""
-        for training in trainings:
-            outcome = training.outcome
-            if outcome is not None:
-                scores = load_run(training).scores if outcome["status"] == FINISHED else ()
-                self.tracker.send_training(training, outcome["status"], scores)
-
-    def find_losers(self, done: Sequence[Sequence[Training]], rounds_left: int, dropped: set[str]) -> set[str]:
-        """Labels to drop now, to keep to the budget."""
-        ended = [training for each in done for training in each if training.label not in dropped]
-        runs: dict[str, list[Run]] = {}
-        for training in ended:
-            if training.outcome is not None and training.outcome["status"] == FINISHED:
-                runs.setdefault(training.label, []).append(load_run(training))
-        if not runs or self.options.budget_hours is None:
-            return set()
-        means = {
-            label: float(np.mean([max(row[metrics.ACCURACY] for row in run.scores) for run in each]))
-            for label, each in runs.items()
-        }
-        seconds = {label: float(np.mean([run.seconds for run in each])) for label, each in runs.items()}
-        spent = sum(run.seconds for each in runs.values() for run in each) / self.resources.concurrent
-        left = self.options.budget_hours * SECONDS_AN_HOUR - spent
-        found = choose_losers(means, seconds, rounds_left / self.resources.concurrent, left)
-        for label in found:
-            self.notes.append(
-                f"{self.names[label].words} was dropped after {len(runs[label])} of {len(self.plan.seeds)} seeds to "
-                f"keep to the budget: mean {means[label]:.4f}."
-            )
-        return set(found)
-
-    # ------------------------------------------------------------------------------------------------------- choosing
+class Stages(Retraining):
+    """A promotion while it runs."""
 
     def build_contenders(self, runs: Mapping[str, list[Run]]) -> tuple[list[Contender], Contender | None]:
         """The candidates that were trained, and the baseline.
@@ -157,10 +36,10 @@ class Stages:
         Raises:
             SearchError: no candidate was, or none costs as little as is asked for.
         """
+        candidates = {candidate.label: candidate for candidate in self.plan.everyone}
         everyone = {}
         for label, found in runs.items():
-            cost = measure_cost(load_model(found[0].folder), self.material)
-            everyone[label] = Contender(self.names[label], tuple(found), self.material.labels, cost)
+            everyone[label] = Contender(candidates[label], tuple(found), self.material.labels, self.find_cost(found[0]))
         baseline = everyone.pop(BASELINE, None)
         if not everyone:
             raise SearchError(
@@ -180,6 +59,14 @@ class Stages:
             if each not in allowed:
                 self.notes.append(f"{each.candidate.words} costs more than --max-ms or --max-params allow.")
         return allowed, baseline
+
+    def find_cost(self, run: Run) -> Cost:
+        """What a network costs, measured once: a limit must not let it through today and not tomorrow."""
+        path = run.folder / COST_FILE
+        if not path.is_file():
+            cost = measure_cost(load_model(run.folder, choose_device(None)), self.material)
+            write_whole(path, json.dumps(asdict(cost)).encode())
+        return Cost(**json.loads(path.read_text()))
 
     @property
     def limit(self) -> Cost:
@@ -217,53 +104,42 @@ class Stages:
         """The model that ships: of the re-runs, or trained again on train and val."""
         choice = decision.chosen.choice
         networks = list(dict.fromkeys(choice.networks))
-        if self.plan.fit_on == "train":
+        if self.options.fit_on == "train":
             folders = {(position, seed): contenders[position].runs[seed].folder for position, seed in networks}
         else:
-            trainings = {network: self.build_last_training(contenders, network) for network in networks}
-            self.train(list(trainings.values()), "final training on train and val")
-            diverged = [each.folder.name for each in trainings.values() if each.outcome["status"] != FINISHED]  # type: ignore[index]
+            trainings = {network: self.build_last_training(contenders, network, len(networks)) for network in networks}
+            self.train(list(trainings.values()), "final training on train and val", self.share_resources(len(networks)))
+            diverged = [each.folder.name for each in trainings.values() if each.status != FINISHED]
             if diverged:
                 raise SearchError(
                     f"the final training must end well, but {', '.join(diverged)} diverged; promote with --fit-on train"
                 )
             folders = {network: training.folder for network, training in trainings.items()}
-        models = {network: load_model(folder) for network, folder in folders.items()}
+        models = {network: load_model(folder, choose_device(None)) for network, folder in folders.items()}
+        if self.options.fit_on != "train":  # what they scored was on images they were trained on
+            models = {network: replace(model, metrics={}, confusion=[]) for network, model in models.items()}
         return build_final(choice, models, self.material)
 
-    def build_last_training(self, contenders: Sequence[Contender], network: Network) -> Training:
+    def share_resources(self, count: int) -> Resources:
+        """All that the re-runs had, for fewer networks: each gets more of the cores."""
+        own, at_once = self.resources, min(count, self.resources.concurrent)
+        cpus = own.cpus_per_trial * own.concurrent // at_once if not own.gpus_per_trial else own.cpus_per_trial
+        return replace(own, concurrent=at_once, cpus_per_trial=cpus)
+
+    def build_last_training(self, contenders: Sequence[Contender], network: Network, count: int) -> Training:
         """As the re-runs were, but on train and val, and stopped at the median of their best epochs."""
         contender = contenders[network[0]]
-        epochs = contender.choose_epochs(np.arange(len(self.material.val))) + 1
+        stop_epoch = int(np.median(contender.choose_epochs(np.arange(len(self.material.val))))) + 1
         training = self.build_training(contender.candidate, network[1])
         both = np.concatenate([self.material.train, self.material.val])
         return replace(
             training,
-            folder=self.layout.promotion_folder.resolve() / "final" / training.folder.name,
+            folder=self.layout.promotion_folder.resolve() / "final" / f"{training.folder.name}-epoch{stop_epoch}",
             selection=self.material.save_images("train-val", both),
-            stop_epoch=int(np.median(epochs)),
+            stop_epoch=stop_epoch,
+            threads=self.share_resources(count).cpus_per_trial,
         )
 
     def read_example(self) -> bytes:
         """The file of a validation image."""
         return (self.material.folder / self.material.first.names[self.material.val[0]]).read_bytes()
-
-
-def choose_losers(
-    means: Mapping[str, float], seconds: Mapping[str, float], rounds_left: float, seconds_left: float
-) -> list[str]:
-    """Labels to drop, the worst first, until what is left fits into the time; never the best, nor the baseline.
-
-    Args:
-        means: score so far, by label.
-        seconds: of one training, by label.
-        rounds_left: trainings that each still has to come, divided by how many run at once.
-        seconds_left: of the budget.
-    """
-    candidates = sorted((label for label in means if label != BASELINE), key=means.__getitem__)
-    dropped: list[str] = []
-    for label in candidates[:-1]:
-        if rounds_left * sum(seconds[each] for each in means if each not in dropped) <= seconds_left:
-            break
-        dropped.append(label)
-    return dropped

@@ -41,6 +41,7 @@ class PromotionTracker:
         self.error: str | None = None
         self.run_id: str | None = None
         self.runs: dict[str, str] = {}  # run id by name of the re-run
+        self.is_over = False
 
     def attempt(self, action: Callable[..., None], *arguments: Any) -> None:
         """Do it, unless something went wrong before."""
@@ -63,19 +64,24 @@ class PromotionTracker:
         """The promotion's end: its figures, the gate's words, its reports."""
         self.attempt(self.end_now, values, tags, files, passed)
 
+    def close(self) -> None:
+        """A promotion that broke off or was refused before its end does not go on running in MLflow."""
+        if not self.is_over and self.run_id is not None:
+            self.attempt(self.writer.connect().set_terminated, self.run_id, RUN_STATUSES["interrupted"])
+
     def start_now(self, options: PromotionOptions) -> None:
         from mlflow.entities import Param
 
         client = self.writer.connect()
         self.writer.experiment = self.writer.find_experiment(self.record.search["space_name"])
-        found = self.writer.find_runs(f"tags.{PROMOTION_TAG} = '{self.plan.search_id}'")
+        found = self.writer.find_runs(f"tags.{PROMOTION_TAG} = '{self.plan.promotion_id}'")
         self.runs = {run.data.tags[RUN_TAG]: run.info.run_id for run in found if RUN_TAG in run.data.tags}
         parents: list[Run] = [run for run in found if RUN_TAG not in run.data.tags]
         if not parents:
-            tags = {PROMOTION_TAG: self.plan.search_id, "kind": "promotion", "status": "running"}
+            tags = {PROMOTION_TAG: self.plan.promotion_id, "kind": "promotion", "status": "running"}
             parents = [client.create_run(self.writer.experiment, tags=tags, run_name=f"promote/{self.layout.name}")]
         self.run_id = parents[0].info.run_id
-        params = {"top": options.top, "seeds": options.seeds, "baseline": options.baseline, "fit_on": options.fit_on}
+        params = {"top": options.top, "seeds": options.seeds, "baseline": options.baseline}
         params["candidates"] = ", ".join(each.words for each in self.plan.everyone)
         client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in params.items()])
         client.update_run(self.run_id, status="RUNNING")
@@ -84,8 +90,10 @@ class PromotionTracker:
         from mlflow.entities import Metric, Param
 
         client, name = self.writer.connect(), training.folder.name
+        if training.stop_epoch is not None:
+            name = f"final-{name}"
         if name not in self.runs:
-            tags = {PARENT_TAG: self.run_id, PROMOTION_TAG: self.plan.search_id, RUN_TAG: name, "kind": "rerun"}
+            tags = {PARENT_TAG: self.run_id, PROMOTION_TAG: self.plan.promotion_id, RUN_TAG: name, "kind": "rerun"}
             run = client.create_run(self.writer.experiment, tags=tags, run_name=name)
             self.runs[name] = run.info.run_id
         config = training.config.model_dump()
@@ -104,11 +112,13 @@ class PromotionTracker:
     def end_now(
         self, values: Mapping[str, float], tags: Mapping[str, Any], files: Sequence[Path], passed: bool
     ) -> None:
-        client = self.writer.connect()
+        from mlflow.entities import Metric
+
+        client, milliseconds = self.writer.connect(), int(self.plan.created * 1000)
         assert self.run_id is not None
-        for key, value in values.items():
-            client.log_metric(self.run_id, key, value)
-        self.writer.log(self.run_id, [], {**tags, "status": "promoted" if passed else "refused"})
+        rows = [Metric(key, value, milliseconds, 0) for key, value in values.items()]
+        self.writer.log(self.run_id, rows, {**tags, "status": "promoted" if passed else "refused"})
         for path in files:
             client.log_artifact(self.run_id, str(path))
         client.set_terminated(self.run_id, RUN_STATUSES[FINISHED])
+        self.is_over = True

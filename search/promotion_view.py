@@ -16,7 +16,8 @@ from search.contenders import Judgement
 from search.judging import LEVEL, Estimate
 from search.layout import SearchLayout
 from search.material import Material
-from search.promotion import Candidate, PromotionPlan
+from search.promotion import PromotionPlan
+from search.registry_access import hide_password
 from search.reruns import FINISHED, Training
 from search.resources import Resources
 from search.standing import format_duration, format_score
@@ -27,9 +28,7 @@ WAITING = "-"
 class RerunView:
     """Shows networks while they are trained: a table on a terminal, a line a network elsewhere. A context manager."""
 
-    def __init__(
-        self, console: Console, title: str, trainings: Sequence[Training], names: dict[str, Candidate]
-    ) -> None:
+    def __init__(self, console: Console, title: str, trainings: Sequence[Training], names: dict[str, str]) -> None:
         self.console, self.title, self.trainings, self.names = console, title, trainings, names
         self.cells = {training.folder: WAITING for training in trainings}
         self.best: dict[Any, float] = {}
@@ -37,13 +36,13 @@ class RerunView:
         self.live = Live(self.draw(), console=console, transient=True) if console.is_interactive else None
 
     def __enter__(self) -> RerunView:
-        left = sum(training.outcome is None for training in self.trainings)
+        left = sum(training.status is None for training in self.trainings)
         done = len(self.trainings) - left
         text = f"{self.title}: {left} to train" + (f", {done} done before" if done else "")
         self.console.print(text, highlight=False)
         for training in self.trainings:
-            if (outcome := training.outcome) is not None:
-                self.cells[training.folder] = outcome["status"]
+            if training.status is not None:
+                self.cells[training.folder] = training.status
         if self.live is not None:
             self.live.start()
         return self
@@ -57,12 +56,14 @@ class RerunView:
         where = training.folder
         epochs = training.stop_epoch or training.config.epochs
         if "epoch" in event:
-            score = event["metrics"][metrics.ACCURACY]
-            self.best[where] = max(score, self.best.get(where, 0.0))
-            self.cells[where] = f"{event['epoch']}/{epochs}  {score:.4f}"
+            self.cells[where] = f"{event['epoch']}/{epochs}"
+            if training.stop_epoch is None:  # else it is scored on images that it was trained on
+                score = event["metrics"][metrics.ACCURACY]
+                self.best[where] = max(score, self.best.get(where, 0.0))
+                self.cells[where] += f"  {score:.4f}"
         else:
             best = self.best.get(where)
-            words = event["status"] if event["status"] != FINISHED else format_score(best)
+            words = event["status"] if event["status"] != FINISHED or best is None else format_score(best)
             self.cells[where] = words
             if self.live is None or event["status"] != FINISHED:
                 text = f"  {self.name(training)}, seed {training.seed_number}: {event['status']}"
@@ -74,7 +75,7 @@ class RerunView:
             self.live.update(self.draw())
 
     def name(self, training: Training) -> str:
-        return self.names[training.label].words
+        return self.names[training.label]
 
     def draw(self) -> Table:
         """Candidates down, seeds across."""
@@ -85,11 +86,13 @@ class RerunView:
             table.add_column(f"seed {seed}")
         for label in dict.fromkeys(training.label for training in self.trainings):
             cells = {each.seed_number: self.cells[each.folder] for each in self.trainings if each.label == label}
-            table.add_row(self.names[label].words, *(cells.get(seed, "") for seed in seeds))
+            table.add_row(self.names[label], *(cells.get(seed, "") for seed in seeds))
         return table
 
 
-def draw_plan(layout: SearchLayout, plan: PromotionPlan, material: Material, resources: Resources, uri: str) -> Table:
+def draw_plan(
+    layout: SearchLayout, plan: PromotionPlan, material: Material, resources: Resources, uri: str, fit_on: str
+) -> Table:
     """What the promotion will do."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
@@ -109,9 +112,9 @@ def draw_plan(layout: SearchLayout, plan: PromotionPlan, material: Material, res
         ("baseline", against),
         ("trained on", f"{len(material.train):,} images, {seeds} seeds each: {epochs} epochs in all"),
         ("judged on", f"{len(material.val):,} validation images, cross-fitted in {len(set(material.folds))} folds"),
-        ("ships", "the re-runs' best" if plan.fit_on == "train" else "what is trained once more on train and val"),
+        ("ships", "the re-runs' best" if fit_on == "train" else "what is trained once more on train and val"),
         ("at once", f"{resources.concurrent} networks, each with {per_network}"),
-        ("registry", uri),
+        ("registry", hide_password(uri)),
     ):
         table.add_row(topic, text)
     return table

@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fashion_core.errors import SearchError
-from search.command import DEFAULT_RESULTS
 from search.layout import SearchLayout
 from search.promotion_options import DEFAULT_MODEL
-from search.provenance import python_command
 from search.registry_access import find_or_none, hide_password, open_registry, tell_errors
 from search.registry_lock import Check, lock_by_tag, lock_file
 from search.tracking import SQLITE, default_uri
@@ -285,13 +283,3 @@ def describe(version: Version | None) -> str:
 def default_registry(results: Path) -> str:
     """SQLite under the results, where a search is tracked if nothing else is said."""
     return default_uri(SearchLayout(results, DEFAULT_MODEL))
-
-
-def register_command(layout: SearchLayout, uri: str | None) -> str:
-    """How to go on with a promotion, up to the registry: all before that is kept."""
-    words = [python_command(), "search/promote.py", layout.name]
-    if layout.results != DEFAULT_RESULTS:
-        words += ["--results", str(layout.results)]
-    if uri is not None and uri != default_uri(layout):
-        words += ["--tracking-uri", uri]
-    return " ".join(words)

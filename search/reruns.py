@@ -61,13 +61,13 @@ class Training:
     stop_epoch: int | None = None
 
     @property
-    def outcome(self) -> dict[str, Any] | None:
-        """How it ended; None where it did not, or where trying again may help."""
+    def status(self) -> str | None:
+        """How it ended: `finished` or `diverged`. None where it did not, or where trying again may help."""
         path = self.folder / RUN_FILE
         if not path.is_file():
             return None
-        outcome: dict[str, Any] = json.loads(path.read_text())
-        return None if outcome["status"] == FAILED else outcome
+        status: str = json.loads(path.read_text())["status"]
+        return None if status == FAILED else status
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ def train(training: Training) -> Iterator[dict[str, Any]]:
     except Exception as error:  # costs this network and nothing else
         outcome = {"status": FAILED, "error": describe_error(error)}
     write_whole(folder / RUN_FILE, (json.dumps(outcome, indent=2) + "\n").encode())
-    (folder / TRAINING_FILE).unlink(missing_ok=True)
+    if outcome["status"] != FAILED:
+        (folder / TRAINING_FILE).unlink(missing_ok=True)
     yield outcome
 
 
@@ -172,10 +173,13 @@ def train_all(trainings: Sequence[Training], resources: Resources, listener: Lis
     Args:
         listener: told of every epoch and every end, in this process.
     """
-    waiting = [training for training in trainings if training.outcome is None]
-    remote = ray.remote(train).options(
-        num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial, num_returns="streaming"
-    )
+    waiting = [training for training in trainings if training.status is None]
+    remote = ray.remote(
+        num_cpus=resources.cpus_per_trial,
+        num_gpus=resources.gpus_per_trial,
+        max_calls=1 if resources.gpus_per_trial else 0,  # a used process would stay on its old GPU
+        num_returns="streaming",
+    )(train)
     running: dict[Any, Training] = {}
     while waiting or running:
         while waiting and len(running) < resources.concurrent:

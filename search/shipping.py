@@ -63,6 +63,7 @@ def ship(
     correct: np.ndarray,
     source: Source,
     reruns: Sequence[np.ndarray] | None = None,
+    predictions: Mapping[str, Any] | None = None,
 ) -> Shipped:
     """Write the whole folder of a promoted model beside its place, then put it there, where an older one may stand.
 
@@ -79,6 +80,7 @@ def ship(
         correct: [S, N, K] the cross-fitted answers that the gate compared, for later comparisons.
         reruns: K arrays [S, N, C], probabilities of the recipe's re-runs, for a model that was trained on `images` too:
             recalls, confusion and temperatures are theirs. None otherwise: they are the model's, computed here.
+        predictions: probabilities of whatever was trained on the way, [N, C] each, kept by these names.
 
     Raises:
         SearchError: the arguments contradict each other. Nothing is changed.
@@ -93,6 +95,7 @@ def ship(
         measured = write_folder(saved, layout, data, images, trained, source, reruns)
         digests = np.array(prepared.sha256)
         np.savez(layout.answers, digests=digests[images], correct=correct, labels=prepared.labels[images])
+        np.savez(layout.predictions, **dict(predictions or {}))
         write_json(layout.trained_on, {"digests": sorted(set(digests[trained].tolist()))})
         layout.card.write_text(render_card(facts, measured), encoding="utf-8")
         put_in_place(folder)

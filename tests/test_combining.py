@@ -10,9 +10,9 @@ from search.combining import ENSEMBLE, SINGLE, SOUP, Pool, choose_ensemble, choo
 from search.contenders import Contender, Cost, judge_contenders
 from search.crossfit import assign_folds
 from search.opponent import answer_by_best_seed, answer_by_recipe
-from search.promotion import Candidate
-from search.promotion_stages import choose_losers
 from search.reruns import Run
+from search.retraining import choose_losers
+from search.shortlist import Candidate
 
 IMAGES, CLASSES, EPOCHS = 120, (3, 4), 3
 RNG = np.random.default_rng
@@ -165,7 +165,9 @@ def test_a_recipe_is_scored_by_seeds_that_did_not_choose_it():
             others = np.flatnonzero(folds != fold)
             inside = np.flatnonzero(folds == fold)
             means = [contender.answer(others)[1 - seed, others].mean() for contender in contenders]
-            expected = contenders[int(np.argmax(means))].answer(others)[seed, inside]
+            best = contenders[int(np.argmax(means))]
+            epoch = best.choose_epochs(others)[1 - seed]  # that of the other seed, not its own
+            expected = best.correct[seed, epoch, inside]
             assert np.array_equal(answers[seed, inside], expected)
 
 
@@ -183,4 +185,7 @@ def test_a_baseline_sends_its_best_seed():
 def test_the_worst_go_first_where_time_is_short(seconds_left, dropped):
     """Four trainings of 10 s, two more rounds, one at a time: 80 s. The best and the baseline stay in any case."""
     means = {"a": 0.7, "b": 0.8, "c": 0.6, "baseline": 0.1}
-    assert choose_losers(means, dict.fromkeys(means, 10.0), 2, seconds_left) == dropped
+    seconds = dict.fromkeys(means, 10.0)
+    assert choose_losers(means, seconds, 2, 1, seconds_left) == dropped
+    # eight workers: a round takes as long as its longest training, however many are dropped
+    assert choose_losers(means, seconds, 2, 8, 20) == [] and choose_losers(means, seconds, 2, 8, 19) == ["c", "a"]

@@ -98,8 +98,8 @@ def story(tmp_path_factory, sample_folder):
     usual = ["--results", results, *USUAL]
     told = {"forced": promote(folder, "poor", *usual, "--force")}
     told["good"] = promote(folder, "good", *usual)
-    told["equal"] = promote(folder, "equal", *usual, status=1)
-    told["worse"] = promote(folder, "worse", *usual, status=1)
+    told["equal"] = promote(folder, "equal", *usual, status=3)
+    told["worse"] = promote(folder, "worse", *usual, status=3)
     return folder, told
 
 
@@ -185,6 +185,30 @@ def test_other_options_begin_anew_or_not_at_all(story):
     assert "--seeds 2" in told and "--replace" in told
 
 
+def test_replacing_begins_anew_once_all_is_known_to_be_right(tmp_path, sample_folder):
+    results = tmp_path / "results"
+    layout = write_search(results, "good", sample_folder, [GOOD])
+    options = ("good", "--results", results, "--top", "1", "--force", "--replace")
+    promote(tmp_path, *options, "--seeds", "1", "--baseline", "none")
+    assert "cannot be read" in promote(tmp_path, *options, "--seeds", "2", "--baseline", "no.yaml", status=2)
+    assert [path.name for path in (layout.promotion_folder / "reruns").iterdir()] == ["trial-0000-seed0"]
+    (tmp_path / "diverges.yaml").write_text("{optimizer: sgd, lr: 100, head_lr_factor: 1000, seed: 5}")
+    told = promote(tmp_path, *options, "--seeds", "2", "--baseline", "diverges.yaml")
+    # another promotion: a new version, and a run of its own with other parameters
+    assert "re-runs: 4 to train" in told and "version 2, is the champion" in told
+    assert "baseline diverged with seed 0, 1" in layout.promotion_report.read_text()
+    assert open_registry(tmp_path).find("champion").tags["judged_against"] == "the champion, version 1"
+
+
+def test_a_baseline_that_diverged_opens_no_gate(tmp_path, sample_folder):
+    results = tmp_path / "results"
+    write_search(results, "good", sample_folder, [GOOD])
+    (tmp_path / "diverges.yaml").write_text("{optimizer: sgd, lr: 100, head_lr_factor: 1000}")
+    options = ("--seeds", "1", "--top", "1", "--baseline", "diverges.yaml")
+    told = promote(tmp_path, "good", "--results", results, *options, status=3)
+    assert "the baseline diverged with every seed" in told and "the gate did not let it pass" in told
+
+
 def test_a_rollback_restores(story):
     folder, _ = story
     told = promote(folder, "--rollback", "--results", folder / "results")
@@ -208,7 +232,7 @@ def test_the_recipe_is_judged_and_a_new_network_ships(story, sample_folder):
         assert set(answers["digests"].tolist()) <= set(trained)
     assert "trained on the validation images too" in layout.final.card.read_text()
     # it is judged by its networks of train alone, then and later, so that no image scores what was trained on it
-    again = promote(folder, "good", *options, status=1)
+    again = promote(folder, "good", *options, status=3)
     assert "against the champion, version 1" in again
 
 
@@ -244,8 +268,9 @@ def test_without_a_registry_the_model_stays_on_disk(tmp_path, sample_folder):
     results = tmp_path / "results"
     layout = write_search(results, "good", sample_folder, [GOOD])
     options = ("good", "--results", results, *USUAL, "--force")
-    told = promote(tmp_path, *options, "--tracking-uri", "http://127.0.0.1:9", status=2)
-    assert "register it later" in told and "search/promote.py good" in told
+    uri = " --tracking-uri http://127.0.0.1:9"
+    told = promote(tmp_path, *options, *uri.split(), status=2)
+    assert "register it later" in told and told.endswith("promote.py " + " ".join(map(str, options)) + uri)
     assert load_saved(layout.final.folder).schema.names
     assert "version 1, is the champion" in promote(tmp_path, *options)
 

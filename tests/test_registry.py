@@ -31,7 +31,7 @@ from fashion_core.ensemble import join_models, save_ensemble, save_member
 from fashion_core.errors import CheckpointError, SearchError
 from search import predict
 from search.layout import SearchLayout
-from search.registry import CHAMPION, PREVIOUS, PROMOTION_TAG, Registry, Version, register_command
+from search.registry import CHAMPION, PREVIOUS, PROMOTION_TAG, Registry, Version
 from search.registry_lock import LOCK_TAG, lock_by_tag, lock_file
 from search.served_model import ServedModel, build_example
 from search.serving import SERVED_PACKAGES
@@ -648,9 +648,3 @@ def test_a_registry_that_is_away(tmp_path: Path) -> None:
         assert (shown or uri) in str(told.value) and "secret" not in str(told.value)
     with pytest.raises(SearchError, match=f"127.0.0.1:{port}"):
         Registry(f"http://127.0.0.1:{port}").find(CHAMPION)
-
-
-def test_the_command_to_register_later(tmp_path: Path) -> None:
-    assert register_command(SearchLayout(Path("results"), "mine"), None).endswith("search/promote.py mine")
-    command = register_command(SearchLayout(tmp_path, "mine"), "http://host:5000")
-    assert command.endswith(f"search/promote.py mine --results {tmp_path} --tracking-uri http://host:5000")
