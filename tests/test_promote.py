@@ -10,56 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from written_search import write_search
 
 from fashion_core.checkpoint import load_model
-from fashion_core.deepfashion import load_annotations
 from fashion_core.ensemble import load_saved
-from fashion_core.prepared import PreparedData, PrepareSettings, prepare
-from fashion_core.selection import select_images
-from search.driver import describe_search
 from search.layout import SearchLayout
-from search.ledger import Ledger
-from search.options import SearchOptions
-from search.plan import build_plan
 from search.registry import Registry
-from search.resources import Machine
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.slow
 
-SPACE = """
-trials: 4
-fixed: {image_size: 32, backbone: test_resnet, weights: none, batch_size: 8, precision: fp32, eval_flip: false}
-search: {lr: {loguniform: [1e-9, 1e-1]}, fc_layers: {choice: [0, 1]}}
-scheduler: {type: none, max_epochs: 6}
-"""
 GOOD, POOR = 5e-3, 1e-9
 # Equal for all commands of this file but those that say otherwise.
 USUAL = ["--top", "2", "--seeds", "2"]
-
-
-def write_search(results, name, data, rates, *, statuses=("finished",) * 9, select_on="heldout"):
-    """A search that ended, as its ledger would tell: a trial a learning rate. Its scores are made up."""
-    layout = SearchLayout(results, name)
-    space = results.parent / "tiny.yaml"
-    space.write_text(SPACE)
-    options = SearchOptions(data=data, space=str(space), name=name, select_on=select_on, results=results)
-    plan = build_plan(options, layout, Machine(2, 0))
-    prepared = PreparedData.open(prepare(load_annotations(data), PrepareSettings(32, "box"), layout.prepared_folder))
-    selection = select_images(prepared, select_on, 0)
-    layout.folder.mkdir(parents=True)
-    options.save(layout.options)
-    with Ledger(layout.ledger) as ledger:
-        ledger.append("search_started", **describe_search(plan, prepared, selection))
-        for number, (lr, status) in enumerate(zip(rates, statuses, strict=False)):
-            score = 0.5 - number / 100
-            ledger.append(
-                "trial_started", trial=number, trial_id=str(number), params={"lr": lr, "fc_layers": 0}, enqueued=False
-            )
-            ledger.append("epoch", trial=number, epoch=6, metrics={"val/accuracy": score})
-            ledger.append("trial_ended", trial=number, status=status, reason="", best=score, best_epoch=6)
-        ledger.append("search_ended", reason="all trials ended", seconds=1.0)
-    return layout
 
 
 def start(folder, *options):
