@@ -170,7 +170,7 @@ class FinalLayout:
     @property
     def predictions(self) -> Path:
         """What every network that was trained again answered to these images, in the same order."""
-        return self.folder / "predictions.npz"
+        return self.folder / "reruns.npz"
 
     @property
     def onnx(self) -> Path:

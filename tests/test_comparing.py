@@ -439,5 +439,5 @@ def test_other_categories_are_refused(tmp_path, write_search, compare, sample_fo
 def test_one_image_is_too_few(tmp_path, write_search, compare, data, trained, sample_folder):
     held = [data.names[index] for index in data.indices("train")[:4]]
     write_search("held", {0: trained[0]}, best=0, select_on="heldout", images=held)
-    with pytest.raises(SearchError, match="two validation images or more, but there is 1"):
+    with pytest.raises(SearchError, match="two labelled validation images or more, but there is 1"):
         compare("held", "held", copy_as_val(sample_folder, tmp_path / "one", range(1)))

@@ -101,6 +101,14 @@ def test_what_ships_is_whole(story):
     with np.load(final.answers) as answers:
         assert answers["correct"].shape == (1, 48, 6) and len(answers["digests"]) == 48
         score = answers["correct"].mean()
+    with np.load(final.predictions) as kept:  # of every candidate's re-run, as its own model answers
+        assert sorted({key.split("/")[0] for key in kept.files}) == [
+            f"trial-{trial:04d}-seed{seed}" for trial in (0, 1) for seed in (0, 1)
+        ]
+        run = load_model(layout.promotion_folder / "reruns" / "trial-0001-seed1")
+        answers = kept["trial-0001-seed1/sleeve"].argmax(1)
+        counts = np.bincount(answers, minlength=kept["trial-0001-seed1/sleeve"].shape[1])
+        assert counts.tolist() == np.sum(run.confusion[run.schema.names.index("sleeve")], 0).tolist()
     report = layout.promotion_report.read_text()
     assert f"scores **{score:.4f} [" in report and "val was unseen" in report
     assert "| trial 0 | 0.5000 |" in report and "| trial 1 | 0.4900 |" in report

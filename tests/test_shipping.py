@@ -203,7 +203,8 @@ def test_a_single_model_is_shipped_whole(stage, single):
     layout, prepared, names = single.layout, stage.prepared, stage.prepared.schema.names
     assert {path.name for path in layout.folder.iterdir()} == {
         "model.safetensors", "config.json", "attributes.json", "preprocessing.json", "temperatures.json",
-        "trained_on.json", "answers.npz", "model.onnx", "MODEL_CARD.md", "prediction.txt", "prediction.zip",
+        "trained_on.json", "answers.npz", "reruns.npz", "model.onnx", "MODEL_CARD.md", "prediction.txt",
+        "prediction.zip",
         *(f"confusion_{name}.png" for name in names),
     }  # fmt: skip
     assert [path.name for path in layout.folder.parent.iterdir()] == ["final"]  # nothing left beside it
