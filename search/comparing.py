@@ -134,8 +134,8 @@ def find_judged(data: PreparedData) -> np.ndarray:
     images = images[(data.labels[images] >= 0).all(1)]
     if len(images) < 2:
         raise SearchError(
-            f"a comparison needs two labelled validation images or more, but there is {len(images)}; name another data set with "
-            "--data"
+            f"a comparison needs two labelled validation images or more, but there is {len(images)}; name another data "
+            "set with --data"
         )
     return images
 
