@@ -10,6 +10,7 @@ from rich.console import Console
 
 from fashion_core.attributes import AttributeSchema
 from fashion_core.checkpoint import MODEL_FILE, load_model
+from search.command import DEFAULT_RESULTS
 from search.live import render_summary
 from search.pictures import draw_confusion
 from search.plan import Plan
@@ -46,11 +47,13 @@ def finish_search(plan: Plan, session: Session, tracker: Tracker, schema: Attrib
 def list_next_steps(plan: Plan, has_model: bool) -> list[tuple[str, str]]:
     """What to do next: (purpose, command)."""
     layout, python = plan.layout, python_command()
+    where = "" if layout.results == DEFAULT_RESULTS else f" --results {layout.results}"
     steps = [("compare trials", ui_command(layout, plan.options.tracking_uri))]
     if has_model:
         steps.append(
             ("use the best model", f"{python} -m fashion_core.predict {layout.best_model} IMAGE --box x1,y1,x2,y2")
         )
+        steps.append(("promote it, if it holds", f"{python} search/promote.py {layout.name}{where}"))
     steps.append(("read the report", str(layout.report)))
     steps.append(
         ("search your data", f"{python} search/run.py --data DIR --space spaces/weighted_focal.yaml --trials 64")
