@@ -168,9 +168,15 @@ def compute_left(matrix: np.ndarray, scores: np.ndarray) -> float:
     return float(((scores - matrix @ weights) ** 2).sum())
 
 
-def compute_kendall(one: np.ndarray, other: np.ndarray) -> float:
-    """Kendall's tau-b of two rankings: 1 where they agree on every pair, 0 where on as many as not."""
-    signs = [np.sign(values[:, None] - values[None, :]) for values in (one, other)]
+def compute_kendall(one: np.ndarray, other: np.ndarray, groups: np.ndarray | None = None) -> float:
+    """Kendall's tau-b of two rankings: 1 where they agree on every pair, 0 where on as many as not.
+
+    Args:
+        groups: count pairs of one group alone; None: all pairs.
+    """
+    groups = np.zeros(len(one)) if groups is None else groups
+    counted = groups[:, None] == groups[None, :]
+    signs = [counted * np.sign(values[:, None] - values[None, :]) for values in (one, other)]
     scale = math.sqrt((signs[0] ** 2).sum() * (signs[1] ** 2).sum())
     return float((signs[0] * signs[1]).sum() / scale) if scale else 0.0
 
@@ -253,16 +259,19 @@ def render_effect_table(design: Design, effects: Effects, categories: Sequence[s
 
 def render_stages(record: SearchRecord) -> list[str]:
     """Whether the probe ranks trials as the fine-tuning does; nothing where no trial has both stages."""
-    pairs = np.array([pair for trial in record.trials.values() if (pair := split_stages(trial)) is not None])
-    if len(pairs) < 3:
+    found = [(pair, trial) for trial in record.trials.values() if (pair := split_stages(trial)) is not None]
+    if len(found) < 3:
         return []
+    pairs = np.array([pair for pair, _ in found])
+    backbones = np.array([str(trial.params.get("backbone")) for _, trial in found])
     rng = np.random.default_rng(0)
     rows = rng.integers(len(pairs), size=(BOOTSTRAPS, len(pairs)))
     low, high = np.quantile([compute_kendall(*pairs[drawn].T) for drawn in rows], [0.025, 0.975])
     text = (
         f"{len(pairs)} trials trained in both stages. The best `{metrics.ACCURACY}` of the probe and that of the whole "
         f"network rank them alike with Kendall's tau **{compute_kendall(*pairs.T):.2f}** (95% interval over trials "
-        f"{low:.2f} to {high:.2f}; 1 is the same order, 0 no relation). A trial that was stopped in the probe is not "
+        f"{low:.2f} to {high:.2f}; 1 is the same order, 0 no relation); counting pairs of one backbone alone, with "
+        f"{compute_kendall(pairs[:, 0], pairs[:, 1], backbones):.2f}. A trial that was stopped in the probe is not "
         "among them: where the weak ones were, tau is lower than it would be over all."
     )
     return ["## Does the probe predict the outcome?", text]

@@ -81,6 +81,11 @@ class SearchRecord:
     ended: dict[str, Any] | None = None
 
     @property
+    def search_id(self) -> str:
+        """Names the search even where another had its name before."""
+        return f"{self.search['name']}@{int(self.search['time'] * 1000)}"
+
+    @property
     def next_number(self) -> int:
         """The first number that no trial has."""
         return max(self.trials, default=-1) + 1

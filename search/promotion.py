@@ -71,17 +71,13 @@ def build_promotion(record: SearchRecord, options: PromotionOptions) -> Promotio
     return PromotionPlan(
         promotion_id=uuid.uuid4().hex[:12],
         created=time.time(),
-        search_id=name_search(record),
+        search_id=record.search_id,
         candidates=candidates,
         baseline=build_baseline(options.baseline, candidates[0].config, schema),
         seeds=tuple(int(seed) for seed in seeds),
         select_on=settings["select_on"],
         lasting={name: getattr(options, name) for name in LASTING},
     )
-
-
-def name_search(record: SearchRecord) -> str:
-    return f"{record.search['name']}@{int(record.search['time'] * 1000)}"
 
 
 def load_promotion(layout: SearchLayout, record: SearchRecord, options: PromotionOptions) -> PromotionPlan | None:
@@ -98,7 +94,7 @@ def load_promotion(layout: SearchLayout, record: SearchRecord, options: Promotio
     changed = [
         f"--{name.replace('_', '-')} {lasting[name]}" for name in LASTING if lasting[name] != getattr(options, name)
     ]
-    if begun["search_id"] != name_search(record):
+    if begun["search_id"] != record.search_id:
         changed.append("another search of this name")
     if begun["format"] != FORMAT:
         changed.append(f"the format {begun['format']}")

@@ -12,7 +12,7 @@ from search.judging import LEVEL, Estimate
 from search.promotion import PromotionPlan
 from search.promotion_view import describe_state, write_interval, write_points
 from search.report_markdown import hide_places, render_table
-from search.shortlist import Candidate
+from search.shortlist import flatten_config
 from search.standing import format_duration, group_params
 
 CURSE = "winner's curse"
@@ -142,21 +142,13 @@ def render_candidates(outcome: Outcome) -> list[str]:
 
 def render_configs(rows: Sequence[Row], categories: Sequence[str]) -> str:
     """What the candidates differ in."""
-    configs = [flatten(row.candidate) for row in rows]
-    every = dict.fromkeys(name for config in configs for name in config)
+    configs = [flatten_config(row.candidate.config) for row in rows]
+    every = dict.fromkeys(name for config in configs for name in config if name != "seed")
     names = [name for name in every if len({str(config.get(name)) for config in configs}) > 1]
     shown = [group_params({name: config.get(name) for name in names}, list(categories)) for config in configs]
     keys = list(dict.fromkeys(key for each in shown for key in each))
     table = [[f"`{key}`", *(str(each.get(key, "")) for each in shown)] for key in keys]
     return render_table(["setting", *(row.candidate.words for row in rows)], table)
-
-
-def flatten(candidate: Candidate) -> dict[str, object]:
-    """Its configuration, with a field for each category's weight."""
-    values = candidate.config.model_dump()
-    weights = values.pop("category_weights")
-    del values["seed"]
-    return values | {f"weight_{name}": value for name, value in weights.items()}
 
 
 def render_versus(outcome: Outcome) -> str:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search.layout import SearchLayout
 from search.ledger import SearchRecord
 from search.promotion import PromotionPlan
 from search.promotion_options import PromotionOptions
 from search.reruns import EPOCHS_FOLDER, FINISHED, Training
+from search.shortlist import flatten_config
 from search.standing import first_line
-from search.tracking import PARENT_TAG, RUN_STATUSES, Writer, format_value
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
+from search.tracking import PARENT_TAG, RUN_STATUSES, Writer, build_metrics
 
 PROMOTION_TAG, RUN_TAG = "promotion_id", "rerun"
 
@@ -70,25 +68,21 @@ class PromotionTracker:
             self.attempt(self.writer.connect().set_terminated, self.run_id, RUN_STATUSES["interrupted"])
 
     def start_now(self, options: PromotionOptions) -> None:
-        from mlflow.entities import Param
-
         client = self.writer.connect()
         self.writer.experiment = self.writer.find_experiment(self.record.search["space_name"])
         found = self.writer.find_runs(f"tags.{PROMOTION_TAG} = '{self.plan.promotion_id}'")
         self.runs = {run.data.tags[RUN_TAG]: run.info.run_id for run in found if RUN_TAG in run.data.tags}
-        parents: list[Run] = [run for run in found if RUN_TAG not in run.data.tags]
+        parents = [run for run in found if RUN_TAG not in run.data.tags]
         if not parents:
             tags = {PROMOTION_TAG: self.plan.promotion_id, "kind": "promotion", "status": "running"}
             parents = [client.create_run(self.writer.experiment, tags=tags, run_name=f"promote/{self.layout.name}")]
         self.run_id = parents[0].info.run_id
         params = {"top": options.top, "seeds": options.seeds, "baseline": options.baseline}
         params["candidates"] = ", ".join(each.words for each in self.plan.everyone)
-        client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in params.items()])
+        self.writer.log_params(self.run_id, params)
         client.update_run(self.run_id, status="RUNNING")
 
     def send_training_now(self, training: Training, status: str, scores: Sequence[Mapping[str, float]]) -> None:
-        from mlflow.entities import Metric, Param
-
         client, name = self.writer.connect(), training.folder.name
         if training.stop_epoch is not None:
             name = f"final-{name}"
@@ -96,27 +90,22 @@ class PromotionTracker:
             tags = {PARENT_TAG: self.run_id, PROMOTION_TAG: self.plan.promotion_id, RUN_TAG: name, "kind": "rerun"}
             run = client.create_run(self.writer.experiment, tags=tags, run_name=name)
             self.runs[name] = run.info.run_id
-        config = training.config.model_dump()
-        weights = config.pop("category_weights")
-        config |= {f"weight_{category}": value for category, value in weights.items()}
-        params = [Param(key, format_value(value)) for key, value in config.items() if value is not None]
-        client.log_batch(self.runs[name], params=params)
+        params = {key: value for key, value in flatten_config(training.config).items() if value is not None}
+        self.writer.log_params(self.runs[name], params)
         rows = []
         for epoch, values in enumerate(scores, 1):
             path = training.folder / EPOCHS_FOLDER / f"{epoch:04d}.npz"
             milliseconds = int(path.stat().st_mtime * 1000)
-            rows += [Metric(key, value, milliseconds, epoch) for key, value in values.items()]
+            rows += build_metrics(values, milliseconds, epoch)
         self.writer.log(self.runs[name], rows, {"status": status})
         client.set_terminated(self.runs[name], RUN_STATUSES[status])
 
     def end_now(
         self, values: Mapping[str, float], tags: Mapping[str, Any], files: Sequence[Path], passed: bool
     ) -> None:
-        from mlflow.entities import Metric
-
-        client, milliseconds = self.writer.connect(), int(self.plan.created * 1000)
+        client = self.writer.connect()
         assert self.run_id is not None
-        rows = [Metric(key, value, milliseconds, 0) for key, value in values.items()]
+        rows = build_metrics(values, int(self.plan.created * 1000), 0)
         self.writer.log(self.run_id, rows, {**tags, "status": "promoted" if passed else "refused"})
         for path in files:
             client.log_artifact(self.run_id, str(path))

@@ -48,6 +48,7 @@ class Retraining:
         self.tracker, self.resources, self.console = tracker, resources, console
         self.words = {candidate.label: candidate.words for candidate in plan.everyone}
         self.notes: list[str] = []
+        self.selection = material.save_images("train", material.train)
 
     def train_candidates(self) -> dict[str, list[Run]]:
         """Every candidate on every seed: runs by label.
@@ -85,7 +86,7 @@ class Retraining:
             config=config,
             folder=(self.layout.promotion_folder / "reruns" / f"{candidate.label}-seed{seed_number}").resolve(),
             prepared=str(self.material.paths[build_settings(config)].resolve()),
-            selection=self.material.save_images("train", self.material.train),
+            selection=self.selection,
             features=self.material.find_features(config),
             threads=self.resources.cpus_per_trial,
         )
@@ -121,7 +122,7 @@ class Retraining:
             self.tracker.send_training(training, training.status, scores)
 
     def find_losers(self, done: Sequence[Sequence[Training]], rounds_left: int, dropped: set[str]) -> set[str]:
-        """Labels to drop now, to keep to the budget, and those that diverged already."""
+        """Labels to drop now, to keep to the budget; one that diverged is out anyway, and not counted."""
         everything = [load_run(each) for trainings in done for each in trainings if each.status == FINISHED]
         diverged = {each.label for trainings in done for each in trainings if each.status == DIVERGED} - {BASELINE}
         runs: dict[str, list[Run]] = {}

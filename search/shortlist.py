@@ -13,7 +13,7 @@ from fashion_core.config import TrainConfig, build_config
 from fashion_core.errors import SearchError
 from search.ledger import SearchRecord
 from search.space import Space, parse_space
-from search.standing import compute_best, rank_trials
+from search.standing import WEIGHT_PREFIX, WEIGHTS, compute_best, rank_trials
 
 BASELINE = "baseline"
 
@@ -69,6 +69,13 @@ class Candidate:
     def words(self) -> str:
         """How a table calls it."""
         return self.label if self.trial is None else f"trial {self.trial}"
+
+
+def flatten_config(config: TrainConfig) -> dict[str, Any]:
+    """Its fields by name, with a `weight_<category>` for each category's weight."""
+    values = config.model_dump()
+    weights = values.pop(WEIGHTS)
+    return values | {WEIGHT_PREFIX + name: value for name, value in weights.items()}
 
 
 def build_shortlist(record: SearchRecord, schema: AttributeSchema, top: int) -> tuple[Candidate, ...]:

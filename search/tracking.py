@@ -1,5 +1,7 @@
 """The ledger's view in MLflow: one parent run a search, one child run a trial.
 
+Runs are written through this module alone. The registry of models is the work of `registry.py` and its neighbours.
+
 What is sent is keyed by the ledger: runs are found by tags, metrics have the event's time and the epoch as step. So
 sending an event twice changes nothing, and a whole search can be sent again:
 
@@ -13,7 +15,7 @@ import os
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,8 +93,6 @@ class Writer:
 
     def send(self, events: Sequence[dict[str, Any]]) -> None:
         """Send events, in order, in few calls. After an error, sending the same ones again is right."""
-        from mlflow.entities import Metric
-
         waiting: dict[int | None, list[Metric]] = defaultdict(list)  # by trial number; None: of the search
         for event in events:
             self.record.apply(event)
@@ -105,16 +105,12 @@ class Writer:
                 case "trial_started":
                     self.start_trial(self.record.trials[event["trial"]])
                 case "epoch":
-                    waiting[event["trial"]] += [
-                        Metric(name, value, milliseconds, event["epoch"])
-                        for name, value in event["metrics"].items()
-                        if value is not None
-                    ]
+                    waiting[event["trial"]] += build_metrics(event["metrics"], milliseconds, event["epoch"])
                 case "trial_ended":
                     number = event["trial"]
                     self.end_trial(self.record.trials[number], waiting.pop(number, []), milliseconds)
                     if self.best is not None:
-                        waiting[None].append(Metric(BEST_ACCURACY, self.best, milliseconds, len(self.ended)))
+                        waiting[None] += build_metrics({BEST_ACCURACY: self.best}, milliseconds, len(self.ended))
                 case "search_ended":
                     self.end_search(event, milliseconds)
         for number, rows in waiting.items():
@@ -128,11 +124,14 @@ class Writer:
         for start in range(0, max(len(metrics), 1), MAX_METRICS):
             self.connect().log_batch(run, metrics=metrics[start : start + MAX_METRICS], tags=rows)
 
-    @property
-    def search_id(self) -> str:
-        """Names the search even where another had its name before."""
-        search = self.record.search
-        return f"{search['name']}@{int(search['time'] * 1000)}"
+    def log_params(self, run: str, params: Mapping[str, Any], tags: Mapping[str, Any] | None = None) -> None:
+        """Parameters, and tags, of one run, in one call."""
+        from mlflow.entities import Param, RunTag
+
+        rows = [RunTag(name, str(value)) for name, value in (tags or {}).items()]
+        self.connect().log_batch(
+            run, params=[Param(key, format_value(value)) for key, value in params.items()], tags=rows
+        )
 
     def find_runs(self, filter_string: str) -> list[Run]:
         """All runs of the experiment that the filter lets through."""
@@ -149,13 +148,13 @@ class Writer:
         if None not in self.runs:
             client, search = self.connect(), self.record.search
             self.experiment = self.find_experiment(search["space_name"])
-            found = self.find_runs(f"tags.{SEARCH_TAG} = '{self.search_id}'")
+            found = self.find_runs(f"tags.{SEARCH_TAG} = '{self.record.search_id}'")
             for run in found:
                 if run.data.tags["kind"] == "trial":
                     self.runs[int(run.data.tags[TRIAL_TAG])] = run.info.run_id
             parents = [run for run in found if run.data.tags["kind"] == "search"]
             if not parents:
-                tags = {SEARCH_TAG: self.search_id, "kind": "search", "status": "running"}
+                tags = {SEARCH_TAG: self.record.search_id, "kind": "search", "status": "running"}
                 parents = [client.create_run(self.experiment, int(search["time"] * 1000), tags, search["name"])]
             self.runs[None] = parents[0].info.run_id
         return self.runs[None]
@@ -178,7 +177,7 @@ class Writer:
             trial = self.record.trials[number]
             tags = {
                 PARENT_TAG: parent,
-                SEARCH_TAG: self.search_id,
+                SEARCH_TAG: self.record.search_id,
                 TRIAL_TAG: str(number),
                 "kind": "trial",
                 "status": "running",
@@ -191,40 +190,31 @@ class Writer:
         return self.runs[number]
 
     def start_search(self, event: dict[str, Any]) -> None:
-        from mlflow.entities import Param, RunTag
-
         client, run = self.connect(), self.find_parent()
         selection, data = event["selection"], event["data"]
-        params = {f"{key}": value for key, value in event["settings"].items()}
+        params = {key: str(value) for key, value in event["settings"].items()}
         params |= {"space": event["space_name"], "space_hash": event["space_hash"]}
         params |= {"data": data.get("folder"), "data_fingerprint": data.get("fingerprint")}
         params |= {f"{key}_images": selection.get(f"{key}_count") for key in ("train", "select")}
-        tags = [RunTag(f"provenance.{key}", str(value)) for key, value in event["provenance"].items()]
-        client.log_batch(run, params=[Param(key, str(value)) for key, value in params.items()], tags=tags)
+        self.log_params(run, params, {f"provenance.{key}": value for key, value in event["provenance"].items()})
         client.log_text(run, event["space"], "space.yaml")
         client.log_dict(run, selection, "selection.json")
 
     def start_trial(self, trial: TrialRecord) -> None:
-        from mlflow.entities import Param, RunTag
-
         self.find_parent()
         client, is_new = self.connect(), trial.number not in self.runs
         run = self.find_trial(trial.number)
-        params = [Param(name, format_value(value)) for name, value in trial.params.items()]
-        client.log_batch(run, params=params, tags=[] if is_new else [RunTag("status", "running")])
+        self.log_params(run, trial.params, {} if is_new else {"status": "running"})
         if not is_new:
             client.update_run(run, status="RUNNING")
 
     def end_trial(self, trial: TrialRecord, metrics: Sequence[Metric], milliseconds: int) -> None:
         """metrics: of its last epochs, not sent yet."""
-        from mlflow.entities import Metric
-
         run = self.find_trial(trial.number)
         tags = {"status": trial.status, "reason": trial.reason, "rung": trial.rung, "cutoff": trial.cutoff}
         tags |= {"error": trial.error, "checkpoint": trial.checkpoint}
         bests = {BEST_ACCURACY: trial.best, BEST_EPOCH: trial.best_epoch}
-        rows = [Metric(name, value, milliseconds, 0) for name, value in bests.items() if value is not None]
-        self.log(run, [*metrics, *rows], tags)
+        self.log(run, [*metrics, *build_metrics(bests, milliseconds, 0)], tags)
         self.connect().set_terminated(run, RUN_STATUSES[trial.status], milliseconds)
         self.ended.add(trial.number)
         self.best = max((value for value in (self.best, trial.best) if value is not None), default=None)
@@ -247,6 +237,13 @@ class Writer:
     def forget_runs(self) -> None:
         """After an error: what was made may not be known here, so look it up again."""
         self.runs.clear()
+
+
+def build_metrics(values: Mapping[str, float | None], milliseconds: int, step: int) -> list[Metric]:
+    """MLflow's rows of some values at one time; None has none."""
+    from mlflow.entities import Metric
+
+    return [Metric(name, value, milliseconds, step) for name, value in values.items() if value is not None]
 
 
 def format_value(value: Any) -> str:

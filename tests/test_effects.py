@@ -103,6 +103,15 @@ def test_kendall(levels):
     assert compute_kendall(one, one) == pytest.approx(1) and compute_kendall(one, one * 0) == 0
 
 
+def test_kendall_within_groups():
+    """Groups that rank alike, but stand the other way round: every pair of one group agrees, most others do not."""
+    one, other = np.array([0, 1, 2, 10, 11, 12.0]), np.array([10, 11, 12, 0, 1, 2.0])
+    groups = np.array(["a", "a", "a", "b", "b", "b"])
+    assert compute_kendall(one, other) == pytest.approx((6 - 9) / 15)
+    assert compute_kendall(one, other, groups) == pytest.approx(1)
+    assert compute_kendall(one, other, np.arange(6)) == 0
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 6), (500, 6), (7, 3)])
 def test_answers_survive_packing(shape):
     correct = np.random.default_rng(0).random(shape) < 0.5

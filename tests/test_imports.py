@@ -19,7 +19,6 @@ MLFLOW_FILES = tuple(
     f"search/{name}.py"
     for name in (
         "tracking",
-        "promotion_tracking",
         "registry",
         "registry_access",
         "registry_lock",
