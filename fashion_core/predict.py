@@ -154,7 +154,7 @@ def choose_autocast(saved: SavedModel, device: torch.device) -> AbstractContextM
     """The precision the model was evaluated in; a model of fp16 runs in fp32 where there is no GPU."""
     if saved.config.precision == "fp16" and device.type == "cpu":
         return nullcontext()
-    return build_autocast(saved.config, saved.network, device)
+    return build_autocast(saved.config, device)
 
 
 # ------------------------------------------------------------------------------------------------------- command line

@@ -146,7 +146,7 @@ def run_epoch(state: TrainingState, train_source: Source, val_source: Source) ->
     scores, images = train_epoch(state, train_source)
     trained = time.perf_counter()
     network = state.head if is_probe else state.evaluated_network
-    evaluation = evaluate(network, val_source, state.loss, config, build_autocast(config, state.network, state.device))
+    evaluation = evaluate(network, val_source, state.loss, config, build_autocast(config, state.device))
     ended = time.perf_counter()
     scores |= evaluation.compute_metrics(state.schema.names)
     scores |= {
@@ -216,7 +216,7 @@ def train_step(
     permutation, share = None, 1.0
     if config.mixup and not is_probe:
         images, permutation, share = mixup(images.float(), config.mixup, generator)
-    with build_autocast(config, state.network, state.device):
+    with build_autocast(config, state.device):
         logits = state.trained_network(images)
     total, by_category = state.loss(logits, labels)
     if permutation is not None:

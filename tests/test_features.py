@@ -118,7 +118,7 @@ def test_two_processes_at_once_compute_once(build, sample_prepared, tmp_path):
     processes = [context.Process(target=cache_at_once, args=arguments, daemon=True) for _ in range(2)]
     for process in processes:
         process.start()
-    found = sorted(counts.get(timeout=120) for _ in processes)
+    found = sorted(counts.get(timeout=600) for _ in processes)
     for process in processes:
         process.join()
     assert found[0] == 0 and found[1] > 0
