@@ -40,9 +40,9 @@ class DepthwiseConv(torch.autograd.Function):
         of_images = of_weight = None
         if context.needs_input_grad[0]:
             dtype = images.dtype if stride == 1 else torch.float32
-            of_images = compute_gradient(
-                gradient.to(dtype), images.to(dtype), weight.to(dtype), stride, padding, of=0
-            ).to(images.dtype)
+            shape = torch.empty_like(images, dtype=dtype)  # the images themselves play no part
+            of_images = compute_gradient(gradient.to(dtype), shape, weight.to(dtype), stride, padding, of=0)
+            of_images = of_images.to(images.dtype)
         if context.needs_input_grad[1]:
             of_weight = compute_weight_gradient(gradient, images, weight, stride, padding)
         return of_images, of_weight, None, None

@@ -1,14 +1,14 @@
-"""A greedy weight soup: one network whose weights are the average of several (Wortsman et al. 2022, recipe 1).
+"""A weight soup: one network whose weights are the average of several (Wortsman et al. 2022).
 
 Averaging makes sense only for networks that were fine-tuned from one start. It costs nothing when the network is used:
-a soup is as large and as fast as one of its ingredients. B images, S pixels a side.
+a soup is as large and as fast as one of its ingredients. Which ingredients, `search.combining` chooses.
+B images, S pixels a side.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,79 +24,8 @@ from fashion_core.pixels import build_settings
 START_FIELDS = ("backbone", "weights", "feature", "fc_layers")
 
 
-@dataclass(frozen=True)
-class SoupStep:
-    """One model tried as an ingredient.
-
-    Attributes:
-        index: of the model, among those given.
-        score: of the soup with it.
-        kept: whether it went in.
-    """
-
-    index: int
-    score: float
-    kept: bool
-
-
-@dataclass(frozen=True)
-class Soup:
-    """The network found, and how.
-
-    Attributes:
-        network: in evaluation mode; the best model's own where nothing could be added to it.
-        score: of the network.
-        steps: by the models' own scores, best first; the first is that model alone.
-    """
-
-    network: AttributeNet
-    score: float
-    steps: tuple[SoupStep, ...]
-
-    @property
-    def ingredients(self) -> tuple[int, ...]:
-        """Indices of the models in it; a single one means that averaging did not help."""
-        return tuple(step.index for step in self.steps if step.kept)
-
-
-def build_soup(
-    models: Sequence[SavedModel],
-    score: Callable[[AttributeNet], float],
-    batches: Callable[[], Iterable[Tensor]],
-) -> Soup:
-    """Add model after model, from the best on, to an average of weights; keep each that does not lower the score.
-
-    The statistics of batch normalisation are computed anew for every average, because those of its ingredients belong
-    to other activations; not where the ingredients' backbones are equal, as those of probes are.
-
-    Args:
-        models: on one device; they stay as they are.
-        score: of a network in evaluation mode, such as accuracy on images none was trained on; larger is better.
-        batches: called for each average; yields training images [B, 3, S, S], pixels 0..255, on the models' device.
-
-    Raises:
-        ConfigError: the models have no common start; see `explain_no_soup`. Or `batches` yields nothing.
-    """
-    reason = explain_no_soup(models)
-    if reason is not None:
-        raise ConfigError(reason)
-    scores = [score(model.network.eval()) for model in models]
-    first, *others = sorted(range(len(models)), key=lambda index: -scores[index])
-    network, best = models[first].network, scores[first]
-    chosen, steps = [first], [SoupStep(first, best, True)]
-    for index in others:
-        trial = average_networks([models[each].network for each in (*chosen, index)], batches)
-        found = score(trial)
-        kept = found >= best  # as in the paper: an equal score takes it
-        if kept:
-            network, best = trial, found
-            chosen.append(index)
-        steps.append(SoupStep(index, found, kept))
-    return Soup(network, best, tuple(steps))
-
-
 def find_soup_groups(models: Sequence[SavedModel]) -> list[list[int]]:
-    """Indices of the models that `build_soup` can average with each other: groups of two or more, in order."""
+    """Indices of the models that can be averaged with each other: groups of two or more, in order."""
     groups: dict[Any, list[int]] = {}
     for index, model in enumerate(models):
         groups.setdefault(tuple(describe_start(model).values()), []).append(index)
@@ -134,7 +63,18 @@ def describe_start(model: SavedModel) -> dict[str, Any]:
 
 
 def average_networks(networks: Sequence[AttributeNet], batches: Callable[[], Iterable[Tensor]]) -> AttributeNet:
-    """A new network with the average of the weights, in evaluation mode; see `build_soup`."""
+    """A new network with the average of the weights of some that have a common start, in evaluation mode.
+
+    The statistics of batch normalisation are computed anew, because those of the ingredients belong to other
+    activations; not where their backbones are equal, as those of probes are.
+
+    Args:
+        networks: on one device; they stay as they are.
+        batches: called where it is needed; yields training images [B, 3, S, S], pixels 0..255, on the same device.
+
+    Raises:
+        ConfigError: `batches` yields nothing.
+    """
     states = [network.state_dict() for network in networks]
     average = copy.deepcopy(networks[0]).eval()
     average.load_state_dict(average_states(states))
