@@ -168,16 +168,16 @@ def test_a_planted_difference_is_found(write_search, compare, data, trained, dam
         assert score.calibration_error == pytest.approx(measure_ece(probabilities, each), abs=1e-6)
     assert contest.winner == 0 and contest.list_won(1) == []
     assert set(contest.list_won(0)) <= set(DAMAGE) and "neckline" in contest.list_won(0)
-    assert f"A is better than B: by {100 * gain.mean():.2f} points on these 48 images" in text
+    assert f"A is better than B: by {100 * contest.difference.mean.value:.2f} points on these 48 images" in text
     assert f"A is surely better in {', '.join(contest.list_won(0))}" in text
 
     swapped, text = compare("bad", "good")
     assert swapped.winner == 1 and swapped.list_won(1) == contest.list_won(0)
     assert swapped.probability == pytest.approx(test.pvalue)
-    assert f"B is better than A: by {100 * gain.mean():.2f} points" in text
+    assert f"B is better than A: by {-100 * swapped.difference.mean.value:.2f} points" in text
     low, high = 100 * both.low, 100 * both.high
     assert f"by {low:.2f} to {high:.2f} on all images like them" in text
-    assert f"{-100 * gain.mean():.2f} * {-high:.2f} to {-low:.2f}" in text
+    assert f"{100 * swapped.difference.mean.value:.2f} * {-high:.2f} to {-low:.2f}" in text
 
 
 def test_an_ensemble_sees_each_member_its_own_images(tmp_path, compare, data, sample_folder, sample_prepared):

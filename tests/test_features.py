@@ -136,6 +136,15 @@ def test_a_damaged_file_is_made_again(build, sample_prepared, tmp_path):
         assert path.read_bytes() == content
 
 
+def test_a_probe_is_float32_whatever_the_precision(build, sample_prepared):
+    """As its features are: what follows it, the whole network, has the precision asked for."""
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        config = build(epochs=2, probe_epochs=1, precision=precision)
+        losses[precision] = [each.metrics[metrics.TRAIN_LOSS] for each in train(config, sample_prepared)]
+    assert losses["bf16"][0] == losses["fp32"][0] and losses["bf16"][1] != losses["fp32"][1]
+
+
 def test_what_decides_the_features_decides_the_name(build, sample_folder, sample_prepared, weights, tmp_path):
     other = tmp_path / "other.safetensors"
     state = build_backbone("test_resnet", weights=weights["test_resnet"], feature="logits").network.state_dict()
