@@ -1,4 +1,4 @@
-"""What is shipped of all that was trained: the best network, an average of weights, or an ensemble.
+"""What is shipped of all that was trained: the best network, an average of weights, or an ensemble of networks.
 
 Each form is chosen by a procedure that looks at some images alone, so all are scored under one cross-fitting, and so is
 the choice between them. N images, K categories, C classes of one category.
@@ -17,7 +17,7 @@ from search.crossfit import cross_fit, find_best
 from search.ensembles import average_members, find_correct, select_members
 from search.judging import Estimate, compare, estimate_score
 
-SINGLE, ENSEMBLE, SOUP = "single", "ensemble", "soup"
+SINGLE, SOUP, SEEDS, ENSEMBLE = "single", "soup", "seeds", "ensemble"
 MAX_MEMBERS = 8  # of an ensemble, repeats included
 MAX_INGREDIENTS, MAX_SOUPS = 4, 2  # of a soup: at most 2 x 7 averages, each to be run on all images
 
@@ -30,7 +30,7 @@ class Choice:
     """What was chosen on some images.
 
     Attributes:
-        form: `single`, `ensemble`, `soup`.
+        form: `single`, `soup`, `seeds` (an ensemble of all of one candidate), `ensemble` (a greedy one).
         networks: those it is made of; one named twice counts twice.
         probabilities: K arrays [N, C_i], of all images.
     """
@@ -126,6 +126,24 @@ def choose_single(pool: Pool, images: np.ndarray) -> Choice:
     return Choice(SINGLE, ((position, seed),), contender.find_probabilities(seed, epoch))
 
 
+def choose_seeds(pool: Pool, images: np.ndarray) -> Choice:
+    """All networks of the candidate that is best by its mean over seeds, or as many as cost no more than is allowed.
+
+    Source: Lakshminarayanan et al. 2017, Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles.
+    Nothing but candidate and epochs is chosen, so that little is chosen by luck.
+    """
+    position = find_best([contender.answer(images) for contender in pool.contenders], images)
+    contender = pool.contenders[position]
+    epochs = contender.choose_epochs(images)
+    for size in range(len(epochs), 0, -1):
+        parts = [contender.find_probabilities(seed, int(epochs[seed])) for seed in range(size)]
+        mean = [np.mean(columns, 0) for columns in zip(*parts, strict=True)]
+        choice = Choice(SEEDS, tuple((position, seed) for seed in range(size)), mean)
+        if pool.compute_cost(choice).fits(pool.limit):
+            break
+    return choice
+
+
 def choose_ensemble(pool: Pool, images: np.ndarray) -> Choice:
     """A greedy ensemble, the largest that costs no more than is allowed (see `select_members`)."""
     networks = pool.list_networks(images)
@@ -165,6 +183,8 @@ def list_choosers(pool: Pool) -> dict[str, Chooser]:
     choosers: dict[str, Chooser] = {SINGLE: partial(choose_single, pool)}
     if pool.soups:
         choosers[SOUP] = partial(choose_soup, pool)
+    if max(len(contender.runs) for contender in pool.contenders) > 1:
+        choosers[SEEDS] = partial(choose_seeds, pool)
     if sum(len(contender.runs) for contender in pool.contenders) > 1:
         choosers[ENSEMBLE] = partial(choose_ensemble, pool)
     return choosers

@@ -18,7 +18,7 @@ from fashion_core.pixels import build_settings
 from fashion_core.predict import choose_device, predict_pixels, predict_views
 from fashion_core.prepared import PreparedData
 from fashion_core.soup import average_networks, explain_no_soup, find_soup_groups
-from search.combining import ENSEMBLE, SOUP, Choice, Network
+from search.combining import SOUP, Choice, Network
 from search.contenders import Cost
 from search.material import Material
 
@@ -91,11 +91,11 @@ def build_final(choice: Choice, models: Mapping[Network, SavedModel], material: 
     for network in choice.networks:
         shares[network] = shares.get(network, 0) + 1
     members = [models[network] for network in shares]
-    if choice.form == SOUP and len(members) > 1:
+    if len(members) == 1:
+        return members[0]
+    if choice.form == SOUP:
         return average_models(members, material)
-    if choice.form == ENSEMBLE and len(members) > 1:
-        return join_models(members, [float(count) for count in shares.values()])
-    return members[0]
+    return join_models(members, [float(count) for count in shares.values()])
 
 
 def measure_cost(saved: Saved, material: Material) -> Cost:

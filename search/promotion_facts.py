@@ -12,7 +12,7 @@ import numpy as np
 
 from fashion_core.ensemble import Saved
 from search.card_facts import DEEPFASHION_TERMS, Facts
-from search.combining import ENSEMBLE, SINGLE, SOUP, Choice, Decision
+from search.combining import ENSEMBLE, SEEDS, SINGLE, SOUP, Choice, Decision
 from search.contenders import Contender, Judgement
 from search.final_model import measure_cost
 from search.gate import Verdict
@@ -121,6 +121,7 @@ def describe_origin(choice: Choice, contenders: Sequence[Contender], fit_on: str
     whole = {
         SINGLE: f"{listed}, {again}.",
         SOUP: f"The average of the weights of {count} networks: {listed}, {again}.",
+        SEEDS: f"An ensemble of {count} networks, the seeds of one candidate: {listed}, {again}.",
         ENSEMBLE: f"An ensemble of {count} networks: {listed}, {again}.",
     }[choice.form]
     return whole[0].upper() + whole[1:]

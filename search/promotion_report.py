@@ -170,7 +170,7 @@ def render_versus(outcome: Outcome) -> str:
 
 
 def render_forms(outcome: Outcome) -> list[str]:
-    """Single, soup, ensemble: gain and cost."""
+    """Single, soup, ensembles: gain and cost."""
     rows = []
     for form in outcome.decision.forms:
         state = describe_state(form, outcome.decision).replace("ships", "**ships**")
@@ -188,7 +188,8 @@ def render_forms(outcome: Outcome) -> list[str]:
     head = ["", "networks", f"score [{LEVEL:.0%}]", "less the single, points", "parameters", "ms an image", ""]
     text = (
         f"All under one cross-fitting of {outcome.folds} folds: what is chosen (candidate, network, epoch, members) is "
-        "chosen without the images it is scored on. Intervals are over images alone: these networks as they are. A "
+        "chosen without the images it is scored on. Intervals are over images alone: these networks as they are. "
+        "Seeds: an ensemble of all networks of the best candidate; ensemble: a greedy one of networks of any. A "
         "soup averages weights at each network's best epoch on all images, the one that is kept, so its score is a "
         "little too high. None: on all images, nothing was added to the best network."
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fashion_core.config import TrainConfig
-from search.combining import ENSEMBLE, SINGLE, SOUP, Pool, choose_ensemble, choose_single, decide
+from search.combining import ENSEMBLE, SEEDS, SINGLE, SOUP, Pool, choose_ensemble, choose_seeds, choose_single, decide
 from search.contenders import Contender, Cost, judge_contenders
 from search.crossfit import assign_folds
 from search.opponent import answer_by_best_seed, answer_by_recipe
@@ -86,7 +86,7 @@ def test_no_image_takes_part_in_the_choice_that_answers_it():
         # of what was chosen on the other folds, whichever it is: some network's or average's answers at these images
         pool = build_pool(*contenders)
         others = np.flatnonzero(folds != fold)
-        found = [choose_single(pool, others), choose_ensemble(pool, others)]
+        found = [choose(pool, others) for choose in (choose_single, choose_seeds, choose_ensemble)]
         right = [np.stack([values.argmax(1) for values in each.probabilities], 1) == LABELS for each in found]
         assert any(np.array_equal(answers[0, inside], each[inside]) for each in right)
 
@@ -106,6 +106,29 @@ def test_what_is_no_better_is_lost():
     forms = {form.choice.form: form for form in decision.forms}
     assert decision.chosen.choice.form == SINGLE
     assert not forms[ENSEMBLE].accepted and forms[ENSEMBLE].gain.value == 0
+
+
+def test_the_seeds_are_those_of_the_candidate_with_the_best_mean():
+    """Each in its best epoch of the images chosen on; probabilities averaged, by loops."""
+    contenders = [draw_contender(number, skill) for number, skill in enumerate((0.5, 0.7, 0.4))]
+    images = np.flatnonzero(folds != 3)
+    choice = choose_seeds(build_pool(*contenders), images)
+    assert choice.form == SEEDS and choice.networks == ((1, 0), (1, 1), (1, 2))
+    for category, found in enumerate(choice.probabilities):
+        wanted = np.zeros_like(found, dtype=float)
+        for seed in range(3):
+            scores = [score_plainly(contenders[1], seed, epoch, images) for epoch in range(EPOCHS)]
+            wanted += contenders[1].runs[seed].probabilities[category][int(np.argmax(scores))] / 3
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    limited = choose_seeds(build_pool(*contenders, limit=Cost(2000, 10.0)), images)
+    assert limited.networks == ((1, 0), (1, 1))
+
+
+def test_the_seeds_are_taken_where_choosing_among_many_is_luck():
+    """One candidate is better than the rest: all its networks, of equal worth, against a choice that follows noise."""
+    contenders = [draw_contender(0, 0.75, seeds=4), *(draw_contender(number, 0.35) for number in range(1, 5))]
+    decision = decide(build_pool(*contenders))
+    assert decision.chosen.choice.form == SEEDS and decision.chosen.cost == Cost(4000, 4.0)
 
 
 def test_an_ensemble_keeps_to_the_limit():
