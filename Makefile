@@ -18,7 +18,7 @@ help:
 	@echo "make env    the environment in $(VENV) (about 6.9 GB, once; again only when its pins change)"
 	@echo "make demo   draw a small data set, search on it, and promote the best (4 minutes on 2 CPU cores)"
 	@echo "make ui     MLflow's pages of all searches, at http://127.0.0.1:$(PORT)"
-	@echo "make test   all tests (10 minutes on 2 CPU cores)"
+	@echo "make test   all tests (15 minutes on 2 CPU cores)"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  all benchmarks (hours; on a machine that rests); goes on where it was cut off; ROWS=1,4 names some"
 	@echo "make bench-quick   a quick look at all of them"
