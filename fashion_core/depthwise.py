@@ -97,7 +97,7 @@ class DepthwiseSame(Conv2dSame, Depthwise):
     def forward(self, images: Tensor) -> Tensor:
         """images: [B, C, H, W] -> [B, C, H', W']."""
         if not takes_over(images):
-            return Conv2dSame.forward(self, images)
+            return super().forward(images)
         return self.convolve(pad_same(images, list(self.kernel_size), list(self.stride)), 0)
 
 
@@ -107,7 +107,7 @@ FAST_FORMS: dict[type, type[Depthwise]] = {nn.Conv2d: Depthwise, Conv2dSame: Dep
 def takes_over(images: Tensor) -> bool:
     """Whether the images run through a network that is trained in bf16 on a CPU."""
     is_bf16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
-    return images.device.type == "cpu" and is_bf16 and torch.is_grad_enabled() and not torch.jit.is_tracing()
+    return images.device.type == "cpu" and is_bf16 and torch.is_grad_enabled()
 
 
 def speed_up_depthwise(network: nn.Module) -> None:

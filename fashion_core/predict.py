@@ -151,8 +151,9 @@ def predict_pixels(saved: SavedModel, pixels: np.ndarray) -> list[np.ndarray]:
 
 
 def choose_autocast(saved: SavedModel, device: torch.device) -> AbstractContextManager[Any]:
-    """The precision the model was evaluated in; a model of fp16 runs in fp32 where there is no GPU."""
-    if saved.config.precision == "fp16" and device.type == "cpu":
+    """The precision the model was evaluated in, a probe's is fp32; fp16 is fp32 too where there is no GPU."""
+    is_probe = saved.epoch <= saved.config.probe_epochs
+    if is_probe or (saved.config.precision == "fp16" and device.type == "cpu"):
         return nullcontext()
     return build_autocast(saved.config, device)
 

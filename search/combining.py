@@ -133,26 +133,30 @@ def choose_seeds(pool: Pool, images: np.ndarray) -> Choice:
     Nothing but candidate and epochs is chosen, so that little is chosen by luck.
     """
     position = find_best([contender.answer(images) for contender in pool.contenders], images)
-    contender = pool.contenders[position]
-    epochs = contender.choose_epochs(images)
-    for size in range(len(epochs), 0, -1):
-        parts = [contender.find_probabilities(seed, int(epochs[seed])) for seed in range(size)]
-        mean = [np.mean(columns, 0) for columns in zip(*parts, strict=True)]
-        choice = Choice(SEEDS, tuple((position, seed) for seed in range(size)), mean)
-        if pool.compute_cost(choice).fits(pool.limit):
-            break
-    return choice
+    names, stacked = stack_networks(pool, images)
+    return average_affordable(pool, SEEDS, names, stacked, [at for at, name in enumerate(names) if name[0] == position])
 
 
 def choose_ensemble(pool: Pool, images: np.ndarray) -> Choice:
     """A greedy ensemble, the largest that costs no more than is allowed (see `select_members`)."""
-    networks = pool.list_networks(images)
-    names = list(networks)
-    stacked = [np.stack(columns) for columns in zip(*networks.values(), strict=True)]
+    names, stacked = stack_networks(pool, images)
     members = select_members([values[:, images] for values in stacked], pool.labels[images], MAX_MEMBERS)
+    return average_affordable(pool, ENSEMBLE, names, stacked, members)
+
+
+def stack_networks(pool: Pool, images: np.ndarray) -> tuple[list[Network], list[np.ndarray]]:
+    """Names of all M networks, and their answers at the epochs that are best on some images: K arrays [M, N, C_i]."""
+    networks = pool.list_networks(images)
+    return list(networks), [np.stack(columns) for columns in zip(*networks.values(), strict=True)]
+
+
+def average_affordable(
+    pool: Pool, form: str, names: Sequence[Network], stacked: Sequence[np.ndarray], members: Sequence[int]
+) -> Choice:
+    """The mean answers of members, the first of them where all together cost more than is allowed; one at least."""
     for size in range(len(members), 0, -1):
         taken = members[:size]
-        choice = Choice(ENSEMBLE, tuple(names[member] for member in taken), average_members(stacked, taken))
+        choice = Choice(form, tuple(names[member] for member in taken), average_members(stacked, taken))
         if pool.compute_cost(choice).fits(pool.limit):
             break
     return choice

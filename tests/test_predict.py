@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawn_models import draw_model, draw_pixels
 from PIL import Image
 
 from fashion_core import predict, submission
@@ -257,3 +258,14 @@ def test_submission_refuses_other_categories_missing_and_faulty_test_images(
     with pytest.raises(DataError, match="flower"):
         write()
     assert not (tmp_path / "out").exists()
+
+
+def test_a_probe_answers_in_float32_as_it_was_scored():
+    """Its features are float32; a network that was trained on as a whole keeps the precision asked for."""
+    pixels = draw_pixels(1, 5, 64).numpy()
+    answers = {}
+    for name, epoch, precision in (("fp32", 2, "fp32"), ("probe", 2, "bf16"), ("whole", 3, "bf16")):
+        model = draw_model(1, precision=precision)
+        model = replace(model, config=model.config.model_copy(update={"probe_epochs": 2}), epoch=epoch)
+        answers[name] = np.concatenate(predict.predict_pixels(model, pixels), 1)
+    assert np.array_equal(answers["probe"], answers["fp32"]) and not np.array_equal(answers["whole"], answers["fp32"])
