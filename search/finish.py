@@ -19,7 +19,7 @@ from search.recorder import Session
 from search.report import write_report
 from search.sender import Tracker
 from search.standing import rank_trials
-from search.tracking import ui_command
+from search.store import ui_command
 
 
 def finish_search(plan: Plan, session: Session, tracker: Tracker, schema: AttributeSchema, console: Console) -> None:

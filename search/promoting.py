@@ -45,7 +45,7 @@ from search.registry import CHAMPION, Registry, Version
 from search.registry_access import hide_password
 from search.resources import choose_resources, detect_machine
 from search.shipping import Source, restore_folder, ship
-from search.tracking import default_uri
+from search.store import default_uri
 
 JUDGED_TAG = "judged_against"
 

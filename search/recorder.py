@@ -6,6 +6,7 @@ files, threads and screens of the search in this process by it.
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from fashion_core.checkpoint import MODEL_FILE
-from search.asha import EPOCH, SCORE, RecordedASHA
+from search.asha import EPOCH, METRICS, SCORE, RecordedASHA
 from search.layout import SearchLayout
 from search.ledger import CORRECT, Ledger, SearchRecord
 from search.standing import compute_best, find_best_epoch
@@ -117,8 +118,9 @@ class Recorder(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        if result["metrics"] and trial.config["number"] not in self.over:
-            self.session.append("epoch", trial=trial.config["number"], epoch=result[EPOCH], metrics=result["metrics"])
+        values = json.loads(result[METRICS])
+        if values and trial.config["number"] not in self.over:
+            self.session.append("epoch", trial=trial.config["number"], epoch=result[EPOCH], metrics=values)
             if CORRECT in result:
                 self.session.correct[trial.config["number"]] = result[CORRECT]
 
@@ -223,8 +225,8 @@ def describe_death(trial: Trial) -> str:
     text = (str(error).strip() if error is not None else "") or "no reason known"
     if isinstance(error, RayActorError) or "died" in text:
         return (
-            "the trial's process died; out of memory is the usual cause, so try a smaller batch_size or fewer trials "
-            f"at once\n{text}"
+            "the trial's process died, or the machine it was on; out of memory is the usual cause of the first, so try "
+            f"a smaller batch_size or fewer trials at once\n{text}"
         )
     return text
 

@@ -21,7 +21,7 @@ from search.layout import SearchLayout
 from search.promotion_options import DEFAULT_MODEL
 from search.registry_access import find_or_none, hide_password, open_registry, tell_errors
 from search.registry_lock import Check, lock_by_tag, lock_file
-from search.tracking import SQLITE, default_uri
+from search.store import SQLITE, default_uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from fashion_core.errors import FashionError, SearchError
 from search.standing import first_line
-from search.tracking import SQLITE, open_store
+from search.store import SQLITE, open_store
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

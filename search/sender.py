@@ -9,7 +9,8 @@ from typing import Any
 
 from search.layout import SearchLayout
 from search.standing import first_line
-from search.tracking import Writer, default_uri
+from search.store import default_uri
+from search.tracking import Writer
 
 RETRY_SECONDS = (1, 2, 5, 10, 30)
 

@@ -10,17 +10,11 @@ sending an event twice changes nothing, and a whole search can be sent again:
 
 from __future__ import annotations
 
-import logging
-import os
-import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("DO_NOT_TRACK", "true")
 
 import typer
 
@@ -28,8 +22,8 @@ from fashion_core.errors import SearchError
 from search.command import DEFAULT_RESULTS, Results, SearchName, run_command
 from search.layout import SearchLayout
 from search.ledger import SearchRecord, TrialRecord, read_events
-from search.provenance import python_command
 from search.standing import rank_trials
+from search.store import default_uri, gather_statistics, open_store, ui_command
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -49,23 +43,6 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the p
 SEARCH_TAG, TRIAL_TAG, PARENT_TAG = "search_id", "trial", "mlflow.parentRunId"
 MAX_TAG = 5_000  # characters; MLflow's own limit is 8,000
 MAX_METRICS = 1_000  # in one batch
-SQLITE = "sqlite:///"
-
-
-def open_store(uri: str) -> MlflowClient:
-    """The client; makes the database if it is absent (one process at a time: two that do it at once break it)."""
-    import mlflow.tracking
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    if uri.startswith(SQLITE):
-        Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-    client = mlflow.tracking.MlflowClient(uri, uri)
-    client.search_experiments(max_results=1)
-    if uri.startswith(SQLITE):
-        with sqlite3.connect(uri.removeprefix(SQLITE)) as database:
-            database.execute("PRAGMA journal_mode=WAL")  # readers and this writer do not wait for each other
-    return client
 
 
 class Writer:
@@ -229,6 +206,7 @@ class Writer:
         self.log(run, [], tags)
         status = "FINISHED" if event["reason"] == "all trials ended" else "KILLED"
         self.connect().set_terminated(run, status, milliseconds)
+        gather_statistics(self.uri)
 
     def send_file(self, path: Path) -> None:
         """Keep a file with the search's run."""
@@ -249,18 +227,6 @@ def build_metrics(values: Mapping[str, float | None], milliseconds: int, step: i
 def format_value(value: Any) -> str:
     """A parameter as MLflow shows it: numbers short enough to read."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def default_uri(layout: SearchLayout) -> str:
-    """SQLite under the results."""
-    return f"{SQLITE}{layout.tracking_db}"
-
-
-def ui_command(layout: SearchLayout, uri: str | None) -> str:
-    """How to look at the runs."""
-    if uri is not None and uri.startswith("http"):
-        return f"open {uri} in a browser"
-    return f"{python_command()} -m mlflow ui --backend-store-uri {uri or default_uri(layout)}"
 
 
 def resend(

@@ -7,6 +7,7 @@ and is a result (`status`, `error`, the worst score), not an exception.
 from __future__ import annotations
 
 import gc
+import json
 import shutil
 import tempfile
 import time
@@ -25,7 +26,7 @@ from fashion_core.config import TrainConfig
 from fashion_core.errors import DivergedError
 from fashion_core.state import Best
 from fashion_core.training import EpochResult
-from search.asha import SCORE
+from search.asha import METRICS, SCORE
 from search.job import Job, fit_trial
 from search.ledger import CORRECT, pack_correct
 
@@ -65,7 +66,7 @@ class TrialTrainable(Trainable):
         result = {
             SCORE: best.metrics[metrics.ACCURACY],
             "status": "finished" if done else "running",
-            "metrics": self.last.metrics,
+            METRICS: json.dumps(self.last.metrics),
             "done": done,
             SHOULD_CHECKPOINT: time.monotonic() - self.saved >= SAVE_INTERVAL_S,
         }
@@ -77,7 +78,7 @@ class TrialTrainable(Trainable):
         self.cleanup()
         if last is not None and status == "failed":
             self.lost = (last.state.best, last.state.config, last.state.schema, last.state.data_fingerprint)
-        return {SCORE: WORST_SCORE, "status": status, "metrics": {}, "error": error, "done": True}
+        return {SCORE: WORST_SCORE, "status": status, METRICS: "{}", "error": error, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         self.saved = time.monotonic()

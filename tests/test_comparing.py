@@ -26,7 +26,7 @@ from search.layout import SearchLayout
 from search.ledger import Ledger
 from search.options import SearchOptions
 from search.registry import Registry
-from search.tracking import open_store
+from search.store import open_store
 
 CONFIG = TrainConfig(
     image_size=32, backbone="test_resnet", weights="none", batch_size=8, epochs=6, lr=5e-3, precision="fp32",

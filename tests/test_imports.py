@@ -18,6 +18,7 @@ MAX_LINES = 300
 MLFLOW_FILES = tuple(
     f"search/{name}.py"
     for name in (
+        "store",
         "tracking",
         "registry",
         "registry_access",

@@ -1,5 +1,6 @@
 """The models of the best trials are kept, whatever happens to the others; a death is told in words."""
 
+import json
 import pickle
 import shutil
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from fashion_core.checkpoint import MODEL_FILE
+from search.asha import METRICS
 from search.layout import SearchLayout
 from search.ledger import Ledger, SearchRecord
 from search.recorder import SESSIONS, Recorder, Session, describe_death
@@ -34,7 +36,7 @@ class Trials:
         )
         self.recorder.on_trial_start(0, [], trial)
         for epoch, score in enumerate(scores, 1):
-            result = {"training_iteration": epoch, "metrics": {"val/accuracy": score}, "score": score}
+            result = {"training_iteration": epoch, METRICS: json.dumps({"val/accuracy": score}), "score": score}
             self.recorder.on_trial_result(0, [], trial, result)
         return trial
 
@@ -105,7 +107,7 @@ def test_what_had_ended_stays_as_it_ended(trials):
     trials.recorder = Recorder("s", None)
     trials.recorder.setup()
     trials.recorder.on_trial_start(0, [], first)
-    result = {"training_iteration": 1, "metrics": {"val/accuracy": 0.1}, "score": 0.1}
+    result = {"training_iteration": 1, METRICS: json.dumps({"val/accuracy": 0.1}), "score": 0.1}
     trials.recorder.on_trial_result(0, [], first, result)
     trials.recorder.on_trial_recover(0, [], first)
     trials.end(first, "failed", error="RuntimeError: lost")

@@ -35,7 +35,7 @@ from search.registry import CHAMPION, PREVIOUS, PROMOTION_TAG, Registry, Version
 from search.registry_lock import LOCK_TAG, lock_by_tag, lock_file
 from search.served_model import ServedModel, build_example
 from search.serving import SERVED_PACKAGES
-from search.tracking import open_store
+from search.store import open_store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BOX = "10,5,70,90"

@@ -1,16 +1,19 @@
 """MLflow shows what the ledger says: once, however often it is sent, and even if the server was away."""
 
 import socket
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 from mlflow.tracking import MlflowClient
 
-from search import sender
+from search import sender, store
 from search.layout import SearchLayout
 from search.ledger import Ledger, read_events
 from search.sender import Tracker
-from search.tracking import Writer, default_uri
+from search.store import default_uri
+from search.tracking import Writer
 
 STATUSES = ("finished", "stopped", "failed", "diverged", "interrupted")
 
@@ -146,3 +149,20 @@ def test_the_tracker_catches_up(layout, monkeypatch):
         f"trial-{number:04d}": status for number, status in enumerate(STATUSES)
     }
     assert all(len(run[5]["val/accuracy"]) == 2 for name, run in sent.items() if name != "search")
+
+
+def test_sqlite_knows_its_tables_after_a_search(layout):
+    """Only then does it take the index that pages sorted by a metric need."""
+    Writer(default_uri(layout), layout.artifacts).send(read_events(layout.ledger))
+    with closing(sqlite3.connect(layout.tracking_db)) as database:
+        known = {name for (name,) in database.execute("SELECT DISTINCT tbl FROM sqlite_stat1")}
+    assert {"runs", "latest_metrics"} <= known
+
+
+def test_a_locked_database_keeps_its_old_statistics(layout, monkeypatch):
+    Writer(default_uri(layout), layout.artifacts).send(read_events(layout.ledger))
+    connect = sqlite3.connect
+    monkeypatch.setattr(store.sqlite3, "connect", lambda path: connect(path, timeout=0))
+    with closing(connect(layout.tracking_db)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        store.gather_statistics(default_uri(layout))

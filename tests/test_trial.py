@@ -1,5 +1,6 @@
 """One trial as Ray drives it, without Ray: what it reports, when it asks to be saved, that it goes on from there."""
 
+import json
 from dataclasses import asdict
 
 import numpy as np
@@ -9,7 +10,7 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from fashion_core.checkpoint import MODEL_FILE, TRAINING_FILE, load_model
 from fashion_core.metrics import ACCURACY
 from search import trial as trial_module
-from search.asha import SCORE
+from search.asha import METRICS, SCORE
 from search.job import Job, name_settings, save_selection
 from search.ledger import CORRECT, unpack_correct
 from search.trial import TrialTrainable
@@ -43,7 +44,7 @@ def test_what_a_trial_reports(build):
     results = [trial.train() for _ in range(6)]
     assert [result["status"] for result in results] == ["running"] * 5 + ["finished"]
     assert [result["done"] for result in results] == [False] * 5 + [True]
-    scores = [result["metrics"][ACCURACY] for result in results]
+    scores = [json.loads(result[METRICS])[ACCURACY] for result in results]
     assert [result[SCORE] for result in results] == [max(scores[: epoch + 1]) for epoch in range(6)]
     assert sorted(set(scores)) != scores  # not every epoch is a new best
     for index, result in enumerate(results):  # right answers come with each new best epoch
@@ -60,7 +61,7 @@ def test_a_trial_is_saved_when_it_has_trained_for_a_while(build, monkeypatch):
 
 def test_a_saved_trial_goes_on_with_the_same_numbers(build, tmp_path):
     straight = build()
-    wanted = [straight.train()["metrics"][ACCURACY] for _ in range(6)]
+    wanted = [json.loads(straight.train()[METRICS])[ACCURACY] for _ in range(6)]
     first, folder = build(), tmp_path / "saved"
     folder.mkdir()
     first.train()
@@ -70,7 +71,7 @@ def test_a_saved_trial_goes_on_with_the_same_numbers(build, tmp_path):
     second.load_checkpoint(str(folder))
     for path in folder.iterdir():
         path.unlink()  # Ray may delete it before the next step
-    assert [second.train()["metrics"][ACCURACY] for _ in range(5)] == wanted[1:]
+    assert [json.loads(second.train()[METRICS])[ACCURACY] for _ in range(5)] == wanted[1:]
     second.save_checkpoint(str(folder))
     assert [path.name for path in folder.iterdir()] == [MODEL_FILE]  # nothing to go on with
     assert load_model(folder).metrics[ACCURACY] == max(wanted)

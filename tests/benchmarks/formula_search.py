@@ -6,6 +6,7 @@ ours only inside the functions that run ours.
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 import time
@@ -129,7 +130,7 @@ def build_formula_trial(max_epochs: int = MAX_EPOCHS) -> type:
     """
     from fashion_core.checkpoint import MODEL_FILE
     from fashion_core.metrics import ACCURACY
-    from search.asha import SCORE
+    from search.asha import METRICS, SCORE
     from search.trial import TrialTrainable
 
     class FormulaTrial(TrialTrainable):
@@ -137,7 +138,7 @@ def build_formula_trial(max_epochs: int = MAX_EPOCHS) -> type:
             epoch = self.iteration + 1
             score, is_done = compute_score(self.config["params"], epoch), epoch >= max_epochs
             status = "finished" if is_done else "running"
-            return {SCORE: score, "status": status, "metrics": {ACCURACY: score}, "done": is_done}
+            return {SCORE: score, "status": status, METRICS: json.dumps({ACCURACY: score}), "done": is_done}
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
             (Path(checkpoint_dir) / MODEL_FILE).write_bytes(b"nobody")

@@ -17,6 +17,7 @@ trials run. Else the benchmark fails.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import sys
@@ -59,7 +60,7 @@ def build_simulated_trial() -> type:
     import numpy as np
 
     from fashion_core import metrics
-    from search.asha import SCORE
+    from search.asha import METRICS, SCORE
     from search.ledger import CORRECT, pack_correct
 
     plain = [
@@ -86,7 +87,7 @@ def build_simulated_trial() -> type:
             quality = self.config["number"] * GOLDEN % 1
             result[SCORE] = score = quality * (1 - math.exp(-(self.iteration + 1) / 3))
             values = {name: score / (index + 2) for index, name in enumerate(names)}
-            return result | {"metrics": {metrics.ACCURACY: score, **values}, CORRECT: correct}
+            return result | {METRICS: json.dumps({metrics.ACCURACY: score, **values}), CORRECT: correct}
 
     return SimulatedTrial
 
