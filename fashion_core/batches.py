@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fashion_core.gpu_memory import measure_free_memory
 from fashion_core.prepared import PreparedData
 
-# Share of a GPU's free memory that images may take; the rest is the network's and its activations'.
+# Share that images may take of what is free on a GPU; the rest is the network's and its activations'.
 RESIDENT_SHARE = 0.4
 UPLOAD_IMAGES = 1024
 
@@ -36,9 +37,8 @@ class BatchSource:
 
     def upload(self) -> Tensor | None:
         """All images as [N, H, W, 3] uint8 on the device, or None where they do not fit."""
-        free, _ = torch.cuda.mem_get_info(self.device)
         shape = (len(self), self.data.image_size, self.data.image_size, 3)
-        if np.prod(shape) > RESIDENT_SHARE * free:
+        if np.prod(shape) > RESIDENT_SHARE * measure_free_memory(self.device):
             return None
         resident = torch.empty(shape, dtype=torch.uint8, device=self.device)
         for start in range(0, len(self), UPLOAD_IMAGES):

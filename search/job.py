@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from fashion_core.config import FEATURE_FIELDS, TrainConfig, build_config
+from fashion_core.gpu_memory import limit_gpu_memory
 from fashion_core.prepared import PreparedData
 from fashion_core.training import EpochResult, fit
 
@@ -27,6 +28,7 @@ class Job:
         seed: of the search.
         threads: CPU threads of one trial.
         features: path of the cached features by `name_features`, for trials with probe epochs.
+        gpus: of one trial; a fraction is the share of a GPU's memory that it keeps to.
     """
 
     prepared: dict[str, str]
@@ -34,6 +36,7 @@ class Job:
     seed: int
     threads: int
     features: dict[str, str] = field(default_factory=dict)
+    gpus: float = 0.0
 
 
 def name_settings(image_size: int, crop: str, crop_margin: float) -> str:
@@ -80,6 +83,7 @@ def fit_trial(job: Job, number: int, values: dict[str, Any], *, resume: Path | N
         ConfigError, WeightsError, DataError, DivergedError
     """
     torch.set_num_threads(job.threads)
+    limit_gpu_memory(job.gpus)
     config = build_trial_config(job, number, values)
     data = open_data(job.prepared[name_settings(config.image_size, config.crop, config.crop_margin)])
     train, select = load_selection(job.selection)

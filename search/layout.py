@@ -10,6 +10,7 @@ from pathlib import Path
 from fashion_core.checkpoint import MODEL_FILE
 from fashion_core.errors import SearchError
 
+REPORT = "README.md"  # of a search
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -74,7 +75,7 @@ class SearchLayout:
 
     @property
     def report(self) -> Path:
-        return self.folder / "README.md"
+        return self.folder / REPORT
 
     @property
     def effects(self) -> Path:

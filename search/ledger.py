@@ -32,6 +32,7 @@ from fashion_core.errors import SearchError
 CORRECT = "correct"
 STATUSES = ("finished", "stopped", "failed", "diverged", "interrupted")
 SYNCED = ("search_started", "trial_ended", "search_ended")  # written through to the disk: a power cut keeps them
+ENCODER = json.JSONEncoder(allow_nan=False)  # made once: each event is written while the search waits
 
 
 @dataclass
@@ -195,10 +196,10 @@ class Ledger:
         """Write one event down, and return it. Numbers that are not finite become null."""
         entry = {"event": event, "time": time.time(), "seq": self.seq, **fields}
         try:
-            line = json.dumps(entry, allow_nan=False)
+            line = ENCODER.encode(entry)
         except ValueError:
             entry = make_finite(entry)
-            line = json.dumps(entry, allow_nan=False)
+            line = ENCODER.encode(entry)
         self.file.write(line.encode() + b"\n")
         self.file.flush()
         if event in SYNCED:

@@ -29,7 +29,8 @@ def prepare_job(plan: Plan, console: Console) -> tuple[Job, PreparedData, Select
     selection = select_images(data, plan.options.select_on, plan.options.seed)
     path = plan.cache_dir.resolve() / f"selection-{data.fingerprint}-{selection.select_on}-{selection.seed}.npz"
     save_selection(path, selection.train, selection.select)
-    job = Job(prepared, str(path), plan.options.seed, plan.resources.cpus_per_trial, cache_all(plan, prepared, console))
+    resources, features = plan.resources, cache_all(plan, prepared, console)
+    job = Job(prepared, str(path), plan.options.seed, resources.cpus_per_trial, features, gpus=resources.gpus_per_trial)
     return job, data, selection
 
 

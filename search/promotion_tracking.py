@@ -17,6 +17,7 @@ from search.promotion_options import PromotionOptions
 from search.reruns import EPOCHS_FOLDER, FINISHED, Training
 from search.shortlist import flatten_config
 from search.standing import first_line
+from search.store import NOTE_TAG, take_head
 from search.tracking import PARENT_TAG, RUN_STATUSES, Writer, build_metrics
 
 PROMOTION_TAG, RUN_TAG = "promotion_id", "rerun"
@@ -109,5 +110,7 @@ class PromotionTracker:
         self.writer.log(self.run_id, rows, {**tags, "status": "promoted" if passed else "refused"})
         for path in files:
             client.log_artifact(self.run_id, str(path))
+        note = take_head(self.layout.promotion_report.read_text())
+        self.writer.log(self.run_id, [], {NOTE_TAG: note})
         client.set_terminated(self.run_id, RUN_STATUSES[FINISHED])
         self.is_over = True

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fashion_core.errors import SearchError
-from search.layout import SearchLayout
+from search.layout import FinalLayout, SearchLayout
 from search.promotion_options import DEFAULT_MODEL
 from search.registry_access import find_or_none, hide_password, open_registry, tell_errors
 from search.registry_lock import Check, lock_by_tag, lock_file
-from search.store import SQLITE, default_uri
+from search.store import SQLITE, default_uri, take_head
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -156,6 +156,7 @@ class Registry:
                     logged.artifact_location,  # not by its id, which MLflow looks up in another, global, store
                     run_id,
                     texts | own,
+                    description=take_head(FinalLayout(final).card.read_text(encoding="utf-8"), "\n## Data"),
                     model_id=logged.model_id,
                 )
                 return build_version(created, self.read_model())

@@ -25,6 +25,7 @@ from fashion_core import metrics
 from fashion_core.checkpoint import MODEL_FILE, TRAINING_FILE, save_model, save_training
 from fashion_core.config import TrainConfig
 from fashion_core.errors import CheckpointError, DivergedError
+from fashion_core.gpu_memory import limit_gpu_memory
 from fashion_core.prepared import write_whole
 from fashion_core.state import Best
 from fashion_core.training import EpochResult, fit
@@ -46,7 +47,7 @@ class Training:
 
     Attributes:
         label, seed_number: whose it is, and the how manyth of its seeds.
-        prepared, selection, features: see `search.job.Job`.
+        prepared, selection, features, threads, gpus: see `search.job.Job`.
         stop_epoch: train to this epoch alone and keep that; None: to the end, and keep the best.
     """
 
@@ -59,6 +60,7 @@ class Training:
     features: str | None
     threads: int
     stop_epoch: int | None = None
+    gpus: float = 0.0
 
     @property
     def status(self) -> str | None:
@@ -95,6 +97,7 @@ class Run:
 def train(training: Training) -> Iterator[dict[str, Any]]:
     """Train one network, or go on with it. Yields {epoch, metrics}, last {status, error}, as `run.json` has it."""
     torch.set_num_threads(training.threads)
+    limit_gpu_memory(training.gpus)
     folder, outcome = training.folder, {"status": FINISHED, "error": None}
     folder.mkdir(parents=True, exist_ok=True)
     saved = time.monotonic()

@@ -89,6 +89,7 @@ class Retraining:
             selection=self.selection,
             features=self.material.find_features(config),
             threads=self.resources.cpus_per_trial,
+            gpus=self.resources.gpus_per_trial,
         )
 
     def train(self, trainings: Sequence[Training], title: str, resources: Resources | None = None) -> None:

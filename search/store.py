@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 SQLITE = "sqlite:///"
+NOTE_TAG = "mlflow.note.content"  # what MLflow's pages show as the description of a run
+MAX_NOTE = 5_000  # characters
 
 
 def default_uri(layout: SearchLayout) -> str:
@@ -51,6 +53,11 @@ def gather_statistics(uri: str) -> None:
         with closing(sqlite3.connect(uri.removeprefix(SQLITE))) as database, suppress(sqlite3.OperationalError):
             database.execute("PRAGMA analysis_limit=1000")  # rows of an index: milliseconds, however many there are
             database.execute("ANALYZE")
+
+
+def take_head(report: str, until: str = "\n## ") -> str:
+    """A Markdown report without its title, up to a heading: a description for MLflow's pages."""
+    return report.split(until, 1)[0].partition("\n")[2].strip()[:MAX_NOTE]
 
 
 def ui_command(layout: SearchLayout, uri: str | None) -> str:

@@ -20,10 +20,10 @@ import typer
 
 from fashion_core.errors import SearchError
 from search.command import DEFAULT_RESULTS, Results, SearchName, run_command
-from search.layout import SearchLayout
+from search.layout import REPORT, SearchLayout
 from search.ledger import SearchRecord, TrialRecord, read_events
 from search.standing import rank_trials
-from search.store import default_uri, gather_statistics, open_store, ui_command
+from search.store import NOTE_TAG, default_uri, gather_statistics, open_store, take_head, ui_command
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -209,8 +209,10 @@ class Writer:
         gather_statistics(self.uri)
 
     def send_file(self, path: Path) -> None:
-        """Keep a file with the search's run."""
+        """Keep a file with the search's run. The head of the report becomes the run's description."""
         self.connect().log_artifact(self.find_parent(), str(path))
+        if path.name == REPORT:
+            self.log(self.find_parent(), [], {NOTE_TAG: take_head(path.read_text())})
 
     def forget_runs(self) -> None:
         """After an error: what was made may not be known here, so look it up again."""

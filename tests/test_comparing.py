@@ -256,6 +256,7 @@ def test_the_smallest_lead_is_found_as_often_as_it_says():
 def write_final(layout, saved, trained_on, judged_on):
     save_member(layout.final.folder, saved)
     layout.final.trained_on.write_text(json.dumps({"digests": sorted(trained_on)}))
+    layout.final.card.write_text("# A model\n")
     if judged_on is not None:
         np.savez(layout.final.answers, digests=np.array(judged_on))
 

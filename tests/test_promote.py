@@ -129,6 +129,9 @@ def test_mlflow_shows_the_promotion(story):
         f"{label}-seed{seed}" for label in ("baseline", "trial-0000", "trial-0001") for seed in (0, 1)
     ]
     assert parent.data.tags["status"] == "promoted" and parent.data.metrics["promotion/probability"] > 0.95
+    report = (story[0] / "results" / "good" / "PROMOTION.md").read_text()
+    note = parent.data.tags["mlflow.note.content"]
+    assert "**passed the gate**" in note and note in report and "## " not in note
     history = client.get_metric_history(children[0].info.run_id, "val/accuracy")
     assert [row.step for row in history] == [1, 2, 3, 4, 5, 6]
 

@@ -78,7 +78,7 @@ def final(tmp_path_factory: pytest.TempPathFactory) -> Path:
     members = [draw_model(1, image_size=32), draw_model(2, image_size=48, crop="whole", eval_flip=False)]
     save_ensemble(folder, join_models(members, [2, 1]))
     (folder / "temperatures.json").write_text('{"pattern": 2.5, "fit": 0.5}')
-    (folder / "MODEL_CARD.md").write_text("# A model\n")
+    (folder / "MODEL_CARD.md").write_text("# A model\n\nOf garments.\n\n## Limits\n\n- Some.\n\n## Data\n\nMuch.\n")
     return folder
 
 
@@ -168,6 +168,7 @@ def test_a_version_holds_the_folder_and_its_origin(
     assert all((folder / name).read_bytes() == (final / name).read_bytes() for name in names)
     client = MlflowClient(store)
     assert "champion" in client.get_registered_model("whole").description
+    assert client.get_model_version("whole", "1").description == "Of garments.\n\n## Limits\n\n- Some."
     (output,) = client.get_run(run_id).outputs.model_outputs
     assert Path(client.get_logged_model(output.model_id).artifact_location.removeprefix("file://")) in folder.parents
 

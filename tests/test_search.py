@@ -125,6 +125,8 @@ def test_mlflow_holds_every_trial(searched):
     for run in finished:
         assert len(client.get_metric_history(run.info.run_id, ACCURACY)) == 3
         assert {"lr", "backbone", "weight_pattern"} <= run.data.params.keys()
+    (parent,) = [run for run in runs if run not in children]
+    assert parent.data.tags["mlflow.note.content"].startswith("Best `val/accuracy`")
 
 
 def test_the_terminal_tells_a_person_what_to_do_next(searched):
