@@ -11,10 +11,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -148,7 +147,8 @@ def run_epoch(state: TrainingState, train_source: Source, val_source: Source) ->
     scores, images = train_epoch(state, train_source)
     trained = time.perf_counter()
     network = state.head if is_probe else state.evaluated_network
-    evaluation = evaluate(network, val_source, state.loss, config, choose_autocast(state))
+    autocast = nullcontext() if is_probe else build_autocast(config, state.device)  # a probe answers in float32
+    evaluation = evaluate(network, val_source, state.loss, config, autocast)
     ended = time.perf_counter()
     scores |= evaluation.compute_metrics(state.schema.names)
     scores |= {
@@ -218,7 +218,7 @@ def train_step(
     permutation, share = None, 1.0
     if config.mixup and not is_probe:
         images, permutation, share = mixup(images.float(), config.mixup, generator)
-    with choose_autocast(state):
+    with build_autocast(config, state.device):
         logits = state.trained_network(images)
     total, by_category = state.loss(logits, labels)
     if permutation is not None:
@@ -236,11 +236,6 @@ def train_step(
         state.ema_updates += 1
         state.ema.update(state.network, step=state.ema_updates)
     return total.detach(), by_category.detach()
-
-
-def choose_autocast(state: TrainingState) -> AbstractContextManager[Any]:
-    """The configuration's precision; a probe runs in that of its features, float32."""
-    return nullcontext() if state.is_probing else build_autocast(state.config, state.device)
 
 
 def seed_epoch(seed: int, epoch: int) -> torch.Generator:

@@ -14,7 +14,7 @@ from fashion_core.checkpoint import load_model, save_model, save_training
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.deepfashion import load_annotations
 from fashion_core.errors import ConfigError, DataError
-from fashion_core.features import FeatureSource, cache_features, open_features
+from fashion_core.features import FeatureSource, cache_features, compute_features, open_features
 from fashion_core.predict import predict_pixels
 from fashion_core.prepared import PreparedData, PrepareSettings, prepare
 from fashion_core.training import fit, seed_epoch
@@ -136,13 +136,20 @@ def test_a_damaged_file_is_made_again(build, sample_prepared, tmp_path):
         assert path.read_bytes() == content
 
 
-def test_a_probe_is_float32_whatever_the_precision(build, sample_prepared):
-    """As its features are: what follows it, the whole network, has the precision asked for."""
+def test_a_probe_is_scored_in_float32_whatever_it_trains_in(build, sample_prepared):
+    """As its features are, and as the model that comes of it answers."""
     losses = {}
     for precision in ("fp32", "bf16"):
-        config = build(epochs=2, probe_epochs=1, precision=precision)
-        losses[precision] = [each.metrics[metrics.TRAIN_LOSS] for each in train(config, sample_prepared)]
-    assert losses["bf16"][0] == losses["fp32"][0] and losses["bf16"][1] != losses["fp32"][1]
+        config = build(epochs=1, probe_epochs=1, precision=precision, eval_flip=False)
+        (result,) = train(config, sample_prepared)
+        losses[precision] = result.metrics[metrics.TRAIN_LOSS]
+        val = sample_prepared.indices("val")
+        features = compute_features(result.state.network.backbone, sample_prepared, config, torch.device("cpu"))
+        with torch.inference_mode():
+            logits = result.state.network.eval().forward_features(features[0, val])
+        for found, wanted in zip(result.probabilities, logits, strict=True):
+            assert found == pytest.approx(wanted.softmax(1).numpy(), abs=1e-6)
+    assert losses["bf16"] != losses["fp32"] and losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
 
 
 def test_what_decides_the_features_decides_the_name(build, sample_folder, sample_prepared, weights, tmp_path):
@@ -173,6 +180,7 @@ def test_what_decides_the_features_decides_the_name(build, sample_folder, sample
 def test_a_probe_is_training_with_a_frozen_backbone(build, sample_prepared, tmp_path, fc_layers):
     """Against a plain loop over pixels: PyTorch's AdamW and cross-entropy, weights of the categories."""
     config = build(
+        precision="fp32",
         fc_layers=fc_layers, dropout=0.0, focal_gamma=0.0, schedule="constant", warmup_fraction=0.0, weight_decay=0.1,
         category_weights={"sleeve": 3.0}, normalise_weights=False, seed=5,
     )  # fmt: skip
