@@ -21,7 +21,7 @@ help:
 	@echo "make test   all tests (15 minutes on 2 CPU cores)"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  all benchmarks (hours; on a machine that rests); goes on where it was cut off; ROWS=1,4 names some"
-	@echo "make bench-quick   a quick look at all of them"
+	@echo "make bench-quick   a look at them in three minutes"
 	@echo "make bench-gpu     training speed on a GPU"
 	@echo "make clean  remove caches and the drawn data set; searches under results/ stay"
 

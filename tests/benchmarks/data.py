@@ -440,5 +440,7 @@ nothing to prepare.
     ),
     run=run,
     cases=(PLAIN, FULL),
+    quick_cases=(PLAIN,),
+    quick_peers=("pil",),
     timeout_s=900,
 )

@@ -98,6 +98,7 @@ class Row:
         run: (variant, case, folder, repeat, quick) -> value by measure. Runs in a process and an empty folder of its
             own, which is its working directory. It raises where the work was not done as promised.
         cases: of the workload; every variant runs every one.
+        quick_cases, quick_peers: those of the quick form; None for all.
         skip: (variant, case) that does not exist.
         repeats: of the whole.
     """
@@ -112,6 +113,7 @@ class Row:
     run: Callable[[str, str, Path, int, bool], dict[str, float]]
     cases: tuple[str, ...] = ("",)
     quick_cases: tuple[str, ...] | None = None
+    quick_peers: tuple[str, ...] | None = None
     skip: frozenset[tuple[str, str]] = field(default_factory=frozenset)
     repeats: int = 5
     timeout_s: float = 3600
@@ -130,10 +132,11 @@ def measure_row(row: Row, path: Path, repeats: int, *, quick: bool) -> None:
     """Measure what the file of raw numbers does not hold yet, and append it there as it comes."""
     done = {(int(line["repeat"]), line["case"], line["variant"]) for line in read_rows(path)}
     cases = row.cases if not quick or row.quick_cases is None else row.quick_cases
+    variants = list(row.variants) if not quick or row.quick_peers is None else [OURS, *row.quick_peers]
     machine = describe_machine()
     for repeat in range(repeats):
         for case in cases:
-            order = order_variants([name for name in row.variants if (name, case) not in row.skip], repeat)
+            order = order_variants([name for name in variants if (name, case) not in row.skip], repeat)
             for position, variant in enumerate(order):
                 if (repeat, case, variant) in done:
                     continue

@@ -38,7 +38,7 @@ from stopwatch import Stopwatch, measure_bytes
 
 PROCESSES = ", worker processes"  # ends the name of a case that has Ray's own
 CASES = ("100", "1000", "10000", "1000" + PROCESSES)
-QUICK_CASES = ("50", "200", "50" + PROCESSES)
+QUICK_CASES = ("200",)
 TPE_WINDOW = 200  # trials, the last ones, that Optuna's cost is of in a large search
 ALL_TPE_TRIALS = 2000  # up to here, TPE draws every trial
 TPE_LEAD = 20  # trials that TPE draws before the window

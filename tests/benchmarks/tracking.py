@@ -434,6 +434,8 @@ rests. MLflow on a fresh SQLite file.
     ),
     run=run,
     cases=(RESULTS, PROJECT),
+    quick_cases=(RESULTS,),
+    quick_peers=("log_batch",),
     skip=frozenset((variant, PROJECT) for variant in ("one_call_a_metric", "log_batch", "log_batch_async")),
     timeout_s=600,
 )

@@ -226,5 +226,6 @@ last point stored.
         Goal("plain Optuna, times ours", "seconds_per_trial", 1, variant="optuna", over="ours"),
     ),
     run=run,
+    quick_peers=("stock",),
     timeout_s=1800,
 )
