@@ -83,8 +83,7 @@ class ByteDropout(nn.Module):
             return values
         words = torch.empty(-(-values.numel() // 8), dtype=torch.int64, device=values.device)
         random = words.random_(-(2**63), None).view(torch.uint8)[: values.numel()].view_as(values)
-        kept = (random >= self.dropped).to(values.dtype)  # in one product with a mask of bool, twice as slow
-        return values * kept.mul_(256 / (256 - self.dropped))
+        return values * (random >= self.dropped) * (256 / (256 - self.dropped))
 
 
 def build_network(config: TrainConfig, sizes: Sequence[int]) -> AttributeNet:

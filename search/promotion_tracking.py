@@ -107,10 +107,10 @@ class PromotionTracker:
         client = self.writer.connect()
         assert self.run_id is not None
         rows = build_metrics(values, int(self.plan.created * 1000), 0)
-        self.writer.log(self.run_id, rows, {**tags, "status": "promoted" if passed else "refused"})
+        note = take_head(self.layout.promotion_report.read_text())
+        status = "promoted" if passed else "refused"
+        self.writer.log(self.run_id, rows, {**tags, "status": status, NOTE_TAG: note})
         for path in files:
             client.log_artifact(self.run_id, str(path))
-        note = take_head(self.layout.promotion_report.read_text())
-        self.writer.log(self.run_id, [], {NOTE_TAG: note})
         client.set_terminated(self.run_id, RUN_STATUSES[FINISHED])
         self.is_over = True

@@ -45,7 +45,7 @@ def open_store(uri: str) -> MlflowClient:
 
 
 def gather_statistics(uri: str) -> None:
-    """Let SQLite look at its tables: without, it sorts a page of 5,000 runs by a metric in 1.6 s, with them in 0.2.
+    """Let SQLite look at its tables: without, a page of 5,000 runs sorted by a metric takes 1.6 s, with them 0.3 s.
 
     Other databases do so themselves. One that is locked stays as it is, until the next search.
     """

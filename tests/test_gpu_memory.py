@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def test_a_gpu_too_small_for_the_contexts_leaves_something():
 def test_a_share_limits_every_gpu_of_the_process(share, wanted, monkeypatch):
     """With GPUs of 10 and 20 GiB in the place of those that a machine for tests lacks."""
     limits = {}
-    properties = {index: type("Properties", (), {"total_memory": (index + 1) * 10 * GIB}) for index in range(2)}
+    properties = {index: SimpleNamespace(total_memory=(index + 1) * 10 * GIB) for index in range(2)}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", properties.get)

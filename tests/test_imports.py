@@ -78,13 +78,24 @@ def test_a_file_stays_short(path: Path) -> None:
     assert lines < MAX_LINES
 
 
-def test_no_file_names_a_machines_path() -> None:
+def list_files() -> list[str]:
+    """All files that are in git, or would be by `git add --all`."""
     if not (REPOSITORY / ".git").exists():
         pytest.skip("not a git checkout")
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True).stdout.decode().split("\0")
+    return [name for name in listed if name]
+
+
+def test_the_top_level_is_fixed() -> None:
+    """Else what a command leaves in the folder it was called in is soon in the repository."""
+    top = {name.split("/")[0] for name in list_files()}
+    assert top == {*PACKAGES, "tests", "results", ".ci", ".gitignore", "Makefile", "README.md", "pyproject.toml"}
+
+
+def test_no_file_names_a_machines_path() -> None:
     faults = []
-    for name in filter(None, listed):
+    for name in list_files():
         path = REPOSITORY / name
         if path.is_file() and path.suffix not in (".png", ".arrow", ".safetensors", ".zip"):
             for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):

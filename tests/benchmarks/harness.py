@@ -192,6 +192,8 @@ def run_variant(name: str, variant: str, case: str, repeat: int, quick: bool, ou
     Raises:
         RuntimeError: a peer imported our code, or a value is of an unknown measure.
     """
+    if any(Path.cwd().iterdir()):  # it draws data, and makes databases, where it stands
+        raise SystemExit(f"a variant runs in an empty folder, but {Path.cwd()} holds files; start it in a new one")
     row = load_row(name)
     values = row.run(variant, case, Path.cwd(), repeat, quick)
     if variant != OURS and (ours := OUR_PACKAGES & sys.modules.keys()):
