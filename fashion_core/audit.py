@@ -8,124 +8,15 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections import Counter
-from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
-from typing import Any
 
-from fashion_core.deepfashion import SPLITS, load_annotations
-from fashion_core.duplicates import find_near_duplicates
+from fashion_core.data.annotations import load_annotations
+from fashion_core.data.audit import audit, render_audit
+from fashion_core.data.pixels import PrepareSettings
+from fashion_core.data.prepared import PreparedData, prepare
 from fashion_core.errors import FashionError
-from fashion_core.prepared import PreparedData, PrepareSettings, prepare
 
-TINY_BOX = 50  # pixels
-MAX_PAIRS_SHOWN = 20
 AUDIT_SIZE = 32  # pixels: the audit looks at thumbnails and tables, so the prepared images may be small
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two images that show one picture.
-
-    Args:
-        first, second: their paths; splits: theirs.
-        exact: the files are byte-identical.
-        conflicting: both are labelled, and not alike.
-    """
-
-    first: str
-    second: str
-    splits: tuple[str, str]
-    exact: bool
-    conflicting: bool
-
-
-@dataclass(frozen=True)
-class Audit:
-    """Counts and oddities of a data set.
-
-    Attributes:
-        images: by split; unlabelled: images without labels, by split.
-        classes: category -> class -> split -> images.
-        pairs: exact and near duplicates, within and across splits.
-        tiny_boxes: by split: boxes under 50 px wide or high.
-    """
-
-    images: dict[str, int]
-    unlabelled: dict[str, int]
-    classes: dict[str, dict[str, dict[str, int]]]
-    pairs: tuple[Pair, ...]
-    tiny_boxes: dict[str, int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, JSON-able."""
-        return asdict(self)
-
-
-def audit(data: PreparedData) -> Audit:
-    """Count and compare; reads no image."""
-    splits = [split for split in SPLITS if len(data.indices(split))]
-    sides = data.boxes[:, 2:] - data.boxes[:, :2]
-    classes = {
-        category.name: {
-            name: {split: int((data.labels[data.indices(split), k] == c).sum()) for split in splits}
-            for c, name in enumerate(category.classes)
-        }
-        for k, category in enumerate(data.schema.categories)
-    }
-    pairs = []
-    for i, j in find_near_duplicates(data.thumbnails):
-        both = (data.labels[[i, j]] >= 0).all()
-        conflicting = bool(both and (data.labels[i] != data.labels[j]).any())
-        exact = data.sha256[i] == data.sha256[j]
-        pairs.append(Pair(data.names[i], data.names[j], (str(data.splits[i]), str(data.splits[j])), exact, conflicting))
-    return Audit(
-        images={split: len(data.indices(split)) for split in splits},
-        unlabelled={split: int((data.labels[data.indices(split)] < 0).any(1).sum()) for split in splits},
-        classes=classes,
-        pairs=tuple(pairs),
-        tiny_boxes={split: int((sides[data.indices(split)] < TINY_BOX).any(1).sum()) for split in splits},
-    )
-
-
-def render_audit(found: Audit) -> str:
-    """The audit as Markdown that reads well as plain text."""
-    splits = list(found.images)
-    lines = ["## Images", "", render_row("", splits), render_rule(splits)]
-    for topic, counts in (
-        ("images", found.images),
-        ("without labels", found.unlabelled),
-        (f"box under {TINY_BOX} px", found.tiny_boxes),
-    ):
-        lines.append(render_row(topic, [counts[split] for split in splits]))
-    lines += ["", "## Classes", "", render_row("", splits), render_rule(splits)]
-    for category, classes in found.classes.items():
-        for name, counts in classes.items():
-            lines.append(render_row(f"{category}: {name}", [counts[split] for split in splits]))
-    lines += ["", "## Images that show one picture", ""]
-    kinds = Counter((pair.splits, pair.exact) for pair in found.pairs)
-    for first, second in [*((split, split) for split in splits), *combinations(splits, 2)]:
-        exact, near = kinds[(first, second), True], kinds[(first, second), False]
-        where = f"within {first}" if first == second else f"{first} and {second}"
-        lines.append(f"- {where}: {exact} byte-identical pairs, {near} nearly alike")
-    conflicting = sum(pair.conflicting for pair in found.pairs)
-    lines += [f"- {conflicting} of all {len(found.pairs)} pairs have different labels", ""]
-    for pair in found.pairs[:MAX_PAIRS_SHOWN]:
-        kind = "identical" if pair.exact else "alike"
-        conflict = ", different labels" if pair.conflicting else ""
-        lines.append(f"- {pair.first} ({pair.splits[0]}) and {pair.second} ({pair.splits[1]}): {kind}{conflict}")
-    if len(found.pairs) > MAX_PAIRS_SHOWN:
-        lines.append(f"- and {len(found.pairs) - MAX_PAIRS_SHOWN} more")
-    return "\n".join(lines) + "\n"
-
-
-def render_row(topic: str, values: list[Any]) -> str:
-    return f"| {topic:<28} | " + " | ".join(f"{value:>6}" for value in values) + " |"
-
-
-def render_rule(splits: list[str]) -> str:
-    return f"| {'-' * 28} | " + " | ".join("-----:" for _ in splits) + " |"
 
 
 def main() -> None:

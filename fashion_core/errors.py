@@ -102,3 +102,7 @@ class SearchError(FashionError):
 
 class SpaceError(FaultsError, SearchError):
     """A search space is at fault."""
+
+
+def first_line(text: str | None) -> str:
+    return text.strip().splitlines()[0] if text and text.strip() else ""

@@ -9,167 +9,20 @@ how to crop and resize, and what the classes are. N images, S pixels a side, K c
 from __future__ import annotations
 
 import argparse
-import copy
-import json
-import os
 import sys
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
-import torch
 
-from fashion_core.attributes import AttributeSchema
-from fashion_core.ensemble import AttributeEnsemble, Saved, SavedEnsemble, as_ensemble, load_saved
-from fashion_core.errors import ExportError, FashionError
-from fashion_core.pixels import PrepareSettings
-from fashion_core.predict import find_images, parse_box, predict_views, read_views
-
-MAX_DIFFERENCE = 1e-4  # of probabilities; float32 sums in another order differ by 1e-6
-METADATA_KEY = "description"
-ONNX_FORMAT = "fashion-onnx/1"
-ERRORS_ONLY = 3  # ONNX Runtime's log severity
-
-
-class OnnxModel:
-    """An exported model, run by ONNX Runtime on the CPU.
-
-    Attributes:
-        views: how its images are prepared; an input each, in this order.
-
-    Raises:
-        ExportError: it is not an ONNX file of this project.
-    """
-
-    def __init__(self, path: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = ERRORS_ONLY
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            description = json.loads(self.session.get_modelmeta().custom_metadata_map[METADATA_KEY])
-        except Exception as error:  # ONNX Runtime's errors have no common base of their own
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ExportError(
-                f"an exported model must be an ONNX file that this project wrote, but {path} is not ({reason}); "
-                "export it again"
-            ) from None
-        self.schema = AttributeSchema.from_dict(description["categories"])
-        self.views = tuple(PrepareSettings(**view) for view in description["inputs"].values())
-        self.inputs = tuple(description["inputs"])
-
-    def predict(self, images: Mapping[PrepareSettings, np.ndarray]) -> list[np.ndarray]:
-        """Probabilities: K arrays [N, C_i] float32.
-
-        Args:
-            images: [N, S, S, 3] uint8, by how they were prepared; each of `views`.
-
-        Raises:
-            ExportError: ONNX Runtime cannot run the model on them.
-        """
-        feed = {
-            name: np.ascontiguousarray(images[view].transpose(0, 3, 1, 2))
-            for name, view in zip(self.inputs, self.views, strict=True)
-        }
-        try:
-            return self.session.run(None, feed)
-        except Exception as error:  # as above
-            raise ExportError(
-                f"an exported model must run in ONNX Runtime {onnxruntime.__version__} for any number of images, but: "
-                f"{str(error).splitlines()[0]}; use the saved model, or export with another version of PyTorch"
-            ) from None
-
-
-def export_onnx(saved: Saved, path: Path, images: Mapping[PrepareSettings, np.ndarray]) -> float:
-    """Write the model as an ONNX file, if it answers these images as PyTorch does.
-
-    Inputs: `pixels` [B, 3, S, S] uint8 for any B; `pixels_0`, `pixels_1`, ... where members of an ensemble want their
-    images prepared in different ways. Outputs: the probabilities [B, C] of each category, by its name.
-
-    Args:
-        images: [N, S, S, 3] uint8, by how they were prepared; each of the ensemble's `views`. The more like those
-            that will be asked about, the more the check is worth.
-
-    Returns:
-        The largest difference of probabilities found.
-
-    Raises:
-        ExportError: a difference is larger than 1e-4, or it does not run, or there is no image; no file is written.
-    """
-    ensemble = move_to_cpu(as_ensemble(saved))
-    count = min(len(pixels) for pixels in images.values())
-    if not count:
-        raise ExportError("an export is checked on at least one image, but got 0; name one")
-    expected = predict_views(ensemble, images)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        write_onnx(ensemble, temporary)
-        model = OnnxModel(temporary)
-        alone = model.predict({view: pixels[:1] for view, pixels in images.items()})  # another batch size
-        together = model.predict(images)
-        difference = max(compute_difference(together, expected), compute_difference(alone, [v[:1] for v in expected]))
-        if not difference <= MAX_DIFFERENCE:
-            raise ExportError(
-                f"an exported model's probabilities must be within {MAX_DIFFERENCE:g} of PyTorch's, but differ by "
-                f" {difference:.3g} on {count} images; use the saved model, or export with another version of PyTorch"
-            )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return difference
-
-
-def compute_difference(answers: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
-    """Largest absolute difference; NaN where one is no number."""
-    return float(np.max([np.abs(a - b).max() for a, b in zip(answers, expected, strict=True)]))
-
-
-def move_to_cpu(ensemble: SavedEnsemble) -> SavedEnsemble:
-    """A copy on the CPU, in float32 and row-major."""
-    members = []
-    for member in ensemble.members:
-        network = copy.deepcopy(member.network).cpu().float().to(memory_format=torch.contiguous_format).eval()
-        config = member.config.model_copy(update={"precision": "fp32", "channels_last": False})
-        members.append(replace(member, network=network, config=config))
-    return replace(ensemble, members=tuple(members))
-
-
-def write_onnx(ensemble: SavedEnsemble, path: Path) -> None:
-    """Write the ensemble's network and its description, unchecked.
-
-    With PyTorch's exporter by `torch.export`: that by TorchScript, which goes away, takes a tenth of the time, but its
-    graph of EfficientNet-Lite0 has four times the nodes and is a fifth slower in ONNX Runtime.
-    """
-    views = ensemble.views
-    names = ["pixels"] if len(views) == 1 else [f"pixels_{number}" for number in range(len(views))]
-    images = [torch.zeros(2, 3, view.image_size, view.image_size, dtype=torch.uint8) for view in views]
-    batch = torch.export.Dim("batch")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*The axis name: batch will not be used")  # of the second input
-        program = torch.onnx.export(
-            AttributeEnsemble(ensemble).eval(),
-            (images,),
-            dynamo=True,
-            dynamic_shapes=([{0: batch} for _ in views],),
-            input_names=names,
-            output_names=list(ensemble.schema.names),
-            verbose=False,
-        )
-    assert program is not None  # it is None for the old exporter alone
-    description = {
-        "format": ONNX_FORMAT,
-        "categories": ensemble.schema.to_dict(),
-        "inputs": {name: asdict(view) for name, view in zip(names, views, strict=True)},
-    }
-    program.model.metadata_props[METADATA_KEY] = json.dumps(description)
-    program.save(path, external_data=False)
-
+from fashion_core.errors import FashionError
+from fashion_core.inference.onnx import OnnxModel, export_onnx
+from fashion_core.inference.predictor import find_images, parse_box, read_views
+from fashion_core.models.ensemble import as_ensemble, load_saved
 
 # ------------------------------------------------------------------------------------------------------- command line
+
+__all__ = ["OnnxModel"]  # what cards of before the rooms import from here
 
 
 def build_parser() -> argparse.ArgumentParser:

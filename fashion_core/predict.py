@@ -13,198 +13,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
 
-import numpy as np
-import torch
+from fashion_core.errors import FashionError
+from fashion_core.hardware.device import choose_device
+from fashion_core.inference.predictor import (
+    Question,
+    answer_questions,
+    find_images,
+    parse_box,
+    predict_images,
+    read_views,
+)
+from fashion_core.inference.temperatures import load_temperatures
+from fashion_core.models.ensemble import as_ensemble, load_saved, set_flip
 
-from fashion_core.answers import Answer, Box
-from fashion_core.checkpoint import SavedModel
-from fashion_core.config import TrainConfig
-from fashion_core.ensemble import Saved, as_ensemble, load_saved, set_flip
-from fashion_core.errors import ConfigError, DataError, FashionError, Fault
-from fashion_core.evaluation import predict_batch
-from fashion_core.pixels import PrepareSettings, build_settings, crop_and_resize, open_image
-from fashion_core.precision import build_autocast
-from fashion_core.temperatures import apply_temperatures, load_temperatures
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # those looked for in a folder; a file named may have any
+# what cards and models of before the rooms import from here
+__all__ = ["Question", "answer_questions", "choose_device", "parse_box", "read_views"]
 DEFAULT_CACHE = Path("results/.prepared")  # where a search keeps its prepared images too
-
-
-@dataclass(frozen=True)
-class Question:
-    """An image to be answered.
-
-    Attributes:
-        name: what its answer, or its fault, is called by.
-        box: of the garment; None for the whole image.
-    """
-
-    name: str
-    file: Path | BinaryIO
-    box: Box | None = None
-
-
-def predict_images(
-    saved: Saved, images: Sequence[Path], box: Box | None = None, temperatures: Sequence[float] | None = None
-) -> Iterator[Answer]:
-    """Answer image files, with one box for all: see `answer_questions`."""
-    return answer_questions(saved, [Question(str(path), path, box) for path in images], temperatures)
-
-
-def answer_questions(
-    saved: Saved, questions: Sequence[Question], temperatures: Sequence[float] | None = None
-) -> Iterator[Answer]:
-    """Answer images in order, as many at once as `eval_batch_size`.
-
-    Args:
-        temperatures: of the categories, applied to the probabilities; None leaves them as they are.
-
-    Raises:
-        DataError: after the answers, lists every image that cannot be read or does not hold its box.
-    """
-    faults: list[Fault] = []
-    ensemble = as_ensemble(saved)
-    size, views = ensemble.eval_batch_size, ensemble.views
-    for start in range(0, len(questions), size):
-        readable, pixels = [], []
-        for question in questions[start : start + size]:
-            try:
-                pixels.append(read_views(question.file, question.box, views))
-                readable.append(question)
-            except Exception as error:  # a decoder may raise anything on damaged bytes
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                faults.append(Fault(question.name, None, reason))
-        if readable:
-            probabilities = predict_views(saved, {view: np.stack([each[view] for each in pixels]) for view in views})
-            if temperatures is not None:
-                probabilities = [v.astype(np.float32) for v in apply_temperatures(probabilities, temperatures)]
-            for index, question in enumerate(readable):
-                values = [column[index] for column in probabilities]
-                yield Answer(question.name, question.box, ensemble.schema, values)
-    if faults:
-        raise DataError("an image must be readable, and hold its box:", faults)
-
-
-def read_pixels(path: Path, box: Box | None, config: TrainConfig) -> np.ndarray:
-    """[S, S, 3] uint8: an image as the training images of a model of this configuration were prepared.
-
-    Raises:
-        OSError, ValueError, DecompressionBombError: see `read_views`.
-    """
-    view = build_settings(config)
-    return read_views(path, box, [view])[view]
-
-
-def read_views(
-    file: Path | BinaryIO, box: Box | None, views: Sequence[PrepareSettings]
-) -> dict[PrepareSettings, np.ndarray]:
-    """An image prepared in each of these ways: [S, S, 3] uint8 each. Its file is decoded once.
-
-    Raises:
-        OSError, ValueError, DecompressionBombError: it cannot be read, or the box leaves it.
-    """
-    image = open_image(file)
-    if box is not None and not (0 <= box[0] < box[2] <= image.width and 0 <= box[1] < box[3] <= image.height):
-        raise ValueError(
-            f"a box must be x1,y1,x2,y2 with x1 < x2 and y1 < y2, inside the image of {image.width} x {image.height} "
-            f"pixels, but is {','.join(map(str, box))}"
-        )
-    return {view: crop_and_resize(image, box, view) for view in views}
-
-
-def predict_views(saved: Saved, images: Mapping[PrepareSettings, np.ndarray]) -> list[np.ndarray]:
-    """Probabilities of prepared images, averaged over the members of an ensemble: K arrays [N, C_i] float32.
-
-    Args:
-        images: [N, S, S, 3] uint8, by how they were prepared; each of the ensemble's `views`.
-    """
-    ensemble = as_ensemble(saved)
-    answers = [predict_pixels(member, images[build_settings(member.config)]) for member in ensemble.members]
-    columns = zip(*answers, strict=True)
-    return [np.average(values, axis=0, weights=ensemble.shares).astype(np.float32) for values in columns]
-
-
-def predict_pixels(saved: SavedModel, pixels: np.ndarray) -> list[np.ndarray]:
-    """Probabilities of one model for prepared images, as its configuration says: K arrays [N, C_i] float32.
-
-    Args:
-        pixels: [N, S, S, 3] uint8.
-    """
-    config, network = saved.config, saved.network
-    device = next(network.parameters()).device
-    if config.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    parts = []
-    for start in range(0, len(pixels), config.eval_batch_size):
-        batch = torch.from_numpy(pixels[start : start + config.eval_batch_size]).to(device).permute(0, 3, 1, 2)
-        log_probabilities = predict_batch(
-            network, batch, flip=config.eval_flip, autocast=choose_autocast(saved, device)
-        )
-        parts.append([values.exp().cpu().numpy() for values in log_probabilities])
-    return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-
-
-def choose_autocast(saved: SavedModel, device: torch.device) -> AbstractContextManager[Any]:
-    """The precision the model was evaluated in, a probe's is fp32; fp16 is fp32 too where there is no GPU."""
-    is_probe = saved.epoch <= saved.config.probe_epochs
-    if is_probe or (saved.config.precision == "fp16" and device.type == "cpu"):
-        return nullcontext()
-    return build_autocast(saved.config, device)
-
-
-# ------------------------------------------------------------------------------------------------------- command line
-
-
-def parse_box(text: str) -> Box:
-    """`x1,y1,x2,y2` -> four whole numbers.
-
-    Raises:
-        DataError: it is something else.
-    """
-    words = text.split(",")
-    try:
-        x1, y1, x2, y2 = map(int, words)
-    except ValueError:
-        raise DataError(f"a box must be four whole numbers x1,y1,x2,y2, but is {text!r}") from None
-    return x1, y1, x2, y2
-
-
-def find_images(places: Sequence[Path]) -> list[Path]:
-    """The files named, and the images directly in the folders named, by name.
-
-    Raises:
-        DataError: a folder holds none.
-    """
-    images: list[Path] = []
-    for place in places:
-        found = [place]
-        if place.is_dir():
-            found = sorted(path for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-            if not found:
-                raise DataError(f"a folder must hold images ({', '.join(IMAGE_SUFFIXES)}), but {place} has none")
-        images += found
-    return images
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device named; by default the first GPU, else the CPU.
-
-    Raises:
-        ConfigError: there is no such device here.
-    """
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"the device must be one of this machine, but {name!r} is not ({reason}); try cpu") from None
-    return device
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -271,7 +98,7 @@ def run(given: argparse.Namespace) -> None:
     if given.tta is not None:
         saved = set_flip(saved, given.tta)
     if given.submission:
-        from fashion_core.submission import write_submission  # submission imports this module
+        from fashion_core.inference.submission import write_submission  # submission imports this module
 
         path = write_submission(saved, given.submission, given.out, cache_dir=given.cache_dir, skip_bad=given.skip_bad)
         print(path)
@@ -283,7 +110,10 @@ def run(given: argparse.Namespace) -> None:
     elif not is_whole and box is None:
         print("note: this model was trained on garments cropped by their boxes; name one by --box", file=sys.stderr)
     if given.explain is not None:
-        from fashion_core.explain import check_picture_names, draw_explanation  # captum takes a second to import
+        from fashion_core.inference.explain import (  # captum takes a second to import
+            check_picture_names,
+            draw_explanation,
+        )
 
         check_picture_names(images)
     temperatures = load_temperatures(given.model, saved.schema)

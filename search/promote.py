@@ -9,21 +9,19 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-if (
-    __name__ == "__main__" and __package__ is None
-):  # run as a script: the repository, not this folder, holds the packages
+if __name__ == "__main__" and __package__ is None:  # as a script: the repository holds the packages
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import typer
 from rich.console import Console
 
 from fashion_core.errors import SearchError
-from search.command import DEFAULT_RESULTS, Results, run_command
-from search.layout import SearchLayout
-from search.promotion_options import DEFAULT_MODEL, PromotionOptions, Workplace
+from search.cli import DEFAULT_RESULTS, Results, run_command
+from search.promotion.options import PromotionOptions, Workplace
+from search.records.layout import SearchLayout
+from search.registry.versions import DEFAULT_MODEL
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
 Name = Annotated[str | None, typer.Argument(help="The search's name: its folder under the results.")]
 Top = Annotated[int, typer.Option(min=1, help="How many of the best trials are trained again.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How often each is trained, with fresh seeds; 1 says nothing of luck.")]
@@ -63,7 +61,6 @@ Compare = Annotated[
         help="Is A better than B? Each a search, SEARCH:TRIAL, models:/NAME@ALIAS or /VERSION, or a path.",
     ),
 ]
-
 REFUSED = 3  # exit status where the gate said no; 1 is that of a crash
 
 
@@ -101,14 +98,14 @@ def promote(
     if sum((name is not None, rollback, compare is not None)) != 1:
         raise SearchError("name a search to promote, or --rollback, or --compare A B: exactly one of them; see --help")
     if compare is not None:
-        from search.comparing import compare_subjects
+        from search.registry.comparing import compare_subjects
 
         compare_subjects(
             *compare, results=results, data=data, tracking_uri=tracking_uri, cache_dir=cache_dir, console=console
         )
         return
     if rollback:
-        from search.registry import Registry, default_registry
+        from search.registry.versions import Registry, default_registry
 
         registry = Registry(tracking_uri or default_registry(results), model)
         now, before = registry.rollback()
@@ -116,7 +113,7 @@ def promote(
         console.print(f"{model}: version {now.number} is the champion again; {left}", highlight=False)
         return
     assert name is not None
-    from search.promoting import run_promotion  # Ray, torch and MLflow take seconds to import: not for --help
+    from search.promotion.pipeline import run_promotion  # Ray, torch and MLflow take seconds to import: not for --help
 
     options = PromotionOptions(
         top=top,

@@ -6,23 +6,19 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-if (
-    __name__ == "__main__" and __package__ is None
-):  # run as a script: the repository, not this folder, holds the packages
+if __name__ == "__main__" and __package__ is None:  # as a script: the repository holds the packages
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import typer
 from rich.console import Console
 
 from fashion_core.errors import SearchError
-from search.command import DEFAULT_RESULTS, Results, run_command
-from search.layout import SearchLayout
-from search.options import SearchOptions, parse_duration
+from search.cli import DEFAULT_RESULTS, Results, run_command
+from search.planning.options import SearchOptions, parse_duration
+from search.records.layout import SearchLayout
 
 T = TypeVar("T")
-
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
 Data = Annotated[Path | None, typer.Option(help="Folder in DeepFashion's layout: img/ and split/.")]
 SpaceFile = Annotated[
     str | None, typer.Option("--space", help="Search space: a YAML file, or the name of a shipped one.")
@@ -78,7 +74,6 @@ Trial = Annotated[
     ),
 ]
 
-
 GOES_WITH = {"resume": {"resume", "results"}, "trial": {"trial", "name", "results"}}
 
 
@@ -112,7 +107,7 @@ def search(
 
     Example: search/run.py --data FashionDataset --space spaces/weighted_focal.yaml --trials 64
     """
-    from search import driver  # Ray, torch and MLflow take seconds to import: not for --help
+    from search.experiment import search as driver  # Ray, torch and MLflow take seconds to import: not for --help
 
     console = Console()
     if resume is not None or trial is not None:

@@ -19,9 +19,10 @@ import hypothesis
 import pytest
 import torch
 
-from fashion_core.deepfashion import load_annotations
-from fashion_core.prepared import PreparedData, PrepareSettings, prepare
-from fashion_core.sample_data import draw_sample_data
+from fashion_core.data.annotations import load_annotations
+from fashion_core.data.pixels import PrepareSettings
+from fashion_core.data.prepared import PreparedData, prepare
+from fashion_core.samples.dataset import draw_sample_data
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE_SIZE = 64  # pixels

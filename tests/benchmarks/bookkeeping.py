@@ -71,8 +71,8 @@ def work(workers: Path, seconds: float, count: int) -> None:
 
 def run_ours(folder: Path, workers: Path, trials: int, seconds: float, count: int, seed: int) -> list[float]:
     """Unix times at which the driver got the results."""
-    from search import tuning
-    from search.ledger import read_events
+    from search.records.ledger import read_events
+    from search.tune import tuner as tuning
 
     class Sleeper(build_formula_trial(max_epochs=1)):  # type: ignore[misc]
         def step(self) -> dict[str, Any]:

@@ -170,11 +170,11 @@ def deliver_ours(number: int, case: str, path: str) -> Iterator[Iterator[tuple[A
     import numpy as np
     import torch
 
-    from fashion_core.allocator import keep_freed_memory
-    from fashion_core.augment import Augmentation
-    from fashion_core.backbones import Backbone
-    from fashion_core.batches import BatchSource
-    from fashion_core.prepared import PreparedData
+    from fashion_core.data.prepared import PreparedData
+    from fashion_core.hardware.allocator import keep_freed_memory
+    from fashion_core.loading.augment import Augmentation
+    from fashion_core.loading.batches import BatchSource
+    from fashion_core.models.backbones import Backbone
 
     keep_freed_memory()
     data = PreparedData.open(Path(path))
@@ -290,8 +290,9 @@ def run_peer(variant: str, case: str, images: Images, count: int) -> dict[str, f
 
 def run_ours(case: str, root: Path, folder: Path, images: Images) -> dict[str, float]:
     """Prepare, deliver, and (in the case `flip`) count what a further search and a further trial cost."""
-    from fashion_core.prepared import PrepareSettings, prepare_all
-    from search.space import load_space
+    from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.data.prepared import prepare_all
+    from search.space.space import load_space
 
     count, settings = len(images.files), [PrepareSettings(SIDE)]
     decodes = DecodeCount()
@@ -308,7 +309,7 @@ def run_ours(case: str, root: Path, folder: Path, images: Images) -> dict[str, f
         values["decodes_next"] = decodes.take() / count
         values["memory_mb"] = measure_memory(path)
         space = load_space(str(REPOSITORY / "spaces" / "lite_cpu.yaml"))
-        settings = [PrepareSettings(*setting) for setting in space.prepare_settings()]
+        settings = space.prepare_settings()
         if len(settings) < 2:
             raise RuntimeError(f"lite_cpu must have several sizes, but has {settings}")
         prepare_all(load_some(root, count), settings, folder / "sizes")
@@ -320,7 +321,7 @@ def load_some(root: Path, count: int) -> Any:
     """The annotations of the first images."""
     from dataclasses import replace
 
-    from fashion_core.deepfashion import load_annotations
+    from fashion_core.data.annotations import load_annotations
 
     annotations = load_annotations(root)
     return replace(annotations, table=annotations.table.slice(0, count))
@@ -359,8 +360,8 @@ def pass_data(number: int, barrier: Any, path: str) -> Timing:
     import numpy as np
     import torch
 
-    from fashion_core.batches import BatchSource
-    from fashion_core.prepared import PreparedData
+    from fashion_core.data.prepared import PreparedData
+    from fashion_core.loading.batches import BatchSource
 
     def take_all() -> BatchSource:
         data = PreparedData.open(Path(path))

@@ -64,7 +64,7 @@ def launch(
 ) -> Path:
     """Run our whole command over `PARAMETERS`; only the report after the last trial is left out.
 
-    The caller has put its trainable in the place of `search.tuning.TrialTrainable`.
+    The caller has put its trainable in the place of `search.tune.tuner.TrialTrainable`.
 
     Args:
         scheduler: a space's, as YAML.
@@ -75,10 +75,10 @@ def launch(
     """
     from rich.console import Console
 
-    from fashion_core.sample_data import draw_sample_data
-    from search import driver
-    from search.options import SearchOptions
-    from search.resources import Machine
+    from fashion_core.samples.dataset import draw_sample_data
+    from search.experiment import search as driver
+    from search.planning.options import SearchOptions
+    from search.planning.resources import Machine
 
     space = folder / "formula.yaml"
     space.write_text(render_space(trials, scheduler))
@@ -128,10 +128,10 @@ def build_formula_trial(max_epochs: int = MAX_EPOCHS) -> type:
     `setup`, `reset_config` and `cleanup` (with its garbage collection) are the real ones. `save_checkpoint` writes a
     file of 6 bytes under the model's name: Ray stores it and the recorder copies it as they would a real one.
     """
-    from fashion_core.checkpoint import MODEL_FILE
+    from fashion_core.files import MODEL_FILE
     from fashion_core.metrics import ACCURACY
-    from search.asha import METRICS, SCORE
-    from search.trial import TrialTrainable
+    from search.jobs.results import METRICS, SCORE
+    from search.tune.trainable import TrialTrainable
 
     class FormulaTrial(TrialTrainable):
         def step(self) -> dict[str, Any]:

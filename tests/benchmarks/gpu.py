@@ -30,10 +30,11 @@ sys.path.insert(0, str(REPOSITORY))
 
 from fashion_core import metrics  # noqa: E402
 from fashion_core.config import TrainConfig  # noqa: E402
-from fashion_core.deepfashion import load_annotations  # noqa: E402
-from fashion_core.prepared import PreparedData, PrepareSettings, prepare  # noqa: E402
-from fashion_core.sample_data import draw_sample_data  # noqa: E402
-from fashion_core.training import EpochResult, fit  # noqa: E402
+from fashion_core.data.annotations import load_annotations  # noqa: E402
+from fashion_core.data.pixels import PrepareSettings  # noqa: E402
+from fashion_core.data.prepared import PreparedData, prepare  # noqa: E402
+from fashion_core.samples.dataset import draw_sample_data  # noqa: E402
+from fashion_core.training.loop import EpochResult, fit  # noqa: E402
 
 RESNETS = ("resnet50", "legacy_seresnet50", "legacy_seresnext50_32x4d")
 LITES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")

@@ -60,8 +60,8 @@ def build_simulated_trial() -> type:
     import numpy as np
 
     from fashion_core import metrics
-    from search.asha import METRICS, SCORE
-    from search.ledger import CORRECT, pack_correct
+    from search.jobs.results import METRICS, SCORE
+    from search.records.ledger import CORRECT, pack_correct
 
     plain = [
         metrics.ACCURACY_SE,
@@ -160,9 +160,13 @@ class Probe:
         from ray.tune.schedulers.async_hyperband import _Bracket
         from simulated_actors import DirectActorManager
 
-        from search import driver, live, recorder, tracking, tuning
-        from search.asha import RecordedASHA
-        from search.optuna_search import TruthfulOptunaSearch
+        from search.experiment import search as driver
+        from search.reporting import live
+        from search.tracking import writer as tracking
+        from search.tune import callback as recorder
+        from search.tune import tuner as tuning
+        from search.tune.scheduler import RecordedASHA
+        from search.tune.searcher import TruthfulOptunaSearch
 
         tuning.TrialTrainable = build_simulated_trial()
         if simulate:
@@ -286,7 +290,7 @@ def use_random_start(trials: int, tpe_window: int) -> None:
     """Draw a large search at random, until TPE takes over for its last trials; TPE draws every trial of a small one."""
     import optuna
 
-    from search import optuna_search
+    from search.tune import searcher as optuna_search
 
     if trials <= ALL_TPE_TRIALS:
         return
@@ -302,7 +306,8 @@ def use_random_start(trials: int, tpe_window: int) -> None:
 
 def run(variant: str, case: str, folder: Path, repeat: int, quick: bool) -> dict[str, float]:
     """One search, its costs by part, checked by what it left."""
-    from search.ledger import read_events, replay
+    from search.records.ledger import read_events
+    from search.records.record import replay
 
     trials = int(case.removesuffix(PROCESSES))
     window, tpe_window = choose_windows(trials)
@@ -365,7 +370,7 @@ def measure_snapshots(probe: Probe) -> dict[str, float]:
 
 def measure_memory(probe: Probe, trials: int) -> dict[str, float]:
     """kB a trial: of our objects, Optuna's and Ray's (of some of its trials), and of the whole process."""
-    from search.optuna_search import TruthfulOptunaSearch
+    from search.tune.searcher import TruthfulOptunaSearch
 
     seen: set[int] = set()
     controller = probe.objects["controller"]

@@ -104,14 +104,15 @@ def run_peer(variant: str, folder: Path, trials: int) -> dict[str, float]:
 
 
 def run_ours(folder: Path, trials: int) -> dict[str, float]:
-    """Ledger, tracker and live view, put together as `search.driver.run_search` does."""
+    """Ledger, tracker and live view, put together as `search.experiment.search.run_search` does."""
     from rich.console import Console
 
-    from search.layout import SearchLayout
-    from search.ledger import Ledger, SearchRecord
-    from search.live import LiveView
-    from search.recorder import Session
-    from search.sender import Tracker
+    from search.records.layout import SearchLayout
+    from search.records.ledger import Ledger
+    from search.records.record import SearchRecord
+    from search.records.session import Session
+    from search.reporting.live import LiveView
+    from search.tracking.sender import Tracker
 
     layout = SearchLayout(folder / "results", "tracking")
 
@@ -257,7 +258,7 @@ def build_events(search: int, trials: range) -> list[dict[str, Any]]:
 
 def run_project(folder: Path, trials: int) -> dict[str, float]:
     """Write a project, and ask a server for its first page."""
-    from search.tracking import Writer
+    from search.tracking.writer import Writer
 
     path, each = folder / DATABASE, trials // PROJECT_SEARCHES // COPIES
     Writer(f"sqlite:///{path}", folder / "artifacts").connect()

@@ -49,7 +49,7 @@ def run(variant: str, case: str, folder: Path, repeat: int, quick: bool) -> dict
         warm_up, timed = (1, 1) if quick else (WARM_UP_STEPS, TIMED_STEPS)
         values[f"{family}_{size}"] = BATCH_SIZE / time_steps(step, warm_up, timed)
     if variant == OURS:
-        from fashion_core.precision import measure_bf16_speedup
+        from fashion_core.hardware.precision import measure_bf16_speedup
 
         values["bf16"] = measure_bf16_speedup()
         if family == "resnet":
@@ -87,9 +87,9 @@ def build_our_step(backbone: str, size: int, folder: Path) -> Callable[[], Tenso
     """`train_step` on a batch of prepared images, in the state that `fit` would make."""
     import torch
 
-    from fashion_core.allocator import keep_freed_memory
-    from fashion_core.batches import BatchSource
-    from fashion_core.training import train_step
+    from fashion_core.hardware.allocator import keep_freed_memory
+    from fashion_core.loading.batches import BatchSource
+    from fashion_core.training.loop import train_step
 
     keep_freed_memory()
     state, data = build_our_state(backbone, size, folder)
@@ -104,10 +104,11 @@ def build_our_state(backbone: str, size: int, folder: Path) -> tuple[Any, Any]:
     import torch
 
     from fashion_core.config import TrainConfig
-    from fashion_core.deepfashion import load_annotations
-    from fashion_core.prepared import PreparedData, PrepareSettings, prepare
-    from fashion_core.sample_data import draw_sample_data
-    from fashion_core.training import build_state
+    from fashion_core.data.annotations import load_annotations
+    from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.data.prepared import PreparedData, prepare
+    from fashion_core.samples.dataset import draw_sample_data
+    from fashion_core.training.state import build_state
 
     annotations = load_annotations(draw_sample_data(folder / "drawn", train=BATCH_SIZE, val=2, test=1))
     data = PreparedData.open(prepare(annotations, PrepareSettings(size), folder / "prepared"))
@@ -218,7 +219,7 @@ def train_ours(start: Any, backbone: str, batches: list[tuple[Tensor, Tensor]], 
     """Mean loss of the last steps of our loop."""
     import torch
 
-    from fashion_core.training import train_step
+    from fashion_core.training.loop import train_step
 
     state, _ = build_our_state(backbone, LOSS_IMAGE_SIZE, folder)
     state.network.backbone.network.load_state_dict(start.backbone.state_dict())
@@ -262,10 +263,11 @@ def run_recipe(variant: str, folder: Path, seed: int, quick: bool) -> float:
 
 def fit_ours(data_folder: Path, folder: Path, epochs: int, seed: int) -> float:
     from fashion_core.config import TrainConfig
-    from fashion_core.deepfashion import load_annotations
+    from fashion_core.data.annotations import load_annotations
+    from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.data.prepared import PreparedData, prepare
     from fashion_core.metrics import ACCURACY
-    from fashion_core.prepared import PreparedData, PrepareSettings, prepare
-    from fashion_core.training import fit
+    from fashion_core.training.loop import fit
 
     settings = PrepareSettings(LEARN_IMAGE_SIZE)
     data = PreparedData.open(prepare(load_annotations(data_folder), settings, folder / "prepared"))
@@ -298,7 +300,7 @@ tests compare a step with a reference. And for EfficientNet-Lite0 with ImageNet 
 epochs of {LEARN_IMAGES:,} photographs at {LEARN_IMAGE_SIZE} px, another seed every repeat.
 """,
     variants={
-        OURS: "`fashion_core.training.train_step` as `fit` uses it: channels_last, freed memory kept, bf16 where it "
+        OURS: "`train_step` as `fit` uses it: channels_last, freed memory kept, bf16 where it "
         "is measured to be faster, fused AdamW",
         "stock": "a plain PyTorch loop: fp32, default memory format, default AdamW",
         "timm_settings": "the same with timm's `--channels-last --amp --amp-dtype bfloat16`",

@@ -46,8 +46,8 @@ TRIALS, QUICK_TRIALS = 40, 6
 
 def run_ours(folder: Path, trials: int, seed: int) -> tuple[float, int]:
     """Returns: unix time of the first result, and number of reports."""
-    from search import tuning
-    from search.ledger import read_events
+    from search.records.ledger import read_events
+    from search.tune import tuner as tuning
 
     tuning.TrialTrainable = build_formula_trial()
     ledger = launch(folder, trials, seed, concurrent=CONCURRENT)

@@ -103,9 +103,9 @@ def run_ours(data: Path, folder: Path, deadline: float, seed: int) -> list[Event
     """The whole command, with its ledger, tracker, live view, models and report."""
     from rich.console import Console
 
-    from search import driver
-    from search.ledger import read_events
-    from search.options import SearchOptions
+    from search.experiment import search as driver
+    from search.planning.options import SearchOptions
+    from search.records.ledger import read_events
 
     options = SearchOptions(
         data=data,

@@ -1,0 +1,72 @@
+"""An image's file -> the pixels a network sees. S pixels a side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from fashion_core.config import Crop, TrainConfig
+
+MAX_PIXELS = 50_000_000  # of one image: more is a bomb, or no photograph of a garment
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # Pillow reads others by starting programs
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """How images are prepared.
+
+    Args:
+        image_size: S, the side of the square result in pixels; the aspect is not kept.
+        crop: the garment's box, the box with a margin, or the whole image.
+        crop_margin: of `box_margin` alone: share of the box's side added on each side, inside the image.
+    """
+
+    image_size: int
+    crop: Crop = "box"
+    crop_margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.crop != "box_margin":  # else equal pictures would have two names
+            object.__setattr__(self, "crop_margin", 0.0)
+
+    def __str__(self) -> str:
+        """`160-box`, `224-box_margin-0.1`."""
+        margin = f"-{self.crop_margin:g}" if self.crop == "box_margin" else ""
+        return f"{self.image_size}-{self.crop}{margin}"
+
+
+def build_settings(config: TrainConfig) -> PrepareSettings:
+    """How a configuration wants its images prepared."""
+    return PrepareSettings(config.image_size, config.crop, config.crop_margin)
+
+
+def crop_and_resize(image: Image.Image, box: tuple[int, int, int, int] | None, settings: PrepareSettings) -> np.ndarray:
+    """The pixels a network sees of an image: [S, S, 3] uint8. Bilinear with antialiasing.
+
+    Args:
+        box: x1, y1, x2, y2 in pixels; None for the whole image.
+    """
+    width, height = image.size
+    if settings.crop != "whole" and box is not None:
+        x1, y1, x2, y2 = box
+        dx, dy = (round(settings.crop_margin * side) for side in (x2 - x1, y2 - y1))
+        image = image.crop((max(x1 - dx, 0), max(y1 - dy, 0), min(x2 + dx, width), min(y2 + dy, height)))
+    side = settings.image_size
+    return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+
+
+def open_image(file: Path | BinaryIO) -> Image.Image:
+    """An image, fully decoded, from its file or from an open one.
+
+    Raises:
+        OSError, ValueError: it cannot be.
+    """
+    image = Image.open(file)
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"it has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+    image.load()
+    return image

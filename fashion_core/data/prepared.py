@@ -1,0 +1,268 @@
+"""Images decoded, cropped and resized once -> a memory-mapped Arrow file that every trial of every search opens.
+
+The file is named by a fingerprint of what it was made from: the images' bytes, boxes, labels, classes and settings.
+N images, S pixels a side, K categories.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fashion_core.data.annotations import Annotations, fault_of_row
+from fashion_core.data.duplicates import THUMBNAIL_SIDE, compute_thumbnail
+from fashion_core.data.fingerprints import compute_digest, fingerprint_content, fingerprint_quickly
+from fashion_core.data.pixels import PrepareSettings, crop_and_resize, open_image
+from fashion_core.data.schema import AttributeSchema
+from fashion_core.errors import DataError, Fault
+from fashion_core.files import lock, write_whole
+
+FORMAT = "fashion-prepared/1"
+BATCH_IMAGES = 256
+METADATA_KEY = b"prepared"
+BOX = ("x1", "y1", "x2", "y2")
+
+
+def prepare(
+    annotations: Annotations,
+    settings: PrepareSettings,
+    cache_dir: Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """The prepared file of these annotations for one setting: see `prepare_all`."""
+    (path,) = prepare_all(annotations, [settings], cache_dir, workers=workers, progress=progress)
+    return path
+
+
+def prepare_all(
+    annotations: Annotations,
+    settings: Sequence[PrepareSettings],
+    cache_dir: Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """The prepared file of each setting, made if there is none. Two processes at once make it once.
+
+    An image is decoded once for all files that are missing.
+
+    Args:
+        cache_dir: holds prepared files; on a file system that all trials see.
+        workers: threads that decode; default: one a CPU core.
+        progress: called with (images done, images in all).
+
+    Raises:
+        DataError: lists every image that cannot be decoded, with file and line.
+    """
+    cache_dir = Path(cache_dir)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    workers = workers or len(os.sched_getaffinity(0))
+    files = [annotations.folder / name for name in annotations.table["image"].to_pylist()]
+    notes = {
+        each: cache_dir / f"known-{fingerprint_quickly(FORMAT, annotations, each, files)}.json" for each in settings
+    }
+    with lock(notes.values()), ThreadPoolExecutor(workers) as pool:
+        paths = {each: path for each, note in notes.items() if (path := find_known(note)) is not None}
+        if unknown := [each for each in notes if each not in paths]:
+            digests = list(pool.map(compute_digest, files))
+            named = {
+                each: cache_dir / f"prepared-{fingerprint_content(FORMAT, annotations, each, digests)}.arrow"
+                for each in unknown
+            }
+            with lock(named.values()):
+                missing = {each: path for each, path in named.items() if not is_complete(path)}
+                if missing:
+                    write_files(annotations, missing, files, digests, pool, progress)
+            for each, path in named.items():
+                write_whole(notes[each], json.dumps({"file": path.name}).encode())
+            paths |= named
+    return [paths[each] for each in settings]
+
+
+def find_known(note: Path) -> Path | None:
+    """The file that was made when sizes and times of all images were those the note is named by; None if not there."""
+    if not note.is_file():
+        return None
+    path = note.with_name(json.loads(note.read_text())["file"])
+    return path if is_complete(path) else None
+
+
+def write_files(
+    annotations: Annotations,
+    paths: dict[PrepareSettings, Path],
+    files: list[Path],
+    digests: list[str],
+    pool: ThreadPoolExecutor,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Decode each image once, write it as each setting has it into temporary files, and put these in place."""
+    for path in paths.values():
+        for stale in path.parent.glob(f"{path.name}.*.tmp"):  # of a process that was killed: we hold the lock
+            stale.unlink()
+    schemas = [build_schema(annotations, *each) for each in paths.items()]
+    temporaries = [path.with_name(f"{path.name}.{os.getpid()}.tmp") for path in paths.values()]
+    boxes = np.stack([annotations.table[name].to_numpy() for name in BOX], 1)
+
+    def decode(row: int) -> list[bytes] | str:
+        """Thumbnail, then pixels by setting; or what is wrong."""
+        try:
+            image = open_image(files[row])
+            box = tuple(boxes[row].tolist())
+            pixels = [crop_and_resize(image, box, each).tobytes() for each in paths]
+            return [compute_thumbnail(image).tobytes(), *pixels]
+        except Exception as error:  # a decoder may raise anything on damaged bytes
+            return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+
+    faults: list[Fault] = []
+    rows = iter(range(len(files)))
+    try:
+        with ExitStack() as stack:
+            sinks = [stack.enter_context(pa.OSFile(str(temporary), "wb")) for temporary in temporaries]
+            writers = [
+                stack.enter_context(pa.ipc.new_file(sink, schema)) for sink, schema in zip(sinks, schemas, strict=True)
+            ]
+            while part := list(islice(rows, BATCH_IMAGES)):
+                decoded = list(pool.map(decode, part))
+                for row, result in zip(part, decoded, strict=True):
+                    if isinstance(result, str):
+                        faults.append(
+                            fault_of_row(annotations, row, f"the image must decode, but: {result}; replace it")
+                        )
+                if not faults:
+                    plain = annotations.table.slice(part[0], len(part)).combine_chunks()
+                    columns = [plain[name].chunk(0) for name in ("image", "split", *BOX, "labels")]
+                    columns.append(pa.array(digests[part[0] : part[-1] + 1]))
+                    thumbnails, *pixels = zip(*decoded, strict=True)
+                    for writer, schema, values in zip(writers, schemas, pixels, strict=True):
+                        pairs = zip((thumbnails, values), list(schema)[-2:], strict=True)
+                        last = [pa.array(column, field.type) for column, field in pairs]
+                        writer.write_batch(pa.record_batch([*columns, *last], schema=schema))
+                if progress is not None:
+                    progress(part[-1] + 1, len(files))
+        if faults:
+            raise DataError(f"images of {annotations.folder.name} cannot be prepared:", faults)
+        for temporary, path in zip(temporaries, paths.values(), strict=True):
+            os.replace(temporary, path)
+    finally:
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
+
+
+def build_schema(annotations: Annotations, settings: PrepareSettings, path: Path) -> pa.Schema:
+    """Columns of a prepared file, and what it was made from."""
+    description = {
+        "format": FORMAT,
+        "fingerprint": path.stem.removeprefix("prepared-"),
+        "settings": asdict(settings),
+        "categories": annotations.schema.to_dict(),
+    }
+    return pa.schema(
+        [
+            *(annotations.table.schema.field(name) for name in ("image", "split", *BOX, "labels")),
+            pa.field("sha256", pa.string()),
+            pa.field("thumbnail", pa.binary(THUMBNAIL_SIDE**2)),
+            pa.field("pixels", pa.binary(settings.image_size**2 * 3)),
+        ],
+        metadata={METADATA_KEY: json.dumps(description).encode()},
+    )
+
+
+def is_complete(path: Path) -> bool:
+    """Whether the prepared file is there, whole and readable."""
+    try:
+        PreparedData.open(path)
+    except DataError:
+        return False
+    return True
+
+
+class PreparedData:
+    """A prepared file, memory-mapped. Travels between processes as its path.
+
+    Attributes:
+        path, fingerprint, settings, schema
+        names: [N] image paths; sha256: [N] hex digests of the images' files
+        splits: [N] train, val or test
+        labels: [N, K] int64, -1 where unlabelled
+        boxes: [N, 4] int32
+        thumbnails: [N, 256] uint8 grey thumbnails of the whole images
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
+            description = json.loads((reader.schema.metadata or {})[METADATA_KEY])
+            batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
+        except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
+            raise DataError(
+                f"{self.path.name} must be a whole prepared file, but: {error}; delete it and prepare again"
+            ) from None
+        if description["format"] != FORMAT:
+            raise DataError(
+                f"{self.path.name} must have the format {FORMAT}, but has {description['format']}; prepare again"
+            )
+        self.fingerprint: str = description["fingerprint"]
+        self.settings = PrepareSettings(**description["settings"])
+        self.schema = AttributeSchema.from_dict(description["categories"])
+        side = self.settings.image_size
+        self._pixels = [view_bytes(batch["pixels"]).reshape(-1, side, side, 3) for batch in batches]
+        table = pa.Table.from_batches(batches, reader.schema).drop_columns(["pixels"])
+        self.names: list[str] = table["image"].to_pylist()
+        self.sha256: list[str] = table["sha256"].to_pylist()
+        self.splits = np.array(table["split"].to_pylist())
+        self.labels = np.array(table["labels"].to_pylist(), np.int64).reshape(len(self), -1)
+        self.boxes = np.stack([table[name].to_numpy() for name in BOX], 1)
+        self.thumbnails = np.concatenate([view_bytes(batch["thumbnail"]) for batch in batches]).reshape(len(self), -1)
+
+    @classmethod
+    def open(cls, path: Path) -> PreparedData:
+        """Open a prepared file; no image is read until it is asked for.
+
+        Raises:
+            DataError: it is absent, cut off, or of another version.
+        """
+        return cls(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path,)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def image_size(self) -> int:
+        """S, in pixels."""
+        return self.settings.image_size
+
+    def indices(self, split: str) -> np.ndarray:
+        """[M] int64 positions of a split's images."""
+        return np.flatnonzero(self.splits == split)
+
+    def gather(self, indices: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Copies of the images at `indices`: [B, S, S, 3] uint8."""
+        side = self.image_size
+        if out is None:
+            out = np.empty((len(indices), side, side, 3), np.uint8)
+        for position, index in enumerate(np.asarray(indices).tolist()):
+            out[position] = self._pixels[index // BATCH_IMAGES][index % BATCH_IMAGES]
+        return out
+
+
+def view_bytes(array: pa.Array) -> np.ndarray:
+    """The bytes of a fixed-size binary array as a flat uint8 view of the mapped file."""
+    _, data = array.buffers()
+    width = array.type.byte_width
+    return np.frombuffer(data, np.uint8)[array.offset * width : (array.offset + len(array)) * width]

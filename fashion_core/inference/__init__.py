@@ -1,0 +1,39 @@
+"""What saved models say of images: answers, submissions, explanations, ONNX files."""
+
+from typing import TYPE_CHECKING
+
+from fashion_core.lazy import attach
+
+if TYPE_CHECKING:
+    from fashion_core.inference.answers import Answer
+    from fashion_core.inference.explain import draw_explanation, explain_views
+    from fashion_core.inference.onnx import OnnxModel, export_onnx
+    from fashion_core.inference.predictor import Question, answer_questions, predict_images, read_views
+    from fashion_core.inference.submission import write_submission
+    from fashion_core.inference.temperatures import apply_temperatures, load_temperatures
+
+__all__ = [
+    "Answer",
+    "OnnxModel",
+    "Question",
+    "answer_questions",
+    "apply_temperatures",
+    "draw_explanation",
+    "explain_views",
+    "export_onnx",
+    "load_temperatures",
+    "predict_images",
+    "read_views",
+    "write_submission",
+]
+__getattr__ = attach(
+    __name__,
+    {
+        "answers": ["Answer"],
+        "explain": ["draw_explanation", "explain_views"],
+        "onnx": ["OnnxModel", "export_onnx"],
+        "predictor": ["Question", "answer_questions", "predict_images", "read_views"],
+        "submission": ["write_submission"],
+        "temperatures": ["apply_temperatures", "load_temperatures"],
+    },
+)

@@ -1,0 +1,193 @@
+"""Several trained networks that answer as one: the average of their probabilities, saved as one folder.
+
+    FOLDER/ensemble.json               format, members with their shares, scores of the ensemble
+    FOLDER/member-0/model.safetensors  each member as a saved model of its own
+
+B images, S pixels a side, K categories, C classes of one category.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fashion_core.data.pixels import PrepareSettings, build_settings
+from fashion_core.data.schema import AttributeSchema
+from fashion_core.errors import CheckpointError, ConfigError
+from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE
+from fashion_core.models.saved import Best, SavedModel, load_model, save_model
+
+ENSEMBLE_FORMAT = "fashion-ensemble/1"
+
+
+@dataclass(frozen=True)
+class SavedEnsemble:
+    """Saved models whose probabilities are averaged. `join_models` makes one.
+
+    Attributes:
+        shares: of each member in the average; their sum is 1.
+        metrics: scores of the ensemble, by name; empty where nobody measured them.
+    """
+
+    members: tuple[SavedModel, ...]
+    shares: tuple[float, ...]
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> AttributeSchema:
+        return self.members[0].schema
+
+    @property
+    def views(self) -> tuple[PrepareSettings, ...]:
+        """How its images are prepared: each way that some member wants, once."""
+        return tuple(dict.fromkeys(build_settings(member.config) for member in self.members))
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Images at once that every member takes."""
+        return min(member.config.eval_batch_size for member in self.members)
+
+
+Saved = SavedModel | SavedEnsemble  # what can be asked for attributes
+
+
+class AttributeEnsemble(nn.Module):
+    """The members of an ensemble as one network: pixels in, probabilities out.
+
+    A member normalises its pixels itself and sees images prepared as its own configuration says; members that want the
+    same share an input. It runs in the number format of its weights. Changing it changes the members.
+    """
+
+    def __init__(self, ensemble: SavedEnsemble) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(member.network for member in ensemble.members)
+        self.views = ensemble.views
+        self.inputs = [self.views.index(build_settings(member.config)) for member in ensemble.members]
+        self.flips = [member.config.eval_flip for member in ensemble.members]
+        self.shares = ensemble.shares
+
+    def forward(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """images: [B, 3, S, S] pixels 0..255, uint8 or float, for each of `views` -> K probabilities [B, C_i]."""
+        totals: list[Tensor] = []
+        for network, position, flip, share in zip(self.networks, self.inputs, self.flips, self.shares, strict=True):
+            pixels, count = images[position], images[position].shape[0]
+            if flip:  # in one batch, so that an exported graph holds the network once
+                pixels = torch.cat([pixels, pixels.flip(3)])
+            parts = [logits.softmax(1) for logits in network(pixels)]
+            if flip:  # by `shape`, since `len` or `chunk` would fix the batch size of an exported graph
+                parts = [(part[:count] + part[count:]) / 2 for part in parts]
+            parts = [share * part for part in parts]
+            totals = [total + part for total, part in zip(totals, parts, strict=True)] if totals else parts
+        return totals
+
+
+def join_models(
+    members: Sequence[SavedModel], shares: Sequence[float] | None = None, metrics: dict[str, float] | None = None
+) -> SavedEnsemble:
+    """An ensemble of models.
+
+    Args:
+        shares: of the members, in any unit, such as how often a greedy selection chose each; default: equal.
+
+    Raises:
+        ConfigError: there is no member, their categories differ, or a share is not a positive number.
+    """
+    shares = [1.0] * len(members) if shares is None else shares
+    if not members or len(shares) != len(members):
+        raise ConfigError(
+            f"an ensemble must have at least one member, and a share for each, but got {len(members)} members and "
+            f"{len(shares)} shares; name a share a member, or none at all"
+        )
+    if not all(np.isfinite(share) and share > 0 for share in shares):
+        raise ConfigError(
+            f"the shares of an ensemble must be positive numbers, but are {list(shares)}; leave out a member of share 0"
+        )
+    for number, member in enumerate(members):
+        if member.schema != members[0].schema:
+            raise ConfigError(
+                f"the members of an ensemble must have the same categories, {members[0].schema.to_dict()}, but member "
+                f"{number} has {member.schema.to_dict()}; leave it out"
+            )
+    total = sum(shares)
+    return SavedEnsemble(tuple(members), tuple(share / total for share in shares), dict(metrics or {}))
+
+
+def as_ensemble(saved: Saved) -> SavedEnsemble:
+    """The same, with a single model as an ensemble of one."""
+    return saved if isinstance(saved, SavedEnsemble) else SavedEnsemble((saved,), (1.0,), saved.metrics)
+
+
+def set_flip(saved: Saved, flip: bool) -> Saved:
+    """The same, averaging the answers to an image and to its mirror image, or not, whatever it was evaluated with."""
+
+    def change(member: SavedModel) -> SavedModel:
+        return replace(member, config=member.config.model_copy(update={"eval_flip": flip}))
+
+    if isinstance(saved, SavedEnsemble):
+        return replace(saved, members=tuple(map(change, saved.members)))
+    return change(saved)
+
+
+def save_ensemble(folder: Path, ensemble: SavedEnsemble) -> Path:
+    """Write the ensemble into the folder, made if needed, in place of one that is there. Returns its JSON file.
+
+    The JSON file is written last, so that a reader finds a whole ensemble or none.
+    """
+    file = folder / ENSEMBLE_FILE
+    file.unlink(missing_ok=True)
+    entries = []
+    for number, (member, share) in enumerate(zip(ensemble.members, ensemble.shares, strict=True)):
+        path = save_member(folder / f"member-{number}", member)
+        entries.append({"file": path.relative_to(folder).as_posix(), "share": share})
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    description = {"format": ENSEMBLE_FORMAT, "members": entries, "metrics": ensemble.metrics}
+    temporary.write_text(json.dumps(description, indent=2) + "\n")
+    os.replace(temporary, file)
+    return file
+
+
+def save_member(folder: Path, saved: SavedModel) -> Path:
+    """Write a loaded model, or one that was made of several, as `model.safetensors` into the folder."""
+    confusion = [np.array(matrix, np.int64) for matrix in saved.confusion]
+    best = Best(saved.epoch, saved.metrics, confusion, saved.network.state_dict())
+    return save_model(folder, best, saved.config, saved.schema, saved.data_fingerprint)
+
+
+def load_saved(path: Path | str, device: torch.device | str = "cpu") -> Saved:
+    """Read a saved model or a saved ensemble from its file, or from the folder that holds it.
+
+    Raises:
+        CheckpointError: there is none, there are both, or it is not one of this project.
+    """
+    path = Path(path)
+    file = path / ENSEMBLE_FILE if path.is_dir() else path
+    if file.name != ENSEMBLE_FILE or not file.exists():
+        return load_model(path, device)
+    if path.is_dir() and (path / MODEL_FILE).exists():
+        raise CheckpointError(
+            f"a folder must hold one saved model, but {path} has {ENSEMBLE_FILE} and {MODEL_FILE}; name one of the two"
+        )
+    try:
+        description = json.loads(file.read_text())
+        found = description.get("format")
+        entries = [(entry["file"], float(entry["share"])) for entry in description["members"]]
+        metrics = description["metrics"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file} must describe an ensemble, but: {error!r}; save it again") from None
+    if found != ENSEMBLE_FORMAT:
+        raise CheckpointError(
+            f"{file} must have the format {ENSEMBLE_FORMAT}, but has {found!r}; "
+            "it was not written by this version of fashion_core"
+        )
+    members = [load_model(file.parent / name, device) for name, _ in entries]
+    try:
+        return join_models(members, [share for _, share in entries], metrics)
+    except ConfigError as error:
+        raise CheckpointError(f"{file} must describe an ensemble, but: {error}") from None

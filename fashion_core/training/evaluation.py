@@ -1,0 +1,74 @@
+"""What a network answers on a set of images, and how well.
+
+B images of a batch, N images in all, K categories, C classes of one category.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fashion_core import metrics
+from fashion_core.config import TrainConfig
+from fashion_core.loading.features import Source
+from fashion_core.models.forward import predict_batch
+from fashion_core.training.losses import WeightedFocalLoss
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Answers on N labelled images.
+
+    Attributes:
+        confusion: K matrices [C_i, C_i] int64, row = truth.
+        correct: [N, K] bool, in the order of the source.
+        probabilities: K arrays [N, C_i] float32, in that order.
+        loss: weighted total.
+        category_losses: [K].
+    """
+
+    confusion: list[np.ndarray]
+    correct: np.ndarray
+    probabilities: list[np.ndarray]
+    loss: float
+    category_losses: list[float]
+
+    def compute_metrics(self, names: Sequence[str]) -> dict[str, float]:
+        """Scores and losses by name."""
+        scores = metrics.compute_scores(self.confusion, names)
+        scores[metrics.ACCURACY_SE] = metrics.compute_standard_error(self.correct)
+        scores[metrics.VAL_LOSS] = self.loss
+        return scores | {
+            f"{metrics.VAL_LOSS}/{name}": value for name, value in zip(names, self.category_losses, strict=True)
+        }
+
+
+def evaluate(
+    network: nn.Module,
+    source: Source,
+    loss: WeightedFocalLoss,
+    config: TrainConfig,
+    autocast: AbstractContextManager[Any] | None = None,
+) -> Evaluation:
+    """Answer every image of the source and compare with its labels; losses are those of the averaged probabilities."""
+    counts = metrics.ConfusionCounts(source.data.schema.sizes, source.device)
+    totals = torch.zeros(1 + len(counts.sizes), device=source.device)
+    correct, parts = [], []
+    for start in range(0, len(source), config.eval_batch_size):
+        images, labels = source.batch(torch.arange(start, min(start + config.eval_batch_size, len(source))))
+        log_probabilities = predict_batch(network, images, flip=config.eval_flip, autocast=autocast)
+        answers = torch.stack([values.argmax(1) for values in log_probabilities], 1)  # [B, K]
+        counts.update(answers, labels)
+        correct.append(answers == labels)
+        parts.append([values.exp() for values in log_probabilities])
+        total, by_category = loss(log_probabilities, labels)
+        totals += len(labels) * torch.cat([total[None], by_category])
+    total, *by_category = (totals / len(source)).tolist()
+    probabilities = [torch.cat(values).cpu().numpy() for values in zip(*parts, strict=True)]
+    return Evaluation(counts.to_numpy(), torch.cat(correct).cpu().numpy(), probabilities, total, by_category)

@@ -1,0 +1,246 @@
+"""`fit`: the only training loop there is. It yields one result an epoch and knows nothing of who asks.
+
+B images of a batch, K categories, C classes of one category.
+
+Every epoch draws its order, augmentation and dropout from (seed, epoch), so the state between two epochs holds no
+random generator, and a run that stopped there goes on with the same numbers (on the CPU, to the bit).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fashion_core import metrics
+from fashion_core.config import TrainConfig
+from fashion_core.data.pixels import build_settings
+from fashion_core.data.prepared import PreparedData
+from fashion_core.errors import ConfigError, DataError, DivergedError
+from fashion_core.hardware.allocator import keep_freed_memory
+from fashion_core.hardware.precision import build_autocast
+from fashion_core.loading.augment import Augmentation, mixup
+from fashion_core.loading.batches import BatchSource
+from fashion_core.loading.features import FeatureSource, Source, compute_features, fingerprint_features, open_features
+from fashion_core.models.saved import Best
+from fashion_core.training.checkpoint import load_training
+from fashion_core.training.evaluation import evaluate
+from fashion_core.training.optim import compute_lr_factor, set_learning_rate
+from fashion_core.training.state import TrainingState, build_state
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch, trained and evaluated.
+
+    Attributes:
+        epoch: 1-based.
+        metrics: losses and scores by name, see `fashion_core.metrics`.
+        confusion: K matrices [C_i, C_i] int64 on the validation images, row = truth.
+        correct: [N, K] bool, in their order.
+        probabilities: K arrays [N, C_i] float32, in their order.
+        state: the live training state, for `save_training`; the next epoch changes it.
+    """
+
+    epoch: int
+    metrics: dict[str, float]
+    confusion: list[np.ndarray]
+    correct: np.ndarray
+    probabilities: list[np.ndarray]
+    state: TrainingState
+
+
+def fit(
+    config: TrainConfig,
+    data: PreparedData,
+    *,
+    train: np.ndarray,
+    val: np.ndarray,
+    device: torch.device | str | None = None,
+    features: Path | None = None,
+    resume: Path | None = None,
+) -> Iterator[EpochResult]:
+    """Train a network on the images `train` and evaluate it on `val` after every epoch.
+
+    The first `config.probe_epochs` train the head alone, on features of the frozen backbone; the rest go on from there
+    with the whole network. Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution".
+
+    Args:
+        train, val: int64 indices into `data`; all of them labelled.
+        features: of probe epochs alone: file that `cache_features` wrote; None: they are computed, and not kept.
+        device: default is the first GPU, else the CPU.
+        resume: folder that `save_training` wrote; training goes on after its last epoch.
+
+    Yields:
+        One `EpochResult` an epoch, of the remaining `config.epochs`.
+
+    Raises:
+        ConfigError: the configuration and the data, or the device, do not go together.
+        DataError: no images to train or evaluate on, one without labels, or features of something else.
+        DivergedError: the training loss is no longer finite.
+    """
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    check_inputs(config, data, train, val)
+    if device.type == "cpu":
+        keep_freed_memory()
+    state = build_state(config, data, train, device)
+    if resume is not None:
+        load_training(resume, state)
+    if state.is_probing:
+        found = find_features(state, data, features)
+        probed = [FeatureSource(found, data, indices, device) for indices in (train, val)]
+        while state.is_probing:
+            yield run_epoch(state, *probed)
+    if state.epoch < config.epochs:
+        sources = [BatchSource(data, indices, device, channels_last=config.channels_last) for indices in (train, val)]
+        while state.epoch < config.epochs:
+            yield run_epoch(state, *sources)
+
+
+def find_features(state: TrainingState, data: PreparedData, path: Path | None) -> Tensor:
+    """The features of the state's backbone, [2, N, F]: from the file, or computed now where there is none.
+
+    Raises:
+        DataError: the file holds those of other images, of another backbone or of other weights.
+    """
+    backbone = state.network.backbone
+    if path is None:
+        return compute_features(backbone, data, state.config, state.device)
+    features = open_features(path)
+    if features.fingerprint != fingerprint_features(backbone, data, state.config):
+        raise DataError(
+            f"features must be those of the backbone and the images that are probed, but {path.name} was made from "
+            "other weights or images; cache them again"
+        )
+    return features.values
+
+
+def check_inputs(config: TrainConfig, data: PreparedData, train: np.ndarray, val: np.ndarray) -> None:
+    """Raise ConfigError or DataError for what a training loop would stumble over later."""
+    wanted = build_settings(config)
+    if wanted != data.settings:
+        raise ConfigError(
+            f"`image_size`, `crop` and `crop_margin` must be those of the prepared data ({data.settings!r}), but got "
+            f"{wanted!r}; prepare the data with these"
+        )
+    for name, indices in (("train", train), ("val", val)):
+        if len(indices) == 0:
+            raise DataError(f"fit needs at least one image to {name}, but got none")
+        if (data.labels[indices] < 0).any():
+            unlabelled = (data.labels[indices] < 0).any(1).sum()
+            raise DataError(f"every {name} image must be labelled, but {unlabelled} are not")
+    if len(train) < 2:
+        raise DataError(f"batch norm needs at least 2 training images, but got {len(train)}")
+
+
+def run_epoch(state: TrainingState, train_source: Source, val_source: Source) -> EpochResult:
+    """Train on every batch once, evaluate, and keep the weights if they are the best so far."""
+    config, is_probe = state.config, state.is_probing
+    started = time.perf_counter()
+    scores, images = train_epoch(state, train_source)
+    trained = time.perf_counter()
+    network = state.head if is_probe else state.evaluated_network
+    autocast = nullcontext() if is_probe else build_autocast(config, state.device)  # a probe answers in float32
+    evaluation = evaluate(network, val_source, state.loss, config, autocast)
+    ended = time.perf_counter()
+    scores |= evaluation.compute_metrics(state.schema.names)
+    scores |= {
+        metrics.TRAIN_SECONDS: trained - started,
+        metrics.VAL_SECONDS: ended - trained,
+        metrics.IMAGES_PER_SECOND: images / (trained - started),
+    }
+    if config.probe_epochs:
+        scores[metrics.PROBE] = float(is_probe)
+    state.epoch += 1
+    if is_probe and not state.is_probing:
+        state.begin_stage()
+    if scores[metrics.ACCURACY] > state.best.metrics[metrics.ACCURACY]:
+        weights = {name: t.detach().to("cpu", copy=True) for name, t in state.evaluated_network.state_dict().items()}
+        state.best = Best(state.epoch, scores, evaluation.confusion, weights)
+    return EpochResult(state.epoch, scores, evaluation.confusion, evaluation.correct, evaluation.probabilities, state)
+
+
+def train_epoch(state: TrainingState, source: Source) -> tuple[dict[str, float], int]:
+    """One pass over the training images. Returns the mean losses by name and the number of images seen."""
+    config, device = state.config, state.device
+    generator = seed_epoch(config.seed, state.epoch)
+    batch_size = min(config.batch_size, len(source))
+    steps = len(source) // batch_size  # a last partial batch waits for another epoch's order
+    order = torch.randperm(len(source), generator=generator)
+    begun, ended = state.stage  # each stage has a schedule of its own
+    total_steps = steps * (ended - begun)
+    warmup_steps = round(config.warmup_fraction * total_steps)
+    augmentation = Augmentation.from_config(config)
+    state.trained_network.train()
+    losses = torch.zeros(steps, device=device)
+    category_losses = torch.zeros(len(state.schema.sizes), device=device)
+    for index in range(steps):
+        positions = order[index * batch_size : (index + 1) * batch_size]
+        if isinstance(source, FeatureSource):
+            images, labels = source.draw(positions, config.flip, generator)
+        else:
+            images, labels = source.batch(positions)
+            images = augmentation(images, generator)
+        step = (state.epoch - begun) * steps + index
+        factor = compute_lr_factor(config.schedule, step, total_steps, warmup_steps)
+        set_learning_rate(state.optimizer, factor)
+        losses[index], by_category = train_step(state, images, labels, generator)
+        category_losses += by_category
+        state.step += 1
+        if device.type == "cpu" and not math.isfinite(losses[index].item()):
+            break  # on a GPU, asking would wait for every step; there the epoch's end asks
+    finite = torch.isfinite(losses)
+    if not finite.all():
+        first = int((~finite).nonzero()[0, 0])
+        raise DivergedError(state.epoch + 1, state.epoch * steps + first + 1, float(losses[first]))
+    peak = config.probe_lr if state.is_probing else config.lr
+    scores = {metrics.TRAIN_LOSS: losses.mean().item(), metrics.LEARNING_RATE: peak * factor}
+    for name, value in zip(state.schema.names, (category_losses / steps).tolist(), strict=True):
+        scores[f"{metrics.TRAIN_LOSS}/{name}"] = value
+    return scores, steps * batch_size
+
+
+def train_step(
+    state: TrainingState, images: Tensor, labels: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """One optimizer step. images: [B, 3, H, W] uint8; labels: [B, K]. Returns total loss [] and by category [K].
+
+    A step of a probe takes features in place of images, see `FeatureSource`.
+    """
+    config, is_probe = state.config, state.is_probing
+    permutation, share = None, 1.0
+    if config.mixup and not is_probe:
+        images, permutation, share = mixup(images.float(), config.mixup, generator)
+    with build_autocast(config, state.device):
+        logits = state.trained_network(images)
+    total, by_category = state.loss(logits, labels)
+    if permutation is not None:
+        other_total, other_by_category = state.loss(logits, labels[permutation.to(labels.device, non_blocking=True)])
+        total = share * total + (1 - share) * other_total
+        by_category = share * by_category + (1 - share) * other_by_category
+    state.optimizer.zero_grad(set_to_none=True)
+    state.scaler.scale(total).backward()
+    if config.grad_clip_norm is not None:
+        state.scaler.unscale_(state.optimizer)
+        nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip_norm)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    if state.ema is not None and not is_probe:
+        state.ema_updates += 1
+        state.ema.update(state.network, step=state.ema_updates)
+    return total.detach(), by_category.detach()
+
+
+def seed_epoch(seed: int, epoch: int) -> torch.Generator:
+    """Seed what an epoch draws: returns the generator of order and augmentation, and seeds torch's own for dropout."""
+    order_seed, dropout_seed = np.random.SeedSequence([seed, epoch]).generate_state(2, np.uint64)
+    torch.manual_seed(int(dropout_seed))
+    return torch.Generator().manual_seed(int(order_seed))

@@ -1,0 +1,200 @@
+"""Training networks again, several at once on Ray, each of them in a folder of its own from which it can go on.
+
+    FOLDER/epochs/0001.npz       of each epoch: its scores, and the probabilities of every validation image
+    FOLDER/training.safetensors  state to go on from, until the end
+    FOLDER/model.safetensors     best epoch by validation accuracy, or the one it was to stop at
+    FOLDER/run.json              how it ended: written last
+
+On a cluster, the folder is on a file system that all nodes share. N images, E epochs, K categories, C classes of one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from fashion_core import metrics
+from fashion_core.config import TrainConfig
+from fashion_core.errors import CheckpointError, DivergedError
+from fashion_core.files import MODEL_FILE, TRAINING_FILE, write_whole
+from fashion_core.hardware.gpu_memory import limit_gpu_memory
+from fashion_core.models.saved import Best, save_model
+from fashion_core.training.checkpoint import save_training
+from fashion_core.training.loop import EpochResult, fit
+from search.jobs.job import SAVE_INTERVAL_S, describe_error, load_selection, open_data
+from search.planning.resources import Resources
+
+RUN_FILE = "run.json"
+EPOCHS_FOLDER = "epochs"
+DIVERGED, FAILED, FINISHED = "diverged", "failed", "finished"
+POLL_S = 1.0
+Listener = Callable[["Training", dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One network to be trained. Paths and numbers: it travels to a worker.
+
+    Attributes:
+        label, seed_number: whose it is, and the how manyth of its seeds.
+        prepared, selection, features, threads, gpus: see `search.jobs.job.Job`.
+        stop_epoch: train to this epoch alone and keep that; None: to the end, and keep the best.
+    """
+
+    label: str
+    seed_number: int
+    config: TrainConfig
+    folder: Path
+    prepared: str
+    selection: str
+    features: str | None
+    threads: int
+    stop_epoch: int | None = None
+    gpus: float = 0.0
+
+    @property
+    def status(self) -> str | None:
+        """How it ended: `finished` or `diverged`. None where it did not, or where trying again may help."""
+        path = self.folder / RUN_FILE
+        if not path.is_file():
+            return None
+        status: str = json.loads(path.read_text())["status"]
+        return None if status == FAILED else status
+
+
+@dataclass(frozen=True)
+class Run:
+    """A network that was trained.
+
+    Attributes:
+        scores: metrics of each epoch.
+        probabilities: K arrays [E, N, C_i] float32 of the validation images.
+        folder: of its files.
+    """
+
+    label: str
+    seed_number: int
+    scores: tuple[dict[str, float], ...]
+    probabilities: list[np.ndarray]
+    folder: Path
+
+    @property
+    def seconds(self) -> float:
+        """Spent in training and evaluating."""
+        return sum(row[metrics.TRAIN_SECONDS] + row[metrics.VAL_SECONDS] for row in self.scores)
+
+
+def train(training: Training) -> Iterator[dict[str, Any]]:
+    """Train one network, or go on with it. Yields {epoch, metrics}, last {status, error}, as `run.json` has it."""
+    torch.set_num_threads(training.threads)
+    limit_gpu_memory(training.gpus)
+    folder, outcome = training.folder, {"status": FINISHED, "error": None}
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = time.monotonic()
+    try:
+        for result in continue_training(training):
+            write_epoch(folder, result)
+            yield {"epoch": result.epoch, "metrics": result.metrics}
+            if result.epoch in (training.stop_epoch, training.config.epochs):
+                save_result(training, result)
+                break
+            if time.monotonic() - saved >= SAVE_INTERVAL_S:
+                save_training(folder, result.state)
+                saved = time.monotonic()
+    except DivergedError as error:
+        outcome = {"status": DIVERGED, "error": str(error)}
+    except Exception as error:  # costs this network and nothing else
+        outcome = {"status": FAILED, "error": describe_error(error)}
+    write_whole(folder / RUN_FILE, (json.dumps(outcome, indent=2) + "\n").encode())
+    if outcome["status"] != FAILED:
+        (folder / TRAINING_FILE).unlink(missing_ok=True)
+    yield outcome
+
+
+def continue_training(training: Training) -> Iterator[EpochResult]:
+    """`fit` from the state that is saved, if one is."""
+    data = open_data(training.prepared)
+    images, val = load_selection(training.selection)
+    features = None if training.features is None else Path(training.features)
+    resume = training.folder if (training.folder / TRAINING_FILE).is_file() else None
+    yield from fit(training.config, data, train=images, val=val, features=features, resume=resume)
+
+
+def save_result(training: Training, result: EpochResult) -> None:
+    """Write the network that is kept."""
+    state, best = result.state, result.state.best
+    if training.stop_epoch is not None:
+        best = Best(result.epoch, result.metrics, result.confusion, state.evaluated_network.state_dict())
+    save_model(training.folder, best, state.config, state.schema, state.data_fingerprint)
+
+
+def write_epoch(folder: Path, result: EpochResult) -> None:
+    """One epoch's scores and probabilities, complete or not at all."""
+    path = folder / EPOCHS_FOLDER / f"{result.epoch:04d}.npz"
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    arrays: dict[str, Any] = {f"probabilities_{index}": values for index, values in enumerate(result.probabilities)}
+    with temporary.open("wb") as file:
+        np.savez(file, scores=np.array(json.dumps(result.metrics)), **arrays)
+    temporary.replace(path)
+
+
+def load_run(training: Training) -> Run:
+    """What a training left that ended well.
+
+    Raises:
+        CheckpointError: a file of it is gone.
+    """
+    scores, parts = [], []
+    for path in sorted((training.folder / EPOCHS_FOLDER).glob("*.npz")):
+        with np.load(path, allow_pickle=False) as arrays:
+            scores.append(json.loads(str(arrays["scores"])))
+            parts.append([arrays[f"probabilities_{index}"] for index in range(len(arrays.files) - 1)])
+    expected = training.stop_epoch or training.config.epochs
+    if len(parts) != expected or not (training.folder / MODEL_FILE).is_file():
+        raise CheckpointError(
+            f"a finished re-run has {expected} epochs and a model, but {training.folder.name} has {len(parts)} epochs; "
+            "delete its folder, and promote again"
+        )
+    probabilities = [np.stack(columns) for columns in zip(*parts, strict=True)]
+    return Run(training.label, training.seed_number, tuple(scores), probabilities, training.folder)
+
+
+def train_all(trainings: Sequence[Training], resources: Resources, listener: Listener) -> None:
+    """Train what is not trained yet, as many at once as the resources say, in order. Ray must be running.
+
+    Args:
+        listener: told of every epoch and every end, in this process.
+    """
+    waiting = [training for training in trainings if training.status is None]
+    remote = ray.remote(
+        num_cpus=resources.cpus_per_trial,
+        num_gpus=resources.gpus_per_trial,
+        max_calls=1 if resources.gpus_per_trial else 0,  # a used process would stay on its old GPU
+        num_returns="streaming",
+    )(train)
+    running: dict[Any, Training] = {}
+    while waiting or running:
+        while waiting and len(running) < resources.concurrent:
+            training = waiting.pop(0)
+            running[remote.remote(training)] = training
+        ready, _ = ray.wait(list(running), num_returns=1, timeout=POLL_S, fetch_local=False)
+        for stream in ready:
+            training = running[stream]
+            try:
+                event = ray.get(next(stream))
+            except StopIteration:
+                del running[stream]
+                continue
+            except ray.exceptions.RayError as error:  # its process died, more often than Ray tries again
+                del running[stream]
+                event = {"status": FAILED, "error": describe_error(error)}
+            listener(training, event)

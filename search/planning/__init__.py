@@ -1,0 +1,36 @@
+"""From options to a checked plan: space, data, resources, and what it is going to cost."""
+
+from typing import TYPE_CHECKING
+
+from fashion_core.lazy import attach
+
+if TYPE_CHECKING:
+    from search.planning.checks import check_draws, check_weights, measure_backbones
+    from search.planning.options import SearchOptions, load_options, parse_duration
+    from search.planning.plan import Plan, build_plan, render_plan
+    from search.planning.resources import Machine, Resources, choose_resources, detect_machine
+
+__all__ = [
+    "Machine",
+    "Plan",
+    "Resources",
+    "SearchOptions",
+    "build_plan",
+    "check_draws",
+    "check_weights",
+    "choose_resources",
+    "detect_machine",
+    "load_options",
+    "measure_backbones",
+    "parse_duration",
+    "render_plan",
+]
+__getattr__ = attach(
+    __name__,
+    {
+        "checks": ["check_draws", "check_weights", "measure_backbones"],
+        "options": ["SearchOptions", "load_options", "parse_duration"],
+        "plan": ["Plan", "build_plan", "render_plan"],
+        "resources": ["Machine", "Resources", "choose_resources", "detect_machine"],
+    },
+)

@@ -1,0 +1,111 @@
+"""What a search is going to do, resolved and checked before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fashion_core.data.annotations import Annotations, load_annotations
+from fashion_core.errors import SearchError
+from search.planning.checks import check_draws
+from search.planning.options import SearchOptions
+from search.planning.resources import Machine, Resources, choose_resources
+from search.records.layout import SearchLayout
+from search.space.space import Space, load_space
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search that can start.
+
+    Args:
+        trials: how many will run.
+        space: with the scheduler as it will run.
+        cache_dir: where prepared data stands.
+    """
+
+    options: SearchOptions
+    layout: SearchLayout
+    space: Space
+    annotations: Annotations
+    resources: Resources
+    trials: int
+    cache_dir: Path
+
+    @property
+    def full_epochs(self) -> int:
+        """Epochs if no trial were stopped."""
+        return self.trials * self.space.scheduler.max_epochs
+
+    @property
+    def prepared_bytes(self) -> int:
+        """Memory-mapped pixels of all prepared sets, shared by all trials."""
+        return sum(len(self.annotations.table) * each.image_size**2 * 3 for each in self.space.prepare_settings())
+
+
+def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -> Plan:
+    """Read space and annotations, and check that they, the backbones and the machine go together.
+
+    Raises:
+        SearchError, SpaceError, DataError, ConfigError, WeightsError: what does not fit, and what to do.
+    """
+    space = load_space(options.space)
+    if options.max_epochs is not None:
+        space = space.with_scheduler(max_epochs=options.max_epochs)
+    trials = options.trials or space.trials
+    if space.sampler == "grid" and trials > space.count_grid():
+        raise SearchError(
+            f"--trials must be at most {space.count_grid()}, the combinations of {space.name}, but got {trials}"
+        )
+    annotations = load_annotations(options.data, skip_bad=options.skip_bad)
+    space.check_schema(annotations.schema)
+    check_draws(space, annotations.schema)
+    resources = choose_resources(
+        machine,
+        trials,
+        concurrent=options.concurrent,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+    )
+    cache_dir = options.cache_dir or layout.results / ".prepared"
+    return Plan(options, layout, space, annotations, resources, trials, cache_dir)
+
+
+def render_plan(plan: Plan, backbone_sizes: dict[str, int], rng: np.random.Generator) -> list[tuple[str, str]]:
+    """What a dry run shows: (topic, text) lines."""
+    space, scheduler, resources = plan.space, plan.space.scheduler, plan.resources
+    counts = {
+        split: int(np.sum(plan.annotations.table["split"].to_numpy() == split)) for split in ("train", "val", "test")
+    }
+    expected = scheduler.expect_epochs(plan.trials, rng)
+    rungs = ", ".join(map(str, scheduler.rungs())) or "none: every trial trains to the end"
+    settings = ", ".join(map(str, space.prepare_settings()))
+    per_trial = f"{resources.cpus_per_trial} CPU core{'s' if resources.cpus_per_trial > 1 else ''}"
+    if resources.gpus_per_trial:
+        per_trial += f" and {resources.gpus_per_trial:g} GPU"
+    skipped = len(plan.annotations.skipped)
+    lines = [
+        ("space", f"{space.name}: {space.description}"),
+        ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
+        ("selects on", "val" if plan.options.select_on == "val" else "15% of train, held out; val stays unseen"),
+        (
+            "trials",
+            f"{plan.trials} by {space.sampler}, {len(space.first_points(plan.annotations.schema))} of them known ones",
+        ),
+        ("searched", ", ".join(parameter.name for parameter in space.parameters)),
+        ("rungs", f"{rungs} (of {scheduler.max_epochs} epochs)"),
+        ("epochs", f"about {expected:.0f}, {expected / plan.full_epochs:.0%} of full training ({plan.full_epochs})"),
+        ("at once", f"{resources.concurrent} trials, each with {per_trial}"),
+        ("backbones", ", ".join(f"{name} ({size / 1e6:.1f} M)" for name, size in backbone_sizes.items())),
+        (
+            "prepared data",
+            f"{settings}: {plan.prepared_bytes / 2**20:,.0f} MiB in {plan.cache_dir}, shared by all trials",
+        ),
+        ("results", str(plan.layout.folder)),
+        ("tracking", plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}"),
+    ]
+    if skipped:
+        lines.insert(2, ("skipped", f"{skipped} faults in the annotations; their rows are left out"))
+    return lines

@@ -1,0 +1,177 @@
+"""What the re-runs of each candidate showed: scores with intervals, how often each is the best, and what it costs.
+
+Everything is judged on validation images. The epoch of a network is a choice as well: wherever a score is made without
+some images, so is the choice of the epoch. S seeds, E epochs, N images, K categories, C classes of one category.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from search.jobs.reruns import Run
+from search.promotion.candidates import Candidate
+from search.statistics.calibration import compute_calibration
+from search.statistics.crossfit import compute_best_shares, cross_fit
+from search.statistics.gate import Comparison, compare_answers
+from search.statistics.intervals import Estimate, SeedNoise, compute_gap, estimate_score, estimate_seed_noise
+from search.statistics.members import find_correct
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs.
+
+    Attributes:
+        parameters: their number.
+        ms: milliseconds an image, on the machine that measured it.
+    """
+
+    parameters: int
+    ms: float
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.parameters + other.parameters, self.ms + other.ms)
+
+    def fits(self, limit: Cost) -> bool:
+        return self.parameters <= limit.parameters and self.ms <= limit.ms
+
+
+UNLIMITED = Cost(2**63, float("inf"))
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A candidate with all its re-runs.
+
+    Attributes:
+        labels: [N, K] int64.
+        cost: of one of its networks.
+    """
+
+    candidate: Candidate
+    runs: tuple[Run, ...]
+    labels: np.ndarray
+    cost: Cost
+
+    @cached_property
+    def correct(self) -> np.ndarray:
+        """[S, E, N, K] bool: which answers are right."""
+        return np.stack(
+            [
+                np.stack(
+                    [
+                        find_correct([values[epoch] for values in run.probabilities], self.labels)
+                        for epoch in range(len(run.scores))
+                    ]
+                )
+                for run in self.runs
+            ]
+        )
+
+    def choose_epochs(self, images: np.ndarray) -> np.ndarray:
+        """[S] int64 from 0: the best epoch of each network on some images, the first of equals."""
+        return self.correct[:, :, images].mean((2, 3)).argmax(1)
+
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        """[S, N, K] float: right or wrong, each network at its best epoch on some images."""
+        return self.correct[np.arange(len(self.runs)), self.choose_epochs(images)].astype(float)
+
+    def find_probabilities(self, seed: int, epoch: int) -> list[np.ndarray]:
+        """K arrays [N, C_i] of one network."""
+        return [values[epoch] for values in self.runs[seed].probabilities]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A candidate in the table.
+
+    Attributes:
+        score: cross-fitted over the choice of the epoch.
+        best_share: share of resamples in which it is the best; 0 for the baseline, which is not among them.
+        gap: the winner's curse: its score in the search less that on re-run; None for the baseline, or with one seed.
+        versus: it less the baseline; None without one, and for it.
+        calibration_error: ECE, mean over seeds.
+        best_epochs: from 1, of each seed.
+        seconds: of training, over all seeds.
+    """
+
+    candidate: Candidate
+    seeds: int
+    score: Estimate
+    best_share: float
+    gap: Estimate | None
+    versus: Comparison | None
+    calibration_error: float
+    best_epochs: tuple[int, ...]
+    cost: Cost
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All candidates, best first, then the baseline.
+
+    Attributes:
+        noise: how seeds differ; None where no candidate has two.
+        answers: [S, N, K] of every candidate and the baseline, cross-fitted: they tell how seeds vary.
+    """
+
+    rows: tuple[Row, ...]
+    noise: SeedNoise | None
+    answers: tuple[np.ndarray, ...]
+
+
+def judge_contenders(
+    contenders: Sequence[Contender],
+    baseline: Contender | None,
+    folds: np.ndarray,
+    groups: np.ndarray,
+    select_on: str,
+    rng: np.random.Generator,
+) -> Judgement:
+    """Score every candidate, and compare it with the baseline.
+
+    Args:
+        contenders: one or more.
+        folds, groups: [N], see `search.statistics.crossfit`.
+        select_on: what the search selected on: the gap is another thing on its own images.
+    """
+    everyone = [*contenders, *([baseline] if baseline is not None else [])]
+    answers = {each.candidate.label: cross_fit(each.answer, folds) for each in everyone}
+    noise = estimate_seed_noise([values.mean(2) for values in answers.values()])
+    shares = compute_best_shares([answers[each.candidate.label].mean(2) for each in contenders], groups, rng)
+    all_images = np.arange(len(folds))
+    rows = []
+    for index, each in enumerate(everyone):
+        own, score = answers[each.candidate.label], each.candidate.search_score
+        gap = None
+        if score is not None and (noise is not None or select_on != "val"):
+            gap = compute_gap(score, own.mean(2), noise, same_images=select_on == "val")
+        epochs = each.choose_epochs(all_images)
+        errors = [
+            compute_calibration(each.find_probabilities(seed, epoch), each.labels).pooled
+            for seed, epoch in enumerate(epochs)
+        ]
+        versus = None
+        if baseline is not None and each is not baseline:
+            versus = compare_answers(own, answers[baseline.candidate.label], list(answers.values()))
+        rows.append(
+            Row(
+                candidate=each.candidate,
+                seeds=len(each.runs),
+                score=estimate_score(own.mean(2), noise),
+                best_share=float(shares[index]) if index < len(contenders) else 0.0,
+                gap=gap,
+                versus=versus,
+                calibration_error=float(np.mean(errors)),
+                best_epochs=tuple(int(epoch) + 1 for epoch in epochs),
+                cost=each.cost,
+                seconds=sum(run.seconds for run in each.runs),
+            )
+        )
+    ranked = sorted(rows[: len(contenders)], key=lambda row: -row.score.value)
+    return Judgement((*ranked, *rows[len(contenders) :]), noise, tuple(answers.values()))

@@ -1,0 +1,231 @@
+"""What is shipped of all that was trained: the best network, an average of weights, or an ensemble of networks.
+
+Each form is chosen by a procedure that looks at some images alone, so all are scored under one cross-fitting, and so is
+the choice between them. N images, K categories, C classes of one category.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from search.promotion.contenders import UNLIMITED, Contender, Cost
+from search.statistics.crossfit import cross_fit, find_best
+from search.statistics.intervals import Estimate, compare, estimate_score
+from search.statistics.members import average_members, find_correct, select_members
+
+SINGLE, SOUP, SEEDS, ENSEMBLE = "single", "soup", "seeds", "ensemble"
+MAX_MEMBERS = 8  # of an ensemble, repeats included
+MAX_INGREDIENTS, MAX_SOUPS = 4, 2  # of a soup: at most 2 x 7 averages, each to be run on all images
+Network = tuple[int, int]  # position of the contender, and of its seed
+Chooser = Callable[[np.ndarray], "Choice"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen on some images.
+
+    Attributes:
+        form: `single`, `soup`, `seeds` (an ensemble of all of one candidate), `ensemble` (a greedy one).
+        networks: those it is made of; one named twice counts twice.
+        probabilities: K arrays [N, C_i], of all images.
+    """
+
+    form: str
+    networks: tuple[Network, ...]
+    probabilities: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form in the table.
+
+    Attributes:
+        choice: made on all images.
+        score: cross-fitted.
+        gain: over the best single network, under the same cross-fitting; None for that.
+        accepted: whether it was better than all before it.
+    """
+
+    choice: Choice
+    score: Estimate
+    gain: Estimate | None
+    cost: Cost
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What ships.
+
+    Attributes:
+        answers: [1, N, K]: cross-fitted answers of the whole procedure, the choice of the form included.
+    """
+
+    forms: tuple[Form, ...]
+    chosen: Form
+    answers: np.ndarray
+
+
+@dataclass
+class Pool:
+    """The networks to choose from.
+
+    Attributes:
+        contenders: best of the search first.
+        soups: groups of networks whose weights can be averaged, in the order they are tried.
+        average: probabilities of all images by the average of some networks' weights: K arrays [N, C_i].
+        limit: what a choice may cost at most.
+    """
+
+    contenders: Sequence[Contender]
+    labels: np.ndarray
+    folds: np.ndarray
+    soups: Sequence[Sequence[Network]] = ()
+    average: Callable[[tuple[Network, ...]], list[np.ndarray]] | None = None
+    limit: Cost = UNLIMITED
+    averaged: dict[tuple[Network, ...], list[np.ndarray]] = field(default_factory=dict)
+
+    def compute_cost(self, choice: Choice) -> Cost:
+        """Of the whole model: an ensemble's distinct networks together, a soup's like one."""
+        distinct = list(dict.fromkeys(choice.networks))
+        costs = [self.contenders[position].cost for position, _ in distinct]
+        return costs[0] if choice.form == SOUP else sum(costs[1:], costs[0])
+
+    def list_networks(self, images: np.ndarray) -> dict[Network, list[np.ndarray]]:
+        """Every network at its best epoch on some images: K arrays [N, C_i]."""
+        return {
+            (position, seed): contender.find_probabilities(seed, epoch)
+            for position, contender in enumerate(self.contenders)
+            for seed, epoch in enumerate(contender.choose_epochs(images))
+        }
+
+    def find_average(self, networks: tuple[Network, ...]) -> list[np.ndarray]:
+        """Probabilities of a soup, computed once."""
+        assert self.average is not None
+        key = tuple(sorted(networks))
+        if key not in self.averaged:
+            self.averaged[key] = self.average(key)
+        return self.averaged[key]
+
+    def score(self, probabilities: Sequence[np.ndarray], images: np.ndarray) -> float:
+        return float(find_correct(probabilities, self.labels)[images].mean())
+
+
+def choose_single(pool: Pool, images: np.ndarray) -> Choice:
+    """The best candidate by its mean over seeds, and of that the best network."""
+    answers = [contender.answer(images) for contender in pool.contenders]
+    position = find_best(answers, images)
+    seed = int(answers[position][:, images].mean((1, 2)).argmax())
+    contender = pool.contenders[position]
+    epoch = int(contender.choose_epochs(images)[seed])
+    return Choice(SINGLE, ((position, seed),), contender.find_probabilities(seed, epoch))
+
+
+def choose_seeds(pool: Pool, images: np.ndarray) -> Choice:
+    """All networks of the candidate that is best by its mean over seeds, or as many as cost no more than is allowed.
+
+    Source: Lakshminarayanan et al. 2017, Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles.
+    Nothing but candidate and epochs is chosen, so that little is chosen by luck.
+    """
+    position = find_best([contender.answer(images) for contender in pool.contenders], images)
+    names, stacked = stack_networks(pool, images)
+    return average_affordable(pool, SEEDS, names, stacked, [at for at, name in enumerate(names) if name[0] == position])
+
+
+def choose_ensemble(pool: Pool, images: np.ndarray) -> Choice:
+    """A greedy ensemble, the largest that costs no more than is allowed (see `select_members`)."""
+    names, stacked = stack_networks(pool, images)
+    members = select_members([values[:, images] for values in stacked], pool.labels[images], MAX_MEMBERS)
+    return average_affordable(pool, ENSEMBLE, names, stacked, members)
+
+
+def stack_networks(pool: Pool, images: np.ndarray) -> tuple[list[Network], list[np.ndarray]]:
+    """Names of all M networks, and their answers at the epochs that are best on some images: K arrays [M, N, C_i]."""
+    networks = pool.list_networks(images)
+    return list(networks), [np.stack(columns) for columns in zip(*networks.values(), strict=True)]
+
+
+def average_affordable(
+    pool: Pool, form: str, names: Sequence[Network], stacked: Sequence[np.ndarray], members: Sequence[int]
+) -> Choice:
+    """The mean answers of members, the first of them where all together cost more than is allowed; one at least."""
+    for size in range(len(members), 0, -1):
+        taken = members[:size]
+        choice = Choice(form, tuple(names[member] for member in taken), average_members(stacked, taken))
+        if pool.compute_cost(choice).fits(pool.limit):
+            break
+    return choice
+
+
+def choose_soup(pool: Pool, images: np.ndarray) -> Choice:
+    """The best greedy average of weights over all groups.
+
+    Wortsman et al. 2022, recipe 1, but tried in the order given, not by score on these images, so that the same
+    averages serve every choice. Each network has the weights of its best epoch on all images: no other is kept.
+    """
+    best: tuple[float, Choice] | None = None
+    for group in pool.soups[:MAX_SOUPS]:
+        chosen: tuple[Network, ...] = (group[0],)
+        score = pool.score(pool.find_average(chosen), images)
+        for network in group[1:MAX_INGREDIENTS]:
+            found = pool.score(pool.find_average((*chosen, network)), images)
+            if found >= score:
+                chosen, score = (*chosen, network), found
+        if best is None or score > best[0]:
+            best = score, Choice(SOUP, chosen, pool.find_average(chosen))
+    assert best is not None
+    return best[1]
+
+
+def list_choosers(pool: Pool) -> dict[str, Chooser]:
+    """The forms there are, the plainest first."""
+    choosers: dict[str, Chooser] = {SINGLE: partial(choose_single, pool)}
+    if pool.soups:
+        choosers[SOUP] = partial(choose_soup, pool)
+    if max(len(contender.runs) for contender in pool.contenders) > 1:
+        choosers[SEEDS] = partial(choose_seeds, pool)
+    if sum(len(contender.runs) for contender in pool.contenders) > 1:
+        choosers[ENSEMBLE] = partial(choose_ensemble, pool)
+    return choosers
+
+
+def answer_by(pool: Pool, chooser: Chooser, images: np.ndarray) -> np.ndarray:
+    """[1, N, K] float: what was chosen on some images answers to all."""
+    return find_correct(chooser(images).probabilities, pool.labels)[None].astype(float)
+
+
+def choose_form(pool: Pool, choosers: dict[str, Chooser], images: np.ndarray) -> Choice:
+    """The form that is best under a cross-fitting within these images, chosen on all of them."""
+    folds = pool.folds[images]
+    best_score, best = -1.0, SINGLE
+    for name, chooser in choosers.items():
+        right = np.empty((len(images), pool.labels.shape[1]))
+        for fold in np.unique(folds):
+            inside = folds == fold
+            right[inside] = answer_by(pool, chooser, images[~inside])[0, images[inside]]
+        if right.mean() > best_score:
+            best_score, best = float(right.mean()), name
+    return choosers[best](images)
+
+
+def decide(pool: Pool) -> Decision:
+    """Choose what ships, and score the whole procedure."""
+    choosers = list_choosers(pool)
+    all_images = np.arange(len(pool.folds))
+    choices = {name: chooser(all_images) for name, chooser in choosers.items()}
+    # one network alone is neither a soup nor an ensemble
+    real = {name: choosers[name] for name in choices if name == SINGLE or len(set(choices[name].networks)) > 1}
+    answers = {name: cross_fit(partial(answer_by, pool, chooser), pool.folds) for name, chooser in choosers.items()}
+    forms: list[Form] = []
+    for name, choice in choices.items():
+        gain = None if name == SINGLE else compare(answers[name].mean(2), answers[SINGLE].mean(2), None)
+        score = estimate_score(answers[name].mean(2), None)
+        accepted = name in real and all(score.value > form.score.value for form in forms if form.accepted)
+        forms.append(Form(choice, score, gain, pool.compute_cost(choice), accepted))
+    chosen = [form for form in forms if form.accepted][-1]
+    procedure = cross_fit(partial(answer_by, pool, partial(choose_form, pool, real)), pool.folds)
+    return Decision(tuple(forms), chosen, procedure)

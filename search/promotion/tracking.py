@@ -1,0 +1,116 @@
+"""A promotion in MLflow: one run `promote/NAME`, and in it a run for every network that is trained again.
+
+What is sent is keyed as in `search.tracking`: sending it again changes nothing, so a promotion that goes on sends all.
+A server that is away holds nothing up: what was not sent is told, and sent the next time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fashion_core.errors import first_line
+from search.jobs.reruns import EPOCHS_FOLDER, FINISHED, Training
+from search.promotion.candidates import flatten_config
+from search.promotion.options import PromotionOptions
+from search.promotion.plan import PromotionPlan
+from search.records.layout import SearchLayout
+from search.records.record import SearchRecord
+from search.tracking.store import NOTE_TAG, take_head
+from search.tracking.writer import PARENT_TAG, RUN_STATUSES, Writer, build_metrics
+
+PROMOTION_TAG, RUN_TAG = "promotion_id", "rerun"
+
+
+class PromotionTracker:
+    """Sends a promotion to MLflow, in this thread.
+
+    Args:
+        uri: of the tracking server or database.
+
+    Attributes:
+        error: the first thing that went wrong; from then on nothing is sent.
+        run_id: of the promotion's run; None before `start`, or where it could not be made.
+    """
+
+    def __init__(self, uri: str, layout: SearchLayout, record: SearchRecord, plan: PromotionPlan) -> None:
+        self.writer = Writer(uri, layout.artifacts)
+        self.layout, self.record, self.plan = layout, record, plan
+        self.error: str | None = None
+        self.run_id: str | None = None
+        self.runs: dict[str, str] = {}  # run id by name of the re-run
+        self.is_over = False
+
+    def attempt(self, action: Callable[..., None], *arguments: Any) -> None:
+        """Do it, unless something went wrong before."""
+        if self.error is not None:
+            return
+        try:
+            action(*arguments)
+        except Exception as error:  # MLflow raises what its database or HTTP library raises
+            self.error = first_line(str(error)) or type(error).__name__
+
+    def start(self, options: PromotionOptions) -> None:
+        """Find the promotion's run, or make it."""
+        self.attempt(self.start_now, options)
+
+    def send_training(self, training: Training, status: str, scores: Sequence[Mapping[str, float]]) -> None:
+        """A network that was trained, with all its epochs."""
+        self.attempt(self.send_training_now, training, status, scores)
+
+    def end(self, values: Mapping[str, float], tags: Mapping[str, Any], files: Sequence[Path], *, passed: bool) -> None:
+        """The promotion's end: its figures, the gate's words, its reports."""
+        self.attempt(self.end_now, values, tags, files, passed)
+
+    def close(self) -> None:
+        """A promotion that broke off or was refused before its end does not go on running in MLflow."""
+        if not self.is_over and self.run_id is not None:
+            self.attempt(self.writer.connect().set_terminated, self.run_id, RUN_STATUSES["interrupted"])
+
+    def start_now(self, options: PromotionOptions) -> None:
+        client = self.writer.connect()
+        self.writer.experiment = self.writer.find_experiment(self.record.search["space_name"])
+        found = self.writer.find_runs(f"tags.{PROMOTION_TAG} = '{self.plan.promotion_id}'")
+        self.runs = {run.data.tags[RUN_TAG]: run.info.run_id for run in found if RUN_TAG in run.data.tags}
+        parents = [run for run in found if RUN_TAG not in run.data.tags]
+        if not parents:
+            tags = {PROMOTION_TAG: self.plan.promotion_id, "kind": "promotion", "status": "running"}
+            parents = [client.create_run(self.writer.experiment, tags=tags, run_name=f"promote/{self.layout.name}")]
+        self.run_id = parents[0].info.run_id
+        params = {"top": options.top, "seeds": options.seeds, "baseline": options.baseline}
+        params["candidates"] = ", ".join(each.words for each in self.plan.everyone)
+        self.writer.log_params(self.run_id, params)
+        client.update_run(self.run_id, status="RUNNING")
+
+    def send_training_now(self, training: Training, status: str, scores: Sequence[Mapping[str, float]]) -> None:
+        client, name = self.writer.connect(), training.folder.name
+        if training.stop_epoch is not None:
+            name = f"final-{name}"
+        if name not in self.runs:
+            tags = {PARENT_TAG: self.run_id, PROMOTION_TAG: self.plan.promotion_id, RUN_TAG: name, "kind": "rerun"}
+            run = client.create_run(self.writer.experiment, tags=tags, run_name=name)
+            self.runs[name] = run.info.run_id
+        params = {key: value for key, value in flatten_config(training.config).items() if value is not None}
+        self.writer.log_params(self.runs[name], params)
+        rows = []
+        for epoch, values in enumerate(scores, 1):
+            path = training.folder / EPOCHS_FOLDER / f"{epoch:04d}.npz"
+            milliseconds = int(path.stat().st_mtime * 1000)
+            rows += build_metrics(values, milliseconds, epoch)
+        self.writer.log(self.runs[name], rows, {"status": status})
+        client.set_terminated(self.runs[name], RUN_STATUSES[status])
+
+    def end_now(
+        self, values: Mapping[str, float], tags: Mapping[str, Any], files: Sequence[Path], passed: bool
+    ) -> None:
+        client = self.writer.connect()
+        assert self.run_id is not None
+        rows = build_metrics(values, int(self.plan.created * 1000), 0)
+        note = take_head(self.layout.promotion_report.read_text())
+        status = "promoted" if passed else "refused"
+        self.writer.log(self.run_id, rows, {**tags, "status": status, NOTE_TAG: note})
+        for path in files:
+            client.log_artifact(self.run_id, str(path))
+        client.set_terminated(self.run_id, RUN_STATUSES[FINISHED])
+        self.is_over = True

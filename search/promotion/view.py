@@ -1,0 +1,172 @@
+"""What a person sees of a promotion: the re-runs as they go, the table of candidates, the forms, and the verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from fashion_core import metrics
+from search.jobs.material import Material
+from search.jobs.reruns import FINISHED, Training
+from search.planning.resources import Resources
+from search.promotion.contenders import Judgement
+from search.promotion.forms import SINGLE, Decision, Form
+from search.promotion.plan import PromotionPlan
+from search.records.layout import SearchLayout
+from search.registry.access import hide_password
+from search.reporting.words import format_duration, format_score, write_interval, write_points
+from search.statistics.intervals import LEVEL
+
+WAITING = "-"
+
+
+class RerunView:
+    """Shows networks while they are trained: a table on a terminal, a line a network elsewhere. A context manager."""
+
+    def __init__(self, console: Console, title: str, trainings: Sequence[Training], names: dict[str, str]) -> None:
+        self.console, self.title, self.trainings, self.names = console, title, trainings, names
+        self.cells = {training.folder: WAITING for training in trainings}
+        self.best: dict[Any, float] = {}
+        self.started = time.monotonic()
+        self.live = Live(self.draw(), console=console, transient=True) if console.is_interactive else None
+
+    def __enter__(self) -> RerunView:
+        left = sum(training.status is None for training in self.trainings)
+        done = len(self.trainings) - left
+        text = f"{self.title}: {left} to train" + (f", {done} done before" if done else "")
+        self.console.print(text, highlight=False)
+        for training in self.trainings:
+            if training.status is not None:
+                self.cells[training.folder] = training.status
+        if self.live is not None:
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def update(self, training: Training, event: dict[str, Any]) -> None:
+        """Take in an epoch, or an end."""
+        where = training.folder
+        epochs = training.stop_epoch or training.config.epochs
+        if "epoch" in event:
+            self.cells[where] = f"{event['epoch']}/{epochs}"
+            if training.stop_epoch is None:  # else it is scored on images that it was trained on
+                score = event["metrics"][metrics.ACCURACY]
+                self.best[where] = max(score, self.best.get(where, 0.0))
+                self.cells[where] += f"  {score:.4f}"
+        else:
+            best = self.best.get(where)
+            words = event["status"] if event["status"] != FINISHED or best is None else format_score(best)
+            self.cells[where] = words
+            if self.live is None or event["status"] != FINISHED:
+                text = f"  {self.name(training)}, seed {training.seed_number}: {event['status']}"
+                text += f", best {format_score(best)}" if best is not None else ""
+                text += f" ({event['error']})" if event["error"] else ""
+                elapsed = format_duration(time.monotonic() - self.started)
+                self.console.print(f"{text} [{elapsed}]", highlight=False, markup=False)
+        if self.live is not None:
+            self.live.update(self.draw())
+
+    def name(self, training: Training) -> str:
+        return self.names[training.label]
+
+    def draw(self) -> Table:
+        """Candidates down, seeds across."""
+        seeds = sorted({training.seed_number for training in self.trainings})
+        table = Table(title=f"{self.title}, {format_duration(time.monotonic() - self.started)}", title_justify="left")
+        table.add_column("")
+        for seed in seeds:
+            table.add_column(f"seed {seed}")
+        for label in dict.fromkeys(training.label for training in self.trainings):
+            cells = {each.seed_number: self.cells[each.folder] for each in self.trainings if each.label == label}
+            table.add_row(self.names[label], *(cells.get(seed, "") for seed in seeds))
+        return table
+
+
+def draw_plan(
+    layout: SearchLayout, plan: PromotionPlan, material: Material, resources: Resources, uri: str, fit_on: str
+) -> Table:
+    """What the promotion will do."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    seeds, shown = (
+        len(plan.seeds),
+        ", ".join(f"{each.words} ({format_score(each.search_score)})" for each in plan.candidates),
+    )
+    per_network = f"{resources.cpus_per_trial} CPU core{'s' if resources.cpus_per_trial > 1 else ''}"
+    if resources.gpus_per_trial:
+        per_network += f" and {resources.gpus_per_trial:g} GPU"
+    epochs = seeds * sum(each.config.epochs for each in plan.everyone)
+    against = "the report's recipe, or what --baseline names" if plan.baseline else "none"
+    for topic, text in (
+        ("search", f"{layout.name}, which selected on {plan.select_on}"),
+        ("candidates", shown),
+        ("baseline", against),
+        ("trained on", f"{len(material.train):,} images, {seeds} seeds each: {epochs} epochs in all"),
+        ("judged on", f"{len(material.val):,} validation images, cross-fitted in {len(set(material.folds))} folds"),
+        ("ships", "the re-runs' best" if fit_on == "train" else "what is trained once more on train and val"),
+        ("at once", f"{resources.concurrent} networks, each with {per_network}"),
+        ("registry", hide_password(uri)),
+    ):
+        table.add_row(topic, text)
+    return table
+
+
+def draw_judgement(judgement: Judgement) -> Table:
+    """The candidates, best first: narrow enough for a terminal."""
+    rows = []
+    for row in judgement.rows:
+        is_candidate = row.candidate.trial is not None
+        rows.append(
+            (
+                row.candidate.words,
+                write_interval(row.score, digits=3),
+                f"{row.best_share:.0%}" if is_candidate else "",
+                write_points(row.versus.mean if row.versus else None, digits=1),
+                write_points(row.gap, digits=1),
+            )
+        )
+    head = ("candidate", f"score [{LEVEL:.0%}]", "best", "vs baseline, pt", "gap to search, pt")
+    return draw_table(head, rows)
+
+
+def draw_decision(decision: Decision) -> Table:
+    """The forms, the plainest first."""
+    rows = []
+    for form in decision.forms:
+        rows.append(
+            (
+                form.choice.form + (f" of {len(set(form.choice.networks))}" if form.choice.form != SINGLE else ""),
+                write_interval(form.score, digits=3),
+                write_points(form.gain, digits=1),
+                f"{form.cost.parameters / 1e6:.1f} M",
+                f"{form.cost.ms:.1f}",
+                describe_state(form, decision),
+            )
+        )
+    return draw_table(("model", f"score [{LEVEL:.0%}]", "vs single, pt", "size", "ms", ""), rows)
+
+
+def describe_state(form: Form, decision: Decision) -> str:
+    """What became of a form, in a word."""
+    if form.choice.form != SINGLE and len(set(form.choice.networks)) == 1:
+        return "none"  # on all images, nothing was added to the best network
+    return "ships" if form is decision.chosen else "" if form.accepted else "lost"
+
+
+def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Plain columns under dim heads, numbers to the right."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for index, text in enumerate(head):
+        table.add_column(text, justify="right" if index else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,196 @@
+"""Every path of a search, in one class."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fashion_core.errors import SearchError
+from fashion_core.files import MODEL_FILE
+
+REPORT = "README.md"  # of a search
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+@dataclass(frozen=True)
+class SearchLayout:
+    """Where the files of the search `name` stand under the folder `results`.
+
+    Raises:
+        SearchError: the name cannot be a folder's on every system.
+    """
+
+    results: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        if not NAME_PATTERN.fullmatch(self.name):
+            raise SearchError(
+                "a search's name must be 1 to 80 letters, digits, `.`, `_` or `-` and begin with a letter or digit, "
+                f"but got {self.name!r}"
+            )
+
+    # shared by all searches
+    @property
+    def prepared_folder(self) -> Path:
+        return self.results / ".prepared"
+
+    @property
+    def tracking_db(self) -> Path:
+        return self.results / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.results / "mlartifacts"
+
+    # of this search
+    @property
+    def folder(self) -> Path:
+        return self.results / self.name
+
+    @property
+    def options(self) -> Path:
+        """What the search was started with."""
+        return self.folder / "options.json"
+
+    @property
+    def ledger(self) -> Path:
+        """The record of all that happened."""
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def space_yaml(self) -> Path:
+        return self.folder / "space.yaml"
+
+    @property
+    def audit(self) -> Path:
+        """What the data holds: see `fashion_core.audit`."""
+        return self.folder / "audit.md"
+
+    @property
+    def trials_csv(self) -> Path:
+        return self.folder / "trials.csv"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / REPORT
+
+    @property
+    def effects(self) -> Path:
+        """Which parameters mattered: see `search.effects`."""
+        return self.folder / "EFFECTS.md"
+
+    @property
+    def best_config(self) -> Path:
+        return self.folder / "best_config.json"
+
+    @property
+    def best_folder(self) -> Path:
+        return self.folder / "best"
+
+    @property
+    def best_model(self) -> Path:
+        return self.best_folder / MODEL_FILE
+
+    @property
+    def final(self) -> FinalLayout:
+        """The promoted model."""
+        return FinalLayout(self.folder / "final")
+
+    @property
+    def promotion_folder(self) -> Path:
+        """What promoting has done so far, with the networks trained again."""
+        return self.folder / "promotion"
+
+    @property
+    def promotion_report(self) -> Path:
+        return self.folder / "PROMOTION.md"
+
+    @property
+    def ray(self) -> Path:
+        """Ray's own files, where no other storage is given."""
+        return self.folder / "ray"
+
+    def confusion(self, category: str) -> Path:
+        """Picture of the best trial's confusion matrix of one category."""
+        return self.folder / f"confusion_{category}.png"
+
+    def list_artifacts(self) -> list[Path]:
+        """The files that are kept with the search's run in MLflow, those that exist."""
+        files = [self.report, self.trials_csv, self.audit, self.best_config, *sorted(self.folder.glob("*.png"))]
+        return [path for path in files if path.is_file()]
+
+    def checkpoint_folder(self, trial: int) -> Path:
+        """Where the model of one trial is kept."""
+        return self.folder / "checkpoints" / f"trial-{trial:04d}"
+
+    def find_checkpoint(self, trial: int) -> str | None:
+        """That folder, relative to the search's; None where no model of the trial is kept."""
+        folder = self.checkpoint_folder(trial)
+        return str(folder.relative_to(self.folder)) if (folder / MODEL_FILE).is_file() else None
+
+
+@dataclass(frozen=True)
+class FinalLayout:
+    """Where the files of a promoted model stand in its folder. The model: `fashion_core.models.ensemble.load_saved`."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """How it was trained: of every member, with its share."""
+        return self.folder / "config.json"
+
+    @property
+    def attributes(self) -> Path:
+        """Its categories and classes."""
+        return self.folder / "attributes.json"
+
+    @property
+    def preprocessing(self) -> Path:
+        """How its images are prepared."""
+        return self.folder / "preprocessing.json"
+
+    @property
+    def temperatures(self) -> Path:
+        """What makes its probabilities right, by category: see `search.statistics.calibration`."""
+        return self.folder / "temperatures.json"
+
+    @property
+    def trained_on(self) -> Path:
+        """Digests of the files of all images it was trained on."""
+        return self.folder / "trained_on.json"
+
+    @property
+    def answers(self) -> Path:
+        """What it answered to the images it was judged on, each from a choice made without that image."""
+        return self.folder / "answers.npz"
+
+    @property
+    def predictions(self) -> Path:
+        """What every network that was trained again answered to these images, in the same order."""
+        return self.folder / "reruns.npz"
+
+    @property
+    def onnx(self) -> Path:
+        return self.folder / "model.onnx"
+
+    @property
+    def card(self) -> Path:
+        return self.folder / "MODEL_CARD.md"
+
+    def confusion(self, category: str) -> Path:
+        """Picture of the confusion matrix of one category."""
+        return self.folder / f"confusion_{category}.png"
+
+
+def unique_name(results: Path, space_name: str, now: float) -> str:
+    """`<space>-<date>-<time>`, with a number where a search of that name exists."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", space_name).lstrip("._-")[:50] or "search"
+    name = f"{plain}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}"
+    number = 1
+    while (results / (candidate := name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return candidate

@@ -1,0 +1,96 @@
+"""Where a search's numbers come from: code, libraries, machine, command. No path, host or user name."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePath
+
+import torch
+
+LIBRARIES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pyarrow")
+PROJECT = "fashion-search"
+PACKAGES = ("fashion_core", "search", "spaces")  # a search's own results, not yet committed, change no code
+GIT_TIMEOUT_S = 10
+
+
+def collect_provenance(arguments: Sequence[str]) -> dict[str, str]:
+    """A flat dictionary of texts.
+
+    Args:
+        arguments: the command line, as `sys.argv`.
+    """
+    found = {
+        "command": describe_command(arguments),
+        "version": find_version(PROJECT),
+        **describe_git(),
+        "python": platform.python_version(),
+        **{name: find_version(name) for name in LIBRARIES},
+        "platform": platform.platform(terse=True),
+        "cpu": describe_cpu(),
+        "cpu_count": str(len(os.sched_getaffinity(0))),
+    }
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return found | ({"gpu": ", ".join(gpus)} if gpus else {})
+
+
+def describe_command(arguments: Sequence[str]) -> str:
+    """The command, with absolute paths cut to their last name: a path says where a person keeps things."""
+    words = []
+    for word in arguments:
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        words.append(option + equals + (PurePath(value).name if value.startswith(("/", "~")) else value))
+    return " ".join(["python", *words] if words and words[0].endswith(".py") else words)
+
+
+def python_command() -> str:
+    """How a person calls this Python from where they are: `python` where that is it, else its path."""
+    here, found = os.path.abspath(sys.executable), shutil.which("python")
+    if found is not None and os.path.abspath(found) == here:
+        return "python"
+    relative = os.path.relpath(here)
+    return here if relative.startswith("..") else relative
+
+
+def find_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def describe_git() -> dict[str, str]:
+    """Commit and whether the code differs from it; empty where this code is not in a repository of its own."""
+    folder = Path(__file__).resolve().parents[2]  # the repository
+    if not (folder / ".git").exists():
+        return {}
+    try:
+        commit, status = (
+            subprocess.run(
+                ["git", "-C", str(folder), *command],
+                capture_output=True,
+                text=True,
+                timeout=GIT_TIMEOUT_S,
+                check=True,
+            ).stdout
+            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", *PACKAGES))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"git_commit": commit.strip(), "git_dirty": str(bool(status.strip())).lower()}
+
+
+def describe_cpu() -> str:
+    """The processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

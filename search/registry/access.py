@@ -1,0 +1,103 @@
+"""Reaching an MLflow registry: within seconds, or an error of this project that says why not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from fashion_core.errors import FashionError, SearchError, first_line
+from search.tracking.store import SQLITE, open_store
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+ANSWER_S = 4  # for a first answer
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+# MLflow tries seven times, for minutes. Here once more at most, and not when it is first asked: who promotes can go on.
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+FIRST = {RETRIES: "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_S)}
+os.environ.setdefault(RETRIES, "1")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # between the lines of a report
+Found = TypeVar("Found")
+
+
+def open_registry(uri: str) -> MlflowClient:
+    """The client of a registry that answers.
+
+    Raises:
+        SearchError: it does not, or there is none of this kind.
+    """
+    kept = {name: os.environ.get(name) for name in FIRST}
+    try:
+        ask_database(uri)
+        os.environ.update(FIRST)
+        return open_store(uri)
+    except Exception as error:  # of a network, a server, a database, a driver that is not installed
+        raise build_error(uri, error) from error
+    finally:
+        for name, value in kept.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def ask_database(uri: str) -> None:
+    """Fail where no database can be there: MLflow would try it again and again, for minutes."""
+    parts = urlsplit(uri)
+    dialect = parts.scheme.split("+")[0]
+    if uri.startswith(SQLITE):
+        path = Path(uri.removeprefix(SQLITE))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA schema_version")
+    elif dialect in PORTS and parts.hostname:
+        socket.create_connection((parts.hostname, parts.port or PORTS[dialect]), ANSWER_S).close()
+
+
+def build_error(uri: str, error: Exception) -> SearchError:
+    reason = first_line(str(error)).replace(uri, hide_password(uri))
+    return SearchError(
+        f"a registry must be an MLflow server or database that answers, but {hide_password(uri)} does not "
+        f"({type(error).__name__}: {reason}); see that it runs and that this is its address"
+    )
+
+
+def hide_password(uri: str) -> str:
+    """The URI as a message may show it."""
+    parts = urlsplit(uri)
+    if parts.password is None:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+@contextmanager
+def tell_errors(uri: str) -> Iterator[None]:
+    """What goes wrong with the registry inside, as this project's error."""
+    try:
+        yield
+    except FashionError:
+        raise
+    except Exception as error:
+        from mlflow.exceptions import MlflowException
+
+        if not isinstance(error, (MlflowException, OSError)):
+            raise
+        raise build_error(uri, error) from error
+
+
+def find_or_none(call: Callable[[], Found]) -> Found | None:
+    """What the registry gives; None where it has no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return call()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None

@@ -1,0 +1,298 @@
+"""The folder of a promoted model: written beside its place, and put there when it is whole. Paths: `FinalLayout`.
+
+N validation images that it was judged on, M images that it was trained on, S networks, K categories, C classes of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fashion_core import metrics
+from fashion_core.data.pixels import PrepareSettings, build_settings
+from fashion_core.data.prepared import PreparedData
+from fashion_core.errors import DataError, ExportError, SearchError
+from fashion_core.files import MODEL_FILE
+from fashion_core.hardware.allocator import keep_freed_memory
+from fashion_core.inference.onnx import export_onnx
+from fashion_core.inference.submission import write_submission
+from fashion_core.inference.temperatures import apply_temperatures
+from fashion_core.models.ensemble import Saved, SavedEnsemble, as_ensemble, save_ensemble, save_member
+from fashion_core.models.forward import predict_views
+from search.records.layout import FinalLayout
+from search.registry.card import render_card
+from search.registry.facts import Facts, Measured, Member, describe_view, find_weights_licence
+from search.reporting.figures import draw_confusion
+from search.statistics.calibration import compute_calibration, fit_temperatures
+
+ONNX_IMAGES = 32  # validation images that the exported model is checked on
+
+
+@dataclass(frozen=True)
+class Source:
+    """The data set a submission answers, as the search read it: see `fashion_core.inference.submission`."""
+
+    folder: Path
+    cache_dir: Path
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What was shipped. `measured` says what went wrong, if anything did: `onnx_error`, `submission_error`."""
+
+    layout: FinalLayout
+    measured: Measured
+
+
+def ship(
+    saved: Saved,
+    folder: Path,
+    facts: Facts,
+    *,
+    data: Mapping[PrepareSettings, PreparedData],
+    images: np.ndarray,
+    trained: np.ndarray,
+    correct: np.ndarray,
+    source: Source,
+    reruns: Sequence[np.ndarray] | None = None,
+    predictions: Mapping[str, Any] | None = None,
+) -> Shipped:
+    """Write the whole folder of a promoted model beside its place, then put it there, where an older one may stand.
+
+    A reader never finds half a folder; none, only between the two renamings at the end. What a kill leaves, the next
+    call or `restore_folder` puts right: the older folder is whole until the new one is. One process at a time may ship
+    to a folder. A model that cannot be exported, or data that allows no submission, is told in the card, and the rest
+    is shipped.
+
+    Args:
+        folder: `SearchLayout.final.folder`.
+        data: prepared images, by how they were prepared: each of the model's views. The same rows in all.
+        images: [N] positions in `data` of the validation images that it was judged on.
+        trained: [M] positions of all images that it, or one of its members, was trained on.
+        correct: [S, N, K] the cross-fitted answers that the gate compared, for later comparisons.
+        reruns: K arrays [S, N, C], probabilities of the recipe's re-runs, for a model that was trained on `images` too:
+            recalls, confusion and temperatures are theirs. None otherwise: they are the model's, computed here.
+        predictions: probabilities of whatever was trained on the way, [N, C] each, kept by these names.
+
+    Raises:
+        SearchError: the arguments contradict each other. Nothing is changed.
+    """
+    images, trained = np.asarray(images), np.asarray(trained)
+    prepared = check_data(saved, facts, data, images, trained, correct, reruns)
+    new, _ = name_places(folder)
+    restore_folder(folder)
+    keep_freed_memory()
+    try:
+        layout = FinalLayout(new)
+        measured = write_folder(saved, layout, data, images, trained, source, reruns)
+        digests = np.array(prepared.sha256)
+        np.savez(layout.answers, digests=digests[images], correct=correct, labels=prepared.labels[images])
+        np.savez(layout.predictions, **dict(predictions or {}))
+        write_json(layout.trained_on, {"digests": sorted(set(digests[trained].tolist()))})
+        layout.card.write_text(render_card(facts, measured), encoding="utf-8")
+        put_in_place(folder)
+    finally:
+        restore_folder(folder)
+    return Shipped(FinalLayout(folder), measured)
+
+
+def write_folder(
+    saved: Saved,
+    layout: FinalLayout,
+    data: Mapping[PrepareSettings, PreparedData],
+    images: np.ndarray,
+    trained: np.ndarray,
+    source: Source,
+    reruns: Sequence[np.ndarray] | None,
+) -> Measured:
+    """Write the model and all that follows from it alone; returns what was found on the way."""
+    ensemble, prepared = as_ensemble(saved), next(iter(data.values()))
+    layout.folder.mkdir(parents=True)
+    if isinstance(saved, SavedEnsemble):
+        save_ensemble(layout.folder, saved)
+    else:
+        save_member(layout.folder, saved)
+    write_descriptions(ensemble, layout)
+
+    if reruns is None:
+        probabilities, labels = predict_prepared(saved, data, images), prepared.labels[images]
+    else:  # of all networks, one after the other: [S * N, C]
+        probabilities = [values.reshape(-1, values.shape[2]) for values in reruns]
+        labels = np.tile(prepared.labels[images], (len(reruns[0]), 1))
+    temperatures = fit_temperatures(probabilities, labels)
+    write_json(layout.temperatures, dict(zip(ensemble.schema.names, temperatures, strict=True)))
+    confusion = count_answers(probabilities, labels)
+    for category, matrix in zip(ensemble.schema.categories, confusion, strict=True):
+        whose = "this model" if reruns is None else f"{len(reruns[0])} re-runs together"
+        title = f"{category.name}: {whose}, {len(images)} validation images"
+        draw_confusion(matrix, category.classes, title, layout.confusion(category.name))
+
+    checked = images[:ONNX_IMAGES]
+    onnx_difference, onnx_error = None, None
+    try:
+        pixels = {view: data[view].gather(checked) for view in ensemble.views}
+        onnx_difference = export_onnx(saved, layout.onnx, pixels)
+    except (ExportError, RuntimeError) as error:  # PyTorch's exporter raises the second where it lacks an operation
+        onnx_error = str(error).splitlines()[0]
+    return Measured(
+        schema=ensemble.schema,
+        members=tuple(
+            Member(member.config, member.epoch, share)
+            for member, share in zip(ensemble.members, ensemble.shares, strict=True)
+        ),
+        trained=len(trained),
+        images=len(images),
+        duplicates=int(np.isin(np.array(prepared.sha256)[images], np.array(prepared.sha256)[trained]).sum()),
+        reruns=None if reruns is None else len(reruns[0]),
+        confusion=confusion,
+        majority=compute_majority(prepared.labels[images], prepared.labels[prepared.splits == "train"]),
+        before=compute_calibration(probabilities, labels),
+        after=compute_calibration(apply_temperatures(probabilities, temperatures), labels),
+        temperatures=temperatures,
+        parameters=sum(value.numel() for member in ensemble.members for value in member.network.parameters()),
+        model_bytes=sum(file.stat().st_size for file in layout.folder.rglob(MODEL_FILE)),
+        weights_licences=tuple(dict.fromkeys(find_weights_licence(member.config) for member in ensemble.members)),
+        onnx_images=len(checked),
+        onnx_difference=onnx_difference,
+        onnx_error=onnx_error,
+        submission_error=write_answers(saved, layout.folder, prepared, source),
+    )
+
+
+def write_descriptions(ensemble: SavedEnsemble, layout: FinalLayout) -> None:
+    """How the members were trained, what they tell apart, how their images are prepared."""
+    pairs = zip(ensemble.members, ensemble.shares, strict=True)
+    configs = [{"share": share, "config": member.config.model_dump(mode="json")} for member, share in pairs]
+    write_json(layout.config, {"members": configs})
+    write_json(layout.attributes, ensemble.schema.to_dict())
+    settings = [build_settings(member.config) for member in ensemble.members]
+    views = [
+        {
+            **asdict(view),
+            "members": [number for number, each in enumerate(settings) if each == view],
+            "in_words": describe_view(view),
+        }
+        for view in ensemble.views
+    ]
+    flips = [member.config.eval_flip for member in ensemble.members]
+    note = "pixels are uint8, 0 to 255; the network itself normalises them and, where `flip` is true, averages the "
+    note += "probabilities of the image and of its mirror image"
+    write_json(layout.preprocessing, {"views": views, "flip": flips, "in_words": note})
+
+
+def write_answers(saved: Saved, folder: Path, prepared: PreparedData, source: Source) -> str | None:
+    """The challenge's files; returns why there are none, None where they were written."""
+    if not len(prepared.indices("test")):
+        return "the data has no test images"
+    try:
+        write_submission(saved, source.folder, folder, cache_dir=source.cache_dir, skip_bad=source.skip_bad)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def predict_prepared(
+    saved: Saved, data: Mapping[PrepareSettings, PreparedData], indices: np.ndarray
+) -> list[np.ndarray]:
+    """Probabilities of prepared images, a batch at a time: K arrays [N, C_i] float32."""
+    ensemble, parts = as_ensemble(saved), []
+    for start in range(0, len(indices), ensemble.eval_batch_size):
+        batch = indices[start : start + ensemble.eval_batch_size]
+        parts.append(predict_views(saved, {view: data[view].gather(batch) for view in ensemble.views}))
+    return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+
+
+def count_answers(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """K confusion matrices [C, C] int64, row = truth. probabilities: K arrays [N, C]; labels: [N, K]."""
+    matrices = []
+    for values, column in zip(probabilities, labels.T, strict=True):
+        matrix = np.zeros((values.shape[1], values.shape[1]), np.int64)
+        np.add.at(matrix, (column, values.argmax(1)), 1)
+        matrices.append(matrix)
+    return tuple(matrices)
+
+
+def compute_majority(labels: np.ndarray, train_labels: np.ndarray) -> tuple[float, ...]:
+    """Accuracy of always answering the commonest class of train, by category. labels: [N, K], [M, K]."""
+    known = train_labels[(train_labels >= 0).all(1)]
+    columns = zip(labels.T, known.T, strict=True)
+    return tuple(metrics.compute_majority_score(one[:, None], other[:, None]) for one, other in columns)
+
+
+def check_data(
+    saved: Saved,
+    facts: Facts,
+    data: Mapping[PrepareSettings, PreparedData],
+    images: np.ndarray,
+    trained: np.ndarray,
+    correct: np.ndarray,
+    reruns: Sequence[np.ndarray] | None,
+) -> PreparedData:
+    """One of the prepared sets, whose rows are those of all.
+
+    Raises:
+        SearchError: the arguments of `ship` contradict each other.
+    """
+    ensemble = as_ensemble(saved)
+    if missing := [view for view in ensemble.views if view not in data]:
+        raise SearchError(f"`data` must hold every view of the model, but lacks {missing}; prepare the images so too")
+    prepared = next(iter(data.values()))
+    expected = [len(images), len(ensemble.schema.sizes)]
+    if list(np.shape(correct)[1:]) != expected or len(facts.categories) != expected[1]:
+        raise SearchError(
+            f"answers and scores must be of the {expected[0]} images and {expected[1]} categories, but the answers are "
+            f"{list(np.shape(correct))} and {len(facts.categories)} categories have a score; give those of this model"
+        )
+    seen = int(np.isin(images, trained).sum())
+    on_val = facts.fit_on == "train+val"
+    if bool(seen) != on_val or on_val == (reruns is None):
+        raise SearchError(
+            "a model that was trained on images it is judged on must be told as fit on train+val, with the answers of "
+            f"re-runs, and no other, but it was trained on {seen} of {len(images)}, is told as fit on {facts.fit_on}, "
+            f"and there are {'no' if reruns is None else ''} answers of re-runs; correct one of these"
+        )
+    if reruns is not None and [values.shape[1:] for values in reruns] != [
+        (len(images), size) for size in ensemble.schema.sizes
+    ]:
+        raise SearchError(
+            f"answers of re-runs must be [seeds, {len(images)}, classes] of each category, but are "
+            f"{[list(values.shape) for values in reruns]}; give those of the same images"
+        )
+    return prepared
+
+
+# ----------------------------------------------------------------------------------------------------- put in its place
+
+
+def name_places(folder: Path) -> tuple[Path, Path]:
+    """Beside the folder: where a new one is written, and where an old one stands while the new takes its place."""
+    return folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+
+
+def put_in_place(folder: Path) -> None:
+    """The new folder in place of the old one: two renamings, of which `restore_folder` finishes or undoes half."""
+    new, old = name_places(folder)
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(new, folder)
+
+
+def restore_folder(folder: Path) -> None:
+    """Clear what a kill left beside the folder; put an old one back whose place nothing took."""
+    new, old = name_places(folder)
+    if old.exists() and not folder.exists():
+        os.rename(old, folder)
+    for rest in (new, old):
+        shutil.rmtree(rest, ignore_errors=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

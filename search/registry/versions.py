@@ -1,0 +1,287 @@
+"""Versions of promoted models in MLflow's registry, and which of them is the champion.
+
+A version holds the whole folder `final` and the code that answers with it. Alias `champion` is the version in use,
+`previous` the one before it; a tag of each version names its predecessor, so that one can go back further still.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from fashion_core.errors import SearchError
+from search.records.layout import FinalLayout, SearchLayout
+from search.registry.access import find_or_none, hide_password, open_registry, tell_errors
+from search.registry.lock import Check, lock_by_tag, lock_file
+from search.tracking.store import SQLITE, default_uri, take_head
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+    from mlflow.tracking import MlflowClient
+
+DEFAULT_MODEL = "fashion-attributes"  # in the registry
+KEY_TAG = "promotion_key"  # of a version: names the promotion and its options
+CHAMPION, PREVIOUS = "champion", "previous"
+PROMOTION_TAG, PREDECESSOR_TAG = "promotion", "predecessor"
+DESCRIPTION = (
+    "Attributes of garments on photographs: one class in each category, with its probability. `champion` is the "
+    "version to use, `previous` the one before it. Versions come from search/promote.py."
+)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version of a model.
+
+    Attributes:
+        run_id: MLflow run that it comes from.
+        aliases: those it has now.
+    """
+
+    name: str
+    number: int
+    run_id: str
+    tags: dict[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def uri(self) -> str:
+        """What MLflow and `search.predict` call it."""
+        return f"models:/{self.name}/{self.number}"
+
+    @property
+    def predecessor(self) -> int | None:
+        """Number of the champion before it; None where it was the first, or never was one."""
+        number = self.tags.get(PREDECESSOR_TAG, "")
+        return int(number) if number.isdigit() else None
+
+
+class Registry:
+    """The versions of one model.
+
+    Every method raises SearchError where the registry cannot be reached, within seconds.
+
+    Args:
+        uri: of MLflow's server or database.
+        model: name of the registered model.
+    """
+
+    def __init__(self, uri: str, model: str = DEFAULT_MODEL) -> None:
+        self.uri, self.model = uri, model
+        self.client: MlflowClient | None = None
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    def find(self, which: str | int) -> Version | None:
+        """The version of this alias or number; None where there is none."""
+        with tell_errors(self.uri):
+            if (model := self.read_model()) is None:
+                return None
+            number = which if str(which).isdigit() else model.aliases.get(str(which))
+            return None if number is None else self.read_version(int(number), model)
+
+    def list_versions(self) -> list[Version]:
+        """All versions, oldest first."""
+        with tell_errors(self.uri):
+            if (model := self.read_model()) is None:
+                return []
+            found: list[ModelVersion] = []
+            token = None
+            while True:
+                page = self.connect().search_model_versions(f"name = '{self.model}'", page_token=token)
+                found += page
+                if not (token := page.token):
+                    return sorted((build_version(each, model) for each in found), key=lambda each: each.number)
+
+    def download(self, version: Version) -> Path:
+        """A local folder with the version's `final`, which `load_saved` reads. Leave it as it is.
+
+        It is MLflow's own where that lies on this machine, else a copy that goes when this process ends.
+        """
+        with tell_errors(self.uri):
+            import mlflow.artifacts
+
+            from search.registry.served_model import FINAL
+
+            source = self.connect().get_model_version_download_uri(version.name, str(version.number))
+            copy = None
+            if urlsplit(source).scheme not in ("", "file"):
+                copy = tempfile.mkdtemp(prefix="fashion-")
+                atexit.register(shutil.rmtree, copy, ignore_errors=True)
+            found = mlflow.artifacts.download_artifacts(
+                f"{source}/artifacts/{FINAL}", dst_path=copy, tracking_uri=self.uri, registry_uri=self.uri
+            )
+            return Path(found)
+
+    # ------------------------------------------------------------------------------------------------------- writing
+
+    def register(
+        self, final: Path, *, run_id: str, promotion_id: str, tags: Mapping[str, Any], example_image: bytes
+    ) -> Version:
+        """Keep a promoted model as a new version; the version that is there, if this promotion has registered one.
+
+        A version appears whole, with its tags, in one step, after all its files are stored. A registration that was cut
+        off before goes on with the files' place of the first one.
+
+        Args:
+            final: folder of the promoted model, named `final`.
+            run_id: MLflow run that shows the model among its outputs.
+            promotion_id: the same for every call that means this model.
+            tags: of the version.
+            example_image: bytes of an image's file, kept as the example of an input.
+
+        Raises:
+            CheckpointError: the folder holds no saved model.
+        """
+        from search.registry.serving import store_served
+
+        with tell_errors(self.uri):
+            if (found := self.find_promotion(promotion_id)) is not None:
+                return found
+            self.create_model()
+            own = {PROMOTION_TAG: promotion_id}
+            logged = store_served(self.connect(), self.model, final, run_id, own, example_image)
+            with self.hold_lock():
+                if (found := self.find_promotion(promotion_id)) is not None:
+                    return found
+                texts = {name: str(value) for name, value in tags.items() if value is not None}
+                created = self.connect().create_model_version(
+                    self.model,
+                    logged.artifact_location,  # not by its id, which MLflow looks up in another, global, store
+                    run_id,
+                    texts | own,
+                    description=take_head(FinalLayout(final).card.read_text(encoding="utf-8"), "\n## Data"),
+                    model_id=logged.model_id,
+                )
+                return build_version(created, self.read_model())
+
+    def promote(self, version: Version, expected: Version | None, tags: Mapping[str, Any]) -> None:
+        """Make a version the champion, and the champion `previous`. Calling it again finishes what was cut off.
+
+        Args:
+            expected: the champion that the version was judged against; None for none.
+            tags: put on the version, such as what the judgement was.
+
+        Raises:
+            SearchError: the champion is another one by now.
+        """
+        with tell_errors(self.uri), self.hold_lock() as check:
+            champion = self.find(CHAMPION)
+            if champion is None or champion.number != version.number:
+                if (champion and champion.number) != (expected and expected.number):
+                    raise SearchError(
+                        f"a version takes the place of the champion it was judged against, but version "
+                        f"{version.number} of {self.model} was judged against {describe(expected)}, and now it is "
+                        f"{describe(champion)}; run promote again: it is judged against that one"
+                    )
+                self.set_tags(version, {**tags, PREDECESSOR_TAG: champion.number if champion else "none"})
+                predecessor = champion
+            else:  # cut off after the alias, or repeated
+                self.set_tags(version, tags)
+                predecessor = self.find(PREVIOUS) or self.find_predecessor(champion)
+            check()
+            self.point(version, predecessor)
+
+    def rollback(self) -> tuple[Version, Version | None]:
+        """Make `previous` the champion again, and its own predecessor `previous`. Returns the two as they are then.
+
+        Unlike `promote`, calling it again goes back one further, also after a kill.
+
+        Raises:
+            SearchError: there is no champion, or none before it.
+        """
+        with tell_errors(self.uri):
+            if self.find(CHAMPION) is None:
+                raise SearchError(
+                    f"a rollback needs a champion, but {self.model} has none in {hide_password(self.uri)}; "
+                    "promote a search"
+                )
+            with self.hold_lock() as check:
+                champion = self.find(CHAMPION)
+                assert champion is not None  # nothing here takes a champion away
+                previous = self.find(PREVIOUS) or self.find_predecessor(champion)
+                if previous is None:
+                    raise SearchError(
+                        f"a rollback needs a champion before this one, but {self.model} has none before "
+                        f"{describe(champion)}; promote another search"
+                    )
+                check()
+                self.point(previous, self.find_predecessor(previous))
+                self.connect().delete_model_version_tag(self.model, str(champion.number), PREDECESSOR_TAG)
+                return self.find(previous.number) or previous, self.find(PREVIOUS)
+
+    # ---------------------------------------------------------------------------------------------------- their steps
+
+    def point(self, champion: Version, previous: Version | None) -> None:
+        """Set the aliases. There is a champion all the while, and `previous` is absent rather than wrong in between."""
+        client = self.connect()
+        client.delete_registered_model_alias(self.model, PREVIOUS)
+        client.set_registered_model_alias(self.model, CHAMPION, str(champion.number))
+        if previous is not None:
+            client.set_registered_model_alias(self.model, PREVIOUS, str(previous.number))
+
+    def set_tags(self, version: Version, tags: Mapping[str, Any]) -> None:
+        for name, value in tags.items():
+            if value is not None:
+                self.connect().set_model_version_tag(self.model, str(version.number), name, str(value))
+
+    def find_predecessor(self, version: Version) -> Version | None:
+        """The champion before a version; None where it is unknown or was deleted."""
+        return None if version.predecessor is None else self.find(version.predecessor)
+
+    def find_promotion(self, promotion_id: str) -> Version | None:
+        return next((each for each in self.list_versions() if each.tags.get(PROMOTION_TAG) == promotion_id), None)
+
+    def create_model(self) -> None:
+        """Make the registered model, if there is none."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.connect().create_registered_model(self.model, description=DESCRIPTION)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def read_model(self) -> RegisteredModel | None:
+        if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).exists():
+            return None  # reading must not make a database
+        return find_or_none(lambda: self.connect().get_registered_model(self.model))
+
+    def read_version(self, number: int, model: RegisteredModel) -> Version | None:
+        found = find_or_none(lambda: self.connect().get_model_version(self.model, str(number)))
+        return None if found is None else build_version(found, model)
+
+    def connect(self) -> MlflowClient:
+        """The client, opened when it is first asked for."""
+        if self.client is None:
+            self.client = open_registry(self.uri)
+        return self.client
+
+    def hold_lock(self) -> AbstractContextManager[Check]:
+        """The right to change the aliases: see `search.registry.lock`."""
+        if self.uri.startswith(SQLITE):
+            return lock_file(Path(f"{self.uri.removeprefix(SQLITE)}.lock"))
+        return lock_by_tag(self.connect(), self.model)
+
+
+def build_version(found: ModelVersion, model: RegisteredModel | None) -> Version:
+    aliases = model.aliases if model is not None else {}
+    number = int(found.version)
+    names = tuple(sorted(alias for alias, held in aliases.items() if int(held) == number))
+    return Version(found.name, number, found.run_id or "", dict(found.tags), names)
+
+
+def describe(version: Version | None) -> str:
+    return "none" if version is None else f"version {version.number}"
+
+
+def default_registry(results: Path) -> str:
+    """SQLite under the results, where a search is tracked if nothing else is said."""
+    return default_uri(SearchLayout(results, DEFAULT_MODEL))

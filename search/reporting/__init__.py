@@ -1,0 +1,35 @@
+"""What people read of a search: words, tables and figures; the live view, the summary, the report, the effects."""
+
+from typing import TYPE_CHECKING
+
+from fashion_core.lazy import attach
+
+if TYPE_CHECKING:
+    from search.reporting.effects import write_effects
+    from search.reporting.figures import draw_confusion, draw_curves
+    from search.reporting.live import LiveView
+    from search.reporting.report import write_report
+    from search.reporting.summary import render_summary
+    from search.reporting.tables import hide_places, render_table
+
+__all__ = [
+    "LiveView",
+    "draw_confusion",
+    "draw_curves",
+    "hide_places",
+    "render_summary",
+    "render_table",
+    "write_effects",
+    "write_report",
+]
+__getattr__ = attach(
+    __name__,
+    {
+        "effects": ["write_effects"],
+        "figures": ["draw_confusion", "draw_curves"],
+        "live": ["LiveView"],
+        "report": ["write_report"],
+        "summary": ["render_summary"],
+        "tables": ["hide_places", "render_table"],
+    },
+)

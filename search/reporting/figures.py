@@ -1,0 +1,104 @@
+"""Pictures of a search: learning curves and confusion matrices, as PNG files. (Without pyplot: it has global state.)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fashion_core import metrics
+from search.records.ranking import compute_best, rank_trials
+from search.records.record import SearchRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 110
+MAX_LABELLED = 30  # classes of a matrix that can still be read
+MAX_SIDE = 10.0  # inches, of a larger one
+DARK = 0.55  # share of a row above which a cell is too dark for black digits
+MAX_NAMED = 5  # curves that get a colour and a name of their own
+OTHERS = "0.75"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito: told apart by colour-blind readers
+
+
+def draw_confusion(matrix: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
+    """Draw one confusion matrix. Colours are shares of the row, so of a class's images; numbers are counts.
+
+    Args:
+        matrix: [C, C] int64, row = truth, column = answer.
+        classes: C names.
+    """
+    from matplotlib.figure import Figure
+
+    matrix = np.asarray(matrix)
+    totals = matrix.sum(1, keepdims=True)
+    shares = matrix / np.maximum(totals, 1)
+    count = len(classes)
+    side = 2.2 + 0.62 * count if count <= MAX_LABELLED else MAX_SIDE
+    figure = Figure(figsize=(side + 1.0, side), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("truth (number of images)" if count <= MAX_LABELLED else "truth")
+    if count <= MAX_LABELLED:
+        axes.set_xticks(range(count), classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+        names = [f"{name} ({total})" for name, total in zip(classes, totals[:, 0], strict=True)]
+        axes.set_yticks(range(count), names, fontsize=8)
+        for row in range(count):
+            for column in range(count):
+                ink = "white" if shares[row, column] > DARK else "black" if matrix[row, column] else "0.7"
+                axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=ink, fontsize=8)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("share of the true class", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    save_figure(figure, path)
+
+
+def draw_curves(record: SearchRecord, path: Path) -> bool:
+    """Draw val/accuracy by epoch of every trial: the best ones in colour, the others grey.
+
+    Returns:
+        Whether there was anything to draw.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    curves = {
+        number: [
+            (row["epoch"], score) for row in trial.epochs if (score := row["metrics"].get(metrics.ACCURACY)) is not None
+        ]
+        for number, trial in record.trials.items()
+    }
+    if not any(curves.values()):
+        return False
+    named = [trial.number for trial in rank_trials(record)[:MAX_NAMED]]
+    figure = Figure(figsize=(7.2, 4.2), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    label_once = "other trials"
+    for number, points in curves.items():
+        if number not in named and points:
+            axes.plot(*zip(*points, strict=True), color=OTHERS, lw=1, marker="o", ms=3, label=label_once)
+            label_once = "_"  # one entry in the legend
+    for number, colour in reversed(list(zip(named, COLOURS, strict=False))):
+        label = f"trial {number}: {compute_best(record.trials[number]):.4f}"
+        axes.plot(*zip(*curves[number], strict=True), color=colour, lw=1.8, marker="o", ms=4, label=label)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], fontsize=8, loc="lower right", framealpha=0.9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(metrics.ACCURACY)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+    return True
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG, complete or not at all."""
+    temporary = path.with_suffix(".tmp")
+    figure.savefig(temporary, format="png", metadata={"Software": None})
+    temporary.replace(path)

@@ -1,0 +1,28 @@
+"""Markdown tables, and what must not stand in a report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+URL = re.compile(r"\b(\w+)://[^\s'\"`,;)]+")
+ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b")
+ABSOLUTE_PATH = re.compile(r"(?<![\w.)/\\])(?:~|[A-Za-z]:)?(?:[/\\]+[^\s/\\:'\"`,;()<>|]+)+[/\\]?")
+
+
+def render_pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    return render_table(["", ""], pairs)
+
+
+def render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+    )
+
+
+def hide_places(text: str) -> str:
+    """The text without what says where it was written: URLs, network addresses, folders of absolute paths."""
+    text = ADDRESS.sub("[address]", URL.sub(r"\1:[address]", text))
+    return ABSOLUTE_PATH.sub(lambda match: re.split(r"[/\\]", match[0].rstrip("/\\"))[-1], text)

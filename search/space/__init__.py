@@ -1,0 +1,20 @@
+"""A search space: a YAML file -> what Optuna draws -> a `TrainConfig`; and the one rule of rungs."""
+
+from typing import TYPE_CHECKING
+
+from fashion_core.lazy import attach
+
+if TYPE_CHECKING:
+    from search.space.parts import Parameter, Scheduler
+    from search.space.rungs import compute_cutoff, list_rungs
+    from search.space.space import Space, load_space, parse_space
+
+__all__ = ["Parameter", "Scheduler", "Space", "compute_cutoff", "list_rungs", "load_space", "parse_space"]
+__getattr__ = attach(
+    __name__,
+    {
+        "parts": ["Parameter", "Scheduler"],
+        "rungs": ["compute_cutoff", "list_rungs"],
+        "space": ["Space", "load_space", "parse_space"],
+    },
+)

@@ -1,0 +1,99 @@
+"""Whether a probability of 0.8 is right in 80% of cases, and one number a category that makes it more so.
+
+`fashion_core.inference.temperatures` applies what is fitted here.
+
+N images, K categories, C classes of one category. Probabilities are K arrays [N, C]; labels [N, K] whole numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fashion_core.errors import SearchError
+from fashion_core.inference.temperatures import SMALLEST, divide_logits
+
+BINS = 15  # Guo et al. 2017
+MAX_TEMPERATURE = 20.0  # its inverse is the smallest; answers that are all right would ask for 0
+STEPS = 60  # halvings of the interval: far beyond the accuracy of a double
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Expected calibration error of the answers of all categories together, and of each."""
+
+    pooled: float
+    categories: tuple[float, ...]
+
+
+def compute_calibration(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> Calibration:
+    """The calibration of the answers: of the likeliest class of each category."""
+    labels = check_labels(probabilities, labels)
+    confidences = [values.max(1) for values in probabilities]
+    correct = [values.argmax(1) == column for values, column in zip(probabilities, labels.T, strict=True)]
+    by_category = [compute_ece(one, other) for one, other in zip(confidences, correct, strict=True)]
+    return Calibration(compute_ece(np.concatenate(confidences), np.concatenate(correct)), tuple(by_category))
+
+
+def compute_ece(confidences: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
+    """Expected calibration error: |share right - mean confidence| of equally wide bins, weighted by their answers.
+
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, equation 3.
+
+    Args:
+        confidences: [M] probabilities of the answers; a bin holds its upper end, the first one 0 too.
+        correct: [M] bool.
+    """
+    places = np.clip(np.ceil(np.asarray(confidences, np.float64) * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(places, weights=np.asarray(correct, np.float64) - confidences, minlength=bins)
+    return float(np.abs(gaps).sum() / len(places))
+
+
+def fit_temperatures(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> tuple[float, ...]:
+    """A temperature for each category: its head has a loss weight, and so a confidence, of its own."""
+    labels = check_labels(probabilities, labels)
+    return tuple(fit_temperature(values, column) for values, column in zip(probabilities, labels.T, strict=True))
+
+
+def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature whose probabilities have the smallest negative log likelihood: above 1, it makes them less sure.
+
+    The likelihood's slope over 1 / T only rises, so its zero is found by halving. Source: Guo et al. 2017, section 4.2.
+
+    Args:
+        probabilities: [N, C].
+        labels: [N].
+    """
+    logits = np.log(np.maximum(np.asarray(probabilities, np.float64), SMALLEST))
+    found = logits[np.arange(len(labels)), labels].mean()
+    low, high = -math.log(MAX_TEMPERATURE), math.log(MAX_TEMPERATURE)  # of log(1 / T)
+    middle = 0.0
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        expected = (divide_logits(logits, math.exp(-middle)) * logits).sum(1).mean()
+        if math.isclose(expected, found, rel_tol=1e-14):
+            break
+        low, high = (low, middle) if expected > found else (middle, high)
+    return math.exp(-middle)
+
+
+def check_labels(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
+    """Labels as [N, K] int64 that the probabilities [..., N, C] can be held against."""
+    labels = np.asarray(labels, np.int64)
+    shapes = [values.shape[-2:] for values in probabilities]
+    if labels.ndim != 2 or labels.shape[1] != len(shapes) or any(shape[0] != len(labels) for shape in shapes):
+        raise SearchError(
+            f"labels must be [images, categories] of the probabilities' {len(shapes)} categories, but are "
+            f"{list(labels.shape)} for probabilities of {[list(shape) for shape in shapes]}; "
+            "give those of the same images"
+        )
+    for index, (images, classes) in enumerate(shapes):
+        if images == 0 or labels[:, index].min() < 0 or labels[:, index].max() >= classes:
+            raise SearchError(
+                f"labels of category {index} must be 0 to {classes - 1}, of one image or more, but are "
+                f"{sorted(set(labels[:, index].tolist()))[:10]}; give class numbers"
+            )
+    return labels

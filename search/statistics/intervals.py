@@ -1,0 +1,218 @@
+"""Which of two candidates is better, and how surely.
+
+Every candidate was trained with S seeds, and each of its networks answered the same N images. An image's score is the
+share of its categories answered right. Two-way random effects: candidate c with seed s scores on image i
+
+    x_csi = mean_c + image_ci + seed_cs + rest_csi
+
+and what is estimated is mean_c: over all images and all seeds. Scores are [S, N], between 0 and 1. A point is 0.01.
+Intervals are checked against known truth by `tests/judging_simulation.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import nctdtrinc, stdtr, stdtrit
+
+from fashion_core.errors import SearchError
+
+LEVEL = 0.95  # of intervals, of bounds, and of the probability that the gate asks for
+DIGITS = 12  # beyond them, means of the same shares differ by the order of their sum
+POWER = 0.8  # with which the smallest gain named is found
+BOTH = "images and seeds"
+IMAGES = "images alone"
+SEEDS = "seeds alone"
+
+
+@dataclass(frozen=True)
+class SeedNoise:
+    """How the seeds of one candidate differ: mean squares pooled over candidates.
+
+    Attributes:
+        between: variance of the seeds' scores over all images: that of seed_cs + that of rest_csi / N.
+        rest: variance of rest_csi: what is left of x_csi without the means of its image and of its seed.
+        df: degrees of freedom of `between`; `rest` has N - 1 times as many.
+        images: N.
+    """
+
+    between: float
+    rest: float
+    df: int
+    images: int
+
+    @property
+    def seed_sd(self) -> float:
+        """Standard deviation of seed_cs: of a candidate's score over seeds, were the images without number."""
+        return math.sqrt(max(self.between - self.rest / self.images, 0.0))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its uncertainty: (value - truth) / error follows Student's t with `df` degrees of freedom.
+
+    Attributes:
+        covers: what another draw of would change the value within the error: `BOTH`, `IMAGES` or `SEEDS`.
+    """
+
+    value: float
+    error: float
+    df: float
+    covers: str
+
+    def compute_interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """The interval that holds the truth with this probability."""
+        half = self.error * float(stdtrit(self.df, (1 + level) / 2))
+        return self.value - half, self.value + half
+
+    def compute_upper(self, level: float = LEVEL) -> float:
+        """The bound that the truth lies below with this probability."""
+        return self.value + self.error * float(stdtrit(self.df, level))
+
+    @property
+    def probability(self) -> float:
+        """That the truth is above 0: 1 - the p-value of the one-sided t test."""
+        if self.error == 0:
+            return 0.5 if self.value == 0 else float(self.value > 0)
+        return float(stdtr(self.df, self.value / self.error))
+
+    def compute_detectable(self, level: float = LEVEL, power: float = POWER) -> float:
+        """The smallest true gain whose estimate reaches `probability` >= level in a share `power` of all cases.
+
+        The value follows a noncentral t distribution then; its noncentrality is the gain in standard errors.
+        """
+        return self.error * float(nctdtrinc(self.df, 1 - power, stdtrit(self.df, level)))
+
+    def render(self, level: float = LEVEL) -> str:
+        """In points, with the interval and what it covers."""
+        low, high = self.compute_interval(level)
+        return (
+            f"{100 * self.value:+.2f} points ({100 * level:.3g}% interval over {self.covers}: "
+            f"{100 * low:+.2f} to {100 * high:+.2f})"
+        )
+
+
+def estimate_seed_noise(pool: Sequence[np.ndarray]) -> SeedNoise | None:
+    """Mean squares over the seeds, pooled over candidates. None where no candidate has two seeds.
+
+    Source: analysis of variance of a two-way layout without replication, e.g. Searle, Casella & McCulloch (1992),
+    Variance Components, chapter 4.
+
+    Args:
+        pool: scores [S, N] of candidates on the same images; S may differ.
+
+    Raises:
+        SearchError: scores of another shape, not finite, or not of the same images.
+    """
+    checked = [check_scores(scores) for scores in pool]
+    if len({scores.shape[1] for scores in checked}) > 1:
+        raise SearchError(
+            f"candidates must be scored on the same images, but were on {[scores.shape[1] for scores in checked]}; "
+            "score them again on one set"
+        )
+    between = rest = 0.0
+    df = 0
+    for scores in checked:
+        seeds, images = scores.shape
+        if seeds > 1:
+            by_seed = scores.mean(1, keepdims=True)
+            between += float(((by_seed - scores.mean()) ** 2).sum())
+            rest += float(((scores - by_seed - scores.mean(0) + scores.mean()) ** 2).sum())
+            df += seeds - 1
+    if not df:
+        return None
+    return SeedNoise(between / df, rest / (df * (images - 1)), df, images)
+
+
+def estimate_score(scores: np.ndarray, noise: SeedNoise | None) -> Estimate:
+    """A candidate's score: mean_c. scores: [S, N]; noise: see `compare`."""
+    scores = check_scores(scores)
+    return combine(scores.mean(0), 1 / len(scores), noise)
+
+
+def compare(one: np.ndarray, other: np.ndarray, noise: SeedNoise | None) -> Estimate:
+    """The score of one candidate less that of another: paired over images, seeds averaged.
+
+    Args:
+        one, other: [S, N] scores on the same images in the same order; S may differ.
+        noise: of the seeds, from `estimate_seed_noise`; None where only images can vary: one seed each and no other
+            candidate with more, or networks that are fixed. `covers` says so then.
+
+    Raises:
+        SearchError: scores of another shape, not finite, or not of the same images.
+    """
+    one, other = check_scores(one), check_scores(other)
+    if one.shape[1] != other.shape[1]:
+        raise SearchError(
+            f"two candidates must be scored on the same images, but were on {one.shape[1]} and {other.shape[1]}; "
+            "score both on one set"
+        )
+    return combine(one.mean(0) - other.mean(0), 1 / len(one) + 1 / len(other), noise)
+
+
+def combine(by_image: np.ndarray, share: float, noise: SeedNoise | None) -> Estimate:
+    """The mean of [N] values that are averages over seeds, and its error over images and seeds.
+
+    The spread of the values over images holds that of image_ci and of rest_csi averaged over seeds. What it lacks is
+    seed_cs, the same on every image: the variance of the seeds' scores less what rest_csi adds to that, else it would
+    count twice. A difference that chance makes negative counts as 0. Degrees of freedom by Satterthwaite (1946) over
+    the three mean squares, never below those of the least certain.
+
+    Args:
+        share: sum over the candidates involved of 1 / seeds.
+    """
+    images = len(by_image)
+    by_image = by_image.round(DIGITS)
+    value = float(by_image.mean())
+    over_images = float(by_image.var(ddof=1)) / images
+    if noise is None:
+        return Estimate(value, math.sqrt(over_images), images - 1, IMAGES)
+    between, rest = share * noise.between, share * noise.rest / noise.images
+    variance = over_images + max(between - rest, 0.0)
+    spread = over_images**2 / (images - 1) + between**2 / noise.df + rest**2 / (noise.df * (noise.images - 1))
+    df = variance**2 / spread if spread > 0 else images - 1
+    return Estimate(value, math.sqrt(variance), max(df, min(noise.df, images - 1)), BOTH)
+
+
+def compute_gap(search_score: float, scores: np.ndarray, noise: SeedNoise | None, *, same_images: bool) -> Estimate:
+    """The winner's curse: what the search showed of a trial, less what its configuration scores with a fresh seed.
+
+    The search's score is taken as it is, a number that was printed; uncertain is the other one. On the images that the
+    search selected on, that is the expected score on these very images, so only the seeds vary; on other images, it is
+    that on all images.
+
+    Args:
+        search_score: between 0 and 1.
+        scores: [S, N] of the re-runs.
+
+    Raises:
+        SearchError: the same images, and nothing that tells how seeds vary.
+    """
+    scores = check_scores(scores)
+    value = search_score - float(scores.mean())
+    if not same_images:
+        mean = estimate_score(scores, noise)
+        return Estimate(value, mean.error, mean.df, mean.covers)
+    if noise is None:
+        raise SearchError(
+            "the gap on the search's own images needs a candidate with two seeds or more, but there is none; "
+            "re-run one with more seeds"
+        )
+    return Estimate(value, math.sqrt(noise.between / len(scores)), noise.df, SEEDS)
+
+
+def check_scores(scores: np.ndarray) -> np.ndarray:
+    """Scores as [S, N] float64."""
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
+        raise SearchError(
+            f"scores must be [seeds, images] with a seed and two images or more, but are {list(scores.shape)}; "
+            "give one row a seed"
+        )
+    if not np.isfinite(scores).all():
+        wrong = int((~np.isfinite(scores)).sum())
+        raise SearchError(f"scores must be finite, but {wrong} of {scores.size} are not; leave these images out of all")
+    return scores

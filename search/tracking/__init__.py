@@ -1,0 +1,22 @@
+"""The ledger's view in MLflow: where it is kept, who writes it, who sends it in the background or again."""
+
+from typing import TYPE_CHECKING
+
+from fashion_core.lazy import attach
+
+if TYPE_CHECKING:
+    from search.tracking.resend import resend
+    from search.tracking.sender import Tracker
+    from search.tracking.store import default_uri, open_store, ui_command
+    from search.tracking.writer import Writer
+
+__all__ = ["Tracker", "Writer", "default_uri", "open_store", "resend", "ui_command"]
+__getattr__ = attach(
+    __name__,
+    {
+        "resend": ["resend"],
+        "sender": ["Tracker"],
+        "store": ["default_uri", "open_store", "ui_command"],
+        "writer": ["Writer"],
+    },
+)

@@ -1,0 +1,104 @@
+"""Sends a search's events to MLflow from a background thread: a slow or absent server never holds up the search."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from pathlib import Path
+from typing import Any
+
+from fashion_core.errors import first_line
+from search.records.layout import SearchLayout
+from search.tracking.store import default_uri
+from search.tracking.writer import Writer
+
+RETRY_SECONDS = (1, 2, 5, 10, 30)
+
+
+class Tracker:
+    """Sends a search's events from a background thread; a context manager.
+
+    Args:
+        uri: MLflow's tracking server or database; None for SQLite under the results.
+    """
+
+    def __init__(self, layout: SearchLayout, uri: str | None = None) -> None:
+        self.layout, self.uri = layout, uri or default_uri(layout)
+        self.queue: queue.SimpleQueue[dict[str, Any] | Path | None] = queue.SimpleQueue()
+        self.writer = Writer(self.uri, layout.artifacts)
+        self.unsent: list[dict[str, Any] | Path] = []
+        self.error: Exception | None = None
+        self.closing = threading.Event()
+        self.thread = threading.Thread(target=self.run, name="tracking", daemon=True)
+
+    def __enter__(self) -> Tracker:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close(timeout_s=5)
+
+    def send(self, event: dict[str, Any]) -> None:
+        """Send an event soon. Returns at once."""
+        self.queue.put(event)
+
+    def send_file(self, path: Path) -> None:
+        """Keep a file with the search's run, soon. Returns at once."""
+        self.queue.put(path)
+
+    def close(self, timeout_s: float = 60) -> str | None:
+        """Send what is left, for a bounded time.
+
+        Returns:
+            None if all was sent, else what is missing and how to send it.
+        """
+        if self.thread.is_alive():
+            self.closing.set()
+            self.queue.put(None)
+            self.thread.join(timeout_s)
+        if not self.unsent and not self.thread.is_alive():
+            return None
+        why = f"{type(self.error).__name__}: {first_line(str(self.error))}" if self.error else "no answer yet"
+        return (
+            f"MLflow at {self.uri} does not take the search ({why}); "
+            "nothing is lost: send it there later with "
+            f"`python -m search.tracking {self.layout.name} --results {self.layout.results} "
+            f"--tracking-uri {self.uri}`"
+        )
+
+    def run(self) -> None:
+        """Of the thread: take all that waits, send it, again and again."""
+        is_last, attempt = False, 0
+        while not is_last or self.unsent:
+            if not self.unsent:
+                self.unsent.append(item) if (item := self.queue.get()) is not None else None
+                is_last = is_last or item is None
+            while not self.queue.empty():
+                item = self.queue.get()
+                is_last = is_last or item is None
+                if item is not None:
+                    self.unsent.append(item)
+            try:
+                self.send_waiting()
+                attempt = 0
+            except Exception as error:  # of a network, a server, a database: nothing here may end a search
+                self.error = error
+                self.writer.forget_runs()
+                wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
+                attempt += 1
+                if self.closing.is_set() and attempt > 2:
+                    return
+                self.closing.wait(wait)
+
+    def send_waiting(self) -> None:
+        """Send `unsent`, events in batches between files."""
+        while self.unsent:
+            count = next((i for i, item in enumerate(self.unsent) if isinstance(item, Path)), len(self.unsent))
+            if count:
+                self.writer.send([item for item in self.unsent[:count] if isinstance(item, dict)])
+                del self.unsent[:count]
+            else:
+                first = self.unsent[0]
+                assert isinstance(first, Path)
+                self.writer.send_file(first)
+                del self.unsent[0]

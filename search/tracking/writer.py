@@ -1,0 +1,226 @@
+"""The ledger's view in MLflow: one parent run a search, one child run a trial.
+
+Runs are written through this module alone. The registry of models is the work of `registry.py` and its neighbours.
+
+What is sent is keyed by the ledger: runs are found by tags, metrics have the event's time and the epoch as step. So
+sending an event twice changes nothing, and a whole search can be sent again:
+
+    python -m search.tracking NAME
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.records.layout import REPORT
+from search.records.ranking import rank_trials
+from search.records.record import SearchRecord, TrialRecord
+from search.tracking.store import NOTE_TAG, gather_statistics, open_store, take_head
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
+    from mlflow.tracking import MlflowClient
+
+# The run's status is the UI's icon; the tag `status` is its word.
+RUN_STATUSES = {
+    "finished": "FINISHED",
+    "stopped": "KILLED",
+    "failed": "FAILED",
+    "diverged": "FAILED",
+    "interrupted": "KILLED",
+}
+BEST_ACCURACY = "best/val_accuracy"
+BEST_EPOCH = "best/epoch"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the pages for training, not GenAI
+SEARCH_TAG, TRIAL_TAG, PARENT_TAG = "search_id", "trial", "mlflow.parentRunId"
+MAX_TAG = 5_000  # characters; MLflow's own limit is 8,000
+MAX_METRICS = 1_000  # in one batch
+
+
+class Writer:
+    """Sends events of one search to MLflow, now, in this thread.
+
+    Args:
+        uri: of the tracking server or database.
+        artifacts: where a new experiment of a database keeps its files; a server decides that itself.
+    """
+
+    def __init__(self, uri: str, artifacts: Path) -> None:
+        self.uri, self.artifacts = uri, artifacts
+        self.record = SearchRecord()
+        self.runs: dict[int | None, str] = {}  # run id by trial number; None: the search's
+        self.client: MlflowClient | None = None
+        self.experiment = ""
+        self.ended: set[int] = set()  # trials
+        self.best: float | None = None
+
+    def connect(self) -> MlflowClient:
+        """The client, opened when it is first asked for."""
+        if self.client is None:
+            self.client = open_store(self.uri)
+        return self.client
+
+    def send(self, events: Sequence[dict[str, Any]]) -> None:
+        """Send events, in order, in few calls. After an error, sending the same ones again is right."""
+        waiting: dict[int | None, list[Metric]] = defaultdict(list)  # by trial number; None: of the search
+        for event in events:
+            self.record.apply(event)
+            milliseconds = int(event["time"] * 1000)
+            match event["event"]:
+                case "search_started":
+                    self.start_search(event)
+                case "search_resumed":
+                    self.connect().update_run(self.find_parent(), status="RUNNING")
+                case "trial_started":
+                    self.start_trial(self.record.trials[event["trial"]])
+                case "epoch":
+                    waiting[event["trial"]] += build_metrics(event["metrics"], milliseconds, event["epoch"])
+                case "trial_ended":
+                    number = event["trial"]
+                    self.end_trial(self.record.trials[number], waiting.pop(number, []), milliseconds)
+                    if self.best is not None:
+                        waiting[None] += build_metrics({BEST_ACCURACY: self.best}, milliseconds, len(self.ended))
+                case "search_ended":
+                    self.end_search(event, milliseconds)
+        for number, rows in waiting.items():
+            self.log(self.find_parent() if number is None else self.find_trial(number), rows)
+
+    def log(self, run: str, metrics: Sequence[Metric], tags: dict[str, Any] | None = None) -> None:
+        """Metrics, and tags that are not None, of one run."""
+        from mlflow.entities import RunTag
+
+        rows = [RunTag(name, str(value)[:MAX_TAG]) for name, value in (tags or {}).items() if value is not None]
+        for start in range(0, max(len(metrics), 1), MAX_METRICS):
+            self.connect().log_batch(run, metrics=metrics[start : start + MAX_METRICS], tags=rows)
+
+    def log_params(self, run: str, params: Mapping[str, Any], tags: Mapping[str, Any] | None = None) -> None:
+        """Parameters, and tags, of one run, in one call."""
+        from mlflow.entities import Param, RunTag
+
+        rows = [RunTag(name, str(value)) for name, value in (tags or {}).items()]
+        self.connect().log_batch(
+            run, params=[Param(key, format_value(value)) for key, value in params.items()], tags=rows
+        )
+
+    def find_runs(self, filter_string: str) -> list[Run]:
+        """All runs of the experiment that the filter lets through."""
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self.connect().search_runs([self.experiment], filter_string, page_token=token)
+            runs += page
+            if (token := page.token) is None:
+                return runs
+
+    def find_parent(self) -> str:
+        """The search's run, made if there is none; with it, the runs of its trials."""
+        if None not in self.runs:
+            client, search = self.connect(), self.record.search
+            self.experiment = self.find_experiment(search["space_name"])
+            found = self.find_runs(f"tags.{SEARCH_TAG} = '{self.record.search_id}'")
+            for run in found:
+                if run.data.tags["kind"] == "trial":
+                    self.runs[int(run.data.tags[TRIAL_TAG])] = run.info.run_id
+            parents = [run for run in found if run.data.tags["kind"] == "search"]
+            if not parents:
+                tags = {SEARCH_TAG: self.record.search_id, "kind": "search", "status": "running"}
+                parents = [client.create_run(self.experiment, int(search["time"] * 1000), tags, search["name"])]
+            self.runs[None] = parents[0].info.run_id
+        return self.runs[None]
+
+    def find_experiment(self, name: str) -> str:
+        client = self.connect()
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":  # in MLflow's pages: nothing could be logged to it
+                client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        is_database = "://" in self.uri and not self.uri.startswith("http")
+        location = (self.artifacts / name).resolve().as_uri() if is_database else None
+        return str(client.create_experiment(name, location, EXPERIMENT_TAGS))
+
+    def find_trial(self, number: int) -> str:
+        """A trial's run, made if there is none."""
+        parent = self.find_parent()
+        if number not in self.runs:
+            trial = self.record.trials[number]
+            tags = {
+                PARENT_TAG: parent,
+                SEARCH_TAG: self.record.search_id,
+                TRIAL_TAG: str(number),
+                "kind": "trial",
+                "status": "running",
+                "enqueued": str(trial.enqueued).lower(),
+            }
+            run = self.connect().create_run(
+                self.experiment, int(trial.started * 1000), tags, run_name=f"trial-{number:04d}"
+            )
+            self.runs[number] = run.info.run_id
+        return self.runs[number]
+
+    def start_search(self, event: dict[str, Any]) -> None:
+        client, run = self.connect(), self.find_parent()
+        selection, data = event["selection"], event["data"]
+        params = {key: str(value) for key, value in event["settings"].items()}
+        params |= {"space": event["space_name"], "space_hash": event["space_hash"]}
+        params |= {"data": data.get("folder"), "data_fingerprint": data.get("fingerprint")}
+        params |= {f"{key}_images": selection.get(f"{key}_count") for key in ("train", "select")}
+        self.log_params(run, params, {f"provenance.{key}": value for key, value in event["provenance"].items()})
+        client.log_text(run, event["space"], "space.yaml")
+        client.log_dict(run, selection, "selection.json")
+
+    def start_trial(self, trial: TrialRecord) -> None:
+        self.find_parent()
+        client, is_new = self.connect(), trial.number not in self.runs
+        run = self.find_trial(trial.number)
+        self.log_params(run, trial.params, {} if is_new else {"status": "running"})
+        if not is_new:
+            client.update_run(run, status="RUNNING")
+
+    def end_trial(self, trial: TrialRecord, metrics: Sequence[Metric], milliseconds: int) -> None:
+        """metrics: of its last epochs, not sent yet."""
+        run = self.find_trial(trial.number)
+        tags = {"status": trial.status, "reason": trial.reason, "rung": trial.rung, "cutoff": trial.cutoff}
+        tags |= {"error": trial.error, "checkpoint": trial.checkpoint}
+        bests = {BEST_ACCURACY: trial.best, BEST_EPOCH: trial.best_epoch}
+        self.log(run, [*metrics, *build_metrics(bests, milliseconds, 0)], tags)
+        self.connect().set_terminated(run, RUN_STATUSES[trial.status], milliseconds)
+        self.ended.add(trial.number)
+        self.best = max((value for value in (self.best, trial.best) if value is not None), default=None)
+
+    def end_search(self, event: dict[str, Any], milliseconds: int) -> None:
+        run = self.find_parent()
+        trials = self.record.trials.values()
+        counts = {status: sum(trial.status == status for trial in trials) for status in RUN_STATUSES}
+        tags = {"status": event["reason"], **{f"trials.{status}": count for status, count in counts.items()}}
+        if ranked := rank_trials(self.record):
+            tags["best_trial"] = ranked[0].number
+        self.log(run, [], tags)
+        status = "FINISHED" if event["reason"] == "all trials ended" else "KILLED"
+        self.connect().set_terminated(run, status, milliseconds)
+        gather_statistics(self.uri)
+
+    def send_file(self, path: Path) -> None:
+        """Keep a file with the search's run. The head of the report becomes the run's description."""
+        self.connect().log_artifact(self.find_parent(), str(path))
+        if path.name == REPORT:
+            self.log(self.find_parent(), [], {NOTE_TAG: take_head(path.read_text())})
+
+    def forget_runs(self) -> None:
+        """After an error: what was made may not be known here, so look it up again."""
+        self.runs.clear()
+
+
+def build_metrics(values: Mapping[str, float | None], milliseconds: int, step: int) -> list[Metric]:
+    """MLflow's rows of some values at one time; None has none."""
+    from mlflow.entities import Metric
+
+    return [Metric(name, value, milliseconds, step) for name, value in values.items() if value is not None]
+
+
+def format_value(value: Any) -> str:
+    """A parameter as MLflow shows it: numbers short enough to read."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

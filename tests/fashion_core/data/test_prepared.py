@@ -1,0 +1,153 @@
+"""Prepared data: one decoding for all settings, right pixels, and no harm from a second process or a kill."""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fashion_core.data import prepared
+from fashion_core.data.annotations import load_annotations
+from fashion_core.data.pixels import PrepareSettings
+from fashion_core.data.prepared import PreparedData, prepare, prepare_all
+from fashion_core.errors import DataError
+from fashion_core.files import lock
+
+SETTINGS = [PrepareSettings(48), PrepareSettings(32, "box_margin", 0.1), PrepareSettings(40, "whole")]
+IMAGES = 192  # of the sample data
+
+PREPARE = """
+import os, signal, sys
+from pathlib import Path
+from fashion_core.data import prepared
+from fashion_core.data.annotations import load_annotations
+from fashion_core.data.pixels import PrepareSettings
+
+decoded, whole = [], prepared.open_image
+prepared.open_image = lambda path: (decoded.append(path), whole(path))[1]
+data, cache, sizes, dies = sys.argv[1:]
+annotations = load_annotations(Path(data))
+settings = [PrepareSettings(int(size)) for size in sizes.split(",")]
+print("ready", flush=True)
+sys.stdin.readline()
+progress = (lambda done, count: os.kill(os.getpid(), signal.SIGKILL)) if dies == "dies" else None
+prepared.prepare_all(annotations, settings, Path(cache), progress=progress)
+print(len(decoded))
+"""
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The images decoded in this process, each as often as it was."""
+    paths: list[Path] = []
+    whole = prepared.open_image
+
+    def open_image(path: Path) -> Image.Image:
+        paths.append(path)
+        return whole(path)
+
+    monkeypatch.setattr(prepared, "open_image", open_image)
+    return paths
+
+
+def start_process(data: Path, cache: Path, sizes: str, *, dies: bool = False) -> subprocess.Popen:
+    """A process that prepares once it is told to."""
+    command = [sys.executable, "-c", PREPARE, str(data), str(cache), sizes, "dies" if dies else "lives"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_an_image_is_decoded_once_for_all_settings(sample_folder, tmp_path, decoded):
+    annotations = load_annotations(sample_folder)
+    seen = []
+    together = prepare_all(annotations, SETTINGS, tmp_path / "a", progress=lambda *numbers: seen.append(numbers))
+    assert len(decoded) == len(set(decoded)) == IMAGES and seen == [(IMAGES, IMAGES)]
+    alone = [prepare(annotations, settings, tmp_path / "b") for settings in SETTINGS]
+    assert [path.name for path in together] == [path.name for path in alone]
+    assert [path.read_bytes() for path in together] == [path.read_bytes() for path in alone]
+    assert [PreparedData.open(path).settings for path in together] == SETTINGS
+
+
+def test_pixels_are_those_of_pillow(sample_folder, tmp_path):
+    data = PreparedData.open(prepare_all(load_annotations(sample_folder), SETTINGS[::-1], tmp_path)[1])
+    x1, y1, x2, y2 = data.boxes[7].tolist()
+    with Image.open(sample_folder / data.names[7]) as image:
+        dx, dy = round(0.1 * (x2 - x1)), round(0.1 * (y2 - y1))
+        margin = (max(x1 - dx, 0), max(y1 - dy, 0), min(x2 + dx, image.width), min(y2 + dy, image.height))
+        wanted = image.crop(margin).resize((32, 32), Image.Resampling.BILINEAR)
+    assert np.array_equal(data.gather(np.array([7]))[0], np.asarray(wanted))
+
+
+def test_what_is_there_is_not_decoded_again(sample_folder, tmp_path, decoded):
+    annotations = load_annotations(sample_folder)
+    first = prepare_all(annotations, SETTINGS[:2], tmp_path)
+    decoded.clear()
+    assert prepare_all(annotations, [*SETTINGS[:2], SETTINGS[0]], tmp_path) == [*first, first[0]] and not decoded
+    copy = shutil.copytree(sample_folder, tmp_path / "copy")  # other paths and times, the same images
+    assert prepare_all(load_annotations(copy), SETTINGS[:2], tmp_path) == first and not decoded
+    before = [path.stat().st_mtime_ns for path in first]
+    assert prepare_all(annotations, SETTINGS, tmp_path)[:2] == first and len(decoded) == IMAGES
+    assert [path.stat().st_mtime_ns for path in first] == before
+
+
+def test_a_file_that_is_lost_or_cut_off_is_made_again(sample_folder, tmp_path):
+    annotations = load_annotations(sample_folder)
+    whole, lost, cut = prepare_all(annotations, SETTINGS, tmp_path)
+    content, before = cut.read_bytes(), whole.stat().st_mtime_ns
+    lost.unlink()
+    cut.write_bytes(content[:-100])
+    assert prepare_all(annotations, SETTINGS, tmp_path) == [whole, lost, cut]
+    assert lost.is_file() and cut.read_bytes() == content and whole.stat().st_mtime_ns == before
+
+
+def test_two_processes_at_once_decode_once(sample_folder, tmp_path):
+    """They name the same settings in opposite order, so each could hold what the other waits for."""
+    processes = [start_process(sample_folder, tmp_path, sizes) for sizes in ("48,32", "32,48")]
+    for process in processes:  # both wait at the same line
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    counts = [int(process.communicate(timeout=120)[0]) for process in processes]
+    assert sorted(counts) == [0, IMAGES]
+    assert len(list(tmp_path.glob("prepared-*.arrow"))) == 2 and not list(tmp_path.glob("*.tmp"))
+
+
+def test_locks_are_taken_in_one_order(tmp_path, monkeypatch):
+    taken = []
+    take = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", lambda file, kind: (taken.append(Path(file.name).name), take(file, kind)))
+    for names in ("ab", "ba"):
+        with lock([tmp_path / f"{name}.json" for name in names]):
+            pass
+    assert taken == ["a.lock", "b.lock", "a.lock", "b.lock"]
+
+
+def test_a_kill_leaves_nothing_that_looks_whole(sample_folder, tmp_path, decoded):
+    process = start_process(sample_folder, tmp_path, "48,32", dies=True)
+    process.communicate("go\n", timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob("*.tmp"))) == 2 and not list(tmp_path.glob("*.arrow"))
+    paths = prepare_all(load_annotations(sample_folder), [PrepareSettings(48), PrepareSettings(32)], tmp_path)
+    assert len(decoded) == IMAGES and [len(PreparedData.open(path)) for path in paths] == [IMAGES, IMAGES]
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_images_that_do_not_decode_are_all_named(sample_folder, tmp_path):
+    data = shutil.copytree(sample_folder, tmp_path / "data")
+    annotations = load_annotations(data)
+    names = annotations.table["image"].to_pylist()
+    for name in (names[3], names[150]):
+        os.truncate(data / name, 500)
+    with pytest.raises(DataError) as raised:
+        prepare_all(annotations, SETTINGS, tmp_path / "cache")
+    assert [(fault.file, fault.line) for fault in raised.value.faults] == [
+        ("split/train.txt", 4),
+        ("split/val.txt", 31),
+    ]
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]

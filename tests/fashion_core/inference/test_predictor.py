@@ -1,0 +1,275 @@
+"""A saved model asked for attributes: the same pixels and answers as in training, and errors a person can act on."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn_models import draw_model, draw_pixels
+from PIL import Image
+
+from fashion_core import predict
+from fashion_core.config import TrainConfig
+from fashion_core.data.annotations import load_annotations
+from fashion_core.data.pixels import PrepareSettings
+from fashion_core.data.prepared import PreparedData, prepare
+from fashion_core.errors import ConfigError, DataError
+from fashion_core.hardware import device
+from fashion_core.inference import predictor, submission
+from fashion_core.models import forward
+from fashion_core.models.saved import SavedModel, load_model, save_model
+from fashion_core.training.loop import fit
+
+CONFIG = TrainConfig(image_size=64, weights="package", epochs=1, lr=1e-3, batch_size=24, eval_batch_size=20)
+
+
+@pytest.fixture(scope="module")
+def model_folder(sample_prepared: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network trained for a moment, saved with the confusion matrices that `evaluate` counted."""
+    data = sample_prepared
+    *_, last = fit(CONFIG, data, train=data.indices("train"), val=data.indices("val"), device="cpu")
+    folder = tmp_path_factory.mktemp("model")
+    save_model(folder, last.state.best, CONFIG, data.schema, data.fingerprint)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def saved(model_folder: Path) -> SavedModel:
+    return load_model(model_folder)
+
+
+def run_main(*arguments: object) -> None:
+    predict.main([str(argument) for argument in (*arguments, "--device", "cpu")])
+
+
+def box_text(box: np.ndarray) -> str:
+    return ",".join(map(str, box))
+
+
+# ---------------------------------------------------------------------------------------------- agreement with training
+
+
+@pytest.mark.parametrize("crop", ["box", "box_margin", "whole"])
+def test_pixels_are_those_of_the_prepared_data(sample_folder: Path, tmp_path: Path, crop: str) -> None:
+    config = TrainConfig(image_size=48, crop=crop, crop_margin=0.2)
+    annotations = load_annotations(sample_folder)
+    annotations = replace(annotations, table=annotations.table.slice(0, 5))
+    data = PreparedData.open(prepare(annotations, PrepareSettings(48, crop, 0.2), tmp_path))
+    for index, expected in enumerate(data.gather(np.arange(5))):
+        box = tuple(data.boxes[index].tolist())
+        pixels = predictor.read_pixels(sample_folder / data.names[index], box, config)
+        assert np.array_equal(pixels, expected)
+        whole = predictor.read_pixels(sample_folder / data.names[index], None, config)
+        assert np.array_equal(whole, expected) == (crop == "whole")
+
+
+def test_answers_are_those_of_evaluate(saved: SavedModel, sample_folder: Path, sample_prepared: PreparedData) -> None:
+    """File by file with its box, the validation images give the confusion matrices counted in training."""
+    data = sample_prepared
+    confusion = [np.zeros((size, size), int) for size in data.schema.sizes]
+    for index in data.indices("val"):
+        box = tuple(data.boxes[index].tolist())
+        (answer,) = predictor.predict_images(saved, [sample_folder / data.names[index]], box)
+        for matrix, label, values in zip(confusion, data.labels[index], answer.probabilities, strict=True):
+            matrix[label, values.argmax()] += 1
+            assert values.sum() == pytest.approx(1, abs=1e-5)
+    assert [matrix.tolist() for matrix in confusion] == saved.confusion
+    assert max(np.count_nonzero(matrix.sum(0)) for matrix in confusion) > 1  # it does not give one answer to all
+
+
+def test_flip_averaging_is_the_configurations(saved: SavedModel, sample_prepared: PreparedData) -> None:
+    pixels = sample_prepared.gather(sample_prepared.indices("val")[:4])
+    mirrored = np.ascontiguousarray(pixels[:, :, ::-1])
+    plain = replace(saved, config=saved.config.model_copy(update={"eval_flip": False}))
+    for averaged, one, other, flipped in zip(
+        *(
+            forward.predict_pixels(model, batch)
+            for model, batch in ((saved, pixels), (plain, pixels), (plain, mirrored))
+        ),
+        forward.predict_pixels(saved, mirrored),
+        strict=True,
+    ):
+        np.testing.assert_allclose(averaged, (one + other) / 2, atol=1e-5)
+        np.testing.assert_allclose(averaged, flipped, atol=1e-5)
+        assert not np.allclose(one, other, atol=1e-4)
+
+
+def test_many_images_answer_as_one_by_one(saved: SavedModel, sample_folder: Path) -> None:
+    images = sorted((sample_folder / "img").iterdir())[:23]  # more than eval_batch_size
+    together = list(predictor.predict_images(saved, images))
+    assert [answer.image for answer in together] == [str(image) for image in images]
+    for index in (0, 19, 20, 22):
+        (alone,) = predictor.predict_images(saved, [images[index]])
+        for one, other in zip(together[index].probabilities, alone.probabilities, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+# -------------------------------------------------------------------------------------------------------- command line
+
+
+def test_printed_answer(
+    model_folder: Path, sample_folder: Path, sample_prepared: PreparedData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, box = sample_folder / sample_prepared.names[0], box_text(sample_prepared.boxes[0])
+    run_main(model_folder / "model.safetensors", image, "--box", box)
+    output = capsys.readouterr()
+    first, *lines = output.out.splitlines()
+    assert str(image) in first and box in first and not output.err
+    assert [line.split()[0] for line in lines] == list(sample_prepared.schema.names)
+    for line, category in zip(lines, sample_prepared.schema.categories, strict=True):
+        _, best, probability, _, second, other = line.split()
+        assert {best, second} <= set(category.classes) and 1 >= float(probability) >= float(other) >= 0
+
+
+def test_json_of_a_folder(
+    model_folder: Path, sample_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("00002.jpg", "00000.jpg"):
+        shutil.copy(sample_folder / "img" / name, tmp_path)
+    Image.open(tmp_path / "00000.jpg").convert("RGBA").save(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("not an image")
+    run_main(model_folder, tmp_path, "--json")
+    output = capsys.readouterr()
+    answers = [json.loads(line) for line in output.out.splitlines()]
+    assert [Path(answer["image"]).name for answer in answers] == ["00000.jpg", "00002.jpg", "a.png"]
+    assert "--box" in output.err  # the model was trained on boxes
+    for values in answers[0]["attributes"].values():
+        assert values["probability"] == max(values["probabilities"].values())
+        assert values["probabilities"][values["class"]] == values["probability"]
+        assert sum(values["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert answers[0]["attributes"] == answers[2]["attributes"] and answers[0]["box"] is None
+
+
+def test_command_in_its_own_process(model_folder: Path, sample_folder: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "fashion_core.predict",
+        model_folder,
+        "--json",
+        sample_folder / "img" / "00000.jpg",
+    ]
+    good = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(good.stdout)["attributes"]["sleeve"]["class"]
+    bad = subprocess.run([*command, "--box", "9,9,2,2"], capture_output=True, text=True)
+    assert bad.returncode == 2 and "x1 < x2" in bad.stderr and "Traceback" not in bad.stderr and not bad.stdout
+
+
+@pytest.mark.parametrize("box", ["1,2,3", "1,2,3,x", "10,10,10,20", "0,0,4000,20", "-1,0,20,20", "1.5,2,3,4"])
+def test_bad_box(model_folder: Path, sample_folder: Path, box: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run_main(model_folder, sample_folder / "img" / "00000.jpg", f"--box={box}")
+    output = capsys.readouterr()
+    assert stopped.value.code == 2 and "box must be" in output.err and box in output.err and not output.out
+
+
+def test_bad_images_are_all_named_and_the_others_answered(
+    model_folder: Path, sample_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = sample_folder / "img" / "00000.jpg"
+    cut, text, bomb, absent = (tmp_path / name for name in ("cut.jpg", "text.jpg", "bomb.png", "absent.jpg"))
+    cut.write_bytes(good.read_bytes()[:3000])
+    text.write_text("not an image")
+    Image.new("1", (9000, 9000)).save(bomb)
+    with pytest.raises(SystemExit) as stopped:
+        run_main(model_folder, cut, text, good, bomb, absent)
+    output = capsys.readouterr()
+    assert stopped.value.code == 2 and output.out.splitlines()[0] == str(good)
+    for path in (cut, text, bomb, absent):
+        assert f"{path}: " in output.err
+    assert "81000000" in output.err.replace(",", "") or "9000 x 9000" in output.err
+
+
+def test_missing_model_empty_folder_and_no_images(
+    model_folder: Path, sample_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = sample_folder / "img" / "00000.jpg"
+    for arguments, message in [
+        ((tmp_path / "absent", image), "saved model"),
+        ((tmp_path, image), "saved model"),
+        ((image, image), "safetensors"),
+        ((model_folder, tmp_path), "must hold images"),
+        ((model_folder,), "name images"),
+        ((model_folder, image, "--submission", sample_folder), "not both"),
+    ]:
+        with pytest.raises(SystemExit) as stopped:
+            run_main(*arguments)
+        assert stopped.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_device() -> None:
+    assert device.choose_device("cpu") == torch.device("cpu")
+    for name in ("gpu", "cuda:99"):
+        with pytest.raises(ConfigError, match=name):
+            device.choose_device(name)
+
+
+# ---------------------------------------------------------------------------------------------------------- submission
+
+
+def test_submission(
+    model_folder: Path, saved: SavedModel, sample_folder: Path, sample_prepared: PreparedData, tmp_path: Path
+) -> None:
+    cache = sample_prepared.path.parent
+    run_main(model_folder, "--submission", sample_folder, "--out", tmp_path / "new", "--cache-dir", cache)
+    text = (tmp_path / "new" / "prediction.txt").read_text()
+    with zipfile.ZipFile(tmp_path / "new" / "prediction.zip") as archive:
+        assert archive.namelist() == ["prediction.txt"] and archive.read("prediction.txt").decode() == text
+    names = (sample_folder / "split" / "test.txt").read_text().split()
+    boxes = [tuple(map(int, line.split())) for line in (sample_folder / "split" / "test_bbox.txt").open()]
+    expected = ""
+    for name, box in zip(names, boxes, strict=True):
+        (answer,) = predictor.predict_images(saved, [sample_folder / name], box)
+        expected += " ".join(str(values.argmax()) for values in answer.probabilities) + "\n"
+    assert text == expected
+    assert text.count("\n") == 24 and set(text) <= set("0123456789 \n")
+    example = (sample_folder / "split" / "val_attr.txt").read_text().splitlines()[0]
+    assert len(example.split(" ")) == len(text.splitlines()[0].split(" "))
+    again = submission.write_submission(saved, sample_folder, tmp_path / "again", cache_dir=cache)
+    assert again.read_bytes() == (tmp_path / "new" / "prediction.zip").read_bytes()
+    assert [path.name for path in cache.glob("*.arrow")] == [sample_prepared.path.name]  # nothing was prepared again
+
+
+def test_submission_refuses_other_categories_missing_and_faulty_test_images(
+    saved: SavedModel, sample_folder: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(sample_folder, data)
+
+    def write(folder: Path = data) -> Path:
+        return submission.write_submission(saved, folder, tmp_path / "out", cache_dir=tmp_path / "cache", skip_bad=True)
+
+    test_boxes = data / "split" / "test_bbox.txt"
+    kept = test_boxes.read_text()
+    test_boxes.write_text(kept.replace(kept.splitlines()[3], "009 009 002 002"))
+    with pytest.raises(DataError, match=r"test_bbox\.txt:4"):
+        write()
+    test_boxes.write_text(kept)
+    for path in (data / "split").glob("test*"):
+        path.unlink()
+    with pytest.raises(DataError, match="none"):
+        write()
+    classes = sample_folder / "split" / "list_attr_cloth.txt"
+    (data / "split" / classes.name).write_text(classes.read_text().replace("floral", "flower"))
+    shutil.copy(sample_folder / "split" / "test.txt", data / "split")
+    shutil.copy(sample_folder / "split" / "test_bbox.txt", data / "split")
+    with pytest.raises(DataError, match="flower"):
+        write()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_probe_answers_in_float32_as_it_was_scored():
+    """Its features are float32; a network that was trained on as a whole keeps the precision asked for."""
+    pixels = draw_pixels(1, 5, 64).numpy()
+    answers = {}
+    for name, epoch, precision in (("fp32", 2, "fp32"), ("probe", 2, "bf16"), ("whole", 3, "bf16")):
+        model = draw_model(1, precision=precision)
+        model = replace(model, config=model.config.model_copy(update={"probe_epochs": 2}), epoch=epoch)
+        answers[name] = np.concatenate(forward.predict_pixels(model, pixels), 1)
+    assert np.array_equal(answers["probe"], answers["fp32"]) and not np.array_equal(answers["whole"], answers["fp32"])

@@ -1,0 +1,53 @@
+"""A search that ended, written down by hand: as its ledger would tell, but with made-up scores and no training."""
+
+from pathlib import Path
+
+from fashion_core.data.annotations import load_annotations
+from fashion_core.data.pixels import PrepareSettings
+from fashion_core.data.prepared import PreparedData, prepare
+from fashion_core.data.splits import select_images
+from search.experiment.search import describe_search
+from search.planning.options import SearchOptions
+from search.planning.plan import build_plan
+from search.planning.resources import Machine
+from search.records.layout import SearchLayout
+from search.records.ledger import Ledger
+
+SPACE = """
+trials: 4
+fixed: {image_size: 32, backbone: test_resnet, weights: none, batch_size: 8, precision: fp32, eval_flip: false}
+search: {lr: {loguniform: [1e-9, 1e-1]}, fc_layers: {choice: [0, 1]}}
+scheduler: {type: none, max_epochs: 6}
+"""
+
+
+def write_search(
+    results: Path,
+    name: str,
+    data: Path,
+    rates: list[float],
+    *,
+    statuses: tuple[str, ...] = ("finished",) * 9,
+    select_on: str = "heldout",
+) -> SearchLayout:
+    """A trial a learning rate; the first has the best score, 0.5, the next 0.49, and so on."""
+    layout = SearchLayout(results, name)
+    space = results.parent / "tiny.yaml"
+    space.write_text(SPACE)
+    options = SearchOptions(data=data, space=str(space), name=name, select_on=select_on, results=results)
+    plan = build_plan(options, layout, Machine(2, 0))
+    prepared = PreparedData.open(prepare(load_annotations(data), PrepareSettings(32, "box"), layout.prepared_folder))
+    selection = select_images(prepared, select_on, 0)
+    layout.folder.mkdir(parents=True)
+    options.save(layout.options)
+    with Ledger(layout.ledger) as ledger:
+        ledger.append("search_started", **describe_search(plan, prepared, selection))
+        for number, (lr, status) in enumerate(zip(rates, statuses, strict=False)):
+            score = 0.5 - number / 100
+            ledger.append(
+                "trial_started", trial=number, trial_id=str(number), params={"lr": lr, "fc_layers": 0}, enqueued=False
+            )
+            ledger.append("epoch", trial=number, epoch=6, metrics={"val/accuracy": score})
+            ledger.append("trial_ended", trial=number, status=status, reason="", best=score, best_epoch=6)
+        ledger.append("search_ended", reason="all trials ended", seconds=1.0)
+    return layout

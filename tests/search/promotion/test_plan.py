@@ -1,0 +1,139 @@
+"""What a promotion is going to do: its candidates, what it goes on with, and what it will not begin."""
+
+import dataclasses
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from rich.console import Console
+from written_search import write_search
+
+from fashion_core.data.schema import AttributeSchema
+from fashion_core.errors import ConfigError, SearchError
+from fashion_core.samples.dataset import draw_sample_data
+from search.jobs.material import prepare_material
+from search.promotion.candidates import build_baseline
+from search.promotion.options import PromotionOptions
+from search.promotion.plan import build_promotion, check_data, fingerprint_data, load_promotion, save_promotion
+from search.records.layout import SearchLayout
+from search.records.ledger import Ledger
+from search.records.record import load_record
+
+RATES = [3e-3, 2e-3, 3e-3, 1e-3, 1e-4]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, sample_folder):
+    results = tmp_path_factory.mktemp("written") / "results"
+    return write_search(results, "mine", sample_folder, RATES, statuses=("finished",) * 4 + ("stopped",))
+
+
+@pytest.fixture
+def layout(tmp_path, written):
+    """A search of a test's own."""
+    shutil.copytree(written.folder, tmp_path / "results" / "mine")
+    return SearchLayout(tmp_path / "results", "mine")
+
+
+def test_the_best_finished_trials_are_candidates_each_configuration_once(layout):
+    plan = build_promotion(load_record(layout), PromotionOptions(top=3))
+    assert [(each.trial, each.search_score) for each in plan.candidates] == [(0, 0.5), (1, 0.49), (3, 0.47)]
+    assert [each.config.lr for each in plan.candidates] == [3e-3, 2e-3, 1e-3]
+    assert all(each.config.epochs == 6 for each in plan.everyone)
+    assert len(build_promotion(load_record(layout), PromotionOptions(top=9)).candidates) == 3  # none that was stopped
+
+
+def test_seeds_are_fresh_and_the_same_for_the_same_search(layout):
+    record = load_record(layout)
+    one, other = (build_promotion(record, PromotionOptions(seeds=4)) for _ in range(2))
+    assert one.seeds == other.seeds and len(set(one.seeds)) == 4
+    assert one.promotion_id != other.promotion_id
+    trials = [int(np.random.SeedSequence([0, number]).generate_state(1, np.uint32)[0]) for number in range(1000)]
+    assert not set(one.seeds) & set(trials)
+
+
+def test_the_baseline_is_the_reports_on_the_best_candidates_network(layout):
+    plan = build_promotion(load_record(layout), PromotionOptions())
+    config, best = plan.baseline.config, plan.candidates[0].config
+    assert (config.optimizer, config.lr, config.focal_gamma, config.schedule) == ("adam", 1e-3, 2, "constant")
+    assert list(config.category_weights.values()) == [0.95, 0.85, 0.85, 0.9, 1, 0.9]
+    assert (config.backbone, config.image_size, config.epochs) == (best.backbone, best.image_size, best.epochs)
+
+
+def test_another_baseline(layout, tmp_path):
+    best = build_promotion(load_record(layout), PromotionOptions()).candidates[0].config
+    schema = AttributeSchema.from_dict(load_record(layout).search["data"]["categories"])
+    assert build_baseline("none", best, schema) is None
+    path = tmp_path / "mine.yaml"
+    path.write_text("focal_gamma: 0")
+    assert build_baseline(str(path), best, schema).config.focal_gamma == 0
+    path.write_text("focal_gama: 0")
+    with pytest.raises(ConfigError, match="focal_gamma"):
+        build_baseline(str(path), best, schema)
+    for text in ("- 1", "{"):
+        path.write_text(text)
+        with pytest.raises(SearchError, match=r"mine\.yaml"):
+            build_baseline(str(path), best, schema)
+
+
+def test_it_goes_on_with_what_was_written_down(layout):
+    record, options = load_record(layout), PromotionOptions(top=2, seeds=2)
+    assert load_promotion(layout, record, options) is None
+    plan = dataclasses.replace(build_promotion(record, options), data="abc")
+    save_promotion(layout, plan)
+    assert load_promotion(layout, record, options) == plan
+    # what changes no re-run may change
+    assert load_promotion(layout, record, options.model_copy(update={"fit_on": "train+val", "force": True})) == plan
+    with pytest.raises(SearchError, match="--top 2, --baseline report"):
+        load_promotion(layout, record, options.model_copy(update={"top": 3, "baseline": "none"}))
+    other = json.loads((layout.promotion_folder / "plan.json").read_text()) | {"search_id": "mine@0"}
+    (layout.promotion_folder / "plan.json").write_text(json.dumps(other))
+    with pytest.raises(SearchError, match="another search"):
+        load_promotion(layout, record, options)
+
+
+def test_its_key_names_what_decides_the_model():
+    plain = PromotionOptions()
+    keys = {
+        options.build_key("id")
+        for options in (plain, PromotionOptions(fit_on="train+val"), PromotionOptions(max_ms=3), plain)
+    }
+    assert len(keys) == 3 and plain.build_key("id") != plain.build_key("other")
+    assert PromotionOptions(force=True).build_key("id") == plain.build_key("id")
+
+
+def test_a_search_that_runs_is_not_promoted(layout):
+    with Ledger(layout.ledger), pytest.raises(SearchError, match="still runs"):
+        load_record(layout)
+    assert load_record(layout).search["name"] == "mine"
+
+
+def test_other_images_or_labels_are_noticed(layout, sample_prepared):
+    plan = dataclasses.replace(
+        build_promotion(load_record(layout), PromotionOptions()), data=fingerprint_data(sample_prepared)
+    )
+    check_data(layout, plan, fingerprint_data(sample_prepared))
+    labels = sample_prepared.labels
+    try:
+        sample_prepared.labels = np.roll(labels, 1, 0)
+        with pytest.raises(SearchError, match="have changed"):
+            check_data(layout, plan, fingerprint_data(sample_prepared))
+    finally:
+        sample_prepared.labels = labels
+
+
+def test_a_handful_of_validation_images_is_too_few(tmp_path, layout):
+    folder = draw_sample_data(tmp_path / "few", train=8, val=2, test=1)
+    plan = build_promotion(load_record(layout), PromotionOptions())
+    schema = AttributeSchema.from_dict(load_record(layout).search["data"]["categories"])
+    with pytest.raises(SearchError, match="3 different ones or more in val"):
+        prepare_material(
+            folder,
+            [each.config for each in plan.everyone],
+            schema,
+            tmp_path / "cache",
+            Console(file=io.StringIO()),
+            skip_bad=False,
+        )

@@ -1,0 +1,182 @@
+"""What mattered in a search: effects against plain differences of means, intervals against truth that is known."""
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+
+from fashion_core.errors import SearchError
+from search.effects import main
+from search.records.layout import SearchLayout
+from search.records.ledger import Ledger, pack_correct, unpack_correct
+from search.records.record import TrialRecord
+from search.reporting.effects import build_design, split_stages, write_effects
+from search.statistics.effects import compute_kendall, estimate_effects
+
+NAMES = ("backbone", "fc_layers", "lr", "gamma", "weight_decay", "weight_a", "weight_b", "weight_c")
+CATEGORIES = {"a": ["x", "y"], "b": ["x", "y"], "c": ["x", "y"]}
+
+
+def draw_trials(rng, count):
+    """Parameters of a random search, its weights with mean 1."""
+    weights = np.exp(rng.uniform(-0.7, 0.7, (count, 3)))
+    weights /= weights.mean(1, keepdims=True)
+    return [
+        {
+            "backbone": str(rng.choice(["r", "s"])),
+            "fc_layers": int(rng.choice([0, 2, 4])),
+            "lr": float(10 ** rng.uniform(-4, -2)),
+            "gamma": float(rng.uniform(0, 5)),
+            "weight_decay": float(rng.uniform(0, 0.1)),
+            **{f"weight_{name}": float(value) for name, value in zip("abc", row, strict=True)},
+        }
+        for row in weights
+    ]
+
+
+def answer(rng, trials, images=400):
+    """[T, N, 3] bool: 4 layers cost category c 20 points, a doubled weight of a gives a 6, the rest does nothing."""
+    difficulty = rng.normal(0, 0.15, (images, 3))
+    chance = np.full((len(trials), 3), 0.7)
+    chance[:, 2] -= [0.2 * (trial["fc_layers"] == 4) for trial in trials]
+    weights = np.log2([[trial[f"weight_{name}"] for name in "abc"] for trial in trials])
+    chance[:, 0] += 0.06 * 1.5 * (weights[:, 0] - weights.mean(1))
+    return rng.random((len(trials), images, 3)) < chance[:, None] + difficulty
+
+
+def test_the_effect_of_a_choice_alone_is_the_difference_of_means():
+    rng = np.random.default_rng(1)
+    trials = [{"backbone": name, "only": 1} for name in "r" * 20 + "s" * 30]
+    correct = rng.random((50, 60, 2)) < 0.6
+    design = build_design(trials, ["backbone", "only"], [])
+    effects = estimate_effects(design, correct, rng)
+    assert [(name, text) for name, text, _ in design.effects] == [("backbone", "r → s")]
+    by_image = correct[20:].mean(0) - correct[:20].mean(0)  # [N, K]
+    wanted = [by_image.mean(), *by_image.mean(0)]
+    assert effects.values[0] == pytest.approx(wanted)
+    spread = [by_image.mean(1).std(ddof=1), *by_image.std(0, ddof=1)]
+    assert effects.image_errors[0] == pytest.approx(np.array(spread) / np.sqrt(60))
+    scores = correct.mean((1, 2))
+    wanted = np.sqrt(scores[:20].var() / 20 + scores[20:].var() / 30)
+    assert effects.trial_errors[0, 0] == pytest.approx(wanted, rel=0.1)
+
+
+def test_known_effects_are_found_and_nothing_else():
+    rng = np.random.default_rng(0)
+    trials = draw_trials(rng, 300)
+    design = build_design(trials, NAMES, "abc")
+    effects = estimate_effects(design, answer(rng, trials), rng)
+    rows = {(name, text): index for index, (name, text, _) in enumerate(design.effects)}
+    assert len(rows) == 1 + 2 + 3 * 2 + 3
+    truth = np.zeros((len(rows), 4))
+    truth[rows["fc_layers", "0 → 4"]] = [-0.2 / 3, 0, 0, -0.2]
+    truth[rows["category_weights", "a x 2"], :2] = [0.06 / 3, 0.06]
+    for name in "bc":  # a's share of the three falls
+        truth[rows["category_weights", f"{name} x 2"], :2] = [-0.03 / 3, -0.03]
+    distance = np.abs(effects.values - truth) / effects.errors
+    assert distance.max() < 4 and (distance > 1.96).mean() < 0.1
+    strong = np.abs(effects.values / effects.errors)
+    assert strong[rows["fc_layers", "0 → 4"], 3] > 5 and strong[rows["category_weights", "a x 2"], 1] > 3
+    assert max(effects.shares, key=effects.shares.get) == "fc_layers"
+    assert effects.shares["gamma"] == pytest.approx(0, abs=0.02)
+    assert 0 < effects.noise < 1 and sum(effects.shares.values()) + effects.noise == pytest.approx(1, abs=0.1)
+
+
+def test_a_curve_is_followed():
+    """A number's effect is told below and above its middle; here it rises, then falls."""
+    rng = np.random.default_rng(3)
+    trials = [{"gamma": value} for value in rng.uniform(0, 4, 200).tolist()]
+    chance = 0.8 - 0.05 * (np.array([trial["gamma"] for trial in trials]) - 2) ** 2
+    design = build_design(trials, ["gamma"], [])
+    effects = estimate_effects(design, rng.random((200, 300, 1)) < chance[:, None, None], rng)
+    rise, fall = effects.values[:, 0]
+    assert rise > 5 * effects.errors[0, 0] and fall < -5 * effects.errors[1, 0]
+    assert rise == pytest.approx(0.05 * 1.6**2, rel=0.2) and fall == pytest.approx(-0.05 * 1.6**2, rel=0.2)
+
+
+def test_what_some_trials_lack_is_left_out():
+    design = build_design([{"a": 1, "b": 2.5}, {"a": 2}, {"a": 1, "b": 0.1}], ["a", "b"], [])
+    assert list(design.columns) == ["a"]
+
+
+@pytest.mark.parametrize("levels", [3, 100])
+def test_kendall(levels):
+    one, other = np.random.default_rng(levels).integers(0, levels, (2, 40)).astype(float)
+    other += one
+    assert compute_kendall(one, other) == pytest.approx(kendalltau(one, other).statistic)
+    assert compute_kendall(one, one) == pytest.approx(1) and compute_kendall(one, one * 0) == 0
+
+
+def test_kendall_within_groups():
+    """Groups that rank alike, but stand the other way round: every pair of one group agrees, most others do not."""
+    one, other = np.array([0, 1, 2, 10, 11, 12.0]), np.array([10, 11, 12, 0, 1, 2.0])
+    groups = np.array(["a", "a", "a", "b", "b", "b"])
+    assert compute_kendall(one, other) == pytest.approx((6 - 9) / 15)
+    assert compute_kendall(one, other, groups) == pytest.approx(1)
+    assert compute_kendall(one, other, np.arange(6)) == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 6), (500, 6), (7, 3)])
+def test_answers_survive_packing(shape):
+    correct = np.random.default_rng(0).random(shape) < 0.5
+    assert np.array_equal(unpack_correct(pack_correct(correct), *shape), correct)
+
+
+def test_stages_of_a_trial():
+    def rows(*pairs):
+        return [
+            {"metrics": {"val/accuracy": score} | ({} if stage is None else {"train/probe": stage})}
+            for stage, score in pairs
+        ]
+
+    def split(*pairs):
+        return split_stages(TrialRecord(0, "", {}, False, 0.0, epochs=rows(*pairs)))
+
+    assert split((1.0, 0.6), (1.0, 0.7), (1.0, 0.65), (0.0, 0.69), (0.0, 0.8)) == (0.7, 0.8)
+    assert split((1.0, 0.6)) is None and split((None, 0.6)) is None and split() is None
+
+
+# ------------------------------------------------------------------------------------------------------------ the file
+
+
+def write_search(layout, count, *, stages=False):
+    rng = np.random.default_rng(0)
+    trials = draw_trials(rng, count)
+    with Ledger(layout.ledger) as ledger:
+        ledger.append(
+            "search_started",
+            name=layout.name,
+            settings={"sampler": "random"},
+            data={"categories": CATEGORIES},
+            selection={"select_count": 400},
+        )
+        for number, (params, correct) in enumerate(zip(trials, answer(rng, trials), strict=True)):
+            ledger.append("trial_started", trial=number, trial_id=f"id{number}", params=params, enqueued=False)
+            score = float(correct.mean())
+            for epoch, stage in enumerate((1.0, 0.0) if stages else (1.0,), 1):
+                scores = {"val/accuracy": score + 0.1 * (epoch - 1), "train/probe": stage}
+                ledger.append("epoch", trial=number, epoch=epoch, metrics=scores)
+            ledger.append("trial_ended", trial=number, status="finished", best=score, correct=pack_correct(correct))
+
+
+def test_the_command_writes_the_effects(tmp_path, monkeypatch, capsys):
+    layout = SearchLayout(tmp_path, "s")
+    write_search(layout, 120, stages=True)
+    monkeypatch.setattr("sys.argv", ["effects", "s", "--results", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code and "EFFECTS.md" in capsys.readouterr().out
+    text = layout.effects.read_text()
+    (row,) = [line for line in text.splitlines() if line.startswith("| `fc_layers` | 0 → 4 ")]
+    mean, a, b, c = row.split("|")[3:7]
+    assert "**-" in mean and "**-" in c and "**" not in a and "**" not in b
+    assert "tau **1.00**" in text and "120 finished trials" in text and "same 400 images" in text
+    assert text.index("`fc_layers` | ", text.index("whose")) < text.index("`gamma` | ", text.index("whose"))
+
+
+def test_too_few_trials_have_no_effects(tmp_path):
+    layout = SearchLayout(tmp_path, "s")
+    with pytest.raises(SearchError, match="none named 's'"):
+        write_effects(layout)
+    write_search(layout, 12)
+    with pytest.raises(SearchError, match=r"at least 23 finished trials, but s has 12; run more"):
+        write_effects(layout)

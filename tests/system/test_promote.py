@@ -1,0 +1,262 @@
+"""Promotions through the command, with real Ray, a real registry and real training: what must pass, what must not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from written_search import write_search
+
+from fashion_core.models.ensemble import load_saved
+from fashion_core.models.saved import load_model
+from search.records.layout import SearchLayout
+from search.registry.versions import Registry
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+GOOD, POOR = 5e-3, 1e-9
+# Equal for all commands of this file but those that say otherwise.
+USUAL = ["--top", "2", "--seeds", "2"]
+
+
+def start(folder, *options):
+    """`search/promote.py` in a process of its own, working in the folder."""
+    command = [sys.executable, str(REPOSITORY / "search" / "promote.py"), *map(str, options)]
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},  # networks this small are slower on two
+        start_new_session=True,
+    )
+
+
+def promote(folder, *options, status=0):
+    """Runs to its end, which must be of this exit status; returns what it printed, on one line."""
+    process = start(folder, *options)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == status, output
+    return " ".join(output.split())
+
+
+def open_registry(folder):
+    return Registry(f"sqlite:///{folder}/results/mlflow.db")
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory, sample_folder):
+    """A poor model made champion by force, a better one after it, then an equal and a poorer one: what each printed."""
+    folder = tmp_path_factory.mktemp("story")
+    results = folder / "results"
+    for name, rates in (("poor", [POOR]), ("good", [GOOD, POOR]), ("equal", [GOOD, POOR]), ("worse", [POOR])):
+        write_search(results, name, sample_folder, rates)
+    usual = ["--results", results, *USUAL]
+    told = {"forced": promote(folder, "poor", *usual, "--force")}
+    told["good"] = promote(folder, "good", *usual)
+    told["equal"] = promote(folder, "equal", *usual, status=3)
+    told["worse"] = promote(folder, "worse", *usual, status=3)
+    return folder, told
+
+
+def test_a_better_model_takes_the_place_of_the_champion(story):
+    folder, told = story
+    registry = open_registry(folder)
+    champion = registry.find("champion")
+    assert (
+        champion.tags["search"] == "good" and champion.tags["gate"] == "passed" and champion.tags["forced"] == "false"
+    )
+    assert registry.find("previous").tags["search"] == "poor"
+    assert "version 2, is the champion" in told["good"] and "against the champion, version 1" in told["good"]
+
+
+def test_force_is_written_down(story):
+    version = open_registry(story[0]).find(1)
+    assert version.tags["gate"] == "refused" and version.tags["forced"] == "true"
+
+
+def test_no_better_model_passes(story):
+    folder, told = story
+    registry = open_registry(folder)
+    versions = {version.tags["search"]: version for version in registry.list_versions()}
+    for name in ("equal", "worse"):
+        assert "the gate did not let it pass" in told[name]
+        assert versions[name].tags["gate"] == "refused" and not versions[name].aliases
+    # the same seeds give the same networks, so there is no difference at all
+    assert "+0.00 points" in told["equal"] and "-" in told["worse"].split("not surely better: ")[1][:1]
+
+
+def test_what_ships_is_whole(story):
+    layout = SearchLayout(story[0] / "results", "good")
+    final = layout.final
+    saved = load_saved(final.folder)
+    assert saved.schema.names == tuple(json.loads(final.attributes.read_text()))
+    with np.load(final.answers) as answers:
+        assert answers["correct"].shape == (1, 48, 6) and len(answers["digests"]) == 48
+        score = answers["correct"].mean()
+    with np.load(final.predictions) as kept:  # of every candidate's re-run, as its own model answers
+        assert sorted({key.split("/")[0] for key in kept.files}) == [
+            f"trial-{trial:04d}-seed{seed}" for trial in (0, 1) for seed in (0, 1)
+        ]
+        run = load_model(layout.promotion_folder / "reruns" / "trial-0001-seed1")
+        answers = kept["trial-0001-seed1/sleeve"].argmax(1)
+        counts = np.bincount(answers, minlength=kept["trial-0001-seed1/sleeve"].shape[1])
+        assert counts.tolist() == np.sum(run.confusion[run.schema.names.index("sleeve")], 0).tolist()
+    report = layout.promotion_report.read_text()
+    assert f"scores **{score:.4f} [" in report and "val was unseen" in report
+    assert "| trial 0 | 0.5000 |" in report and "| trial 1 | 0.4900 |" in report
+    assert f"**{score:.4f}**" in final.card.read_text()
+    lines = (final.folder / "prediction.txt").read_text().splitlines()
+    assert len(lines) == 24 and all(len(line.split()) == 6 for line in lines)
+
+
+def test_mlflow_shows_the_promotion(story):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{story[0]}/results/mlflow.db")
+    experiment = client.get_experiment_by_name("tiny")
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if run.info.run_name == "promote/good"]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(run.info.run_name for run in children) == [
+        f"{label}-seed{seed}" for label in ("baseline", "trial-0000", "trial-0001") for seed in (0, 1)
+    ]
+    assert parent.data.tags["status"] == "promoted" and parent.data.metrics["promotion/probability"] > 0.95
+    report = (story[0] / "results" / "good" / "PROMOTION.md").read_text()
+    note = parent.data.tags["mlflow.note.content"]
+    assert "**passed the gate**" in note and note in report and "## " not in note
+    history = client.get_metric_history(children[0].info.run_id, "val/accuracy")
+    assert [row.step for row in history] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_same_seeds_train_the_same_networks(story):
+    """Two searches with one configuration: every number of the re-runs is the same."""
+    folders = [story[0] / "results" / name / "promotion" / "reruns" for name in ("good", "equal")]
+    for label in ("trial-0000-seed0", "trial-0000-seed1"):
+        one, other = (load_model(folder / label) for folder in folders)
+        assert one.metrics["val/accuracy"] == other.metrics["val/accuracy"] and one.epoch == other.epoch
+    seeds = {load_model(folders[0] / f"trial-0000-seed{number}").config.seed for number in (0, 1)}
+    assert len(seeds) == 2
+
+
+def test_giving_the_command_again_changes_nothing(story):
+    folder, _ = story
+    before = [(version.number, version.aliases) for version in open_registry(folder).list_versions()]
+    again = promote(folder, "good", "--results", folder / "results", *USUAL)
+    assert "0 to train, 6 done before" in again and "version 2, is the champion" in again
+    assert [(version.number, version.aliases) for version in open_registry(folder).list_versions()] == before
+
+
+def test_other_options_begin_anew_or_not_at_all(story):
+    told = promote(story[0], "good", "--results", story[0] / "results", "--seeds", "3", status=2)
+    assert "--seeds 2" in told and "--replace" in told
+
+
+def test_replacing_begins_anew_once_all_is_known_to_be_right(tmp_path, sample_folder):
+    results = tmp_path / "results"
+    layout = write_search(results, "good", sample_folder, [GOOD])
+    options = ("good", "--results", results, "--top", "1", "--force", "--replace")
+    promote(tmp_path, *options, "--seeds", "1", "--baseline", "none")
+    assert "cannot be read" in promote(tmp_path, *options, "--seeds", "2", "--baseline", "no.yaml", status=2)
+    assert [path.name for path in (layout.promotion_folder / "reruns").iterdir()] == ["trial-0000-seed0"]
+    (tmp_path / "diverges.yaml").write_text("{optimizer: sgd, lr: 100, head_lr_factor: 1000, seed: 5}")
+    told = promote(tmp_path, *options, "--seeds", "2", "--baseline", "diverges.yaml")
+    # another promotion: a new version, and a run of its own with other parameters
+    assert "re-runs: 4 to train" in told and "version 2, is the champion" in told
+    assert "baseline diverged with seed 0, 1" in layout.promotion_report.read_text()
+    assert open_registry(tmp_path).find("champion").tags["judged_against"] == "the champion, version 1"
+
+
+def test_a_baseline_that_diverged_opens_no_gate(tmp_path, sample_folder):
+    results = tmp_path / "results"
+    write_search(results, "good", sample_folder, [GOOD])
+    (tmp_path / "diverges.yaml").write_text("{optimizer: sgd, lr: 100, head_lr_factor: 1000}")
+    options = ("--seeds", "1", "--top", "1", "--baseline", "diverges.yaml")
+    told = promote(tmp_path, "good", "--results", results, *options, status=3)
+    assert "the baseline diverged with every seed" in told and "the gate did not let it pass" in told
+
+
+def test_a_rollback_restores(story):
+    folder, _ = story
+    told = promote(folder, "--rollback", "--results", folder / "results")
+    assert "version 1 is the champion again" in told
+    registry = open_registry(folder)
+    try:
+        assert registry.find("champion").number == 1 and registry.find("previous") is None
+        assert "before this one" in promote(folder, "--rollback", "--results", folder / "results", status=2)
+    finally:
+        registry.promote(registry.find(2), registry.find(1), {})
+
+
+def test_the_recipe_is_judged_and_a_new_network_ships(story, sample_folder):
+    folder = story[0]
+    layout = write_search(folder / "results", "recipe", sample_folder, [GOOD])
+    options = ["--results", folder / "results", *USUAL, "--model", "recipes"]
+    told = promote(folder, "recipe", *options, "--fit-on", "train+val", "--force")
+    assert "final training on train and val: " in told
+    trained = json.loads(layout.final.trained_on.read_text())["digests"]
+    with np.load(layout.final.answers) as answers:
+        assert set(answers["digests"].tolist()) <= set(trained)
+    assert "trained on the validation images too" in layout.final.card.read_text()
+    # it is judged by its networks of train alone, then and later, so that no image scores what was trained on it
+    again = promote(folder, "good", *options, status=3)
+    assert "against the champion, version 1" in again
+
+
+STAGES = {
+    "a re-run": "promotion/reruns/*/run.json",
+    "an epoch of the second seed": "promotion/reruns/*seed1/epochs/0002.npz",
+    "shipping": ".final.new",
+    "registering": "final/answers.npz",
+}
+
+
+def test_a_kill_at_any_stage_costs_nothing_but_time(tmp_path, sample_folder, story):
+    results = tmp_path / "results"
+    layout = write_search(results, "good", sample_folder, [GOOD, POOR])
+    options = ("good", "--results", results, *USUAL, "--force")
+    for stage, pattern in STAGES.items():
+        process = start(tmp_path, *options)
+        deadline = time.monotonic() + 120
+        while not list(layout.folder.glob(pattern)):
+            assert process.poll() is None and time.monotonic() < deadline, (stage, process.communicate()[0])
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    told = promote(tmp_path, *options)
+    assert "0 to train, 6 done before" in told and "version 1, is the champion" in told
+    (version,) = open_registry(tmp_path).list_versions()
+    assert version.aliases == ("champion",)
+    with np.load(layout.final.answers) as one, np.load(SearchLayout(story[0] / "results", "good").final.answers) as two:
+        assert np.array_equal(one["correct"], two["correct"])  # as if nothing had happened
+
+
+def test_without_a_registry_the_model_stays_on_disk(tmp_path, sample_folder):
+    results = tmp_path / "results"
+    layout = write_search(results, "good", sample_folder, [GOOD])
+    options = ("good", "--results", results, *USUAL, "--force")
+    uri = " --tracking-uri http://127.0.0.1:9"
+    told = promote(tmp_path, *options, *uri.split(), status=2)
+    assert "register it later" in told and told.endswith("promote.py " + " ".join(map(str, options)) + uri)
+    assert load_saved(layout.final.folder).schema.names
+    assert "version 1, is the champion" in promote(tmp_path, *options)
+
+
+def test_bad_input_is_told_and_changes_nothing(tmp_path, sample_folder):
+    results = tmp_path / "results"
+    layout = write_search(results, "short", sample_folder, [GOOD, GOOD], statuses=("stopped", "failed"))
+    before = sorted(path.name for path in results.rglob("*"))
+    assert "known are short" in promote(tmp_path, "shorty", "--results", results, status=2)
+    told = promote(tmp_path, "short", "--results", results, status=2)
+    assert "reached their full budget" in told and "--resume short" in told
+    assert "exactly one" in promote(tmp_path, "--results", results, status=2)
+    after = sorted(path.name for path in results.rglob("*"))
+    assert set(after) - set(before) <= {"promotion", ".lock"}
+    assert not layout.final.folder.exists()

@@ -1,0 +1,242 @@
+"""Whole searches with real Ray, real MLflow and real images, each started as a person starts it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fashion_core.metrics import ACCURACY, PROBE
+from fashion_core.models.backbones import build_backbone
+from fashion_core.models.saved import load_model
+from search.records.ledger import read_events, unpack_correct
+from search.records.record import replay
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+# Small enough for seconds; its known configurations end in each of the ways a trial can end.
+SPACE = """
+description: a tiny network on drawn garments
+trials: {trials}
+fixed: {{image_size: 32, weights: none, batch_size: 16}}
+search:
+  backbone: {{choice: [test_resnet, test_efficientnet]}}
+  optimizer: {{choice: [adamw, sgd]}}
+  lr: {{loguniform: [1e-4, 100]}}
+  head_lr_factor: {{choice: [1, 1000]}}
+  drop_path: {{uniform: [0, 0.5]}}
+  category_weights: {{proportions: [0.5, 2]}}
+try_first:
+  - {{backbone: test_efficientnet, optimizer: adamw, lr: 3e-3, head_lr_factor: 1, drop_path: 0, category_weights: 1}}
+  - {{backbone: test_efficientnet, optimizer: sgd, lr: 100, head_lr_factor: 1000, drop_path: 0, category_weights: 1}}
+  - {{backbone: test_resnet, optimizer: adamw, lr: 1e-4, head_lr_factor: 1, drop_path: 0, category_weights: 1}}
+scheduler: {{type: asha, max_epochs: {epochs}, grace_epochs: 1, reduction_factor: 2}}
+"""
+
+
+# Two probe epochs, after which the better half goes on to two of fine-tuning.
+PROBE_SPACE = """
+trials: 4
+fixed: {{image_size: 32, backbone: test_resnet, weights: {weights}, batch_size: 16, probe_epochs: 2}}
+search: {{probe_lr: {{loguniform: [1e-4, 1e-1]}}, fc_layers: {{choice: [0, 1]}}, drop_path: {{uniform: [0, 0.3]}}}}
+try_first:
+  - {{probe_lr: 0.02, fc_layers: 0, drop_path: 0}}
+  - {{probe_lr: 1e-4, fc_layers: 1, drop_path: 0}}
+scheduler: {{type: asha, max_epochs: 4, grace_epochs: 2, reduction_factor: 2}}
+"""
+
+
+def write_space(folder, trials=6, epochs=3):
+    path = folder / "tiny.yaml"
+    path.write_text(SPACE.format(trials=trials, epochs=epochs))
+    return path
+
+
+def run(folder, *options, check=True):
+    """`search/run.py` in a process of its own, working in the folder."""
+    command = [sys.executable, str(REPOSITORY / "search" / "run.py"), *map(str, options)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def read(folder, name):
+    return replay(read_events(folder / "results" / name / "ledger.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, sample_folder):
+    """A folder with one finished search, `first`, and what it printed."""
+    folder = tmp_path_factory.mktemp("searched")
+    space = write_space(folder)
+    done = run(
+        folder, "--data", sample_folder, "--space", space, "--name", "first", "--keep-best", 2, "--concurrent", 1
+    )
+    return folder, done.stdout + done.stderr
+
+
+def test_every_trial_has_an_end_and_a_reason(searched):
+    record = read(searched[0], "first")
+    assert sorted(record.trials) == list(range(6)) and record.ended["reason"] == "all trials ended"
+    statuses = {trial.status for trial in record.trials.values()}
+    assert {"finished", "stopped", "diverged"} <= statuses <= {"finished", "stopped", "diverged", "failed"}
+    for trial in record.trials.values():
+        assert trial.reason and trial.ended >= trial.started
+        if trial.status == "finished":
+            assert len(trial.epochs) == 3
+        if trial.status == "stopped":
+            assert trial.rung == len(trial.epochs) and trial.best < trial.cutoff
+        if trial.status in ("finished", "stopped"):
+            assert trial.best == max(row["metrics"][ACCURACY] for row in trial.epochs)
+    assert record.trials[1].status == "diverged" and record.trials[1].best == 0.0
+    assert "finite" in record.trials[1].error
+
+
+def test_the_best_model_is_the_best(searched):
+    folder, record = searched[0] / "results" / "first", read(searched[0], "first")
+    best = max(trial.best for trial in record.trials.values())
+    assert load_model(folder / "best").metrics[ACCURACY] == best
+    config = json.loads((folder / "best_config.json").read_text())
+    assert record.trials[config["trial"]].best == best
+    assert len(list((folder / "checkpoints").iterdir())) == 2
+
+
+def open_tracking(folder):
+    """MLflow's client of a folder's searches, and all runs."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/results/mlflow.db")
+    return client, client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+
+
+def test_mlflow_holds_every_trial(searched):
+    client, runs = open_tracking(searched[0])
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    record = read(searched[0], "first")
+    assert len(runs) == 7 and len(children) == 6
+    assert sorted(run.data.tags["status"] for run in children) == sorted(t.status for t in record.trials.values())
+    finished = [run for run in children if run.data.tags["status"] == "finished"]
+    for run in finished:
+        assert len(client.get_metric_history(run.info.run_id, ACCURACY)) == 3
+        assert {"lr", "backbone", "weight_pattern"} <= run.data.params.keys()
+    (parent,) = [run for run in runs if run not in children]
+    assert parent.data.tags["mlflow.note.content"].startswith("Best `val/accuracy`")
+
+
+def test_the_terminal_tells_a_person_what_to_do_next(searched):
+    _, output = searched
+    assert "mlflow ui" in output and "fashion_core.predict" in output
+    assert "Traceback" not in output and "ray::" not in output and "\x1b[" not in output
+
+
+def test_a_second_search_does_not_decode_again(searched, sample_folder):
+    folder, _ = searched
+    prepared = next((folder / "results" / ".prepared").glob("prepared-*.arrow"))
+    before = prepared.stat().st_mtime_ns
+    done = run(folder, "--data", sample_folder, "--space", folder / "tiny.yaml", "--trials", 1, "--max-epochs", 2)
+    assert prepared.stat().st_mtime_ns == before
+    assert "preparing 192 images" in searched[1] and "preparing" not in done.stdout
+
+
+def test_one_trial_alone_gives_the_same_numbers(searched):
+    done = run(searched[0], "--name", "first", "--trial", 0)
+    for row in read(searched[0], "first").trials[0].epochs:
+        score = f"{row['metrics'][ACCURACY]:.4f}"
+        assert f"{score} (in the search: {score})" in done.stdout
+
+
+def test_a_name_is_used_once(searched, sample_folder):
+    done = run(searched[0], "--data", sample_folder, "--space", "demo", "--name", "first", check=False)
+    assert done.returncode == 2 and "--resume first" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_dry_run_does_nothing(tmp_path, sample_folder):
+    done = run(tmp_path, "--data", sample_folder, "--space", write_space(tmp_path), "--dry-run")
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
+    for topic in ("trials", "rungs", "epochs", "prepared data", "results"):
+        assert topic in done.stdout
+
+
+def test_a_dry_run_shows_the_plan_before_it_misses_weights(tmp_path, sample_folder):
+    done = run(tmp_path, "--data", sample_folder, "--space", "weighted_focal", "--dry-run", check=False)
+    assert done.returncode == 2 and "legacy_seresnext50_32x4d.in1k (27.6 M)" in done.stdout
+    assert "could not be had from the hub" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_held_out_images_leave_val_unseen(tmp_path, sample_folder):
+    options = ("--data", sample_folder, "--space", write_space(tmp_path), "--name", "held", "--select-on", "heldout")
+    run(tmp_path, *options, "--trials", 1, "--max-epochs", 2)
+    seen = set(read(tmp_path, "held").search["selection"]["select_images"])
+    lists = {split: (sample_folder / "split" / f"{split}.txt").read_text().split() for split in ("train", "val")}
+    assert seen < set(lists["train"]) and not seen & set(lists["val"])
+    assert len(seen) == pytest.approx(0.15 * len(lists["train"]), abs=3)
+
+
+def test_only_trials_that_the_probe_favours_are_fine_tuned(tmp_path, sample_folder):
+    weights = tmp_path / "weights.safetensors"
+    torch.manual_seed(0)
+    save_file(build_backbone("test_resnet", weights="none", feature="logits").network.state_dict(), weights)
+    space = tmp_path / "probe.yaml"
+    space.write_text(PROBE_SPACE.format(weights=weights))
+    options = ("--data", sample_folder, "--space", space, "--concurrent", 1)
+    first = run(tmp_path, *options, "--name", "probed")
+    record = read(tmp_path, "probed")
+    assert {trial.status for trial in record.trials.values()} == {"finished", "stopped"}
+    for trial in record.trials.values():
+        wanted = {"finished": [1, 1, 0, 0], "stopped": [1, 1]}[trial.status]
+        assert [row["metrics"][PROBE] for row in trial.epochs] == wanted
+        correct = unpack_correct(trial.correct, record.search["selection"]["select_count"], 6)
+        assert correct.mean() == pytest.approx(trial.best)
+    assert "preparing 192 features of test_resnet" in first.stdout
+    second = run(tmp_path, *options, "--trials", 1, "--max-epochs", 2, check=False)
+    assert second.returncode == 2 and "`drop_path` must be 0 where all epochs are probe epochs" in second.stderr
+    third = run(tmp_path, *options, "--trials", 1, "--max-epochs", 3)
+    assert "features" not in third.stdout
+
+
+def test_a_killed_search_goes_on_where_it_was(tmp_path, sample_folder):
+    space = write_space(tmp_path, trials=6, epochs=9)
+    command = [
+        sys.executable,
+        str(REPOSITORY / "search" / "run.py"),
+        "--data",
+        str(sample_folder),
+        "--space",
+        str(space),
+    ]
+    process = subprocess.Popen(
+        [*command, "--name", "killed", "--concurrent", "1"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    ledger = tmp_path / "results" / "killed" / "ledger.jsonl"
+    deadline = time.monotonic() + 120
+    while sum(event["event"] == "epoch" for event in read_events(ledger)) < 12 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = read(tmp_path, "killed")
+    assert before.trials and before.ended is None
+    run(tmp_path, "--resume", "killed")
+    after = read(tmp_path, "killed")
+    done = [trial for trial in after.trials.values() if trial.status != "interrupted"]
+    assert len(done) == 6 and after.ended["reason"] == "all trials ended"
+    for number, trial in before.trials.items():
+        if trial.status != "running":  # what had ended is as it was
+            assert after.trials[number] == trial
+    for trial in after.trials.values():
+        assert [row["epoch"] for row in trial.epochs] == list(range(1, len(trial.epochs) + 1))
+    _, runs = open_tracking(tmp_path)  # one run a trial, none left running, all that came after the kill is there
+    children = {int(run.data.tags["trial"]): run for run in runs if "mlflow.parentRunId" in run.data.tags}
+    assert len(runs) == len(after.trials) + 1 and children.keys() == after.trials.keys()
+    for number, trial in after.trials.items():
+        assert children[number].data.tags["status"] == trial.status
+    assert all(run.info.status != "RUNNING" for run in runs)
