@@ -43,8 +43,10 @@ class TrainConfig(BaseModel):
 
     # loss (eq. 7 of the report)
     focal_gamma: float = Field(2.0, ge=0, le=10, description="0 is cross-entropy")
-    category_weights: dict[str, float] = Field(default_factory=dict, description="by category; absent means 1")
-    normalise_weights: bool = Field(True, description="scale the category weights to mean 1")
+    category_weights: dict[str, float] = Field(
+        default_factory=dict, description="by category, in any unit; absent means 1. The loss scales them"
+    )
+    normalise_weights: bool = Field(True, description="the loss scales the category weights to mean 1")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     class_balance: float = Field(0.0, ge=0, le=1, description="per-class alpha proportional to count ** -class_balance")
 
@@ -92,6 +94,7 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def check_probe(self) -> TrainConfig:
+        """Refuse what a probe has no use for, and a probe of random weights."""
         set_names = [name for name in NOT_PROBED if getattr(self, name)]
         if self.is_probe and set_names:
             raise PydanticCustomError(

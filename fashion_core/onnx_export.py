@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from fashion_core.errors import FashionError
 from fashion_core.inference.onnx import OnnxModel, export_onnx
 from fashion_core.inference.predictor import find_images, parse_box, read_views
 from fashion_core.models.ensemble import as_ensemble, load_saved
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # ------------------------------------------------------------------------------------------------------- command line
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fashion_core.errors import FashionError
 from fashion_core.hardware.device import choose_device
@@ -28,6 +28,9 @@ from fashion_core.inference.predictor import (
 )
 from fashion_core.inference.temperatures import load_temperatures
 from fashion_core.models.ensemble import as_ensemble, load_saved, set_flip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 # what cards and models of before the rooms import from here
 __all__ = ["Question", "answer_questions", "choose_device", "parse_box", "read_views"]
