@@ -158,8 +158,9 @@ def describe_hub_failure(name: str, error: Exception) -> str:
     """Why the hub gave no weights, and the ways out."""
     return (
         f"the weights of {name} could not be had from the hub ({first_line(error)}); ways out: run once where the "
-        "hub can be reached and share its cache (HF_HOME), give a local .safetensors or .pth file as `weights`, use a backbone "
-        f"whose weights a package carries ({', '.join(WEIGHT_PACKAGES)}), or choose `weights: none` for a random start"
+        "hub can be reached and share its cache (HF_HOME), give a local .safetensors or .pth file as `weights`, "
+        f"use a backbone whose weights a package carries ({', '.join(WEIGHT_PACKAGES)}), or choose `weights: none` for "
+        "a random start"
     )
 
 

@@ -60,7 +60,7 @@ def test_pixels_are_those_of_the_prepared_data(sample_folder: Path, tmp_path: Pa
     config = TrainConfig(image_size=48, crop=crop, crop_margin=0.2)
     annotations = load_annotations(sample_folder)
     annotations = replace(annotations, table=annotations.table.slice(0, 5))
-    data = PreparedData.open(prepare(annotations, PrepareSettings(48, crop, 0.2), tmp_path))
+    data = prepare(annotations, PrepareSettings(48, crop, 0.2), tmp_path)
     for index, expected in enumerate(data.gather(np.arange(5))):
         box = tuple(data.boxes[index].tolist())
         pixels = predictor.read_pixels(sample_folder / data.names[index], box, config)

@@ -12,7 +12,7 @@ from drawn_models import SCHEMA, draw_model, draw_pixels
 from fashion_core import predict
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings, build_settings
-from fashion_core.data.prepared import PreparedData, prepare_all
+from fashion_core.data.prepared import prepare_all
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import CheckpointError, ConfigError
 from fashion_core.models import forward, soup
@@ -101,13 +101,14 @@ def test_what_cannot_be_joined():
     one, other = draw_model(1), draw_model(2, AttributeSchema(SCHEMA.categories[::-1]))
     for members, shares, message in [
         ([], None, "at least one member"),
-        ([one, one], [1], "1 shares"),
         ([one, one], [1, 0], r"positive numbers, but are \[1, 0\]"),
         ([one, one], [1, float("nan")], "positive"),
         ([one, other], None, "same categories"),
     ]:
         with pytest.raises(ConfigError, match=message):
             join_models(members, shares)
+    with pytest.raises(ValueError, match="each of the 2 members, but got 1"):
+        join_models([one, one], [1])
     assert join_models([one, one, one]).shares == pytest.approx([1 / 3] * 3)
 
 
@@ -179,8 +180,8 @@ def test_the_command_takes_an_ensemble(sample_folder, sample_prepared, tmp_path,
         answer = json.loads(capsys.readouterr().out)
         answers.append([list(each["probabilities"].values()) for each in answer["attributes"].values()])
     settings = [build_settings(member.config) for member in members]
-    paths = prepare_all(load_annotations(sample_folder), settings, tmp_path / "cache")
-    prepared = [PreparedData.open(path) for path in paths]
+    by_settings = prepare_all(load_annotations(sample_folder), settings, tmp_path / "cache")
+    prepared = [by_settings[each] for each in settings]
     for flip, found in zip((True, False), answers, strict=True):
         parts = [
             forward.predict_pixels(set_flip(member, flip), each.gather([0]))
@@ -266,7 +267,7 @@ def test_a_soup_has_statistics_of_its_own():
     made = soup.average_networks([networks[0], frozen], lambda: [])
     for name, tensor in networks[0].backbone.state_dict().items():
         assert torch.equal(made.backbone.state_dict()[name], tensor)
-    with pytest.raises(ConfigError, match="at least one batch"):
+    with pytest.raises(ValueError, match="at least one batch"):
         soup.average_networks(networks, lambda: [])
 
 

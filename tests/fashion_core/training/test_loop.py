@@ -90,7 +90,7 @@ def first_batch(data: PreparedData, count: int = 8) -> tuple[torch.Tensor, torch
 def report_prepared(sample_folder, tmp_path_factory) -> PreparedData:
     """The drawn data set at the report's 224 px."""
     folder = tmp_path_factory.mktemp("report")
-    return PreparedData.open(prepare(load_annotations(sample_folder), PrepareSettings(224), folder))
+    return prepare(load_annotations(sample_folder), PrepareSettings(224), folder)
 
 
 @pytest.mark.slow
