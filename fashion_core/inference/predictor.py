@@ -104,7 +104,7 @@ def read_views(
     return {view: crop_and_resize(image, box, view) for view in views}
 
 
-# ------------------------------------------------------------------------------------------------------- command line
+# ------------------------------------------------------------------------------------------------- what a person names
 
 
 def parse_box(text: str) -> Box:

@@ -1,4 +1,4 @@
-"""What `sample_data` draws with: a frame that figures are drawn in, colours, noise, masks.
+"""What the drawn data set is drawn with: a frame that figures are drawn in, colours, noise, masks.
 
 A picture is drawn in heads, as figure drawing does: x to the right of the body's axis, y down from the crown; a figure
 is eight heads tall. Pictures are [3, H, W] RGB in [0, 1], H by W pixels; colours are [3, 1, 1], masks [H, W] in [0, 1].

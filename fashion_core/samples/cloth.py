@@ -1,4 +1,4 @@
-"""Cloth of `sample_data`'s garments: one of seven patterns on one of six materials. Units as in `sample_canvas`."""
+"""Cloth of the drawn garments: one of seven patterns on one of six materials. Units as in `canvas`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of `sample_data`: a figure in a garment whose six attributes can be seen. Units as in `sample_canvas`."""
+"""Drawn pictures: a figure in a garment whose six attributes can be seen. Units as in `canvas`."""
 
 from __future__ import annotations
 

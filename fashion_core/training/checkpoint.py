@@ -1,7 +1,4 @@
-"""Saved models and saved training states: one safetensors file each, with the description in its header.
-
-A file is written under a temporary name and then put in place, so that a reader sees all of it or none.
-"""
+"""A saved training state: one safetensors file with a description in its header, beside the best model so far."""
 
 from __future__ import annotations
 

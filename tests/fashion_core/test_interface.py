@@ -90,6 +90,24 @@ def test_what_needs_no_network_loads_no_torch() -> None:
     assert result.stdout.strip() == "set()"
 
 
+@pytest.mark.parametrize("command", ["predict", "audit", "onnx_export", "sample_data"])
+def test_help_loads_no_torch(command: str) -> None:
+    code = f"import sys; from fashion_core.{command} import main; sys.argv = ['{command}', '--help']\n"
+    code += "try: main()\nfinally: print({'torch', 'onnxruntime', 'captum', 'matplotlib'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout.splitlines()[-1] == "set()" and "usage:" in result.stdout
+
+
+def test_what_old_cards_import_is_there() -> None:
+    """Cards and models registered by older versions name these places."""
+    from fashion_core import attributes, ensemble, onnx_export, predict, temperatures
+
+    for module in (attributes, ensemble, onnx_export, predict, temperatures):
+        assert module.__all__
+        for name in module.__all__:
+            assert getattr(module, name).__module__ not in (module.__name__, None)
+
+
 def test_pyarrow_waits_for_a_table() -> None:
     code = "import sys, fashion_core.data.annotations; print('pyarrow' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

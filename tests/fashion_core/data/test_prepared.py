@@ -1,6 +1,5 @@
 """Prepared data: one decoding for all settings, right pixels, and no harm from a second process or a kill."""
 
-import fcntl
 import os
 import shutil
 import signal
@@ -17,7 +16,6 @@ from fashion_core.data.annotations import Annotations, load_annotations
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import prepare, prepare_all
 from fashion_core.errors import DataError
-from fashion_core.files import lock
 
 SETTINGS = [PrepareSettings(48), PrepareSettings(32, "box_margin", 0.1), PrepareSettings(40, "whole")]
 IMAGES = 192  # of the sample data
@@ -122,16 +120,6 @@ def test_two_processes_at_once_decode_once(sample_folder, tmp_path):
     counts = [int(process.communicate(timeout=120)[0]) for process in processes]
     assert sorted(counts) == [0, IMAGES]
     assert len(list(tmp_path.glob("prepared-*.arrow"))) == 2 and not list(tmp_path.glob("*.tmp"))
-
-
-def test_locks_are_taken_in_one_order(tmp_path, monkeypatch):
-    taken = []
-    take = fcntl.flock
-    monkeypatch.setattr(fcntl, "flock", lambda file, kind: (taken.append(Path(file.name).name), take(file, kind)))
-    for names in ("ab", "ba"):
-        with lock([tmp_path / f"{name}.json" for name in names]):
-            pass
-    assert taken == ["a.lock", "b.lock", "a.lock", "b.lock"]
 
 
 def test_a_kill_leaves_nothing_that_looks_whole(sample_folder, tmp_path, decoded):

@@ -199,11 +199,6 @@ def test_impossible_sets_of_images_are_refused(sample_prepared):
         train(tiny(), sample_prepared, TRAIN, test)
 
 
-def test_fp16_needs_a_gpu(sample_prepared):
-    with pytest.raises(ConfigError, match="precision fp16 needs a GPU, but the device is cpu"):
-        train(tiny(precision="fp16"), sample_prepared)
-
-
 # ------------------------------------------------------------------------------------------------------------------ NaN
 
 
