@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from packaging.version import InvalidVersion, Version
@@ -204,9 +204,7 @@ def check_space(plan: Plan, begun: SearchStarted) -> None:
 def prepare(plan: Plan, console: Console) -> tuple[Images, Selection]:
     """Every prepared set that trials can need, and which images are trained and selected on."""
     space = plan.space
-    images = prepare_images(
-        plan.annotations, space.prepare_settings(), space.list_probed(), plan.cache_dir, console
-    )
+    images = prepare_images(plan.annotations, space.prepare_settings(), space.list_probed(), plan.cache_dir, console)
     return images, select_images(images.first, plan.options.select_on, plan.options.seed)
 
 

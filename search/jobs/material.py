@@ -17,12 +17,12 @@ from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.duplicates import group_near_duplicates
 from fashion_core.data.pixels import PrepareSettings, build_settings
-from fashion_core.data.prepared import PreparedData, prepare_all
+from fashion_core.data.prepared import PreparedData
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
-from fashion_core.loading.features import cache_features
-from search.jobs.job import name_features, save_selection
-from search.reporting.live import preparing
+from search.jobs.images import Images, prepare_images
+from search.jobs.training import JobSite, save_selection
+from search.planning.resources import Resources
 from search.statistics.crossfit import FOLDS, assign_folds
 
 MIN_GROUPS = 3  # of validation images: two to choose on, one to score

@@ -19,18 +19,17 @@ from typing import Any
 
 import numpy as np
 import ray
-import torch
 
 from fashion_core import metrics
 from fashion_core.config import TrainConfig
 from fashion_core.errors import CheckpointError, DivergedError
 from fashion_core.files import MODEL_FILE, TRAINING_FILE, write_whole
-from fashion_core.hardware.gpu_memory import limit_gpu_memory
 from fashion_core.models.saved import Best, save_model
 from fashion_core.training.checkpoint import save_training
-from fashion_core.training.loop import EpochResult, fit
-from search.jobs.job import SAVE_INTERVAL_S, describe_error, load_selection, open_data
+from fashion_core.training.loop import EpochResult
+from search.jobs.training import SAVE_INTERVAL_S, TrainingJob, describe_error
 from search.planning.resources import Resources
+from search.records.events import TrialStatus
 
 RUN_FILE = "run.json"
 EPOCHS_FOLDER = "epochs"
@@ -59,7 +58,6 @@ class Training:
     def config(self) -> TrainConfig:
         """Of the network."""
         return self.job.config
-
 
     @property
     def status(self) -> str | None:

@@ -52,9 +52,7 @@ class SearchOptions(BaseModel):
     gpus_per_trial: float | None = Field(
         None, ge=0, description="GPUs of one trial; 0.5 puts two on one; default: 1 where there is one."
     )
-    concurrent: int | None = Field(
-        None, ge=1, description="Trials at once; default: as many as the resources allow."
-    )
+    concurrent: int | None = Field(None, ge=1, description="Trials at once; default: as many as the resources allow.")
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of proposals, selection and training.")
     name: str | None = Field(
         None, description="Name of the search and its folder; default: the space's name and the time."

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from fashion_core import metrics
 from fashion_core.errors import first_line
 from search.records.events import EpochEnded, Event, TrialEnded, TrialStatus
 from search.records.record import SearchRecord, TrialRecord

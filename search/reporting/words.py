@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fashion_core import metrics
 from fashion_core.errors import first_line
 from search.records.events import TrialStatus
 from search.records.record import SearchRecord, TrialRecord, find_tied

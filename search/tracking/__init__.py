@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from search.tracking.store import default_uri, open_store, ui_command
     from search.tracking.writer import Writer
 
-__all__ = ["Sent",
-    "Tracker", "Writer", "default_uri", "open_store", "resend", "ui_command"]
+__all__ = ["Sent", "Tracker", "Writer", "default_uri", "open_store", "resend", "ui_command"]
 __getattr__ = attach(
     __name__,
     {

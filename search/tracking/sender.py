@@ -5,9 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 from pathlib import Path
-from typing import Any
 
 from fashion_core.errors import first_line
+from search.records.events import Event
 from search.records.layout import SearchLayout
 from search.tracking.store import default_uri
 from search.tracking.writer import Writer

@@ -11,6 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.records.events import (
+    EndReason,
+    EpochEnded,
+    Event,
+    SearchEnded,
+    SearchResumed,
+    SearchStarted,
+    TrialEnded,
+    TrialStarted,
+    TrialStatus,
+)
 from search.records.layout import REPORT
 from search.records.record import SearchRecord, TrialRecord
 from search.tracking.store import NOTE_TAG, gather_statistics, open_store, take_head

@@ -6,12 +6,12 @@ from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import prepare
 from fashion_core.data.splits import select_images
-from search.experiment.search import describe_search
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
+from search.reporting.words import describe_search
 
 SPACE = """
 trials: 4
