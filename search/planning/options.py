@@ -44,7 +44,10 @@ class SearchOptions(BaseModel):
         None, ge=1, description="Epochs of a trial that is not stopped; default: the space's."
     )
     time_budget_s: Duration | None = Field(
-        None, gt=0, description="Start no more trials and end those running after this time: 90s, 45m, 8h, 2d."
+        None,
+        gt=0,
+        description="Start no more trials and end those running after this time: 90s, 45m, 8h, 2d.",
+        json_schema_extra={"option": "--time-budget"},
     )
     cpus_per_trial: int | None = Field(
         None, ge=1, description="CPU cores of one trial; default: what there is, shared evenly."

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from search.registry.facts import FitOn
+from search.cli import DEFAULT_RESULTS
 from search.registry.versions import DEFAULT_MODEL
+
+FitOn = Literal["train", "train+val"]
+LASTING = ("top", "seeds", "baseline")
 
 
 class PromotionOptions(BaseModel):
@@ -16,14 +19,27 @@ class PromotionOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    top: int = Field(4, ge=1)
-    seeds: int = Field(3, ge=1)
-    baseline: str = "report"
-    fit_on: FitOn = "train"
-    budget_hours: float | None = Field(None, gt=0)
-    max_ms: float | None = Field(None, gt=0)
-    max_params: float | None = Field(None, gt=0)
-    force: bool = False
+    top: int = Field(4, ge=1, description="How many of the best trials are trained again.")
+    seeds: int = Field(3, ge=1, description="How often each is trained, with fresh seeds; 1 says nothing of luck.")
+    baseline: str = Field(
+        "report",
+        description="What they must beat where there is no champion: `report` (its loss and optimizer on the best "
+        "trial's backbone), a YAML file of training fields, or `none`.",
+    )
+    fit_on: FitOn = Field(
+        "train", description="Ship the best network of the re-runs, or train once more on train and val together."
+    )
+    budget_hours: float | None = Field(
+        None, gt=0, description="Hours for the re-runs: clear losers are dropped to keep to them."
+    )
+    max_ms: float | None = Field(None, gt=0, description="Milliseconds an image that the model may take here.")
+    max_params: float | None = Field(None, gt=0, description="Parameters that the model may have, like 5e6.")
+    force: bool = Field(False, description="Make it the champion whatever the gate says; a tag records it.")
+
+    @property
+    def is_recipe(self) -> bool:
+        """Whether what ships is trained once more, so that its recipe is judged and not the network itself."""
+        return self.fit_on == "train+val"
 
     def build_key(self, promotion_id: str) -> str:
         """Names what comes of a promotion: by it, and by the options that may change while it goes on."""
@@ -31,23 +47,19 @@ class PromotionOptions(BaseModel):
         return " ".join([promotion_id, *(f"{name}={value}" for name, value in values.items() if value is not None)])
 
 
-LASTING = ("top", "seeds", "baseline")
+class Workplace(BaseModel):
+    """Where a promotion runs, and what it works with; None: as the search did, or chosen from what there is."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-@dataclass(frozen=True)
-class Workplace:
-    """Where a promotion runs, and what it works with; None: as the search did, or chosen from what there is.
-
-    Attributes:
-        model: name of the registered model.
-        address: of a Ray cluster; None: this machine.
-    """
-
-    data: Path | None = None
-    cache_dir: Path | None = None
-    tracking_uri: str | None = None
-    model: str = DEFAULT_MODEL
-    address: str | None = None
-    concurrent: int | None = None
-    cpus_per_trial: int | None = None
-    gpus_per_trial: float | None = None
+    results: Path = Field(DEFAULT_RESULTS, description="Folder that holds the folders of all searches.")
+    data: Path | None = Field(None, description="The data set; default: that of the search.")
+    cache_dir: Path | None = Field(None, description="Where prepared images are kept; default: as the search did.")
+    tracking_uri: str | None = Field(
+        None, description="MLflow's tracking server or database, with its registry; default: the search's."
+    )
+    model: str = Field(DEFAULT_MODEL, description="Name of the registered model.")
+    address: str | None = Field(None, description="Ray cluster to join; default: start Ray on this machine.")
+    concurrent: int | None = Field(None, ge=1, description="Networks trained at once; default: what there is.")
+    cpus_per_trial: int | None = Field(None, ge=1, description="CPU cores of one network.")
+    gpus_per_trial: float | None = Field(None, ge=0, description="GPUs of one network; 0.5 puts two on one.")
