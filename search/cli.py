@@ -9,7 +9,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
@@ -57,16 +57,15 @@ def take_fields(*models: type[BaseModel]) -> Callable[[Callable[..., None]], Cal
 
 
 def build_parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    """What typer makes the option of a field from: its type, default, limits and description."""
-    limits: dict[str, Any] = {}
-    for limit in field.metadata:
-        if isinstance(limit, Ge):
-            limits["min"] = limit.ge
-        elif isinstance(limit, Le):
-            limits["max"] = limit.le
-    option = typer.Option(name_option(name, field), help=field.description, **limits)
-    default = None if field.is_required() else field.default  # `build` tells what is missing, all of it at once
+    """What typer makes the option of a field from: its type, default, limits and description.
+
+    Limits are shown here, and judged by `build`; so is what is missing: one that tells all faults at once.
+    """
     typed = find_type(field.annotation)
+    limits = describe_limits(field)
+    metavar = f"<{typed.__name__} {limits}>" if limits and typed is not str else None
+    option = typer.Option(name_option(name, field), help=field.description, metavar=metavar)
+    default = None if field.is_required() else field.default
     return inspect.Parameter(
         name,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -80,6 +79,16 @@ def find_type(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (each for each in get_args(annotation) if each is not NoneType)
     return str if get_origin(annotation) is Annotated else annotation
+
+
+def describe_limits(field: FieldInfo) -> str:
+    """`>= 0, < 9`; empty where a field has none."""
+    texts = []
+    for limit in field.metadata:
+        for kind, sign in ((Ge, ">="), (Gt, ">"), (Le, "<="), (Lt, "<")):
+            if isinstance(limit, kind):
+                texts.append(f"{sign} {getattr(limit, kind.__name__.lower())}")
+    return ", ".join(texts)
 
 
 def name_option(name: str, field: FieldInfo) -> str:

@@ -13,6 +13,7 @@ import typer
 from fashion_core import audit as data_audit
 from fashion_core import onnx_export
 from fashion_core.command import run_command
+from fashion_core.errors import SearchError
 from search.commands import predict as asking
 from search.commands.promote import compare, promote, rollback
 from search.commands.reports import effects, report, resend
@@ -62,7 +63,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0].split("=")[0] not in OF_ALL):
         given.insert(0, "run")
-    run_command(lambda: app(given, prog_name=NAME))
+    run_command(lambda: call(given))
+
+
+def call(arguments: list[str]) -> None:
+    """Call a sub-command, and end with its status.
+
+    Raises:
+        SearchError: the arguments cannot be read.
+    """
+    try:
+        status = app(arguments, prog_name=NAME, standalone_mode=False)
+    except typer.TyperException as error:
+        raise SearchError(f"{error.format_message().rstrip('.')}; see --help") from None
+    except typer.Abort:  # at a question
+        raise KeyboardInterrupt from None
+    if status:
+        sys.exit(status)
 
 
 def alias(*words: str) -> Callable[[], None]:

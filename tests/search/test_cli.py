@@ -74,7 +74,7 @@ def test_the_help_says_what_the_model_says() -> None:
         """Does something."""
 
     text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
-    for piece in ("Does something.", "Where it lies.", "1<=x<=9", "[default: 0.5]", "a|b", "--double", "--quick"):
+    for piece in ("Does something.", "Where it lies.", "<int >= 1, <= 9>", "<float > 0>", "[default: 0.5]", "a|b", "--double", "--quick"):
         assert piece in text
     assert "--twice" not in text and "--no-quick" not in text
 
