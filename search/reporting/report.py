@@ -37,7 +37,7 @@ from search.reporting.words import (
     group_params,
     name_trials,
 )
-from search.space.parts import WEIGHT_PREFIX, WEIGHTS
+from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 
 FIXED_COLUMNS = ("trial", "status", "reason", "rung", "cutoff", "enqueued", "epochs", "best_epoch", "seconds")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from search.records.record import SearchRecord, TrialRecord
-from search.space.parts import WEIGHT_PREFIX, WEIGHTS
+from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 from search.statistics.intervals import LEVEL, Estimate
 
 

@@ -37,7 +37,7 @@ class RecordedASHA(AsyncHyperBandScheduler):
     It decides only in the epoch of a rung. (Ray's own also fills a rung that it missed with a later, better score.)
 
     Args:
-        max_epochs, grace_epochs, reduction_factor: see `search.space.parts.Scheduler`.
+        max_epochs, grace_epochs, reduction_factor: see `search.space.space.Scheduler`.
     """
 
     def __init__(self, max_epochs: int, grace_epochs: int, reduction_factor: int) -> None:

@@ -63,13 +63,13 @@ class TruthfulOptunaSearch(OptunaSearch):
         if self.next_number >= self.end:
             return self.FINISHED
         trial = self._ot_trials[trial_id] = self._ot_study.ask()
-        drawn = self.space.suggest(trial, self.schema)
+        params = self.space.suggest(trial, self.schema)
         number, self.next_number = self.next_number, self.next_number + 1
         return {
             "number": number,
             "enqueued": trial.user_attrs.get(ENQUEUED, False),
-            "params": self.space.flat_parameters(drawn, self.schema),
-            "values": self.space.build_values(drawn, self.schema),
+            "params": params,
+            "values": self.space.build_values(params, self.schema),
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -100,8 +100,8 @@ class TruthfulOptunaSearch(OptunaSearch):
             known = record.trials.get(number)
             is_over = known is not None and known.status not in ("running", "interrupted")
             trial = self._ot_study.ask()  # as it was then, unless the sampler had learnt of other results
-            drawn = self.space.suggest(trial, self.schema)
-            if known is not None and is_over and self.space.flat_parameters(drawn, self.schema) == known.params:
+            params = self.space.suggest(trial, self.schema)
+            if known is not None and is_over and params == known.params:
                 state = STATES.get(known.status, TrialState.PRUNED)
                 if state is TrialState.PRUNED:
                     trial.report(known.best, len(known.epochs))
@@ -111,7 +111,7 @@ class TruthfulOptunaSearch(OptunaSearch):
             if not is_over:
                 self.end += 1
                 if trial.user_attrs.get(ENQUEUED):
-                    self._ot_study.enqueue_trial(drawn, user_attrs={ENQUEUED: True})
+                    self._ot_study.enqueue_trial(trial.params, user_attrs={ENQUEUED: True})
         self.next_number = max(self.next_number, record.next_number)
 
 
