@@ -11,7 +11,6 @@ import yaml
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
-from search.records.ranking import compute_best, rank_trials
 from search.records.record import SearchRecord
 from search.space.reading import parse_space
 from search.space.space import Space
@@ -87,12 +86,12 @@ def build_shortlist(record: SearchRecord, schema: AttributeSchema, top: int) -> 
     """
     space = load_own_space(record)
     candidates: list[Candidate] = []
-    for trial in rank_trials(record):
+    for trial in record.rank():
         config = build_config(space.build_values(trial.params, schema))
         if trial.status == "finished" and all(config != other.config for other in candidates):
-            candidates.append(Candidate(f"trial-{trial.number:04d}", trial.number, compute_best(trial), config))
+            candidates.append(Candidate(f"trial-{trial.number:04d}", trial.number, trial.best, config))
     if not candidates:
-        name = record.search["name"]
+        name = record.name
         states = ", ".join(f"trial {trial.number} {trial.status}" for trial in list(record.trials.values())[:8])
         raise SearchError(
             f"a promotion starts from trials that reached their full budget, but none of {name} did "
@@ -104,7 +103,7 @@ def build_shortlist(record: SearchRecord, schema: AttributeSchema, top: int) -> 
 def load_own_space(record: SearchRecord) -> Space:
     """The space of a search as it ran, from its ledger."""
     space = parse_space(record.search["space"], record.search["space_name"])
-    settings = record.search["settings"]
+    settings = record.settings
     return space.with_scheduler(max_epochs=settings["max_epochs"])
 
 

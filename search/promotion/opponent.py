@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.data.annotations import load_annotations
-from fashion_core.data.prepared import PreparedData, prepare_all
+from fashion_core.data.prepared import prepare_all
 from fashion_core.errors import SearchError
 from fashion_core.hardware.device import choose_device
 from fashion_core.models.ensemble import as_ensemble, load_saved
-from fashion_core.models.forward import predict_views
+from fashion_core.models.forward import predict_prepared
 from search.jobs.material import Material
 from search.promotion.contenders import Contender
 from search.promotion.forms import SINGLE, Decision
@@ -132,11 +132,8 @@ def answer_by_champion(registry: Registry, champion: Version, material: Material
         )
     check_judgeable(final, champion, digests)
     annotations = load_annotations(material.folder, skip_bad=material.skip_bad)
-    paths = prepare_all(annotations, ensemble.views, material.cache_dir)
-    pixels = {
-        view: PreparedData.open(path).gather(material.val) for view, path in zip(ensemble.views, paths, strict=True)
-    }
-    return find_correct(predict_views(saved, pixels), material.labels)[None].astype(float)
+    prepared = prepare_all(annotations, ensemble.views, material.cache_dir)
+    return find_correct(predict_prepared(saved, prepared, material.val), material.labels)[None].astype(float)
 
 
 def check_judgeable(final: FinalLayout, champion: Version, digests: list[str]) -> None:

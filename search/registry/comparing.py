@@ -121,8 +121,7 @@ def prepare_views(
     """The data set as each network of the two wants its images."""
     views = list(dict.fromkeys(view for subject in subjects for view in as_ensemble(subject.saved).views))
     with preparing(console) as progress:
-        paths = prepare_all(annotations, views, cache_dir, progress=progress)
-    return {view: PreparedData.open(path) for view, path in zip(views, paths, strict=True)}
+        return prepare_all(annotations, views, cache_dir, progress=progress)
 
 
 def find_judged(data: PreparedData) -> np.ndarray:

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import spaces
-from fashion_core.config import TrainConfig, find_field, suggest_name
+from fashion_core.config import TrainConfig, check_field, find_field, suggest_name
 from fashion_core.errors import Fault, SpaceError
-from search.space.space import Parameter, Scalar, Scheduler, Space, check_value, is_number
+from search.space.space import Parameter, Scalar, Scheduler, Space, is_number
 from search.space.weights import WEIGHTS
 
 if TYPE_CHECKING:
@@ -406,7 +406,7 @@ def read_fixed(items: dict[str, Located], faults: FaultList) -> dict[str, Any]:
     for name, item in items.items():
         if name in faults.unsure:
             continue
-        value, messages = check_value(name, item.plain)
+        value, messages = check_field(name, item.plain)
         if name == WEIGHTS and not messages and min(value.values(), default=0) < 0:
             messages = [f"`{WEIGHTS}` must be 0 or more, but got {value}"]
         if messages:
@@ -559,7 +559,7 @@ def read_choices(name: str, item: Located, faults: FaultList) -> tuple[Any, ...]
         return ()
     values: list[Any] = []
     for place in item.value:
-        value, messages = check_value(name, place.plain)
+        value, messages = check_field(name, place.plain)
         if value in values:
             faults.add(place, f"choices must differ, but `{name}` has {value!r} twice")
         elif messages:
@@ -583,7 +583,7 @@ def read_range(name: str, kind: str, item: Located, step: int | None, faults: Fa
         faults.add(item, f"the low end of `loguniform` must be above 0, but `{name}` got {ends}")
     elif kind == "proportions" and (low < smallest or high > largest):
         faults.add(item, f"`proportions` must lie in {smallest:g} to {largest:g}, but got {ends}")
-    elif kind != "proportions" and (messages := [*check_value(name, low)[1], *check_value(name, high)[1]]):
+    elif kind != "proportions" and (messages := [*check_field(name, low)[1], *check_field(name, high)[1]]):
         faults.add(item, "; ".join(messages))
     elif kind == "int" and step is not None and (high - low) % step:
         faults.add(item, f"high must be low plus a multiple of the step, {step}, but `{name}` got {ends}")

@@ -10,9 +10,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from fashion_core.config import FEATURE_FIELDS, TrainConfig, build_config, describe_faults
+from fashion_core.config import FEATURE_FIELDS, TrainConfig, build_config, check_field
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.errors import Fault, SearchError, SpaceError
 from search.space.rungs import expect_epochs, list_rungs
@@ -105,7 +103,7 @@ class Scheduler:
     def find_faults(self) -> dict[str, str]:
         """What is wrong with the numbers, by name."""
         faults: dict[str, str] = {}
-        if messages := check_value("epochs", self.max_epochs)[1]:
+        if messages := check_field("epochs", self.max_epochs)[1]:
             faults["max_epochs"] = messages[0].replace("`epochs`", "`max_epochs`")
         elif self.grace_epochs is not None and not 1 <= self.grace_epochs < self.max_epochs:
             faults["grace_epochs"] = (
@@ -120,14 +118,6 @@ class Scheduler:
 def is_number(value: Any, *, whole: bool = False) -> bool:
     """Whether a value is a number (a whole one), which true and false are not."""
     return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-
-
-def check_value(name: str, value: Any) -> tuple[Any, list[str]]:
-    """The value in the type of the `TrainConfig` field ``name``, and what is wrong with it."""
-    try:
-        return getattr(TrainConfig.model_validate({name: value}, strict=True), name), []
-    except ValidationError as error:
-        return value, [line.strip() for line in describe_faults(error)]
 
 
 @dataclass(frozen=True)

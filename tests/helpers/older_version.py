@@ -246,8 +246,8 @@ def round_weights(path: Path) -> None:
     with safe_open(path, "numpy") as file:
         metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     for name, values in tensors.items():
-        if values.ndim > 1:
-            step = np.abs(values).max() / 4
+        if values.ndim > 1 and values.any():
+            step = 2.5 * np.sqrt(np.square(values.astype(np.float64)).mean())  # most become 0
             tensors[name] = (np.round(values / step) * step).astype(values.dtype)
     save_file(tensors, path, metadata)
 

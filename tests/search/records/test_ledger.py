@@ -29,9 +29,9 @@ def test_what_is_written_is_read(tmp_path):
     events = read_events(tmp_path / "l.jsonl")
     assert [event["seq"] for event in events] == list(range(len(events)))
     record = replay(events)
-    assert record.search["name"] == "s" and record.ended["seconds"] == 1.5 and record.next_number == 2
+    assert record.name == "s" and record.ended["seconds"] == 1.5 and record.next_number == 2
     first, second = record.trials[0], record.trials[1]
-    assert (first.status, first.best, [row["epoch"] for row in first.epochs]) == ("finished", 0.7, [1, 2])
+    assert (first.status, first.best, [row.epoch for row in first.epochs]) == ("finished", 0.7, [1, 2])
     assert (second.status, second.best, second.ended) == ("running", None, None)
 
 
@@ -60,7 +60,7 @@ def test_an_epoch_run_again_counts_once(tmp_path):
         ledger.append("trial_started", trial=0, trial_id="id0", params={}, enqueued=False)  # went on after a restart
         ledger.append("epoch", trial=0, epoch=2, metrics={"val/accuracy": 0.65})
     rows = replay(read_events(tmp_path / "l.jsonl")).trials[0].epochs
-    assert [(row["epoch"], row["metrics"]["val/accuracy"]) for row in rows] == [(1, 0.5), (2, 0.65)]
+    assert [(row.epoch, row.metrics["val/accuracy"]) for row in rows] == [(1, 0.5), (2, 0.65)]
 
 
 def test_one_writer_at_a_time(tmp_path):

@@ -55,8 +55,7 @@ class Stage:
 
 
 def open_stage(folder: Path, cache_dir: Path) -> Stage:
-    paths = prepare_all(load_annotations(folder), [BOX, WHOLE], cache_dir)
-    return Stage(dict(zip((BOX, WHOLE), map(PreparedData.open, paths), strict=True)), Source(folder, cache_dir))
+    return Stage(prepare_all(load_annotations(folder), [BOX, WHOLE], cache_dir), Source(folder, cache_dir))
 
 
 @pytest.fixture(scope="module")

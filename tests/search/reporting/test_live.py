@@ -6,12 +6,12 @@ import time
 
 import pytest
 from rich.console import Console
+from search.records.ranking import count_saved
+from search.reporting.standing import expect_epochs
 
 from search.records.ledger import Ledger
-from search.records.ranking import count_saved, find_indistinguishable, rank_trials
-from search.records.record import SearchRecord
+from search.records.record import SearchRecord, find_tied
 from search.reporting.live import LiveView, preparing
-from search.reporting.standing import expect_epochs
 from search.reporting.summary import render_summary
 from search.reporting.words import format_duration
 
@@ -256,17 +256,17 @@ def test_a_summary_of_nothing(search):
 
 def test_ranking_leaves_out_what_does_not_stand(search):
     search.run()
-    assert [trial.number for trial in rank_trials(search.record)] == [0, 2, 1]
+    assert [trial.number for trial in search.record.rank()] == [0, 2, 1]
     search.record.trials[3].checkpoint = "checkpoints/trial-0003"  # failed, but its model is kept
-    assert rank_trials(search.record)[0].number == 3
+    assert search.record.rank()[0].number == 3
 
 
 def test_noise_and_savings(search):
     search.run()
-    ranked = rank_trials(search.record)
-    assert [trial.number for trial in find_indistinguishable(ranked)] == [2]
+    ranked = search.record.rank()
+    assert [trial.number for trial in find_tied(ranked)] == [2]
     ranked[0].epochs[4]["metrics"]["val/accuracy_se"] = 0.003
-    assert find_indistinguishable(ranked) == []
+    assert find_tied(ranked) == []
     assert count_saved(search.record, MAX_EPOCHS) == 4  # the stopped one's; not those of the failed
 
 

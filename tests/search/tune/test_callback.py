@@ -10,12 +10,12 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from fashion_core.files import MODEL_FILE
-from search.jobs.results import METRICS
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
 from search.records.record import SearchRecord
 from search.records.session import SESSIONS, Session
 from search.tune.callback import Recorder, describe_death
+from search.tune.results import METRICS
 
 
 class Trials:

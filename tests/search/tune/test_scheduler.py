@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from search.jobs.results import EPOCH, SCORE
 from search.records.record import replay
+from search.tune.results import EPOCH, SCORE
 from search.tune.scheduler import RecordedASHA
 
 CONTROLLER = None

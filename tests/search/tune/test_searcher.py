@@ -5,9 +5,9 @@ from optuna.trial import TrialState
 
 from fashion_core.config import build_config
 from fashion_core.data.schema import AttributeSchema, Category
-from search.jobs.results import EPOCH, SCORE
 from search.records.ledger import Ledger
 from search.space.reading import parse_space
+from search.tune.results import EPOCH, SCORE
 from search.tune.searcher import TruthfulOptunaSearch
 
 SCHEMA = AttributeSchema(

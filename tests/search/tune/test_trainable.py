@@ -6,14 +6,15 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 from ray.tune.result import SHOULD_CHECKPOINT
+from search.jobs.job import Job
 
 from fashion_core.files import MODEL_FILE, TRAINING_FILE
 from fashion_core.metrics import ACCURACY
 from fashion_core.models.saved import load_model
-from search.jobs.job import Job, save_selection
-from search.jobs.results import METRICS, SCORE
-from search.records.ledger import CORRECT, unpack_correct
+from search.jobs.training import save_selection
+from search.records.ledger import unpack_correct
 from search.tune import trainable as trial_module
+from search.tune.results import CORRECT, METRICS, SCORE
 from search.tune.trainable import TrialTrainable
 
 VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch_size": 8, "epochs": 6, "lr": 0.01}
