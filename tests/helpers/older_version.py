@@ -4,9 +4,9 @@ python tests/helpers/older_version.py CHECKOUT tests/system/older_version.tar.xz
 
 made the archive from a checkout of commit 55425e9, the last one before the packages had rooms. It holds:
 
-    results/mlflow.db    both searches, both promotions, versions 1 (`previous`) and 2 (`champion`)
+    results/mlflow.db    both searches, both promotions, versions 1 (`previous`) and 2 (`champion`, an ensemble)
     results/mlartifacts  the two versions as registered, each with the `fashion_core` of its time
-    results/tiny         the search that was promoted: ledger, report, `best`, `final`
+    results/tiny         the search that was promoted: ledger, report, `final`
     results/cut          the search that was cut off, with Ray's own state
     photos               images to ask about
     expected.json        what the older version itself said, of all of this
@@ -223,7 +223,15 @@ def make_small(folder: Path) -> None:
     for path in sorted((folder / "sample/img").glob("*"))[:3]:
         shutil.copy(path, folder / "photos")
     results = folder / "results"
-    for name in (".prepared", "tiny/ray", "tiny/promotion/reruns", "tiny/checkpoints", "cut/best", "cut/checkpoints"):
+    for name in (
+        ".prepared",
+        "tiny/ray",
+        "tiny/promotion/reruns",
+        "tiny/best",
+        "tiny/checkpoints",
+        "cut/best",
+        "cut/checkpoints",
+    ):
         shutil.rmtree(results / name, ignore_errors=True)
     for pattern in ("*.png", "*.onnx", "*.lock", ".lock"):
         for path in results.rglob(pattern):
@@ -247,7 +255,7 @@ def round_weights(path: Path) -> None:
         metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     for name, values in tensors.items():
         if values.ndim > 1 and values.any():
-            step = 2.5 * np.sqrt(np.square(values.astype(np.float64)).mean())  # most become 0
+            step = np.abs(values).max() / 4
             tensors[name] = (np.round(values / step) * step).astype(values.dtype)
     save_file(tensors, path, metadata)
 
