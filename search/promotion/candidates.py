@@ -12,8 +12,9 @@ from fashion_core.config import TrainConfig, build_config
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
 from search.records.record import SearchRecord
-from search.space.parts import WEIGHT_PREFIX, WEIGHTS
-from search.space.space import Space, parse_space
+from search.space.reading import parse_space
+from search.space.space import Space
+from search.space.weights import WEIGHTS, flatten_weights
 
 BASELINE = "baseline"
 # The report's loss, optimizer and FC depth, and its category weights in the order of the data's categories.
@@ -74,7 +75,7 @@ def flatten_config(config: TrainConfig) -> dict[str, Any]:
     """Its fields by name, with a `weight_<category>` for each category's weight."""
     values = config.model_dump()
     weights = values.pop(WEIGHTS)
-    return values | {WEIGHT_PREFIX + name: value for name, value in weights.items()}
+    return values | flatten_weights(weights)
 
 
 def build_shortlist(record: SearchRecord, schema: AttributeSchema, top: int) -> tuple[Candidate, ...]:

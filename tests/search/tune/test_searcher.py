@@ -7,7 +7,7 @@ from fashion_core.config import build_config
 from fashion_core.data.schema import AttributeSchema, Category
 from search.records.events import EpochEnded, TrialEnded, TrialStarted
 from search.records.ledger import Ledger
-from search.space.space import parse_space
+from search.space.reading import parse_space
 from search.tune.results import EPOCH, SCORE
 from search.tune.searcher import TruthfulSearcher
 
