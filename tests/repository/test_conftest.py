@@ -49,6 +49,7 @@ def find_own_address() -> str:
     return asked.stdout.strip() or "127.0.0.1"
 
 
+@pytest.mark.slow
 def test_a_try_that_a_library_swallows_fails_the_test(tmp_path: Path) -> None:
     (tmp_path / "test_library.py").write_text(
         "import contextlib, socket\n"

@@ -221,6 +221,7 @@ def test_no_file_names_a_machines_path() -> None:
     assert not faults, "\n".join(faults)
 
 
+@pytest.mark.slow
 def test_training_loads_nothing_of_the_search() -> None:
     """In a fresh process, so that what libraries import for each other counts too."""
     code = "import json, sys, fashion_core.training.loop, fashion_core.predict; print(json.dumps(sorted(sys.modules)))"
