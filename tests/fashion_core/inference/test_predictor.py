@@ -142,6 +142,7 @@ def test_json_of_a_folder(
     assert answers[0]["attributes"] == answers[2]["attributes"] and answers[0]["box"] is None
 
 
+@pytest.mark.slow
 def test_command_in_its_own_process(model_folder: Path, sample_folder: Path) -> None:
     command = [
         sys.executable,
