@@ -6,24 +6,28 @@ N validation images, S networks, K categories, C classes of one category.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import timm
 from scipy.special import ndtri
 
-from fashion_core.config import TrainConfig
-from fashion_core.data.pixels import PrepareSettings
-from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import WeightsError
 from fashion_core.metrics import compute_recalls
 from fashion_core.models.backbones import WEIGHT_PACKAGES, find_weights
-from search.statistics.calibration import Calibration
-from search.statistics.gate import Verdict
 from search.statistics.intervals import LEVEL, Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+
+    from fashion_core.config import TrainConfig
+    from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.data.schema import AttributeSchema
+    from search.statistics.calibration import Calibration
+    from search.statistics.gate import Verdict
 
 FitOn = Literal["train", "train+val"]
 UNKNOWN = "not stated"

@@ -8,16 +8,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fashion_core import metrics
 from fashion_core.data.pixels import PrepareSettings, build_settings
-from fashion_core.data.prepared import PreparedData
 from fashion_core.errors import DataError, ExportError, SearchError
 from fashion_core.files import MODEL_FILE
 from fashion_core.hardware.allocator import keep_freed_memory
@@ -31,6 +28,12 @@ from search.registry.card import render_card
 from search.registry.facts import Facts, Measured, Member, describe_view, find_weights_licence
 from search.reporting.figures import draw_confusion
 from search.statistics.calibration import compute_calibration, fit_temperatures
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from fashion_core.data.prepared import PreparedData
 
 ONNX_IMAGES = 32  # validation images that the exported model is checked on
 

@@ -10,7 +10,6 @@ from scipy.optimize import minimize_scalar
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from fashion_core.errors import SearchError
 from fashion_core.inference.temperatures import apply_temperatures
 from search.statistics.calibration import (
     MAX_TEMPERATURE,
@@ -29,7 +28,7 @@ from search.statistics.members import average_members, find_correct, select_memb
 def test_folds_keep_groups_whole_and_even(groups, folds, seed):
     sizes = np.unique(groups, return_counts=True)[1]
     if len(sizes) < folds:
-        with pytest.raises(SearchError, match=rf"{folds} folds need .* but there are {len(sizes)}; take fewer"):
+        with pytest.raises(ValueError, match=rf"{folds} folds need .* but there are {len(sizes)}; take fewer"):
             assign_folds(np.array(groups), seed, folds)
         return
     assigned = assign_folds(np.array(groups), seed, folds)
@@ -109,7 +108,7 @@ def test_a_lucky_network_does_not_choose_itself():
     ],
 )
 def test_wrong_input_is_refused_with_rule_value_and_remedy(call, message):
-    with pytest.raises(SearchError, match=message):
+    with pytest.raises(ValueError, match=message):
         call()
 
 
@@ -224,9 +223,9 @@ def test_temperatures_at_the_ends():
     ],
 )
 def test_wrong_labels_are_refused(labels, message):
-    with pytest.raises(SearchError, match=message):
+    with pytest.raises(ValueError, match=message):
         fit_temperatures([np.full((3, 4), 0.25)], labels)
-    with pytest.raises(SearchError, match=message):
+    with pytest.raises(ValueError, match=message):
         select_members([np.full((1, 3, 4), 0.25)], labels, 2)
 
 
@@ -289,7 +288,7 @@ def test_what_does_not_help_is_left_out():
 
 
 def test_an_ensemble_needs_members():
-    with pytest.raises(SearchError, match=r"size of 1 or more .* but has size 0 and \[2\] members .*; give"):
+    with pytest.raises(ValueError, match=r"size of 1 or more .* but has size 0 and \[2\] members .*; give"):
         select_members([np.full((2, 3, 2), 0.5)], np.zeros((3, 1), int), 0)
-    with pytest.raises(SearchError, match=r"but has size 2 and \[0\] members"):
+    with pytest.raises(ValueError, match=r"but has size 2 and \[0\] members"):
         select_members([np.empty((0, 3, 2))], np.zeros((3, 1), int), 2)
