@@ -89,6 +89,10 @@ class Material:
     def find_features(self, config: TrainConfig) -> str | None:
         return self.features[name_features(config)] if config.probe_epochs else None
 
+    def read_example(self) -> bytes:
+        """The file of a validation image."""
+        return (self.folder / self.first.names[self.val[0]]).read_bytes()
+
     def save_images(self, name: str, train: np.ndarray) -> str:
         """Write down which images to train on, beside those to judge on, for workers to read. Returns the path."""
         path = self.cache_dir.resolve() / f"promotion-{self.first.fingerprint}-{name}.npz"

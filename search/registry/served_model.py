@@ -12,7 +12,7 @@ import base64
 import json
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mlflow.models
 import pandas as pd

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "fashion-attributes"  # in the registry
 KEY_TAG = "promotion_key"  # of a version: names the promotion and its options
+JUDGED_TAG = "judged_against"  # of a version: its opponent, in words
 CHAMPION, PREVIOUS = "champion", "previous"
 PROMOTION_TAG, PREDECESSOR_TAG = "promotion", "predecessor"
 DESCRIPTION = (
