@@ -216,8 +216,8 @@ def render_method(result: PromotionResult, shipped: Shipped) -> list[str]:
     """Re-runs, cross-fitting, what each choice has seen."""
     select_on = result.search["selection"]["select_on"]
     lines = [
-        f"- Re-runs: {result.judgement.count} candidates were trained again, on train alone, each with {len(result.plan.seeds)} fresh "
-        "seeds.",
+        f"- Re-runs: {result.judgement.count} candidates were trained again, on train alone, each with "
+        f"{len(result.plan.seeds)} fresh seeds.",
         f"- Cross-fitting: what to ship was chosen on {result.folds - 1} of {result.folds} parts of the validation "
         "images and scored on the one left out, in turns, near-duplicates together. So no image scores a choice that "
         "it took part in. The figure is that of the procedure; what ships was chosen on all images.",

@@ -38,6 +38,7 @@ class Cost:
     ms: float
 
     def __add__(self, other: Cost) -> Cost:
+        """Of two networks that are asked one after the other."""
         return Cost(self.parameters + other.parameters, self.ms + other.ms)
 
     def fits(self, limit: Cost) -> bool:
@@ -79,14 +80,16 @@ class TrainedCandidate:
 
     def choose_epochs(self, images: np.ndarray) -> np.ndarray:
         """[S] int64 from 0: the best epoch of each network on some images, the first of equals."""
-        return self.correct[:, :, images].mean((2, 3)).argmax(1)
+        epochs: np.ndarray = self.correct[:, :, images].mean((2, 3)).argmax(1)
+        return epochs
 
     def answer(self, images: np.ndarray) -> np.ndarray:
         """[S, N, K] float: right or wrong, each network at its best epoch on some images."""
-        return self.correct[np.arange(len(self.runs)), self.choose_epochs(images)].astype(float)
+        answers: np.ndarray = self.correct[np.arange(len(self.runs)), self.choose_epochs(images)].astype(float)
+        return answers
 
     def find_best_seed(self, images: np.ndarray) -> int:
-        """Of its networks, each at its best epoch on some images, the one that is best on these, the first of equals."""
+        """Of its networks, each at its best epoch on some images, the best on these, the first of equals."""
         return int(self.answer(images)[:, images].mean((1, 2)).argmax())
 
     def find_probabilities(self, seed: int, epoch: int) -> list[np.ndarray]:

@@ -56,6 +56,7 @@ class Averager:
     """
 
     def __init__(self, folders: Mapping[Network, Path], material: Material) -> None:
+        """Load the networks."""
         self.material = material
         device = choose_device(None)
         self.models = {network: load_model(folder, device) for network, folder in folders.items()}

@@ -115,7 +115,7 @@ def ask_gate(promotion: Promotion, trained: Trained, judgement: Judgement, decis
     return Gate(answers, opponent, verdict)
 
 
-# ------------------------------------------------------------------------------------------------------- whom it must beat
+# ---------------------------------------------------------------------------------------------------- whom it must beat
 
 
 def find_opponent(

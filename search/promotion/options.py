@@ -32,13 +32,13 @@ class PromotionOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    top: int = Field(4, ge=1)
-    seeds: int = Field(3, ge=1)
+    top: int = Field(default=4, ge=1)
+    seeds: int = Field(default=3, ge=1)
     baseline: str = "report"
     fit_on: FitOn = "train"
-    budget_hours: float | None = Field(None, gt=0)
-    max_ms: float | None = Field(None, gt=0)
-    max_params: float | None = Field(None, gt=0)
+    budget_hours: float | None = Field(default=None, gt=0)
+    max_ms: float | None = Field(default=None, gt=0)
+    max_params: float | None = Field(default=None, gt=0)
     force: bool = False
 
     @property

@@ -1,4 +1,4 @@
-"""A promotion from its options to the alias: re-runs, judgement, decision, gate, final training, shipping, registration."""
+"""A promotion from its options to the alias: re-runs, judgement, decision, gate, final model, release, registration."""
 
 from __future__ import annotations
 
@@ -133,8 +133,8 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
     tracker.end(result.metrics, result.verdict.reasons, [result.report, layout.final.card], passed=result.passed)
     if opponent.trouble or tracker.error is not None:
         raise SearchError(
-            f"a model is registered where MLflow answers, but: {opponent.trouble or tracker.error}; the model stands in "
-            f"{layout.final.folder}; register it later with the same command: {repeat(promotion.command)}"
+            f"a model is registered where MLflow answers, but: {opponent.trouble or tracker.error}; the model stands "
+            f"in {layout.final.folder}; register it later with the same command: {repeat(promotion.command)}"
         )
     assert tracker.run_id is not None
     tags = {

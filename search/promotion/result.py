@@ -106,7 +106,7 @@ class PromotionResult:
         search: fields of the ledger's `search_started`, with the data that it was promoted on.
         search_seconds: how long the search ran.
         category_names: K.
-        score, categories: of the answers that the gate judged: mean accuracy, between 0 and 1, and that of each category.
+        score, categories: of the answers that the gate judged: mean accuracy, between 0 and 1, and of each category.
         origin: where the model's weights come from, in a sentence.
         gap: the winner's curse of its recipe, see `search.statistics.intervals.compute_gap`; None where it is not
             known.
@@ -289,7 +289,7 @@ def describe_row(row: Row) -> dict[str, Any]:
     }
 
 
-# -------------------------------------------------------------------------------------------------------- how it is made
+# ------------------------------------------------------------------------------------------------------- how it is made
 
 
 def build_result(

@@ -266,7 +266,7 @@ def find_judged(data: PreparedData) -> np.ndarray:
     Raises:
         SearchError: there are fewer than two.
     """
-    images = data.indices("val")
+    images: np.ndarray = data.indices("val")
     images = images[(data.labels[images] >= 0).all(1)]
     if len(images) < 2:
         raise SearchError(

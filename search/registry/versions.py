@@ -77,6 +77,7 @@ class Registry:
     """
 
     def __init__(self, uri: str, model: str = DEFAULT_MODEL) -> None:
+        """Nothing is asked before a method is called."""
         self.uri, self.model = uri, model
         self.client: MlflowClient | None = None
 

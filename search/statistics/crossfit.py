@@ -48,7 +48,7 @@ def assign_folds(groups: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarra
 def cross_fit(choose: Callable[[np.ndarray], np.ndarray], folds: np.ndarray) -> np.ndarray:
     """Answers of what was chosen without them: every image's from the choice made on the other folds.
 
-    Their mean is the score of the procedure. With an interval: `judging.estimate_score` or `judging.compare`.
+    Their mean is the score of the procedure. With an interval: `intervals.estimate_score` or `compare`.
 
     Args:
         choose: images to choose on, [n] int64 -> answers [S, N, ...] of what it chose, or built, on all N images.
@@ -142,4 +142,5 @@ def compute_best_shares(
         weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds  # [B, S]
         means[:, index] = ((by_image @ scores.T) * weights).sum(1)
     best = np.isclose(means, means.max(1, keepdims=True), rtol=1e-12, atol=0)  # equal sums may differ by rounding
-    return (best / best.sum(1, keepdims=True)).mean(0)
+    shares: np.ndarray = (best / best.sum(1, keepdims=True)).mean(0)
+    return shares

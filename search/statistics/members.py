@@ -62,7 +62,8 @@ def average_members(probabilities: Sequence[np.ndarray], members: Sequence[int])
 
 def find_correct(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
     """[N, K] bool: which answers are right. probabilities: K arrays [N, C]; labels: [N, K]."""
-    return np.stack([values.argmax(1) for values in probabilities], 1) == labels
+    correct: np.ndarray = np.stack([values.argmax(1) for values in probabilities], 1) == labels
+    return correct
 
 
 def score_probabilities(sums: Sequence[np.ndarray], labels: np.ndarray) -> tuple[float, float]:

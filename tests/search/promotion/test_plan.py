@@ -14,9 +14,15 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ConfigError, SearchError
 from fashion_core.samples.dataset import draw_sample_data
 from search.jobs.material import prepare_material
-from search.promotion.candidates import build_baseline
 from search.promotion.options import PromotionOptions
-from search.promotion.plan import build_promotion, check_data, fingerprint_data, load_promotion, save_promotion
+from search.promotion.plan import (
+    build_baseline,
+    build_promotion,
+    check_data,
+    fingerprint_data,
+    load_promotion,
+    save_promotion,
+)
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
 from search.records.record import load_record
