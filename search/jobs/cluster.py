@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import warnings
 from typing import Any
 
@@ -58,7 +59,8 @@ def start_ray(address: str | None, machine: Machine | None) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its errors are trials that failed: told already
     # Ray turns SIGTERM into an abort that leaves nothing behind; like Ctrl-C, it should end the search in order.
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 
 
 def detect_cluster() -> Machine:

@@ -26,7 +26,7 @@ from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
 from search.registry import comparing
 from search.registry.comparing import compute_comparison
-from search.registry.comparison_view import describe_categories, describe_verdict, render_comparison, show_comparison
+from search.registry.comparison_view import show_comparison
 from search.registry.versions import Registry
 from search.tracking.store import open_store
 
@@ -207,36 +207,6 @@ def test_an_ensemble_sees_each_member_its_own_images(tmp_path, compare, data, sa
     halved = [values**0.5 / (values**0.5).sum(1, keepdims=True) for values in mean]
     wanted = measure_ece(halved, find_right(mean, labels))
     assert tempered.scores[0].calibration_error == pytest.approx(wanted, abs=1e-6)
-
-
-def test_every_verdict_in_words():
-    """Answers drawn so that A is better at the first category, B at the second, and nobody at the third."""
-    rng = np.random.default_rng(0)
-    labels = np.zeros((400, 3), int)
-    chances = {"first": (0.9, 0.6), "second": (0.5, 0.75), "third": (0.7, 0.7)}
-
-    def draw(side):
-        right = [rng.random(400) < pair[side] for pair in chances.values()]
-        return [np.where(column[:, None], [0.8, 0.2], [0.3, 0.7]) for column in right]
-
-    found = compute_comparison(draw(0), draw(1), labels, tuple(chances))
-    assert found.list_won(0) == ["first"] and found.list_won(1) == ["second"]
-    wanted = "A is surely better in first (marked *). B is surely better in second (marked *)."
-    assert describe_categories(found) == wanted
-    shown = describe_verdict(found)
-    low, high = found.difference.mean.compute_interval()
-    assert found.winner is None and low < 0 < high
-    assert "not sure which is better" in shown and f"from {100 * low:+.2f} to {100 * high:+.2f}" in shown
-    assert f"A is better with probability {found.probability:.2f}" in shown
-    console = Console(file=io.StringIO(), width=80)
-    console.print(render_comparison(replace(found, words=("x", "y"), remarks=("Mind this.",))))
-    lines = console.file.getvalue().splitlines()
-    assert max(map(len, lines)) <= 80
-    (row,) = [line for line in lines if line.startswith("second")]
-    low, high = found.difference.categories[1].compute_interval(1 - 0.05 / 3)
-    assert " * " in row and f"{100 * low:+.2f} to {100 * high:+.2f}" in row
-    assert f"a true lead of {100 * found.detectable:.2f} points" in " ".join(" ".join(lines).split())
-    assert not any("…" in line for line in lines)
 
 
 def test_the_smallest_lead_is_found_as_often_as_it_says():
@@ -446,3 +416,18 @@ def test_one_image_is_too_few(tmp_path, write_search, compare, data, trained, sa
     write_search("held", {0: trained[0]}, best=0, select_on="heldout", images=held)
     with pytest.raises(SearchError, match="two labelled validation images or more, but there is 1"):
         compare("held", "held", copy_as_val(sample_folder, tmp_path / "one", range(1)))
+
+
+def test_its_dictionary_is_json_and_nothing_is_printed(write_search, cache, tmp_path, trained, damaged, capfd):
+    write_search("good", {0: trained[0]}, best=0)
+    write_search("bad", {0: damaged}, best=0)
+    found = comparing.compare("good", "bad", results=tmp_path / "results", cache_dir=cache)
+    assert capfd.readouterr() == ("", "")
+    told = json.loads(json.dumps(found.to_dict()))
+    low, high = found.difference.mean.compute_interval()
+    assert told["winner"] == "A" and (told["difference"]["low"], told["difference"]["high"]) == (low, high)
+    assert told["A"]["name"] == "good" and told["B"]["words"].startswith("the best of this search, trial 0")
+    assert told["B"]["score"]["value"] == found.scores[1].mean.value and told["images"] == VAL
+    low, high = found.difference.categories[0].compute_interval(found.difference.category_level)
+    first = told["categories"][found.categories[0]]
+    assert (first["low"], first["high"]) == (low, high)

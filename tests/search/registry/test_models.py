@@ -9,9 +9,11 @@ import pytest
 from drawn_models import draw_model
 from registered_models import BOX, ask_core, draw_versions
 
+from fashion_core.errors import SearchError
 from fashion_core.models.ensemble import save_member
 from search import predict
 from search.records.layout import SearchLayout
+from search.registry.models import find_model, open_model
 from search.registry.versions import Version
 
 
@@ -62,3 +64,26 @@ def test_what_cannot_be_asked_is_told(store: str, tmp_path: Path, capsys: pytest
     with pytest.raises(SystemExit):
         predict.main(["models:/asked@champion", "x.jpg", "--results", str(tmp_path / "elsewhere")])
     assert not (tmp_path / "elsewhere").exists()  # looking makes no database
+
+
+def test_a_model_ready_to_be_asked(
+    store: str, champion: Version, final: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    layout = SearchLayout(tmp_path, "mine")
+    layout.folder.mkdir()
+    layout.ledger.touch()
+    save_member(layout.checkpoint_folder(7), draw_model(5, image_size=32))
+    box = (10, 5, 70, 90)
+    registered = open_model("models:/served@champion", results=tmp_path, tracking_uri=store, device="cpu")
+    by_path = open_model(str(final), device="cpu")
+    assert registered.temperatures == by_path.temperatures == (2.5, 0.5)
+    answers = [[each.to_dict() for each in model.predict(photos, box)] for model in (registered, by_path)]
+    assert answers[0] == answers[1] and len(answers[0]) == 3
+    trial = open_model("mine:7", results=tmp_path, device="cpu")
+    assert trial.temperatures is None and trial.words.startswith("one trial: test_resnet at 32 px")
+    assert trial.predict(photos[:1], box)[0].to_dict() != answers[0][0]
+    assert find_model("mine:7", tmp_path, None) == layout.checkpoint_folder(7)
+    with pytest.raises(SearchError, match="mine:8 has none; those that have one are mine:7"):
+        open_model("mine:8", results=tmp_path)
+    with pytest.raises(SearchError, match="searches are mine"):
+        open_model("absent", results=tmp_path)
