@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fashion_core import predict
 from search.cli import DEFAULT_RESULTS
-from search.registry.resolve import find_model
+from search.registry.models import find_model
 
 
 def build_parser() -> argparse.ArgumentParser:

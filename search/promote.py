@@ -18,7 +18,6 @@ from rich.console import Console
 from fashion_core.errors import SearchError
 from search.cli import DEFAULT_RESULTS, Results, run_command
 from search.promotion.options import PromotionOptions, Workplace
-from search.records.layout import SearchLayout
 from search.registry.versions import DEFAULT_MODEL
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -61,11 +60,16 @@ Compare = Annotated[
         help="Is A better than B? Each a search, SEARCH:TRIAL, models:/NAME@ALIAS or /VERSION, or a path.",
     ),
 ]
+GOES_WITH = {
+    "compare": {"compare", "results", "data", "tracking_uri", "cache_dir"},
+    "rollback": {"rollback", "model", "results", "tracking_uri"},
+}
 REFUSED = 3  # exit status where the gate said no; 1 is that of a crash
 
 
 @app.command()
 def promote(
+    context: typer.Context,
     name: Name = None,
     top: Top = 4,
     seeds: Seeds = 3,
@@ -98,22 +102,25 @@ def promote(
     if sum((name is not None, rollback, compare is not None)) != 1:
         raise SearchError("name a search to promote, or --rollback, or --compare A B: exactly one of them; see --help")
     if compare is not None:
-        from search.registry.comparing import compare_subjects
+        from search.registry.comparing import compare as compare_models
+        from search.registry.comparison_view import show_comparison
 
-        compare_subjects(
+        refuse_others(context, "compare")
+        found = compare_models(
             *compare, results=results, data=data, tracking_uri=tracking_uri, cache_dir=cache_dir, console=console
         )
+        show_comparison(found, console)
         return
     if rollback:
-        from search.registry.versions import Registry, default_registry
+        from search.registry.versions import rollback as roll_back
 
-        registry = Registry(tracking_uri or default_registry(results), model)
-        now, before = registry.rollback()
+        refuse_others(context, "rollback")
+        now, before = roll_back(model, results=results, tracking_uri=tracking_uri)
         left = "there is no earlier one" if before is None else f"before it: version {before.number}"
         console.print(f"{model}: version {now.number} is the champion again; {left}", highlight=False)
         return
     assert name is not None
-    from search.promotion.pipeline import run_promotion  # Ray, torch and MLflow take seconds to import: not for --help
+    from search.promotion import pipeline  # Ray, torch and MLflow take seconds to import: not for --help
 
     options = PromotionOptions(
         top=top,
@@ -126,6 +133,7 @@ def promote(
         force=force,
     )
     place = Workplace(
+        results=results,
         data=data,
         cache_dir=cache_dir,
         tracking_uri=tracking_uri,
@@ -135,8 +143,23 @@ def promote(
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
     )
-    if not run_promotion(SearchLayout(results, name), options, place, console, replace=replace):
+    result = pipeline.promote(name, options, place=place, replace=replace, console=console, command=sys.argv)
+    if not result.is_champion:
         raise typer.Exit(REFUSED)
+
+
+def refuse_others(context: typer.Context, mode: str) -> None:
+    """A comparison and a rollback train nothing.
+
+    Raises:
+        SearchError: lists the options given beside it that do not go with it.
+    """
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    if others := sorted(given - GOES_WITH[mode]):
+        names = ", ".join("--" + name.replace("_", "-") for name in others)
+        goes = ", ".join("--" + name.replace("_", "-") for name in sorted(GOES_WITH[mode] - {mode}))
+        raise SearchError(f"--{mode} goes with {goes}, but got {names} as well; leave them out, or promote a search")
 
 
 def main() -> None:
