@@ -34,6 +34,7 @@ from search.records.provenance import collect_provenance
 from search.records.record import SearchRecord, replay
 from search.records.session import Session
 from search.reporting.live import LiveView
+from search.reporting.silence import choose_console
 from search.reporting.summary import render_summary
 from search.tracking.sender import Tracker
 from search.tune.trainable import TrialTrainable
@@ -74,7 +75,7 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
         FashionError: it cannot start.
     """
     with enter_cluster(options.address, machine) as found:
-        return plan_on(found, options, options.build_layout(), console or Console(quiet=True))
+        return plan_on(found, options, options.build_layout(), choose_console(console))
 
 
 def run_search(
@@ -102,7 +103,7 @@ def run_search(
     Raises:
         FashionError: it cannot start, or ended before its time.
     """
-    layout, console = options.build_layout(), console or Console(quiet=True)
+    layout, console = options.build_layout(), choose_console(console)
     if layout.folder.exists() and not (resume or replace):
         raise SearchError(
             f"a search's name must be new, but {layout.folder} exists; give another --name, "

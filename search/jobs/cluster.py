@@ -18,7 +18,7 @@ import fashion_core
 import search
 import spaces
 from fashion_core.errors import SearchError, first_line
-from search.planning.resources import Machine
+from search.planning.resources import Machine, detect_machine
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -65,6 +65,22 @@ def join_ray(address: str) -> Iterator[Machine]:
     with connect(options, f"--address must name a running Ray cluster, but nothing answers at {address!r}"):
         resources = ray.cluster_resources()
         yield Machine(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
+
+
+@contextmanager
+def open_ray(address: str | None) -> Iterator[Machine]:
+    """Run on the cluster at the address, or on a Ray of this machine. Gives what there is.
+
+    Raises:
+        SearchError: there is none, or Ray cannot start.
+    """
+    if address is not None:
+        with join_ray(address) as machine:
+            yield machine
+    else:
+        machine = detect_machine()
+        with use_ray(machine):
+            yield machine
 
 
 @contextmanager

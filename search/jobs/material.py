@@ -85,6 +85,10 @@ class Material:
         """sha256 of the files of some images."""
         return [self.first.sha256[index] for index in indices.tolist()]
 
+    def read_example(self) -> bytes:
+        """The file of a validation image."""
+        return (self.folder / self.first.names[self.val[0]]).read_bytes()
+
     def build_site(self, name: str, train: np.ndarray, resources: Resources) -> JobSite:
         """What trainings share that train on some images and are judged on `val`.
 

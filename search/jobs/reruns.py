@@ -60,13 +60,13 @@ class Training:
         return self.job.config
 
     @property
-    def status(self) -> str | None:
+    def status(self) -> TrialStatus | None:
         """How it ended: `finished` or `diverged`. None where it did not, or where trying again may help."""
         path = self.folder / RUN_FILE
         if not path.is_file():
             return None
-        status: str = json.loads(path.read_text())["status"]
-        return None if status == FAILED else status
+        status = TrialStatus(json.loads(path.read_text())["status"])
+        return None if status == TrialStatus.FAILED else status
 
 
 @dataclass(frozen=True)

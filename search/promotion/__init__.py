@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
-    from search.promotion.options import PromotionOptions
-    from search.promotion.pipeline import run_promotion
+    from search.promotion.options import PromotionOptions, Workplace
+    from search.promotion.pipeline import promote
+    from search.promotion.result import PromotionResult
 
-__all__ = ["PromotionOptions", "run_promotion"]
-__getattr__ = attach(__name__, {"options": ["PromotionOptions"], "pipeline": ["run_promotion"]})
+__all__ = ["PromotionOptions", "PromotionResult", "Workplace", "promote"]
+__getattr__ = attach(
+    __name__,
+    {"options": ["PromotionOptions", "Workplace"], "pipeline": ["promote"], "result": ["PromotionResult"]},
+)

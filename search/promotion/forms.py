@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from search.promotion.contenders import UNLIMITED, Contender, Cost
+from search.promotion.judgement import UNLIMITED, Cost, TrainedCandidate
 from search.statistics.crossfit import cross_fit, find_best
 from search.statistics.intervals import Estimate, compare, estimate_score
 from search.statistics.members import average_members, find_correct, select_members
@@ -20,7 +20,7 @@ from search.statistics.members import average_members, find_correct, select_memb
 SINGLE, SOUP, SEEDS, ENSEMBLE = "single", "soup", "seeds", "ensemble"
 MAX_MEMBERS = 8  # of an ensemble, repeats included
 MAX_INGREDIENTS, MAX_SOUPS = 4, 2  # of a soup: at most 2 x 7 averages, each to be run on all images
-Network = tuple[int, int]  # position of the contender, and of its seed
+Network = tuple[int, int]  # position of the candidate, and of its seed
 Chooser = Callable[[np.ndarray], "Choice"]
 
 
@@ -63,11 +63,24 @@ class Decision:
 
     Attributes:
         answers: [1, N, K]: cross-fitted answers of the whole procedure, the choice of the form included.
+        notes: what a reader of the report must know, a sentence each.
     """
 
     forms: tuple[Form, ...]
     chosen: Form
     answers: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    @property
+    def choice(self) -> Choice:
+        """Of the form that ships."""
+        return self.chosen.choice
+
+    def describe_state(self, form: Form) -> str:
+        """What became of a form, in a word."""
+        if form.choice.form != SINGLE and len(set(form.choice.networks)) == 1:
+            return "none"  # on all images, nothing was added to the best network
+        return "ships" if form is self.chosen else "" if form.accepted else "lost"
 
 
 @dataclass
@@ -75,13 +88,13 @@ class Pool:
     """The networks to choose from.
 
     Attributes:
-        contenders: best of the search first.
+        candidates: best of the search first.
         soups: groups of networks whose weights can be averaged, in the order they are tried.
         average: probabilities of all images by the average of some networks' weights: K arrays [N, C_i].
         limit: what a choice may cost at most.
     """
 
-    contenders: Sequence[Contender]
+    candidates: Sequence[TrainedCandidate]
     labels: np.ndarray
     folds: np.ndarray
     soups: Sequence[Sequence[Network]] = ()
@@ -92,15 +105,15 @@ class Pool:
     def compute_cost(self, choice: Choice) -> Cost:
         """Of the whole model: an ensemble's distinct networks together, a soup's like one."""
         distinct = list(dict.fromkeys(choice.networks))
-        costs = [self.contenders[position].cost for position, _ in distinct]
+        costs = [self.candidates[position].cost for position, _ in distinct]
         return costs[0] if choice.form == SOUP else sum(costs[1:], costs[0])
 
     def list_networks(self, images: np.ndarray) -> dict[Network, list[np.ndarray]]:
         """Every network at its best epoch on some images: K arrays [N, C_i]."""
         return {
-            (position, seed): contender.find_probabilities(seed, epoch)
-            for position, contender in enumerate(self.contenders)
-            for seed, epoch in enumerate(contender.choose_epochs(images))
+            (position, seed): candidate.find_probabilities(seed, epoch)
+            for position, candidate in enumerate(self.candidates)
+            for seed, epoch in enumerate(candidate.choose_epochs(images))
         }
 
     def find_average(self, networks: tuple[Network, ...]) -> list[np.ndarray]:
@@ -112,17 +125,17 @@ class Pool:
         return self.averaged[key]
 
     def score(self, probabilities: Sequence[np.ndarray], images: np.ndarray) -> float:
+        """Mean accuracy on some images."""
         return float(find_correct(probabilities, self.labels)[images].mean())
 
 
 def choose_single(pool: Pool, images: np.ndarray) -> Choice:
     """The best candidate by its mean over seeds, and of that the best network."""
-    answers = [contender.answer(images) for contender in pool.contenders]
-    position = find_best(answers, images)
-    seed = int(answers[position][:, images].mean((1, 2)).argmax())
-    contender = pool.contenders[position]
-    epoch = int(contender.choose_epochs(images)[seed])
-    return Choice(SINGLE, ((position, seed),), contender.find_probabilities(seed, epoch))
+    position = find_best([candidate.answer(images) for candidate in pool.candidates], images)
+    candidate = pool.candidates[position]
+    seed = candidate.find_best_seed(images)
+    epoch = int(candidate.choose_epochs(images)[seed])
+    return Choice(SINGLE, ((position, seed),), candidate.find_probabilities(seed, epoch))
 
 
 def choose_seeds(pool: Pool, images: np.ndarray) -> Choice:
@@ -131,7 +144,7 @@ def choose_seeds(pool: Pool, images: np.ndarray) -> Choice:
     Source: Lakshminarayanan et al. 2017, Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles.
     Nothing but candidate and epochs is chosen, so that little is chosen by luck.
     """
-    position = find_best([contender.answer(images) for contender in pool.contenders], images)
+    position = find_best([candidate.answer(images) for candidate in pool.candidates], images)
     names, stacked = stack_networks(pool, images)
     return average_affordable(pool, SEEDS, names, stacked, [at for at, name in enumerate(names) if name[0] == position])
 
@@ -186,9 +199,9 @@ def list_choosers(pool: Pool) -> dict[str, Chooser]:
     choosers: dict[str, Chooser] = {SINGLE: partial(choose_single, pool)}
     if pool.soups:
         choosers[SOUP] = partial(choose_soup, pool)
-    if max(len(contender.runs) for contender in pool.contenders) > 1:
+    if max(len(candidate.runs) for candidate in pool.candidates) > 1:
         choosers[SEEDS] = partial(choose_seeds, pool)
-    if sum(len(contender.runs) for contender in pool.contenders) > 1:
+    if sum(len(candidate.runs) for candidate in pool.candidates) > 1:
         choosers[ENSEMBLE] = partial(choose_ensemble, pool)
     return choosers
 

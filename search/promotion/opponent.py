@@ -1,115 +1,171 @@
-"""What a challenger must beat: the registered champion, else the baseline. S seeds, N images, K categories."""
+"""What is judged against what: the answers of what may ship, and of what it must beat. S seeds, N images, K categories.
+
+That is the registered champion, else the baseline, else the commonest class.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fashion_core.data.annotations import load_annotations
-from fashion_core.data.prepared import prepare_all
+from fashion_core.data.prepared import PreparedData, prepare_all
 from fashion_core.errors import SearchError
 from fashion_core.hardware.device import choose_device
 from fashion_core.models.ensemble import as_ensemble, load_saved
-from fashion_core.models.forward import predict_prepared
-from search.jobs.material import Material
-from search.promotion.contenders import Contender
 from search.promotion.forms import SINGLE, Decision
 from search.records.layout import FinalLayout
-from search.registry.subjects import read_history
-from search.registry.versions import KEY_TAG
+from search.registry.answers import predict_prepared
+from search.registry.history import read_history
+from search.registry.versions import CHAMPION, JUDGED_TAG, KEY_TAG, Registry, Version
 from search.statistics.crossfit import cross_fit, cross_fit_seeds, find_best
+from search.statistics.gate import Verdict, judge
 from search.statistics.members import find_correct
 
 if TYPE_CHECKING:
-    from search.registry.versions import Registry, Version
+    from collections.abc import Sequence
+
+    from search.jobs.material import Material
+    from search.promotion.judgement import Judgement, Trained, TrainedCandidate
+    from search.promotion.running import Promotion
 
 
 @dataclass(frozen=True)
 class Opponent:
-    """What a challenger is judged against.
+    """What must be beaten.
 
     Attributes:
         words: what it is.
         answers: [S, N, K] on the validation images, 1 for right.
         version: in the registry; None for a baseline.
         is_wanted: false where it stands in for a baseline that diverged: it proves nothing.
+        attempts: versions of other promotions that were judged against it before.
+        trouble: why the registry could not be asked, or "".
     """
 
     words: str
     answers: np.ndarray
     version: Version | None = None
     is_wanted: bool = True
+    attempts: int = 0
+    trouble: str = ""
 
 
-def find_opponent(
-    registry: Registry | None,
-    material: Material,
-    baseline: Contender | None,
-    *,
-    recipe: bool,
-    key: str,
-    has_baseline: bool,
-) -> Opponent:
-    """The champion of the registry where there is one, else the baseline, else the commonest class.
+@dataclass(frozen=True)
+class Gate:
+    """What was judged against what, and what came of it.
 
-    Args:
-        registry: None where it cannot be reached.
-        has_baseline: whether one was asked for.
-        key: of this promotion; where its own model is the champion already, the opponent is the one before.
-        recipe: judge how it is trained, over all seeds, not its best network.
-
-    Raises:
-        SearchError: the champion has other categories, or was trained on images that are judged on.
+    Attributes:
+        answers: [S, N, K] that were judged, cross-fitted: of the whole procedure, or of a recipe over its seeds.
     """
-    from search.registry.versions import CHAMPION
 
-    champion = None if registry is None else registry.find(CHAMPION)
-    if registry is not None and champion is not None and champion.tags.get(KEY_TAG) == key:
-        champion = None if champion.predecessor is None else registry.find(champion.predecessor)
-    if registry is not None and champion is not None:
-        words = f"the champion, version {champion.number}"
-        return Opponent(words, answer_by_champion(registry, champion, material), champion)
-    if baseline is None:  # none was asked for, or it diverged: see `Opponent.is_wanted`
-        first = material.first
-        counts = [np.bincount(first.labels[material.train, k]) for k in range(material.labels.shape[1])]
-        commonest = np.array([count.argmax() for count in counts])
-        answers = (material.labels == commonest)[None].astype(float)
-        return Opponent("always answering the commonest class", answers, is_wanted=not has_baseline)
-    if recipe:
-        return Opponent("the baseline", cross_fit(baseline.answer, material.folds))
-    return Opponent("the baseline", cross_fit(partial(answer_by_best_seed, baseline), material.folds))
+    answers: np.ndarray
+    opponent: Opponent
+    verdict: Verdict
 
 
-def answer_by_best_seed(contender: Contender, images: np.ndarray) -> np.ndarray:
-    """[1, N, K]: the network that is best on some images."""
-    answers = contender.answer(images)
-    seed = int(answers[:, images].mean((1, 2)).argmax())
-    return answers[seed : seed + 1]
+def find_answers(
+    decision: Decision, candidates: Sequence[TrainedCandidate], folds: np.ndarray, *, is_recipe: bool
+) -> np.ndarray:
+    """[S, N, K] answers that the gate judges: of the whole procedure, or of the recipe of a single network."""
+    if is_recipe and decision.choice.form == SINGLE and len(candidates[0].runs) > 1:
+        return answer_by_recipe(candidates, folds)
+    return decision.answers
 
 
-def answer_by_recipe(contenders: list[Contender], folds: np.ndarray) -> np.ndarray:
+def answer_by_recipe(candidates: Sequence[TrainedCandidate], folds: np.ndarray) -> np.ndarray:
     """[S, N, K]: the best candidate's recipe, each image and each seed from a choice that was made without it.
 
     As the recipe has it, a network stops at the median of the best epochs, here those of the other seeds.
     """
-    seeds = len(contenders[0].runs)
+    seeds = len(candidates[0].runs)
 
     def choose(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-        best = find_best([contender.answer(images) for contender in contenders], images, others)
-        epoch = int(np.median(contenders[best].choose_epochs(images)[others]))
-        return contenders[best].correct[:, epoch].astype(float)
+        best = candidates[find_best([candidate.answer(images) for candidate in candidates], images, others)]
+        epoch = int(np.median(best.choose_epochs(images)[others]))
+        return best.correct[:, epoch].astype(float)
 
     return cross_fit_seeds(choose, folds, seeds)
 
 
-def find_challenger(decision: Decision, contenders: list[Contender], folds: np.ndarray, *, recipe: bool) -> np.ndarray:
-    """[S, N, K] answers that the gate judges: of the whole procedure, or of the recipe of a single network."""
-    if recipe and decision.chosen.choice.form == SINGLE and len(contenders[0].runs) > 1:
-        return answer_by_recipe(contenders, folds)
-    return decision.answers
+def ask_gate(promotion: Promotion, trained: Trained, judgement: Judgement, decision: Decision) -> Gate:
+    """Whether what was decided on may take the place of its opponent.
+
+    Raises:
+        SearchError: the champion has other categories, or was trained on images that are judged on.
+    """
+    material, is_recipe = promotion.material, promotion.options.is_recipe
+    answers = find_answers(decision, trained.candidates, material.folds, is_recipe=is_recipe)
+    over_seeds = len(answers) > 1
+    opponent = find_opponent(
+        promotion.registry,
+        trained,
+        material,
+        key=promotion.key,
+        over_seeds=over_seeds,
+        has_baseline=promotion.plan.baseline is not None,
+    )
+    pool = judgement.answers if over_seeds else ()  # the candidates tell how seeds vary
+    verdict = judge(answers, opponent.answers, pool, material.schema.names)
+    if not opponent.is_wanted:
+        reason = "the baseline diverged with every seed, so there is nothing that this had to beat"
+        verdict = replace(verdict, passed=False, reasons=(reason, *verdict.reasons))
+    return Gate(answers, opponent, verdict)
+
+
+# ---------------------------------------------------------------------------------------------------- whom it must beat
+
+
+def find_opponent(
+    registry: Registry, trained: Trained, material: Material, *, key: str, over_seeds: bool, has_baseline: bool
+) -> Opponent:
+    """The champion of the registry where there is one, else the baseline, else the commonest class.
+
+    A registry that cannot be asked is told: the model can be shipped all the same, and registered later.
+
+    Args:
+        key: of this promotion; where its own model is the champion already, the opponent is the one before.
+        over_seeds: judge how the baseline is trained, over all seeds, not its best network.
+        has_baseline: whether one was asked for.
+
+    Raises:
+        SearchError: the champion has other categories, or was trained on images that are judged on.
+    """
+    try:
+        versions = registry.list_versions()
+    except SearchError as error:
+        return replace(stand_in(trained, material, over_seeds, has_baseline), trouble=str(error))
+    champion = next((version for version in versions if CHAMPION in version.aliases), None)
+    if champion is not None and champion.tags.get(KEY_TAG) == key:
+        champion = next((version for version in versions if version.number == champion.predecessor), None)
+    if champion is None:
+        opponent = stand_in(trained, material, over_seeds, has_baseline)
+    else:
+        answers = answer_by_champion(registry, champion, material)
+        opponent = Opponent(f"the champion, version {champion.number}", answers, champion)
+    judged = {version.tags.get(KEY_TAG) for version in versions if version.tags.get(JUDGED_TAG) == opponent.words}
+    return replace(opponent, attempts=len(judged - {key}))
+
+
+def stand_in(trained: Trained, material: Material, over_seeds: bool, has_baseline: bool) -> Opponent:
+    """The baseline; the commonest class where none was asked for, or it diverged (see `Opponent.is_wanted`)."""
+    baseline = trained.baseline
+    if baseline is None:
+        train = material.first.labels[material.train]
+        commonest = np.array([np.bincount(column).argmax() for column in train.T])
+        answers = (material.labels == commonest)[None].astype(float)
+        return Opponent("always answering the commonest class", answers, is_wanted=not has_baseline)
+    if over_seeds:
+        return Opponent("the baseline", cross_fit(baseline.answer, material.folds))
+    return Opponent("the baseline", cross_fit(lambda images: answer_by_best_seed(baseline, images), material.folds))
+
+
+def answer_by_best_seed(candidate: TrainedCandidate, images: np.ndarray) -> np.ndarray:
+    """[1, N, K]: the network that is best on some images."""
+    seed = candidate.find_best_seed(images)
+    return candidate.answer(images)[seed : seed + 1]
 
 
 def answer_by_champion(registry: Registry, champion: Version, material: Material) -> np.ndarray:
@@ -122,7 +178,7 @@ def answer_by_champion(registry: Registry, champion: Version, material: Material
     digests = material.list_digests(material.val)
     with np.load(final.answers, allow_pickle=False) as kept:
         if kept["digests"].tolist() == digests and np.array_equal(kept["labels"], material.labels):
-            return kept["correct"].astype(float)
+            return np.asarray(kept["correct"], float)
     saved = load_saved(final.folder, choose_device(None))
     ensemble = as_ensemble(saved)
     if ensemble.schema != material.schema:
@@ -132,8 +188,9 @@ def answer_by_champion(registry: Registry, champion: Version, material: Material
         )
     check_judgeable(final, champion, digests)
     annotations = load_annotations(material.folder, skip_bad=material.skip_bad)
-    prepared = prepare_all(annotations, ensemble.views, material.cache_dir)
-    return find_correct(predict_prepared(saved, prepared, material.val), material.labels)[None].astype(float)
+    paths = prepare_all(annotations, ensemble.views, material.cache_dir)
+    data = {view: PreparedData.open(path) for view, path in zip(ensemble.views, paths, strict=True)}
+    return find_correct(predict_prepared(saved, data, material.val), material.labels)[None].astype(float)
 
 
 def check_judgeable(final: FinalLayout, champion: Version, digests: list[str]) -> None:

@@ -4,26 +4,93 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 import uuid
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 
-from fashion_core.config import build_config
-from fashion_core.data.prepared import PreparedData
+from fashion_core.config import TrainConfig, build_config
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import SearchError
+from fashion_core.errors import SearchError, first_line
 from fashion_core.files import write_whole
-from search.promotion.candidates import BASELINE, Candidate, build_baseline, build_shortlist
 from search.promotion.options import LASTING, PromotionOptions
-from search.records.layout import SearchLayout
-from search.records.record import SearchRecord
+from search.space.reading import parse_space
+from search.space.space import Space
+from search.space.weights import WEIGHT_PREFIX, WEIGHTS
+
+if TYPE_CHECKING:
+    from fashion_core.data.prepared import PreparedData
+    from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord
 
 FORMAT = "fashion-promotion/1"
 PLAN_FILE = "plan.json"
 SEED_STREAM = 1_000_003  # keeps the seeds of re-runs apart from those of trials: no search has as many
+BASELINE = "baseline"
+# The report's loss, optimizer and FC depth, and its weights of DeepFashion's categories.
+REPORT: dict[str, Any] = {
+    "fc_layers": 0,
+    "dropout": 0.1,
+    "focal_gamma": 2.0,
+    "optimizer": "adam",
+    "lr": 1e-3,
+    "probe_lr": 1e-3,
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "warmup_fraction": 0.0,
+    "batch_size": 32,
+    "flip": 0.5,
+}
+REPORT_WEIGHTS = {"pattern": 0.95, "sleeve": 0.85, "length": 0.85, "neckline": 0.9, "material": 1.0, "fit": 0.9}
+# What a baseline shares with the best candidate: the network it starts from, its pixels, and its budget.
+SHARED_FIELDS = (
+    "image_size",
+    "crop",
+    "crop_margin",
+    "backbone",
+    "weights",
+    "feature",
+    "epochs",
+    "probe_epochs",
+    "precision",
+    "channels_last",
+    "eval_batch_size",
+    "eval_flip",
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration that is trained again.
+
+    Attributes:
+        label: `trial-0012`, or `baseline`.
+        trial: its number in the search; None for the baseline.
+        search_score: its best val/accuracy in the search.
+        config: of its training; the seed is replaced by those of the re-runs.
+    """
+
+    label: str
+    trial: int | None
+    search_score: float | None
+    config: TrainConfig
+
+    @property
+    def words(self) -> str:
+        """How a table calls it."""
+        return self.label if self.trial is None else f"trial {self.trial}"
+
+
+def flatten_config(config: TrainConfig) -> dict[str, Any]:
+    """Its fields by name, with a `weight_<category>` for each category's weight."""
+    values = config.model_dump()
+    weights = values.pop(WEIGHTS)
+    return values | {WEIGHT_PREFIX + name: value for name, value in weights.items()}
 
 
 @dataclass(frozen=True)
@@ -58,15 +125,40 @@ class PromotionPlan:
         return self.candidates + ((self.baseline,) if self.baseline is not None else ())
 
 
+def find_plan(layout: SearchLayout, record: SearchRecord, options: PromotionOptions, *, anew: bool) -> PromotionPlan:
+    """The promotion that was begun before; a new one where none was, or where it begins anew."""
+    begun = None if anew else load_promotion(layout, record, options)
+    return begun or build_promotion(record, options)
+
+
+def settle_plan(layout: SearchLayout, plan: PromotionPlan, data: PreparedData) -> PromotionPlan:
+    """The plan with its data. One that was begun goes on with the same; a new one is written down.
+
+    Nothing of an earlier promotion goes before all is known to be in order.
+
+    Raises:
+        SearchError: the data is not what the promotion began with.
+    """
+    found = fingerprint_data(data)
+    if plan.data:
+        check_data(layout, plan, found)
+        return plan
+    for name in ("reruns", "final"):
+        shutil.rmtree(layout.promotion_folder / name, ignore_errors=True)
+    plan = replace(plan, data=found)
+    save_promotion(layout, plan)
+    return plan
+
+
 def build_promotion(record: SearchRecord, options: PromotionOptions) -> PromotionPlan:
     """A new promotion of a search that has ended or was stopped.
 
     Raises:
         SearchError: it has no trial that reached its full budget, or the baseline is no configuration.
     """
-    schema = AttributeSchema.from_dict(record.search["data"]["categories"])
+    schema = AttributeSchema.from_dict(record.begun.categories)
     candidates = build_shortlist(record, schema, options.top)
-    settings = record.search["settings"]
+    settings = record.settings
     seeds = np.random.SeedSequence([settings["seed"], SEED_STREAM]).generate_state(options.seeds, np.uint32)
     return PromotionPlan(
         promotion_id=uuid.uuid4().hex[:12],
@@ -164,3 +256,64 @@ def fingerprint_data(data: PreparedData) -> str:
     for values in (data.sha256, data.splits.tolist(), data.boxes.tolist(), data.labels.tolist()):
         digest.update(json.dumps(values).encode())
     return digest.hexdigest()
+
+
+# --------------------------------------------------------------------------------------------- what is trained again
+
+
+def build_shortlist(record: SearchRecord, schema: AttributeSchema, top: int) -> tuple[Candidate, ...]:
+    """The best trials that reached their full budget, best first; of equal configurations the better one.
+
+    Raises:
+        SearchError: none did.
+    """
+    space = load_own_space(record)
+    candidates: list[Candidate] = []
+    for trial in record.rank():
+        config = build_config(space.build_values(trial.params, schema))
+        if trial.status == "finished" and all(config != other.config for other in candidates):
+            candidates.append(Candidate(f"trial-{trial.number:04d}", trial.number, trial.best, config))
+    if not candidates:
+        name = record.name
+        states = ", ".join(f"trial {trial.number} {trial.status}" for trial in list(record.trials.values())[:8])
+        raise SearchError(
+            f"a promotion starts from trials that reached their full budget, but none of {name} did "
+            f"({states or 'it has no trials'}); go on with it: search/run.py --resume {name}"
+        )
+    return tuple(candidates[:top])
+
+
+def load_own_space(record: SearchRecord) -> Space:
+    """The space of a search as it ran, from its ledger."""
+    space = parse_space(record.begun.space, record.begun.space_name)
+    settings = record.settings
+    return space.with_scheduler(max_epochs=settings["max_epochs"])
+
+
+def build_baseline(wanted: str, best: TrainConfig, schema: AttributeSchema) -> Candidate | None:
+    """What the candidates must beat where there is no champion.
+
+    Args:
+        wanted: `report`, `none`, or a YAML file of `TrainConfig` fields; what it leaves out is the report's.
+        best: configuration of the best candidate: backbone, pixels and budget are taken from it.
+
+    Raises:
+        SearchError, ConfigError: no such file, or no possible configuration.
+    """
+    if wanted == "none":
+        return None
+    values = {name: getattr(best, name) for name in SHARED_FIELDS} | REPORT
+    if set(schema.names) == set(REPORT_WEIGHTS):
+        values["category_weights"] = {name: REPORT_WEIGHTS[name] for name in schema.names}
+    if wanted != "report":
+        try:
+            given = yaml.safe_load(Path(wanted).read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SearchError(
+                f"--baseline must be `report`, `none` or a YAML file of training fields, but {wanted!r} cannot be read "
+                f"({first_line(str(error)) or type(error).__name__})"
+            ) from None
+        if not isinstance(given, dict):
+            raise SearchError(f"a baseline's file must map training fields to values, but {wanted} does not")
+        values |= given
+    return Candidate(BASELINE, None, None, build_config(values))

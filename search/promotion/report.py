@@ -2,83 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from typing import TYPE_CHECKING
 
-from search.promotion.candidates import flatten_config
-from search.promotion.contenders import Judgement, Row
-from search.promotion.forms import Decision
-from search.promotion.plan import PromotionPlan
-from search.promotion.view import describe_state
+from search.promotion.plan import flatten_config
 from search.reporting.tables import hide_places, render_table
 from search.reporting.words import format_duration, group_params, write_interval, write_points
-from search.statistics.gate import Verdict
-from search.statistics.intervals import LEVEL, Estimate
+from search.statistics.intervals import LEVEL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search.promotion.judgement import Row
+    from search.promotion.result import PromotionResult
 
 CURSE = "winner's curse"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A promotion that was judged.
-
-    Attributes:
-        name: of the search.
-        score, categories: of what ships: cross-fitted.
-        answers_of: what these are scores of, in words.
-        origin: where the weights come from, a sentence.
-        opponent: what it was judged against.
-        forced: promoted whatever the gate says.
-        images: validation images judged on.
-        seconds: of training, over all re-runs.
-        machine, command, date: where and how it ran.
-    """
-
-    name: str
-    category_names: tuple[str, ...]
-    plan: PromotionPlan
-    fit_on: str
-    judgement: Judgement
-    decision: Decision
-    score: Estimate
-    categories: tuple[Estimate, ...]
-    answers_of: str
-    origin: str
-    opponent: str
-    verdict: Verdict
-    forced: bool
-    notes: tuple[str, ...]
-    images: int
-    folds: int
-    seconds: float
-    machine: str
-    command: str
-    date: str
-
-
-def render_promotion(outcome: Outcome) -> str:
+def render_promotion(result: PromotionResult) -> str:
     """The report."""
     sections = [
-        (f"# Promotion of `{outcome.name}`", render_summary(outcome)),
-        ("## Candidates", render_candidates(outcome)),
-        ("## What could ship", render_forms(outcome)),
-        ("## The model by category", render_categories(outcome)),
-        (f"## The gate: against {outcome.opponent}", render_gate(outcome)),
-        ("## How it was made", render_method(outcome)),
+        (f"# Promotion of `{result.name}`", render_summary(result)),
+        ("## Candidates", render_candidates(result)),
+        ("## What could ship", render_forms(result)),
+        ("## The model by category", render_categories(result)),
+        (f"## The gate: against {result.opponent.words}", render_gate(result)),
+        ("## How it was made", render_method(result)),
     ]
     return "\n\n".join(part for title, parts in sections for part in (title, *parts) if part) + "\n"
 
 
-def render_summary(outcome: Outcome) -> list[str]:
+def render_summary(result: PromotionResult) -> list[str]:
     """The figure, and in bold what must not be missed."""
-    state = "passed the gate" if outcome.verdict.passed else "did not pass the gate"
-    state += ", and was promoted by force" if outcome.forced else ""
+    state = "passed the gate" if result.verdict.passed else "did not pass the gate"
+    state += ", and was promoted by force" if result.forced else ""
     parts = [
-        f"{outcome.origin} It scores **{write_interval(outcome.score)}** ({LEVEL:.0%} interval over "
-        f"{outcome.score.covers}) on {outcome.images:,} validation images and **{state}**: "
-        f"{outcome.verdict.reasons[0]}."
+        f"{result.origin} It scores **{write_interval(result.score)}** ({LEVEL:.0%} interval over "
+        f"{result.score.covers}) on {result.images:,} validation images and **{state}**: "
+        f"{result.verdict.reasons[0]}."
     ]
-    if outcome.plan.select_on == "val":
+    if result.plan.select_on == "val":
         parts.append(
             "**val was used by the search.** The search chose its trials by the images that judge them here, so these "
             "scores may be too high. The clean figure comes from a search with `--select-on heldout`."
@@ -88,10 +51,10 @@ def render_summary(outcome: Outcome) -> list[str]:
     return parts
 
 
-def render_candidates(outcome: Outcome) -> list[str]:
+def render_candidates(result: PromotionResult) -> list[str]:
     """Each with its interval, the baseline last."""
     rows = []
-    for row in outcome.judgement.rows:
+    for row in result.judgement.rows:
         found = row.candidate.search_score
         rows.append(
             [
@@ -117,15 +80,15 @@ def render_candidates(outcome: Outcome) -> list[str]:
         "best epochs",
         "cost",
     ]
-    noise = outcome.judgement.noise
-    seeds = len(outcome.plan.seeds)
+    noise = result.judgement.noise
+    seeds = len(result.plan.seeds)
     text = (
         f"Each was trained {seeds} {'time' if seeds == 1 else 'times'} on train with fresh seeds, the same for all; "
         f"scores are means over seeds, of epochs chosen without the images scored. {CURSE.capitalize()}: its score in "
         "the search less that now, in points; best in: share of resamples of images and seeds in which it is the best "
         "candidate; ECE: expected calibration error."
     )
-    if outcome.plan.select_on == "heldout":
+    if result.plan.select_on == "heldout":
         text += (
             " The search scored on other images, and trained on fewer: the difference holds both beside the luck of "
             "having been chosen."
@@ -135,8 +98,8 @@ def render_candidates(outcome: Outcome) -> list[str]:
     return [
         render_table(head, rows),
         text,
-        render_configs(outcome.judgement.rows, outcome.category_names),
-        render_versus(outcome),
+        render_configs(result.judgement.rows, result.category_names),
+        render_versus(result),
     ]
 
 
@@ -151,9 +114,9 @@ def render_configs(rows: Sequence[Row], categories: Sequence[str]) -> str:
     return render_table(["setting", *(row.candidate.words for row in rows)], table)
 
 
-def render_versus(outcome: Outcome) -> str:
+def render_versus(result: PromotionResult) -> str:
     """Every candidate less the baseline, by category."""
-    rows = [row for row in outcome.judgement.rows if row.versus is not None]
+    rows = [row for row in result.judgement.rows if row.versus is not None]
     if not rows:
         return ""
     table = []
@@ -164,16 +127,16 @@ def render_versus(outcome: Outcome) -> str:
     return "\n\n".join(
         [
             "Less the baseline by category, in points (intervals that hold together, by Bonferroni):",
-            render_table(["", *outcome.category_names], table),
+            render_table(["", *result.category_names], table),
         ]
     )
 
 
-def render_forms(outcome: Outcome) -> list[str]:
+def render_forms(result: PromotionResult) -> list[str]:
     """Single, soup, ensembles: gain and cost."""
     rows = []
-    for form in outcome.decision.forms:
-        state = describe_state(form, outcome.decision).replace("ships", "**ships**")
+    for form in result.decision.forms:
+        state = result.decision.describe_state(form).replace("ships", "**ships**")
         rows.append(
             [
                 form.choice.form,
@@ -187,7 +150,7 @@ def render_forms(outcome: Outcome) -> list[str]:
         )
     head = ["", "networks", f"score [{LEVEL:.0%}]", "less the single, points", "parameters", "ms an image", ""]
     text = (
-        f"All under one cross-fitting of {outcome.folds} folds: what is chosen (candidate, network, epoch, members) is "
+        f"All under one cross-fitting of {result.folds} folds: what is chosen (candidate, network, epoch, members) is "
         "chosen without the images it is scored on. Intervals are over images alone: these networks as they are. "
         "Seeds: an ensemble of all networks of the best candidate; ensemble: a greedy one of networks of any. A "
         "soup averages weights at each network's best epoch on all images, the one that is kept, so its score is a "
@@ -196,29 +159,32 @@ def render_forms(outcome: Outcome) -> list[str]:
     return [render_table(head, rows), text]
 
 
-def render_categories(outcome: Outcome) -> list[str]:
-    rows = [[name, write_interval(each)] for name, each in zip(outcome.category_names, outcome.categories, strict=True)]
-    rows.append(["**mean**", f"**{write_interval(outcome.score)}**"])
-    return [f"{outcome.answers_of}", render_table(["category", f"accuracy [{LEVEL:.0%}]"], rows)]
+def render_categories(result: PromotionResult) -> list[str]:
+    """Accuracy by category, and whose it is."""
+    rows = [[name, write_interval(each)] for name, each in zip(result.category_names, result.categories, strict=True)]
+    rows.append(["**mean**", f"**{write_interval(result.score)}**"])
+    return [f"{result.answers_of}", render_table(["category", f"accuracy [{LEVEL:.0%}]"], rows)]
 
 
-def render_gate(outcome: Outcome) -> list[str]:
+def render_gate(result: PromotionResult) -> list[str]:
     """The reasons, and the difference by category."""
-    comparison = outcome.verdict.comparison
-    level = comparison.category_level
+    difference = result.verdict.difference
+    level = difference.category_level
     rows = [
         [name, write_points(each, level)]
-        for name, each in zip(outcome.category_names, comparison.categories, strict=True)
+        for name, each in zip(result.category_names, difference.categories, strict=True)
     ]
-    lines = "\n".join(f"- {reason}" for reason in outcome.verdict.reasons)
+    lines = "\n".join(f"- {reason}" for reason in result.verdict.reasons)
     return [lines, render_table(["category", f"difference, points [{level:.1%}, all together {LEVEL:.0%}]"], rows)]
 
 
-def render_method(outcome: Outcome) -> list[str]:
+def render_method(result: PromotionResult) -> list[str]:
+    """Command, machine, time, and what else a reader must know."""
+    date = time.strftime("%Y-%m-%d", time.localtime(result.ended))
     lines = [
-        f"- command: `{hide_places(outcome.command)}`, {outcome.date}",
-        f"- machine: {outcome.machine}",
-        f"- training of all re-runs: {format_duration(outcome.seconds)} of one worker's time",
-        *(f"- {note}" for note in outcome.notes),
+        f"- command: `{hide_places(result.provenance['command'])}`, {date}",
+        f"- machine: {result.machine}",
+        f"- training of all re-runs: {format_duration(result.judgement.seconds)} of one worker's time",
+        *(f"- {note}" for note in result.notes),
     ]
     return ["\n".join(lines)]

@@ -1,30 +1,38 @@
-"""The training stages of a promotion: every candidate on every seed, and what ships once more on more images.
+"""The networks of a promotion: every candidate trained on every seed, and what ships once more on more images.
 
 What takes long is kept in the promotion's folder, so that the same command goes on where it was cut off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 
 from fashion_core import metrics
-from fashion_core.data.pixels import build_settings
 from fashion_core.errors import SearchError
-from search.jobs.material import Material
+from fashion_core.files import write_whole
+from fashion_core.hardware.device import choose_device
+from fashion_core.models.saved import load_model
 from search.jobs.reruns import DIVERGED, FINISHED, Run, Training, load_run, train_all
-from search.planning.resources import Resources
-from search.promotion.candidates import BASELINE, Candidate
-from search.promotion.options import PromotionOptions
-from search.promotion.plan import PromotionPlan
-from search.promotion.tracking import PromotionTracker
+from search.promotion.judgement import Cost, Trained, TrainedCandidate
+from search.promotion.networks import build_final, measure_cost
+from search.promotion.plan import BASELINE, Candidate
 from search.promotion.view import RerunView
-from search.records.layout import SearchLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from fashion_core.models.ensemble import Saved
+    from search.planning.resources import Resources
+    from search.promotion.forms import Choice, Network
+    from search.promotion.running import Promotion
 
 SECONDS_AN_HOUR = 3600
+COST_FILE = "cost.json"
 
 
 class Retraining:
@@ -34,24 +42,52 @@ class Retraining:
         notes: what a reader of the report must know, a sentence each.
     """
 
-    def __init__(
-        self,
-        layout: SearchLayout,
-        plan: PromotionPlan,
-        options: PromotionOptions,
-        material: Material,
-        tracker: PromotionTracker,
-        resources: Resources,
-        console: Console,
-    ) -> None:
-        self.layout, self.plan, self.options, self.material = layout, plan, options, material
-        self.tracker, self.resources, self.console = tracker, resources, console
-        self.words = {candidate.label: candidate.words for candidate in plan.everyone}
+    def __init__(self, promotion: Promotion) -> None:
+        """Nothing is trained yet."""
+        self.promotion, self.plan, self.material = promotion, promotion.plan, promotion.material
+        self.folder = promotion.layout.promotion_folder.resolve()
+        self.words = {candidate.label: candidate.words for candidate in self.plan.everyone}
         self.notes: list[str] = []
-        self.selection = material.save_images("train", material.train)
+        self.site = self.material.build_site("train", self.material.train, promotion.resources)
 
-    def train_candidates(self) -> dict[str, list[Run]]:
-        """Every candidate on every seed: runs by label.
+    # --------------------------------------------------------------------------------------------------- the candidates
+
+    def train_candidates(self) -> Trained:
+        """Every candidate on every seed.
+
+        Raises:
+            SearchError: no candidate was trained to its end, or none costs as little as is asked for.
+        """
+        runs, candidates = self.train_seeds(), {candidate.label: candidate for candidate in self.plan.everyone}
+        everyone = {}
+        for label, found in runs.items():
+            cost = self.find_cost(found[0])
+            everyone[label] = TrainedCandidate(candidates[label], tuple(found), self.material.labels, cost)
+        baseline = everyone.pop(BASELINE, None)
+        if not everyone:
+            raise SearchError(
+                f"a promotion needs a candidate that trains to its end, but of {self.promotion.layout.name} none did: "
+                f"{' '.join(self.notes)}"
+            )
+        limit = self.promotion.limit
+        allowed = tuple(each for each in everyone.values() if each.cost.fits(limit))
+        if not allowed:
+            costs = "; ".join(
+                f"{each.candidate.words} {each.cost.parameters / 1e6:.1f} M, {each.cost.ms:.1f} ms"
+                for each in everyone.values()
+            )
+            raise SearchError(
+                f"--max-ms and --max-params must let a candidate through, but none costs as little: {costs}"
+            )
+        costly = [
+            f"{each.candidate.words} costs more than --max-ms or --max-params allow."
+            for each in everyone.values()
+            if not each.cost.fits(limit)
+        ]
+        return Trained(allowed, baseline, (*self.notes, *costly))
+
+    def train_seeds(self) -> dict[str, list[Run]]:
+        """Runs by label.
 
         A candidate with a run that diverged is left out, with a note; of the baseline, what did not diverge stays.
         """
@@ -59,7 +95,7 @@ class Retraining:
             [self.build_training(each, number) for each in self.plan.everyone] for number in range(len(self.plan.seeds))
         ]
         dropped: set[str] = set()
-        if self.options.budget_hours is None:
+        if self.promotion.options.budget_hours is None:
             self.train([training for each in rounds for training in each], "re-runs")
         else:  # a round a seed, so that losers can be dropped in between
             for number, trainings in enumerate(rounds):
@@ -79,18 +115,49 @@ class Retraining:
         return runs
 
     def build_training(self, candidate: Candidate, seed_number: int) -> Training:
+        """One network of the re-runs."""
         config = candidate.config.model_copy(update={"seed": self.plan.seeds[seed_number]})
         return Training(
             label=candidate.label,
             seed_number=seed_number,
-            config=config,
-            folder=(self.layout.promotion_folder / "reruns" / f"{candidate.label}-seed{seed_number}").resolve(),
-            prepared=str(self.material.paths[build_settings(config)].resolve()),
-            selection=self.selection,
-            features=self.material.find_features(config),
-            threads=self.resources.cpus_per_trial,
-            gpus=self.resources.gpus_per_trial,
+            job=self.site.build_job(config),
+            folder=self.folder / "reruns" / f"{candidate.label}-seed{seed_number}",
         )
+
+    def find_losers(self, done: Sequence[Sequence[Training]], rounds_left: int, dropped: set[str]) -> set[str]:
+        """Labels to drop now, to keep to the budget; one that diverged is out anyway, and not counted."""
+        everything = [load_run(each) for trainings in done for each in trainings if each.status == FINISHED]
+        diverged = {each.label for trainings in done for each in trainings if each.status == DIVERGED} - {BASELINE}
+        runs: dict[str, list[Run]] = {}
+        for run in everything:
+            if run.label not in dropped | diverged:
+                runs.setdefault(run.label, []).append(run)
+        if not runs or self.promotion.options.budget_hours is None:
+            return set()
+        means = {
+            label: float(np.mean([max(row[metrics.ACCURACY] for row in run.scores) for run in each]))
+            for label, each in runs.items()
+        }
+        seconds = {label: float(np.mean([run.seconds for run in each])) for label, each in runs.items()}
+        concurrent = self.promotion.resources.concurrent
+        left = (
+            self.promotion.options.budget_hours * SECONDS_AN_HOUR - sum(run.seconds for run in everything) / concurrent
+        )
+        found = choose_losers(means, seconds, rounds_left, concurrent, left)
+        for label in found:
+            self.notes.append(
+                f"{self.words[label]} was dropped after {len(runs[label])} of {len(self.plan.seeds)} seeds to keep to "
+                f"the budget: mean {means[label]:.4f}, on the images that score the others."
+            )
+        return set(found)
+
+    def find_cost(self, run: Run) -> Cost:
+        """What a network costs, measured once: a limit must not let it through today and not tomorrow."""
+        path = run.folder / COST_FILE
+        if not path.is_file():
+            cost = measure_cost(load_model(run.folder, choose_device(None)), self.material)
+            write_whole(path, json.dumps(asdict(cost)).encode())
+        return Cost(**json.loads(path.read_text()))
 
     def train(self, trainings: Sequence[Training], title: str, resources: Resources | None = None) -> None:
         """Train what is not trained yet, in sight.
@@ -107,8 +174,8 @@ class Retraining:
             if "status" in event:
                 self.send(training)
 
-        with RerunView(self.console, title, trainings, self.words) as view:
-            train_all(trainings, resources or self.resources, listen)
+        with RerunView(self.promotion.console, title, trainings, self.words) as view:
+            train_all(trainings, resources or self.promotion.resources, listen)
         failed = [training.folder.name for training in trainings if training.status is None]
         if failed:
             raise SearchError(
@@ -120,32 +187,55 @@ class Retraining:
         """Tell MLflow of one that ended."""
         if training.status is not None:
             scores = load_run(training).scores if training.status == FINISHED else ()
-            self.tracker.send_training(training, training.status, scores)
+            self.promotion.tracker.send_training(training, training.status, scores)
 
-    def find_losers(self, done: Sequence[Sequence[Training]], rounds_left: int, dropped: set[str]) -> set[str]:
-        """Labels to drop now, to keep to the budget; one that diverged is out anyway, and not counted."""
-        everything = [load_run(each) for trainings in done for each in trainings if each.status == FINISHED]
-        diverged = {each.label for trainings in done for each in trainings if each.status == DIVERGED} - {BASELINE}
-        runs: dict[str, list[Run]] = {}
-        for run in everything:
-            if run.label not in dropped | diverged:
-                runs.setdefault(run.label, []).append(run)
-        if not runs or self.options.budget_hours is None:
-            return set()
-        means = {
-            label: float(np.mean([max(row[metrics.ACCURACY] for row in run.scores) for run in each]))
-            for label, each in runs.items()
-        }
-        seconds = {label: float(np.mean([run.seconds for run in each])) for label, each in runs.items()}
-        concurrent = self.resources.concurrent
-        left = self.options.budget_hours * SECONDS_AN_HOUR - sum(run.seconds for run in everything) / concurrent
-        found = choose_losers(means, seconds, rounds_left, concurrent, left)
-        for label in found:
-            self.notes.append(
-                f"{self.words[label]} was dropped after {len(runs[label])} of {len(self.plan.seeds)} seeds to keep to "
-                f"the budget: mean {means[label]:.4f}, on the images that score the others."
+    # -------------------------------------------------------------------------------------------------- what is shipped
+
+    def build_model(self, choice: Choice, trained: Trained) -> Saved:
+        """The model that ships: of the re-runs, or trained again on train and val."""
+        networks = list(dict.fromkeys(choice.networks))
+        if self.promotion.options.is_recipe:
+            folders = self.train_last(networks, trained.candidates)
+        else:
+            folders = {network: trained.folders[network] for network in networks}
+        models = {network: load_model(folder, choose_device(None)) for network, folder in folders.items()}
+        if self.promotion.options.is_recipe:  # what they scored was on images they were trained on
+            models = {network: replace(model, metrics={}, confusion=[]) for network, model in models.items()}
+        return build_final(choice, models, self.material)
+
+    def train_last(self, networks: Sequence[Network], candidates: Sequence[TrainedCandidate]) -> dict[Network, Path]:
+        """Train on train and val. Returns the folders of the saved models.
+
+        Raises:
+            SearchError: one diverged.
+        """
+        trainings = {network: self.build_last_training(candidates, network, len(networks)) for network in networks}
+        self.train(list(trainings.values()), "final training on train and val", self.share_resources(len(networks)))
+        diverged = [each.folder.name for each in trainings.values() if each.status != FINISHED]
+        if diverged:
+            raise SearchError(
+                f"the final training must end well, but {', '.join(diverged)} diverged; promote with --fit-on train"
             )
-        return set(found)
+        return {network: training.folder for network, training in trainings.items()}
+
+    def share_resources(self, count: int) -> Resources:
+        """All that the re-runs had, for fewer networks: each gets more of the cores."""
+        own, at_once = self.promotion.resources, min(count, self.promotion.resources.concurrent)
+        cpus = own.cpus_per_trial * own.concurrent // at_once if not own.gpus_per_trial else own.cpus_per_trial
+        return replace(own, concurrent=at_once, cpus_per_trial=cpus)
+
+    def build_last_training(self, candidates: Sequence[TrainedCandidate], network: Network, count: int) -> Training:
+        """As the re-runs were, but on train and val, and stopped at the median of their best epochs."""
+        candidate = candidates[network[0]]
+        stop_epoch = int(np.median(candidate.choose_epochs(np.arange(len(self.material.val))))) + 1
+        training = self.build_training(candidate.candidate, network[1])
+        both = np.concatenate([self.material.train, self.material.val])
+        return replace(
+            training,
+            folder=self.folder / "final" / f"{training.folder.name}-epoch{stop_epoch}",
+            job=self.material.build_site("train-val", both, self.share_resources(count)).build_job(training.config),
+            stop_epoch=stop_epoch,
+        )
 
 
 def choose_losers(

@@ -6,19 +6,22 @@ A server that is away holds nothing up: what was not sent is told, and sent the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fashion_core.errors import first_line
 from search.jobs.reruns import EPOCHS_FOLDER, FINISHED, Training
-from search.promotion.candidates import flatten_config
-from search.promotion.options import PromotionOptions
-from search.promotion.plan import PromotionPlan
-from search.records.layout import SearchLayout
-from search.records.record import SearchRecord
+from search.promotion.plan import PromotionPlan, flatten_config
+from search.records.events import TrialStatus
 from search.tracking.store import NOTE_TAG, take_head
 from search.tracking.writer import PARENT_TAG, RUN_STATUSES, Writer, build_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from search.promotion.options import PromotionOptions
+    from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord
 
 PROMOTION_TAG, RUN_TAG = "promotion_id", "rerun"
 
@@ -35,6 +38,7 @@ class PromotionTracker:
     """
 
     def __init__(self, uri: str, layout: SearchLayout, record: SearchRecord, plan: PromotionPlan) -> None:
+        """Nothing is asked before `start`."""
         self.writer = Writer(uri, layout.artifacts)
         self.layout, self.record, self.plan = layout, record, plan
         self.error: str | None = None
@@ -59,18 +63,19 @@ class PromotionTracker:
         """A network that was trained, with all its epochs."""
         self.attempt(self.send_training_now, training, status, scores)
 
-    def end(self, values: Mapping[str, float], tags: Mapping[str, Any], files: Sequence[Path], *, passed: bool) -> None:
+    def end(self, values: Mapping[str, float], reasons: Sequence[str], files: Sequence[Path], *, passed: bool) -> None:
         """The promotion's end: its figures, the gate's words, its reports."""
-        self.attempt(self.end_now, values, tags, files, passed)
+        self.attempt(self.end_now, values, reasons, files, passed)
 
     def close(self) -> None:
         """A promotion that broke off or was refused before its end does not go on running in MLflow."""
         if not self.is_over and self.run_id is not None:
-            self.attempt(self.writer.connect().set_terminated, self.run_id, RUN_STATUSES["interrupted"])
+            self.attempt(self.writer.connect().set_terminated, self.run_id, RUN_STATUSES[TrialStatus.INTERRUPTED])
 
     def start_now(self, options: PromotionOptions) -> None:
+        """What `start` attempts."""
         client = self.writer.connect()
-        self.writer.experiment = self.writer.find_experiment(self.record.search["space_name"])
+        self.writer.experiment = self.writer.find_experiment(self.record.begun.space_name)
         found = self.writer.find_runs(f"tags.{PROMOTION_TAG} = '{self.plan.promotion_id}'")
         self.runs = {run.data.tags[RUN_TAG]: run.info.run_id for run in found if RUN_TAG in run.data.tags}
         parents = [run for run in found if RUN_TAG not in run.data.tags]
@@ -84,6 +89,7 @@ class PromotionTracker:
         client.update_run(self.run_id, status="RUNNING")
 
     def send_training_now(self, training: Training, status: str, scores: Sequence[Mapping[str, float]]) -> None:
+        """What `send_training` attempts."""
         client, name = self.writer.connect(), training.folder.name
         if training.stop_epoch is not None:
             name = f"final-{name}"
@@ -101,15 +107,14 @@ class PromotionTracker:
         self.writer.log(self.runs[name], rows, {"status": status})
         client.set_terminated(self.runs[name], RUN_STATUSES[status])
 
-    def end_now(
-        self, values: Mapping[str, float], tags: Mapping[str, Any], files: Sequence[Path], passed: bool
-    ) -> None:
+    def end_now(self, values: Mapping[str, float], reasons: Sequence[str], files: Sequence[Path], passed: bool) -> None:
+        """What `end` attempts."""
         client = self.writer.connect()
         assert self.run_id is not None
         rows = build_metrics(values, int(self.plan.created * 1000), 0)
         note = take_head(self.layout.promotion_report.read_text())
         status = "promoted" if passed else "refused"
-        self.writer.log(self.run_id, rows, {**tags, "status": status, NOTE_TAG: note})
+        self.writer.log(self.run_id, rows, {"gate": "; ".join(reasons), "status": status, NOTE_TAG: note})
         for path in files:
             client.log_artifact(self.run_id, str(path))
         client.set_terminated(self.run_id, RUN_STATUSES[FINISHED])

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from fashion_core import metrics
-from search.jobs.material import Material
+from search.cli import DEFAULT_RESULTS
 from search.jobs.reruns import FINISHED, Training
-from search.planning.resources import Resources
-from search.promotion.contenders import Judgement
-from search.promotion.forms import SINGLE, Decision, Form
-from search.promotion.plan import PromotionPlan
-from search.records.layout import SearchLayout
+from search.promotion.forms import SINGLE, Decision
+from search.records.provenance import python_command
 from search.registry.access import hide_password
+from search.registry.versions import CHAMPION
 from search.reporting.words import format_duration, format_score, write_interval, write_points
 from search.statistics.intervals import LEVEL
+from search.tracking.store import default_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from search.promotion.judgement import Judgement
+    from search.promotion.opponent import Gate
+    from search.promotion.result import PromotionResult
+    from search.promotion.running import Promotion
+    from search.registry.versions import Registry
 
 WAITING = "-"
 
@@ -29,6 +37,7 @@ class RerunView:
     """Shows networks while they are trained: a table on a terminal, a line a network elsewhere. A context manager."""
 
     def __init__(self, console: Console, title: str, trainings: Sequence[Training], names: dict[str, str]) -> None:
+        """Nothing is shown before it is entered."""
         self.console, self.title, self.trainings, self.names = console, title, trainings, names
         self.cells = {training.folder: WAITING for training in trainings}
         self.best: dict[Any, float] = {}
@@ -36,6 +45,7 @@ class RerunView:
         self.live = Live(self.draw(), console=console, transient=True) if console.is_interactive else None
 
     def __enter__(self) -> RerunView:
+        """Say what is to be done, and show it."""
         left = sum(training.status is None for training in self.trainings)
         done = len(self.trainings) - left
         text = f"{self.title}: {left} to train" + (f", {done} done before" if done else "")
@@ -48,6 +58,7 @@ class RerunView:
         return self
 
     def __exit__(self, *error: object) -> None:
+        """Take the table away."""
         if self.live is not None:
             self.live.stop()
 
@@ -75,6 +86,7 @@ class RerunView:
             self.live.update(self.draw())
 
     def name(self, training: Training) -> str:
+        """How the table calls its candidate."""
         return self.names[training.label]
 
     def draw(self) -> Table:
@@ -90,10 +102,9 @@ class RerunView:
         return table
 
 
-def draw_plan(
-    layout: SearchLayout, plan: PromotionPlan, material: Material, resources: Resources, uri: str, fit_on: str
-) -> Table:
+def draw_plan(promotion: Promotion) -> Table:
     """What the promotion will do."""
+    plan, material, resources = promotion.plan, promotion.material, promotion.resources
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -107,14 +118,17 @@ def draw_plan(
     epochs = seeds * sum(each.config.epochs for each in plan.everyone)
     against = "the report's recipe, or what --baseline names" if plan.baseline else "none"
     for topic, text in (
-        ("search", f"{layout.name}, which selected on {plan.select_on}"),
+        ("search", f"{promotion.layout.name}, which selected on {plan.select_on}"),
         ("candidates", shown),
         ("baseline", against),
         ("trained on", f"{len(material.train):,} images, {seeds} seeds each: {epochs} epochs in all"),
         ("judged on", f"{len(material.val):,} validation images, cross-fitted in {len(set(material.folds))} folds"),
-        ("ships", "the re-runs' best" if fit_on == "train" else "what is trained once more on train and val"),
+        (
+            "ships",
+            "the re-runs' best" if not promotion.options.is_recipe else "what is trained once more on train and val",
+        ),
         ("at once", f"{resources.concurrent} networks, each with {per_network}"),
-        ("registry", hide_password(uri)),
+        ("registry", hide_password(promotion.registry.uri)),
     ):
         table.add_row(topic, text)
     return table
@@ -149,17 +163,10 @@ def draw_decision(decision: Decision) -> Table:
                 write_points(form.gain, digits=1),
                 f"{form.cost.parameters / 1e6:.1f} M",
                 f"{form.cost.ms:.1f}",
-                describe_state(form, decision),
+                decision.describe_state(form),
             )
         )
     return draw_table(("model", f"score [{LEVEL:.0%}]", "vs single, pt", "size", "ms", ""), rows)
-
-
-def describe_state(form: Form, decision: Decision) -> str:
-    """What became of a form, in a word."""
-    if form.choice.form != SINGLE and len(set(form.choice.networks)) == 1:
-        return "none"  # on all images, nothing was added to the best network
-    return "ships" if form is decision.chosen else "" if form.accepted else "lost"
 
 
 def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -170,3 +177,34 @@ def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def show_gate(gate: Gate, console: Console) -> None:
+    """What the gate says, a line a reason."""
+    console.print(f"the gate, against {gate.opponent.words}:", highlight=False)
+    for reason in gate.verdict.reasons:
+        console.print(f"  {reason}", highlight=False)
+
+
+def show_end(result: PromotionResult, registry: Registry, console: Console) -> None:
+    """What came of it, and what to do next."""
+    layout, version = result.layout, result.version
+    if version is None or result.shipped is None:
+        console.print(
+            "nothing is trained once more, and nothing registered: the gate did not let it pass (--force does)",
+            highlight=False,
+        )
+        return
+    state = (
+        "is the champion" if result.is_champion else "is registered, but not the champion: the gate did not let it pass"
+    )
+    console.print(f"{version.name}, version {version.number}, {state}: {write_interval(result.score)}", highlight=False)
+    where = [] if layout.results == DEFAULT_RESULTS else ["--results", str(layout.results)]
+    where += [] if registry.uri == default_uri(layout) else ["--tracking-uri", hide_password(registry.uri)]
+    lines = [("report", str(result.report)), ("model card", str(result.shipped.layout.card))]
+    if result.is_champion:
+        words = [python_command(), "-m search.predict", f"models:/{version.name}@{CHAMPION}", "IMAGE"]
+        words += ["--box x1,y1,x2,y2", *where]
+        lines.append(("ask it", " ".join(words)))
+    for topic, text in lines:
+        console.print(f"  {topic:10} {text}", highlight=False, soft_wrap=True)

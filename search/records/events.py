@@ -60,7 +60,7 @@ class SearchStarted(Event):
     """
 
     kind: ClassVar[str] = "search_started"
-    name: str
+    name: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     space: str = ""
     space_name: str = ""
@@ -152,7 +152,7 @@ class TrialEnded(Event):
     kind: ClassVar[str] = "trial_ended"
     trial: int
     status: TrialStatus
-    reason: str
+    reason: str = ""
     best: float | None = None
     best_epoch: int | None = None
     checkpoint: str | None = None
@@ -160,6 +160,9 @@ class TrialEnded(Event):
     cutoff: float | None = None
     error: str | None = None
     correct: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", TrialStatus(self.status))
 
 
 KINDS: dict[str, type[Event]] = {
@@ -207,12 +210,7 @@ def read_event(values: Any) -> Event | None:
         return None
     if missing := sorted(NEEDED[kind] - values.keys()):
         raise SearchError(f"an event {kind.kind} must have {', '.join(missing)}, but lacks it")
-    known = {name: values[name] for name in FIELDS[kind] if name in values}
-    if kind is TrialEnded:
-        try:
-            known["status"] = TrialStatus(known["status"])
-        except ValueError:
-            raise SearchError(
-                f"the status of a trial must be one of {', '.join(ENDS)}, but is {known['status']!r}"
-            ) from None
-    return kind(**known)
+    try:
+        return kind(**{name: values[name] for name in FIELDS[kind] if name in values})
+    except ValueError as error:  # no status of a trial
+        raise SearchError(f"an event {kind.kind} must be possible, but: {error}") from None

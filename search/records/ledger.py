@@ -11,7 +11,6 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +21,6 @@ from fashion_core.errors import SearchError
 from search.records.events import (
     Event,
     SearchEnded,
-    SearchResumed,
     SearchStarted,
     TrialEnded,
     read_event,
@@ -55,17 +53,6 @@ def read_events(path: Path) -> list[Event]:
         if event is not None:
             events.append(event)
     return events
-
-
-def compute_seconds(events: Sequence[Event]) -> float:
-    """How long the search ran, without the time between an interruption and going on."""
-    total, began, last = 0.0, None, 0.0
-    for event in events:
-        if isinstance(event, (SearchStarted, SearchResumed)):
-            total += last - began if began is not None else 0.0
-            began = event.time
-        last = event.time
-    return total + (last - began if began is not None else 0.0)
 
 
 def pack_correct(correct: np.ndarray) -> str:

@@ -1,5 +1,5 @@
-"""Promoted models: the folder that ships with its card, versions and champion in MLflow, a name made into a model,
-and whether one is better than another.
+"""Promoted models in MLflow: versions and the champion, a name made into a model, and whether one is better than
+another.
 """
 
 from typing import TYPE_CHECKING
@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
-    from search.registry.comparing import compare_subjects
-    from search.registry.resolve import find_model
-    from search.registry.shipped import ship
-    from search.registry.versions import Registry, Version, default_registry
+    from search.registry.comparing import Comparison, compare
+    from search.registry.models import Model, find_model, open_model
+    from search.registry.versions import Registry, Version, default_registry, rollback
 
-__all__ = ["Registry", "Version", "compare_subjects", "default_registry", "find_model", "ship"]
+__all__ = [
+    "Comparison",
+    "Model",
+    "Registry",
+    "Version",
+    "compare",
+    "default_registry",
+    "find_model",
+    "open_model",
+    "rollback",
+]
 __getattr__ = attach(
     __name__,
     {
-        "comparing": ["compare_subjects"],
-        "resolve": ["find_model"],
-        "shipped": ["ship"],
-        "versions": ["Registry", "Version", "default_registry"],
+        "comparing": ["Comparison", "compare"],
+        "models": ["Model", "find_model", "open_model"],
+        "versions": ["Registry", "Version", "default_registry", "rollback"],
     },
 )

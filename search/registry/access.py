@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +14,8 @@ from fashion_core.errors import FashionError, SearchError, first_line
 from search.tracking.store import SQLITE, open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from mlflow.tracking import MlflowClient
 
 ANSWER_S = 4  # for a first answer
@@ -22,8 +23,7 @@ PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 # MLflow tries seven times, for minutes. Here once more at most, and not when it is first asked: who promotes can go on.
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 FIRST = {RETRIES: "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_S)}
-os.environ.setdefault(RETRIES, "1")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # between the lines of a report
+LATER = {RETRIES: "1", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}  # the bar would stand in a report's lines
 Found = TypeVar("Found")
 
 
@@ -33,6 +33,8 @@ def open_registry(uri: str) -> MlflowClient:
     Raises:
         SearchError: it does not, or there is none of this kind.
     """
+    for name, value in LATER.items():
+        os.environ.setdefault(name, value)
     kept = {name: os.environ.get(name) for name in FIRST}
     try:
         ask_database(uri)
@@ -41,10 +43,10 @@ def open_registry(uri: str) -> MlflowClient:
     except Exception as error:  # of a network, a server, a database, a driver that is not installed
         raise build_error(uri, error) from error
     finally:
-        for name, value in kept.items():
+        for name, before in kept.items():
             os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+            if before is not None:
+                os.environ[name] = before
 
 
 def ask_database(uri: str) -> None:
@@ -61,6 +63,7 @@ def ask_database(uri: str) -> None:
 
 
 def build_error(uri: str, error: Exception) -> SearchError:
+    """That a registry does not answer, in words without its password."""
     reason = first_line(str(error)).replace(uri, hide_password(uri))
     return SearchError(
         f"a registry must be an MLflow server or database that answers, but {hide_password(uri)} does not "

@@ -1,80 +1,215 @@
-"""What `python search/promote.py --compare A B` does: two saved models on the same validation images.
+"""Is A better than B? Two saved models on the same validation images of a data set.
 
-See `subjects.py` for what A and B can be, and `contest.py` for the statistics. N images, K categories, C classes.
+See `search.registry.models` for what A and B can be. N images, K categories, C classes of one category. Probabilities
+are K arrays [N, C]; labels [N, K].
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 
 from fashion_core.data.annotations import Annotations, load_annotations
-from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import PreparedData, prepare_all
 from fashion_core.errors import SearchError
 from fashion_core.hardware.allocator import keep_freed_memory
 from fashion_core.hardware.device import choose_device
 from fashion_core.inference.temperatures import apply_temperatures
 from fashion_core.models.ensemble import as_ensemble
-from fashion_core.models.forward import predict_views
-from search.planning.options import SearchOptions
-from search.registry.contest import SIDES, Contest, compute_contest, render_comparison
-from search.registry.subjects import History, Subject, check_unseen, find_history, open_subject
+from search.cli import DEFAULT_RESULTS
+from search.registry.answers import predict_prepared
+from search.registry.history import History, check_unseen, find_history
+from search.registry.models import Model, open_model
 from search.reporting.live import preparing
+from search.reporting.silence import choose_console
+from search.statistics.calibration import compute_calibration
+from search.statistics.gate import Difference, compare_answers
+from search.statistics.intervals import LEVEL, Estimate, estimate_score
+from search.statistics.members import find_correct
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from fashion_core.data.pixels import PrepareSettings
+    from search.planning.options import SearchOptions
+
+SIDES = ("A", "B")
+EITHER_LEVEL = (1 + LEVEL) / 2  # one-sided level of a two-sided interval: either of the two may be the better one
 
 
-def compare_subjects(
+@dataclass(frozen=True)
+class Score:
+    """How one of the two answers.
+
+    Attributes:
+        mean: accuracy averaged over categories.
+        categories: accuracy of each.
+        calibration_error: expected calibration error of all its answers, see `search.statistics.calibration`.
+    """
+
+    mean: Estimate
+    categories: tuple[Estimate, ...]
+    calibration_error: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same images.
+
+    Attributes:
+        categories: K names.
+        images: N.
+        scores: of A and of B.
+        difference: A less B.
+        names: of the two, as they were typed.
+        words: what A and B are.
+        what: the images, in words: "validation images of sample".
+        remarks: what a reader must know beside the numbers, a sentence or two each.
+    """
+
+    categories: tuple[str, ...]
+    images: int
+    scores: tuple[Score, Score]
+    difference: Difference
+    names: tuple[str, str] = SIDES
+    words: tuple[str, str] = ("", "")
+    what: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def probability(self) -> float:
+        """That A is better."""
+        return self.difference.mean.probability
+
+    @property
+    def winner(self) -> int | None:
+        """0 where A is surely better, 1 where B is: the interval of the difference leaves out 0. Else None.
+
+        The gate asks less, a probability of `LEVEL`, since there only one of the two can be promoted.
+        """
+        return find_winner(self.difference.mean, LEVEL)
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true lead, of either side, that makes it the winner in a share `POWER` of all cases."""
+        return self.difference.mean.compute_detectable(EITHER_LEVEL)
+
+    def list_won(self, side: int) -> list[str]:
+        """Categories in which this side is surely better: with `LEVEL`, all of them together."""
+        level = self.difference.category_level
+        pairs = zip(self.categories, self.difference.categories, strict=True)
+        return [name for name, estimate in pairs if find_winner(estimate, level) == side]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it with intervals; JSON-able."""
+        sides = {
+            side: {
+                "name": name,
+                "words": words,
+                "score": score.mean.to_dict(),
+                "categories": {k: each.to_dict() for k, each in zip(self.categories, score.categories, strict=True)},
+                "calibration_error": score.calibration_error,
+            }
+            for side, name, words, score in zip(SIDES, self.names, self.words, self.scores, strict=True)
+        }
+        level = self.difference.category_level
+        pairs = zip(self.categories, self.difference.categories, strict=True)
+        return {
+            **sides,
+            "images": self.images,
+            "what": self.what,
+            "difference": self.difference.mean.to_dict(),
+            "categories": {name: estimate.to_dict(level) for name, estimate in pairs},
+            "probability": self.probability,
+            "winner": None if self.winner is None else SIDES[self.winner],
+            "detectable": self.detectable,
+            "remarks": list(self.remarks),
+        }
+
+
+def find_winner(difference: Estimate, level: float) -> int | None:
+    """0 where the interval lies above 0, 1 where below, None where it holds 0."""
+    low, high = difference.compute_interval(level)
+    return 0 if low > 0 else 1 if high < 0 else None
+
+
+def compute_comparison(
+    one: Sequence[np.ndarray], other: Sequence[np.ndarray], labels: np.ndarray, categories: Sequence[str]
+) -> Comparison:
+    """Judge the answers of two models.
+
+    The models are taken as they are, one each, so nothing is said of other seeds. The interval of the difference is
+    paired over images: an image that is hard for both does not widen it.
+
+    Args:
+        one, other: probabilities, K arrays [N, C].
+        labels: [N, K].
+        categories: K names.
+
+    Raises:
+        ValueError: labels of other images or categories, or fewer than two images.
+    """
+    correct = [find_correct(each, labels).astype(np.float64)[None] for each in (one, other)]  # [1, N, K]
+    scores = []
+    for answers, probabilities in zip(correct, (one, other), strict=True):
+        by_category = tuple(estimate_score(answers[:, :, index], None) for index in range(answers.shape[2]))
+        pooled = compute_calibration(probabilities, labels).pooled
+        scores.append(Score(estimate_score(answers.mean(2), None), by_category, pooled))
+    difference = compare_answers(correct[0], correct[1], pool=[])
+    return Comparison(tuple(categories), len(labels), (scores[0], scores[1]), difference)
+
+
+def compare(
     one: str,
     other: str,
     *,
-    results: Path,
-    data: Path | None,
-    tracking_uri: str | None,
-    cache_dir: Path | None,
-    console: Console,
-) -> Contest:
-    """Compare two models on the validation images of a data set, and print what came out.
+    results: Path = DEFAULT_RESULTS,
+    data: Path | None = None,
+    tracking_uri: str | None = None,
+    cache_dir: Path | None = None,
+    console: Console | None = None,
+) -> Comparison:
+    """Compare two models on the validation images of a data set.
 
     Args:
-        one, other: see `search.registry.subjects`.
+        one, other: see `search.registry.models`.
         results: folder of all searches.
         data: folder of the data set; None: that of A's search, or where A comes from none, of B's.
         tracking_uri: of the registry; None: SQLite under the results.
         cache_dir: of prepared images; None: one that a search of the two named, else `.prepared` under the results.
+        console: shows how far it is; None shows nothing.
 
     Raises:
         SearchError: one of them is not there, their categories differ, there is no data set, or one of them was trained
             on its validation images.
         CheckpointError, DataError: a model or the data set cannot be read.
     """
-    device = choose_device(None)
+    console, device = choose_console(console), choose_device(None)
     if device.type == "cpu":
         keep_freed_memory()
-    subjects = [open_subject(name, results, tracking_uri, device) for name in (one, other)]
-    known = [options for subject in subjects if (options := subject.options) is not None]
+    models = [open_model(name, results=results, tracking_uri=tracking_uri, device=device) for name in (one, other)]
+    known = [options for model in models if (options := model.options) is not None]
     annotations = load_judged(known, data)
-    check_categories(subjects, annotations)
+    check_categories(models, annotations)
     cache_dir = cache_dir or next((options.cache_dir for options in known if options.cache_dir), results / ".prepared")
-    prepared = prepare_views(annotations, subjects, cache_dir, console)
-    firsts = [prepared[as_ensemble(subject.saved).views[0]] for subject in subjects]
+    prepared = prepare_views(annotations, models, cache_dir, console)
+    firsts = [prepared[as_ensemble(model.saved).views[0]] for model in models]
     images, what = find_judged(firsts[0]), f"validation images of {annotations.folder.resolve().name}"
     judged = [firsts[0].sha256[index] for index in images]
-    histories = [
-        find_history(subject, annotations.folder, each) for subject, each in zip(subjects, firsts, strict=True)
-    ]
-    check_unseen(SIDES, subjects, histories, judged, what)
+    histories = [find_history(model, annotations.folder, each) for model, each in zip(models, firsts, strict=True)]
+    check_unseen(SIDES, models, histories, judged, what)
     answers = []
-    for side, subject in zip(SIDES, subjects, strict=True):
+    for side, model in zip(SIDES, models, strict=True):
         with console.status(f"{side} answers {len(images):,} images"):
-            answers.append(answer_images(subject, prepared, images))
-    contest = compute_contest(answers[0], answers[1], firsts[0].labels[images], annotations.schema.names)
-    remarks = [*describe_picking(subjects, histories, judged), *describe_remarks(histories)]
-    console.print(f"compared on the {len(images):,} {what}", highlight=False, markup=False)
-    console.print(render_comparison(contest, [f"{each.name}, {each.words}" for each in subjects], remarks))
-    return contest
+            answers.append(answer_images(model, prepared, images))
+    found = compute_comparison(answers[0], answers[1], firsts[0].labels[images], annotations.schema.names)
+    remarks = (*describe_picking(models, histories, judged), *describe_remarks(histories))
+    return replace(found, names=(one, other), words=(models[0].words, models[1].words), what=what, remarks=remarks)
 
 
 def load_judged(known: Sequence[SearchOptions], data: Path | None) -> Annotations:
@@ -100,9 +235,9 @@ def load_judged(known: Sequence[SearchOptions], data: Path | None) -> Annotation
     return load_annotations(data, skip_bad=any(options.skip_bad for options in known))
 
 
-def check_categories(subjects: Sequence[Subject], annotations: Annotations) -> None:
+def check_categories(models: Sequence[Model], annotations: Annotations) -> None:
     """Raise SearchError unless both models, and the data set, have the same categories."""
-    one, other = (as_ensemble(subject.saved).schema for subject in subjects)
+    one, other = (as_ensemble(model.saved).schema for model in models)
     if one != other:
         raise SearchError(
             f"two models to compare must have the same categories, but A has {one.to_dict()} and B {other.to_dict()}; "
@@ -116,10 +251,10 @@ def check_categories(subjects: Sequence[Subject], annotations: Annotations) -> N
 
 
 def prepare_views(
-    annotations: Annotations, subjects: Sequence[Subject], cache_dir: Path, console: Console
+    annotations: Annotations, models: Sequence[Model], cache_dir: Path, console: Console
 ) -> dict[PrepareSettings, PreparedData]:
     """The data set as each network of the two wants its images."""
-    views = list(dict.fromkeys(view for subject in subjects for view in as_ensemble(subject.saved).views))
+    views = list(dict.fromkeys(view for model in models for view in as_ensemble(model.saved).views))
     with preparing(console) as progress:
         return prepare_all(annotations, views, cache_dir, progress=progress)
 
@@ -130,7 +265,7 @@ def find_judged(data: PreparedData) -> np.ndarray:
     Raises:
         SearchError: there are fewer than two.
     """
-    images = data.indices("val")
+    images: np.ndarray = data.indices("val")
     images = images[(data.labels[images] >= 0).all(1)]
     if len(images) < 2:
         raise SearchError(
@@ -141,25 +276,21 @@ def find_judged(data: PreparedData) -> np.ndarray:
 
 
 def answer_images(
-    subject: Subject, prepared: Mapping[PrepareSettings, PreparedData], images: np.ndarray
+    model: Model, prepared: Mapping[PrepareSettings, PreparedData], images: np.ndarray
 ) -> list[np.ndarray]:
     """Probabilities as `fashion_core.predict` gives them: K arrays [N, C]. images: [N] positions in the data."""
-    ensemble, parts = as_ensemble(subject.saved), []
-    for start in range(0, len(images), ensemble.eval_batch_size):
-        batch = images[start : start + ensemble.eval_batch_size]
-        parts.append(predict_views(ensemble, {view: prepared[view].gather(batch) for view in ensemble.views}))
-    probabilities = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-    return probabilities if subject.temperatures is None else apply_temperatures(probabilities, subject.temperatures)
+    probabilities = predict_prepared(model.saved, prepared, images)
+    return probabilities if model.temperatures is None else apply_temperatures(probabilities, model.temperatures)
 
 
-def describe_picking(subjects: Sequence[Subject], histories: Sequence[History], judged: Sequence[str]) -> list[str]:
+def describe_picking(models: Sequence[Model], histories: Sequence[History], judged: Sequence[str]) -> list[str]:
     """What it does to the scores that images judged on picked a model."""
     counts = [sum(digest in history.picked_on for digest in judged) for history in histories]
     lines = []
-    for side, subject, count in zip(SIDES, subjects, counts, strict=True):
+    for side, model, count in zip(SIDES, models, counts, strict=True):
         if count:
             which = "these very" if count == len(judged) else f"{count:,} of these"
-            lines.append(f"{side}'s score flatters it: {subject.picked} by scores on {which} images.")
+            lines.append(f"{side}'s score flatters it: {model.place.picked} by scores on {which} images.")
     if all(counts):
         lines.append("So the difference leans towards the one that was picked among more.")
     elif any(counts) and all(history.trained_on is not None for history in histories):

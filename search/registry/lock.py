@@ -11,12 +11,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_core.errors import SearchError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlflow.tracking import MlflowClient
 
 LOCK_TAG = "promotion.lock"
@@ -93,6 +94,7 @@ def lock_by_tag(
 
 
 def build_error(what: str, wait_s: float) -> SearchError:
+    """That another one holds the lock, in words."""
     return SearchError(
         f"one promotion changes the registry at a time, but another one has held the lock ({what}) for {wait_s:g} s; "
         "run it again when that one has ended"

@@ -12,21 +12,23 @@ import base64
 import json
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow.models
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import DataError, FashionError, Fault
 from fashion_core.hardware.device import choose_device
 from fashion_core.inference.predictor import Question, answer_questions, parse_box
 from fashion_core.inference.temperatures import load_temperatures
 from fashion_core.models.ensemble import load_saved, set_flip
+
+if TYPE_CHECKING:
+    from fashion_core.data.schema import AttributeSchema
 
 IMAGE = "image"  # in: base64 of the bytes of an image's file
 BOX = "box"  # in, may be left out: `x1,y1,x2,y2`; empty for the whole image

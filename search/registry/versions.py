@@ -9,25 +9,28 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fashion_core.errors import SearchError
+from search.cli import DEFAULT_RESULTS
 from search.records.layout import FinalLayout, SearchLayout
 from search.registry.access import find_or_none, hide_password, open_registry, tell_errors
 from search.registry.lock import Check, lock_by_tag, lock_file
 from search.tracking.store import SQLITE, default_uri, take_head
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
     from mlflow.tracking import MlflowClient
 
 DEFAULT_MODEL = "fashion-attributes"  # in the registry
 KEY_TAG = "promotion_key"  # of a version: names the promotion and its options
+JUDGED_TAG = "judged_against"  # of a version: its opponent, in words
 CHAMPION, PREVIOUS = "champion", "previous"
 PROMOTION_TAG, PREDECESSOR_TAG = "promotion", "predecessor"
 DESCRIPTION = (
@@ -74,6 +77,7 @@ class Registry:
     """
 
     def __init__(self, uri: str, model: str = DEFAULT_MODEL) -> None:
+        """Nothing is asked before a method is called."""
         self.uri, self.model = uri, model
         self.client: MlflowClient | None = None
 
@@ -228,6 +232,7 @@ class Registry:
             client.set_registered_model_alias(self.model, PREVIOUS, str(previous.number))
 
     def set_tags(self, version: Version, tags: Mapping[str, Any]) -> None:
+        """Put tags on a version; None is no tag."""
         for name, value in tags.items():
             if value is not None:
                 self.connect().set_model_version_tag(self.model, str(version.number), name, str(value))
@@ -237,6 +242,7 @@ class Registry:
         return None if version.predecessor is None else self.find(version.predecessor)
 
     def find_promotion(self, promotion_id: str) -> Version | None:
+        """The version that a promotion registered; None where it has not."""
         return next((each for each in self.list_versions() if each.tags.get(PROMOTION_TAG) == promotion_id), None)
 
     def create_model(self) -> None:
@@ -250,11 +256,13 @@ class Registry:
                 raise
 
     def read_model(self) -> RegisteredModel | None:
+        """The registered model with its aliases; None where there is none."""
         if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).exists():
             return None  # reading must not make a database
         return find_or_none(lambda: self.connect().get_registered_model(self.model))
 
     def read_version(self, number: int, model: RegisteredModel) -> Version | None:
+        """One version; None where there is none of this number."""
         found = find_or_none(lambda: self.connect().get_model_version(self.model, str(number)))
         return None if found is None else build_version(found, model)
 
@@ -271,7 +279,21 @@ class Registry:
         return lock_by_tag(self.connect(), self.model)
 
 
+def rollback(
+    model: str = DEFAULT_MODEL, *, results: Path = DEFAULT_RESULTS, tracking_uri: str | None = None
+) -> tuple[Version, Version | None]:
+    """Make the previous champion of a model the champion again: see `Registry.rollback`.
+
+    Args:
+        model: its name in the registry.
+        results: folder of all searches.
+        tracking_uri: of the registry; None: SQLite under the results.
+    """
+    return Registry(tracking_uri or default_registry(results), model).rollback()
+
+
 def build_version(found: ModelVersion, model: RegisteredModel | None) -> Version:
+    """A version as MLflow tells it, with the aliases that its model tells."""
     aliases = model.aliases if model is not None else {}
     number = int(found.version)
     names = tuple(sorted(alias for alias, held in aliases.items() if int(held) == number))
@@ -279,6 +301,7 @@ def build_version(found: ModelVersion, model: RegisteredModel | None) -> Version
 
 
 def describe(version: Version | None) -> str:
+    """Its number in words; `none` for none."""
     return "none" if version is None else f"version {version.number}"
 
 

@@ -16,7 +16,7 @@ from search.records.ledger import unpack_correct
 from search.records.record import SearchRecord, TrialRecord
 from search.reporting.tables import render_table
 from search.reporting.words import format_value
-from search.space.parts import WEIGHT_PREFIX, WEIGHTS
+from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 from search.statistics.effects import BOOTSTRAPS, MIN_SPARE, SURE, Design, Effects, compute_kendall, estimate_effects
 
 MAX_LEVELS = 5  # of a number that is taken as a choice

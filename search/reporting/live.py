@@ -194,7 +194,7 @@ def describe_running(trial: TrialRecord, max_epochs: int) -> str:
     if not trial.epochs:
         return f"in epoch 1/{max_epochs}"
     row = trial.epochs[-1]
-    return f"epoch {row['epoch']}/{max_epochs} done, {format_score(row['metrics'].get(metrics.ACCURACY))}"
+    return f"epoch {row.epoch}/{max_epochs} done, {format_score(row.metrics.get(metrics.ACCURACY))}"
 
 
 def expect_epochs(trials: Sequence[TrialRecord], total_trials: int, max_epochs: int) -> float:

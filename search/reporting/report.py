@@ -26,7 +26,7 @@ from search.reporting.words import (
     format_score,
     name_trials,
 )
-from search.space.parts import WEIGHT_PREFIX, WEIGHTS
+from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 
 NUMBER = attrgetter("number")
 FIXED_COLUMNS = ("trial", "status", "reason", "rung", "cutoff", "enqueued", "epochs", "best_epoch", "seconds")

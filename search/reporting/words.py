@@ -10,7 +10,7 @@ from fashion_core import metrics
 from fashion_core.errors import first_line
 from search.records.events import TrialStatus
 from search.records.record import SearchRecord, TrialRecord, find_tied
-from search.space.parts import WEIGHT_PREFIX, WEIGHTS
+from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 from search.statistics.intervals import LEVEL, Estimate
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from search.statistics.calibration import Calibration, compute_calibration, fit_temperatures
     from search.statistics.crossfit import assign_folds, cross_fit, cross_fit_seeds, find_best
     from search.statistics.effects import Design, Effects, compute_kendall, estimate_effects
-    from search.statistics.gate import Comparison, Verdict, compare_answers, judge
+    from search.statistics.gate import Difference, Verdict, compare_answers, judge
     from search.statistics.intervals import (
         Estimate,
         SeedNoise,
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Calibration",
-    "Comparison",
     "Design",
+    "Difference",
     "Effects",
     "Estimate",
     "SeedNoise",
@@ -53,7 +53,7 @@ __getattr__ = attach(
         "calibration": ["Calibration", "compute_calibration", "fit_temperatures"],
         "crossfit": ["assign_folds", "cross_fit", "cross_fit_seeds", "find_best"],
         "effects": ["Design", "Effects", "compute_kendall", "estimate_effects"],
-        "gate": ["Comparison", "Verdict", "compare_answers", "judge"],
+        "gate": ["Difference", "Verdict", "compare_answers", "judge"],
         "intervals": ["Estimate", "SeedNoise", "compare", "compute_gap", "estimate_score", "estimate_seed_noise"],
         "members": ["average_members", "find_correct", "select_members"],
     },

@@ -8,13 +8,15 @@ N images, K categories, C classes of one category. Probabilities are K arrays [N
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.errors import SearchError
 from fashion_core.inference.temperatures import SMALLEST, divide_logits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BINS = 15  # Guo et al. 2017
 MAX_TEMPERATURE = 20.0  # its inverse is the smallest; answers that are all right would ask for 0
@@ -85,14 +87,14 @@ def check_labels(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.
     labels = np.asarray(labels, np.int64)
     shapes = [values.shape[-2:] for values in probabilities]
     if labels.ndim != 2 or labels.shape[1] != len(shapes) or any(shape[0] != len(labels) for shape in shapes):
-        raise SearchError(
+        raise ValueError(
             f"labels must be [images, categories] of the probabilities' {len(shapes)} categories, but are "
             f"{list(labels.shape)} for probabilities of {[list(shape) for shape in shapes]}; "
             "give those of the same images"
         )
     for index, (images, classes) in enumerate(shapes):
         if images == 0 or labels[:, index].min() < 0 or labels[:, index].max() >= classes:
-            raise SearchError(
+            raise ValueError(
                 f"labels of category {index} must be 0 to {classes - 1}, of one image or more, but are "
                 f"{sorted(set(labels[:, index].tolist()))[:10]}; give class numbers"
             )

@@ -12,11 +12,12 @@ S seeds, N images, G groups of near-duplicate images, B resamples. Answers are [
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.errors import SearchError
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 FOLDS = 10
 RESAMPLES = 2000
@@ -31,11 +32,11 @@ def assign_folds(groups: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarra
         groups: [N] whole numbers; images of one group show one picture.
 
     Raises:
-        SearchError: fewer groups than folds.
+        ValueError: fewer groups than folds.
     """
     names, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(names) < folds:
-        raise SearchError(f"{folds} folds need as many groups of images, but there are {len(names)}; take fewer folds")
+        raise ValueError(f"{folds} folds need as many groups of images, but there are {len(names)}; take fewer folds")
     by_group = np.empty(len(names), np.int64)
     filled = np.zeros(folds, np.int64)
     for group in np.random.default_rng(seed).permutation(len(names)):
@@ -47,7 +48,7 @@ def assign_folds(groups: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarra
 def cross_fit(choose: Callable[[np.ndarray], np.ndarray], folds: np.ndarray) -> np.ndarray:
     """Answers of what was chosen without them: every image's from the choice made on the other folds.
 
-    Their mean is the score of the procedure. With an interval: `judging.estimate_score` or `judging.compare`.
+    Their mean is the score of the procedure. With an interval: `intervals.estimate_score` or `compare`.
 
     Args:
         choose: images to choose on, [n] int64 -> answers [S, N, ...] of what it chose, or built, on all N images.
@@ -57,18 +58,18 @@ def cross_fit(choose: Callable[[np.ndarray], np.ndarray], folds: np.ndarray) -> 
         Answers, as `choose` gave them.
 
     Raises:
-        SearchError: fewer than two folds, or choices of different shapes.
+        ValueError: fewer than two folds, or choices of different shapes.
     """
     names = np.unique(folds)
     if len(names) < 2:
-        raise SearchError(f"choosing and scoring need two folds or more, but there is {len(names)}; use assign_folds")
+        raise ValueError(f"choosing and scoring need two folds or more, but there is {len(names)}; use assign_folds")
     result: np.ndarray | None = None
     for fold in names:
         chosen = np.asarray(choose(np.flatnonzero(folds != fold)))
         if result is None:
             result = np.empty_like(chosen)
         if chosen.shape != result.shape or chosen.ndim < 2 or chosen.shape[1] != len(folds):
-            raise SearchError(
+            raise ValueError(
                 f"every choice must answer all {len(folds)} images with the same seeds, but one is of shape "
                 f"{list(chosen.shape)} and the first of {list(result.shape)}; use seeds that all candidates have, or "
                 "the mean over seeds"
@@ -88,10 +89,10 @@ def cross_fit_seeds(
         seeds: S, the same for all candidates.
 
     Raises:
-        SearchError: fewer than two seeds, or choices of different shapes.
+        ValueError: fewer than two seeds, or choices of different shapes.
     """
     if seeds < 2:
-        raise SearchError(
+        raise ValueError(
             f"leaving a seed out needs two or more, but there is {seeds}; re-run with more, or use cross_fit"
         )
     parts = []
@@ -128,7 +129,7 @@ def compute_best_shares(
     """
     wrong = [list(scores.shape) for scores in candidates if scores.ndim != 2 or scores.shape[1] != len(groups)]
     if wrong:
-        raise SearchError(
+        raise ValueError(
             f"candidates must be scored [seeds, images] on the {len(groups)} images, but one is {wrong[0]}; "
             "score all on one set"
         )
@@ -141,4 +142,5 @@ def compute_best_shares(
         weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds  # [B, S]
         means[:, index] = ((by_image @ scores.T) * weights).sum(1)
     best = np.isclose(means, means.max(1, keepdims=True), rtol=1e-12, atol=0)  # equal sums may differ by rounding
-    return (best / best.sum(1, keepdims=True)).mean(0)
+    shares: np.ndarray = (best / best.sum(1, keepdims=True)).mean(0)
+    return shares

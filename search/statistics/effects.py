@@ -55,7 +55,9 @@ class Effects:
 
     @property
     def errors(self) -> np.ndarray:
-        return np.hypot(self.trial_errors, self.image_errors)
+        """Over trials and images together."""
+        errors: np.ndarray = np.hypot(self.trial_errors, self.image_errors)
+        return errors
 
 
 def estimate_effects(design: Design, correct: np.ndarray, rng: np.random.Generator) -> Effects:

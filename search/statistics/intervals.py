@@ -6,19 +6,20 @@ share of its categories answered right. Two-way random effects: candidate c with
     x_csi = mean_c + image_ci + seed_cs + rest_csi
 
 and what is estimated is mean_c: over all images and all seeds. Scores are [S, N], between 0 and 1. A point is 0.01.
-Intervals are checked against known truth by `tests/judging_simulation.py`.
+Intervals are checked against known truth by `tests/helpers/judging_simulation.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import nctdtrinc, stdtr, stdtrit
 
-from fashion_core.errors import SearchError
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LEVEL = 0.95  # of intervals, of bounds, and of the probability that the gate asks for
 DIGITS = 12  # beyond them, means of the same shares differ by the order of their sum
@@ -86,6 +87,11 @@ class Estimate:
         """
         return self.error * float(nctdtrinc(self.df, 1 - power, stdtrit(self.df, level)))
 
+    def to_dict(self, level: float = LEVEL) -> dict[str, float | str]:
+        """The number and the ends of its interval; JSON-able."""
+        low, high = self.compute_interval(level)
+        return {"value": self.value, "low": low, "high": high, "level": level, "covers": self.covers}
+
     def render(self, level: float = LEVEL) -> str:
         """In points, with the interval and what it covers."""
         low, high = self.compute_interval(level)
@@ -105,11 +111,11 @@ def estimate_seed_noise(pool: Sequence[np.ndarray]) -> SeedNoise | None:
         pool: scores [S, N] of candidates on the same images; S may differ.
 
     Raises:
-        SearchError: scores of another shape, not finite, or not of the same images.
+        ValueError: scores of another shape, not finite, or not of the same images.
     """
     checked = [check_scores(scores) for scores in pool]
     if len({scores.shape[1] for scores in checked}) > 1:
-        raise SearchError(
+        raise ValueError(
             f"candidates must be scored on the same images, but were on {[scores.shape[1] for scores in checked]}; "
             "score them again on one set"
         )
@@ -142,11 +148,11 @@ def compare(one: np.ndarray, other: np.ndarray, noise: SeedNoise | None) -> Esti
             candidate with more, or networks that are fixed. `covers` says so then.
 
     Raises:
-        SearchError: scores of another shape, not finite, or not of the same images.
+        ValueError: scores of another shape, not finite, or not of the same images.
     """
     one, other = check_scores(one), check_scores(other)
     if one.shape[1] != other.shape[1]:
-        raise SearchError(
+        raise ValueError(
             f"two candidates must be scored on the same images, but were on {one.shape[1]} and {other.shape[1]}; "
             "score both on one set"
         )
@@ -189,7 +195,7 @@ def compute_gap(search_score: float, scores: np.ndarray, noise: SeedNoise | None
         scores: [S, N] of the re-runs.
 
     Raises:
-        SearchError: the same images, and nothing that tells how seeds vary.
+        ValueError: the same images, and nothing that tells how seeds vary.
     """
     scores = check_scores(scores)
     value = search_score - float(scores.mean())
@@ -197,7 +203,7 @@ def compute_gap(search_score: float, scores: np.ndarray, noise: SeedNoise | None
         mean = estimate_score(scores, noise)
         return Estimate(value, mean.error, mean.df, mean.covers)
     if noise is None:
-        raise SearchError(
+        raise ValueError(
             "the gap on the search's own images needs a candidate with two seeds or more, but there is none; "
             "re-run one with more seeds"
         )
@@ -208,11 +214,11 @@ def check_scores(scores: np.ndarray) -> np.ndarray:
     """Scores as [S, N] float64."""
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
-        raise SearchError(
+        raise ValueError(
             f"scores must be [seeds, images] with a seed and two images or more, but are {list(scores.shape)}; "
             "give one row a seed"
         )
     if not np.isfinite(scores).all():
         wrong = int((~np.isfinite(scores)).sum())
-        raise SearchError(f"scores must be finite, but {wrong} of {scores.size} are not; leave these images out of all")
+        raise ValueError(f"scores must be finite, but {wrong} of {scores.size} are not; leave these images out of all")
     return scores

@@ -5,13 +5,15 @@ M members, N images, K categories, C classes of one category. Probabilities are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.errors import SearchError
 from fashion_core.inference.temperatures import SMALLEST
 from search.statistics.calibration import check_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def select_members(probabilities: Sequence[np.ndarray], labels: np.ndarray, size: int) -> list[int]:
@@ -27,12 +29,12 @@ def select_members(probabilities: Sequence[np.ndarray], labels: np.ndarray, size
         size: largest number of members, repeats included.
 
     Raises:
-        SearchError: no member, size below 1, or labels of another shape.
+        ValueError: no member, size below 1, or labels of another shape.
     """
     labels = check_labels(probabilities, labels)
     counts = {len(values) for values in probabilities}
     if size < 1 or len(counts) != 1 or 0 in counts:
-        raise SearchError(
+        raise ValueError(
             f"an ensemble needs a size of 1 or more and members that answer every category, but has size {size} and "
             f"{sorted(counts)} members by category; give at least one"
         )
@@ -60,7 +62,8 @@ def average_members(probabilities: Sequence[np.ndarray], members: Sequence[int])
 
 def find_correct(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
     """[N, K] bool: which answers are right. probabilities: K arrays [N, C]; labels: [N, K]."""
-    return np.stack([values.argmax(1) for values in probabilities], 1) == labels
+    correct: np.ndarray = np.stack([values.argmax(1) for values in probabilities], 1) == labels
+    return correct
 
 
 def score_probabilities(sums: Sequence[np.ndarray], labels: np.ndarray) -> tuple[float, float]:

@@ -58,13 +58,13 @@ class TruthfulSearcher(Searcher):
         if self.next_number >= self.end:
             return self.FINISHED
         trial = self.open[trial_id] = self.study.ask()
-        drawn = self.space.suggest(trial, self.schema)
+        params = self.space.suggest(trial, self.schema)
         number, self.next_number = self.next_number, self.next_number + 1
         return {
             "number": number,
             "enqueued": trial.user_attrs.get(ENQUEUED, False),
-            "params": self.space.flat_parameters(drawn, self.schema),
-            "values": self.space.build_values(drawn, self.schema) | {"seed": compute_seed(self.seed, number)},
+            "params": params,
+            "values": self.space.build_values(params, self.schema) | {"seed": compute_seed(self.seed, number)},
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -101,8 +101,8 @@ class TruthfulSearcher(Searcher):
             known = record.trials.get(number)
             is_over = known is not None and known.status.is_over
             trial = self.study.ask()  # as it was then, unless the sampler had learnt of other results
-            drawn = self.space.suggest(trial, self.schema)
-            if known is not None and is_over and self.space.flat_parameters(drawn, self.schema) == known.params:
+            params = self.space.suggest(trial, self.schema)
+            if known is not None and is_over and params == known.params:
                 state = STATES.get(known.status, TrialState.PRUNED)
                 if state is TrialState.PRUNED:
                     trial.report(known.best or 0.0, len(known.epochs))
@@ -112,7 +112,7 @@ class TruthfulSearcher(Searcher):
             if not is_over:
                 self.end += 1
                 if trial.user_attrs.get(ENQUEUED):
-                    self.study.enqueue_trial(drawn, user_attrs={ENQUEUED: True})
+                    self.study.enqueue_trial(trial.params, user_attrs={ENQUEUED: True})
         self.next_number = max(self.next_number, record.next_number)
 
 

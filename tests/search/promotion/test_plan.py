@@ -14,9 +14,17 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ConfigError, SearchError
 from fashion_core.samples.dataset import draw_sample_data
 from search.jobs.material import prepare_material
-from search.promotion.candidates import build_baseline
 from search.promotion.options import PromotionOptions
-from search.promotion.plan import build_promotion, check_data, fingerprint_data, load_promotion, save_promotion
+from search.promotion.plan import (
+    build_baseline,
+    build_promotion,
+    check_data,
+    find_plan,
+    fingerprint_data,
+    load_promotion,
+    save_promotion,
+    settle_plan,
+)
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
 from search.records.record import load_record
@@ -62,6 +70,17 @@ def test_the_baseline_is_the_reports_on_the_best_candidates_network(layout):
     assert (config.backbone, config.image_size, config.epochs) == (best.backbone, best.image_size, best.epochs)
 
 
+def test_the_reports_weights_are_for_its_own_categories(layout):
+    """Six others have none of their own."""
+    best = build_promotion(load_record(layout), PromotionOptions()).candidates[0].config
+    categories = load_record(layout).search["data"]["categories"]
+    turned = dict(reversed(categories.items()))
+    weights = build_baseline("report", best, AttributeSchema.from_dict(turned)).config.category_weights
+    assert weights == {"fit": 0.9, "material": 1, "neckline": 0.9, "length": 0.85, "sleeve": 0.85, "pattern": 0.95}
+    others = {f"c{number}": classes for number, classes in enumerate(categories.values())}
+    assert not build_baseline("report", best, AttributeSchema.from_dict(others)).config.category_weights
+
+
 def test_another_baseline(layout, tmp_path):
     best = build_promotion(load_record(layout), PromotionOptions()).candidates[0].config
     schema = AttributeSchema.from_dict(load_record(layout).search["data"]["categories"])
@@ -72,6 +91,8 @@ def test_another_baseline(layout, tmp_path):
     path.write_text("focal_gama: 0")
     with pytest.raises(ConfigError, match="focal_gamma"):
         build_baseline(str(path), best, schema)
+    with pytest.raises(SearchError, match=r"no\.yaml' cannot be read \(.*No such file"):
+        build_baseline("no.yaml", best, schema)
     for text in ("- 1", "{"):
         path.write_text(text)
         with pytest.raises(SearchError, match=r"mine\.yaml"):
@@ -92,16 +113,6 @@ def test_it_goes_on_with_what_was_written_down(layout):
     (layout.promotion_folder / "plan.json").write_text(json.dumps(other))
     with pytest.raises(SearchError, match="another search"):
         load_promotion(layout, record, options)
-
-
-def test_its_key_names_what_decides_the_model():
-    plain = PromotionOptions()
-    keys = {
-        options.build_key("id")
-        for options in (plain, PromotionOptions(fit_on="train+val"), PromotionOptions(max_ms=3), plain)
-    }
-    assert len(keys) == 3 and plain.build_key("id") != plain.build_key("other")
-    assert PromotionOptions(force=True).build_key("id") == plain.build_key("id")
 
 
 def test_a_search_that_runs_is_not_promoted(layout):
@@ -137,3 +148,17 @@ def test_a_handful_of_validation_images_is_too_few(tmp_path, layout):
             Console(file=io.StringIO()),
             skip_bad=False,
         )
+
+
+def test_nothing_of_an_earlier_one_goes_before_the_data_is_known(layout, sample_prepared):
+    record = load_record(layout)
+    left = layout.promotion_folder / "reruns" / "trial-0000-seed0"
+    left.mkdir(parents=True)
+    plan = find_plan(layout, record, PromotionOptions(), anew=False)
+    assert not plan.data and left.exists()
+    settled = settle_plan(layout, plan, sample_prepared)
+    assert not left.exists() and settled.data == fingerprint_data(sample_prepared)
+    left.mkdir(parents=True)
+    begun = find_plan(layout, record, PromotionOptions(), anew=False)
+    assert begun == settled == settle_plan(layout, begun, sample_prepared) and left.exists()
+    assert find_plan(layout, record, PromotionOptions(), anew=True).promotion_id != begun.promotion_id

@@ -24,8 +24,9 @@ from fashion_core.training.loop import fit
 from search.planning.options import SearchOptions
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
-from search.registry.comparing import compare_subjects
-from search.registry.contest import compute_contest, describe_categories, describe_verdict, render_comparison
+from search.registry import comparing
+from search.registry.comparing import compute_comparison
+from search.registry.comparison_view import show_comparison
 from search.registry.versions import Registry
 from search.tracking.store import open_store
 
@@ -92,11 +93,11 @@ def compare(tmp_path, cache):
 
     def run(one, other, folder=None, cache_dir=cache):
         console = Console(file=io.StringIO(), width=100)
-        contest = compare_subjects(
-            str(one), str(other), results=tmp_path / "results", data=folder, tracking_uri=None, cache_dir=cache_dir,
-            console=console,
-        )  # fmt: skip
-        return contest, " ".join(console.file.getvalue().split())
+        found = comparing.compare(
+            str(one), str(other), results=tmp_path / "results", data=folder, cache_dir=cache_dir, console=console
+        )
+        show_comparison(found, console)
+        return found, " ".join(console.file.getvalue().split())
 
     return run
 
@@ -129,13 +130,13 @@ def measure_ece(probabilities, right):
 def test_a_model_against_itself(write_search, compare, trained):
     saved, last = trained
     write_search("demo", {1: saved, 4: saved}, best=4)
-    contest, text = compare("demo", "demo:1")
-    assert contest.difference.mean.value == 0 and contest.probability == 0.5 and contest.winner is None
-    assert contest.images == VAL and contest.detectable == 0
-    for score in contest.scores:  # as training measured them
+    found, text = compare("demo", "demo:1")
+    assert found.difference.mean.value == 0 and found.probability == 0.5 and found.winner is None
+    assert found.images == VAL and found.detectable == 0
+    for score in found.scores:  # as training measured them
         assert score.mean.value == pytest.approx(last.metrics["val/accuracy"])
-        found = [last.metrics[f"val/accuracy/{name}"] for name in contest.categories]
-        assert [each.value for each in score.categories] == pytest.approx(found)
+        measured = [last.metrics[f"val/accuracy/{name}"] for name in found.categories]
+        assert [each.value for each in score.categories] == pytest.approx(measured)
     assert "Nothing tells A and B apart" in text and "In no category is one of them surely better" in text
     assert "A demo, the best of this search, trial 4: test_resnet at 32 px, epoch 6" in text
     assert "B demo:1, one trial: test_resnet" in text and f"{VAL} validation images of sample" in text
@@ -145,7 +146,7 @@ def test_a_planted_difference_is_found(write_search, compare, data, trained, dam
     saved, last = trained
     write_search("good", {0: saved}, best=0)
     write_search("bad", {0: damaged}, best=0)
-    contest, text = compare("good", "bad")
+    found, text = compare("good", "bad")
     images = data.indices("val")
     labels = data.labels[images]
     answers = [answer(each, data, images) for each in (saved, damaged)]
@@ -154,26 +155,26 @@ def test_a_planted_difference_is_found(write_search, compare, data, trained, dam
     gain = right[0].mean(1) - right[1].mean(1)
     test = stats.ttest_1samp(gain, 0, alternative="greater")
     both = stats.ttest_1samp(gain, 0).confidence_interval(0.95)
-    assert contest.difference.mean.value == pytest.approx(gain.mean()) and gain.mean() > 0.05
-    assert contest.difference.mean.compute_interval() == pytest.approx((both.low, both.high))
-    assert contest.probability == pytest.approx(1 - test.pvalue) and contest.probability > 0.99
-    for index, estimate in enumerate(contest.difference.categories):
+    assert found.difference.mean.value == pytest.approx(gain.mean()) and gain.mean() > 0.05
+    assert found.difference.mean.compute_interval() == pytest.approx((both.low, both.high))
+    assert found.probability == pytest.approx(1 - test.pvalue) and found.probability > 0.99
+    for index, estimate in enumerate(found.difference.categories):
         column = right[0][:, index].astype(float) - right[1][:, index]
         assert estimate.value == pytest.approx(column.mean())
         if column.any():
             span = stats.ttest_1samp(column, 0).confidence_interval(1 - 0.05 / 6)
-            assert estimate.compute_interval(contest.difference.category_level) == pytest.approx((span.low, span.high))
-    for score, probabilities, each in zip(contest.scores, answers, right, strict=True):
+            assert estimate.compute_interval(found.difference.category_level) == pytest.approx((span.low, span.high))
+    for score, probabilities, each in zip(found.scores, answers, right, strict=True):
         span = stats.ttest_1samp(each.mean(1), 0).confidence_interval(0.95)
         assert score.mean.compute_interval() == pytest.approx((span.low, span.high))
         assert score.calibration_error == pytest.approx(measure_ece(probabilities, each), abs=1e-6)
-    assert contest.winner == 0 and contest.list_won(1) == []
-    assert set(contest.list_won(0)) <= set(DAMAGE) and "neckline" in contest.list_won(0)
-    assert f"A is better than B: by {100 * contest.difference.mean.value:.2f} points on these 48 images" in text
-    assert f"A is surely better in {', '.join(contest.list_won(0))}" in text
+    assert found.winner == 0 and found.list_won(1) == []
+    assert set(found.list_won(0)) <= set(DAMAGE) and "neckline" in found.list_won(0)
+    assert f"A is better than B: by {100 * found.difference.mean.value:.2f} points on these 48 images" in text
+    assert f"A is surely better in {', '.join(found.list_won(0))}" in text
 
     swapped, text = compare("bad", "good")
-    assert swapped.winner == 1 and swapped.list_won(1) == contest.list_won(0)
+    assert swapped.winner == 1 and swapped.list_won(1) == found.list_won(0)
     assert swapped.probability == pytest.approx(test.pvalue)
     assert f"B is better than A: by {-100 * swapped.difference.mean.value:.2f} points" in text
     low, high = 100 * both.low, 100 * both.high
@@ -188,13 +189,13 @@ def test_an_ensemble_sees_each_member_its_own_images(tmp_path, compare, data, sa
     save_ensemble(folder, join_models(members, [3, 1]))
     alone = save_member(tmp_path / "alone", members[1])
     (tmp_path / "results").mkdir()
-    contest, text = compare(folder, alone, sample_folder)
+    found, text = compare(folder, alone, sample_folder)
     images = data.indices("val")
     assert [sample_prepared.names[index] for index in images] == [data.names[index] for index in images]
     labels = data.labels[images]
     parts = [answer(each, of, images) for each, of in zip(members, (data, sample_prepared), strict=True)]
     mean = [0.75 * one + 0.25 * other for one, other in zip(*parts, strict=True)]
-    for score, probabilities in zip(contest.scores, (mean, parts[1]), strict=True):
+    for score, probabilities in zip(found.scores, (mean, parts[1]), strict=True):
         right = find_right(probabilities, labels)
         assert score.mean.value == pytest.approx(right.mean())
         assert score.calibration_error == pytest.approx(measure_ece(probabilities, right), abs=1e-6)
@@ -202,40 +203,10 @@ def test_an_ensemble_sees_each_member_its_own_images(tmp_path, compare, data, sa
     assert wanted.replace(" ", "") in text.replace(" ", "")  # a long path may be folded
     (folder / "temperatures.json").write_text(json.dumps(dict.fromkeys(data.schema.names, 2.0)))
     tempered, _ = compare(folder, alone, sample_folder)
-    assert tempered.difference == contest.difference and tempered.scores[1] == contest.scores[1]
+    assert tempered.difference == found.difference and tempered.scores[1] == found.scores[1]
     halved = [values**0.5 / (values**0.5).sum(1, keepdims=True) for values in mean]
     wanted = measure_ece(halved, find_right(mean, labels))
     assert tempered.scores[0].calibration_error == pytest.approx(wanted, abs=1e-6)
-
-
-def test_every_verdict_in_words():
-    """Answers drawn so that A is better at the first category, B at the second, and nobody at the third."""
-    rng = np.random.default_rng(0)
-    labels = np.zeros((400, 3), int)
-    chances = {"first": (0.9, 0.6), "second": (0.5, 0.75), "third": (0.7, 0.7)}
-
-    def draw(side):
-        right = [rng.random(400) < pair[side] for pair in chances.values()]
-        return [np.where(column[:, None], [0.8, 0.2], [0.3, 0.7]) for column in right]
-
-    contest = compute_contest(draw(0), draw(1), labels, tuple(chances))
-    assert contest.list_won(0) == ["first"] and contest.list_won(1) == ["second"]
-    wanted = "A is surely better in first (marked *). B is surely better in second (marked *)."
-    assert describe_categories(contest) == wanted
-    shown = describe_verdict(contest)
-    low, high = contest.difference.mean.compute_interval()
-    assert contest.winner is None and low < 0 < high
-    assert "not sure which is better" in shown and f"from {100 * low:+.2f} to {100 * high:+.2f}" in shown
-    assert f"A is better with probability {contest.probability:.2f}" in shown
-    console = Console(file=io.StringIO(), width=80)
-    console.print(render_comparison(contest, ["x", "y"], ["Mind this."]))
-    lines = console.file.getvalue().splitlines()
-    assert max(map(len, lines)) <= 80
-    (row,) = [line for line in lines if line.startswith("second")]
-    low, high = contest.difference.categories[1].compute_interval(1 - 0.05 / 3)
-    assert " * " in row and f"{100 * low:+.2f} to {100 * high:+.2f}" in row
-    assert f"a true lead of {100 * contest.detectable:.2f} points" in " ".join(" ".join(lines).split())
-    assert not any("…" in line for line in lines)
 
 
 def test_the_smallest_lead_is_found_as_often_as_it_says():
@@ -246,8 +217,8 @@ def test_the_smallest_lead_is_found_as_often_as_it_says():
     def draw(chance):
         return [np.where(rng.random(300)[:, None] < chance, [0.8, 0.2], [0.3, 0.7])]
 
-    lead = np.mean([compute_contest(draw(0.6), draw(0.6), labels, ["a"]).detectable for _ in range(50)])
-    found = [compute_contest(draw(0.6 + lead / 2), draw(0.6 - lead / 2), labels, ["a"]).winner for _ in range(400)]
+    lead = np.mean([compute_comparison(draw(0.6), draw(0.6), labels, ["a"]).detectable for _ in range(50)])
+    found = [compute_comparison(draw(0.6 + lead / 2), draw(0.6 - lead / 2), labels, ["a"]).winner for _ in range(400)]
     assert np.mean([winner == 0 for winner in found]) == pytest.approx(0.8, abs=0.07)
 
 
@@ -266,12 +237,13 @@ def test_a_promoted_model_goes_before_the_best_trial(write_search, compare, data
     layout = write_search("demo", {2: damaged}, best=2)
     digests = np.array(data.sha256)
     write_final(layout, trained[0], digests[data.indices("train")], digests[data.indices("val")[:9]])
-    contest, text = compare("demo", "demo:2")
-    assert contest.winner == 0 and "A demo, what this search was promoted to: test_resnet" in text
+    found, text = compare("demo", "demo:2")
+    assert found.winner == 0 and "A demo, what this search was promoted to: test_resnet" in text
     assert "A's score flatters it: it was picked among candidates by scores on 9 of these images." in text
     assert "the difference leans towards the one that was picked among more" in text
     by_path, text = compare(layout.final.folder, "demo:2")
-    assert by_path == contest and "a promoted model: test_resnet" in text
+    assert (by_path.scores, by_path.difference) == (found.scores, found.difference)
+    assert "a promoted model: test_resnet" in text
     layout.final.answers.unlink()
     _, text = compare("demo", "demo:2")
     assert "So the difference leans towards B." in text and "A's score" not in text
@@ -290,8 +262,9 @@ def test_a_registered_version(tmp_path, write_search, compare, data, trained, da
     )
     wanted, _ = compare("demo", "demo:2")
     shutil.rmtree(layout.final.folder)
-    contest, text = compare("models:/tops/1", "demo:2")
-    assert contest == wanted and "A models:/tops/1, a registered version: test_resnet" in text
+    found, text = compare("models:/tops/1", "demo:2")
+    assert (found.scores, found.difference) == (wanted.scores, wanted.difference)
+    assert "A models:/tops/1, a registered version: test_resnet" in text
     assert "it was picked among candidates by scores on 9 of these images" in text
     with pytest.raises(SearchError, match="models:/tops@champion is not in"):
         compare("demo:2", "models:/tops@champion")
@@ -343,8 +316,8 @@ def test_images_are_known_again_in_another_folder(tmp_path, write_search, compar
     write_search("alike", {0: trained[0]}, best=0, select_on="heldout", images=held[:3])
     with pytest.raises(SearchError, match=r"but B \(alike\) was trained on 1 of them"):
         compare("held", "alike", copy_as_val(sample_folder, tmp_path / "four", range(4)))
-    contest, text = compare("held", "held:0", copy_as_val(sample_folder, tmp_path / "three", range(3)))
-    assert contest.images == 3
+    found, text = compare("held", "held:0", copy_as_val(sample_folder, tmp_path / "three", range(3)))
+    assert found.images == 3
     assert "A's score flatters it: its trial and its epoch were picked by scores on these very images." in text
     assert "B's score flatters it: its epoch was picked" in text
 
@@ -356,11 +329,11 @@ def test_the_data_set_is_that_of_the_first_search(tmp_path, write_search, compar
     write_search("plain", {0: trained[0]}, **given)
     folder = copy_as_val(sample_folder, tmp_path / "six", range(6))
     write_search("other", {0: trained[0]}, folder=folder, cache_dir=tmp_path / "kept", **given)
-    contest, text = compare("other", "plain", cache_dir=None)
-    assert contest.images == 6 and "6 validation images of six" in text and text.count("flatters") == 2
+    found, text = compare("other", "plain", cache_dir=None)
+    assert found.images == 6 and "6 validation images of six" in text and text.count("flatters") == 2
     assert list((tmp_path / "kept").glob("*.arrow")) and not (tmp_path / "results/.prepared").exists()
-    contest, text = compare("plain", "other")
-    assert contest.images == VAL and "flatters" not in text
+    found, text = compare("plain", "other")
+    assert found.images == VAL and "flatters" not in text
     compare("plain", "plain:0", cache_dir=None)
     assert list((tmp_path / "results/.prepared").glob("*.arrow"))
 
@@ -443,3 +416,18 @@ def test_one_image_is_too_few(tmp_path, write_search, compare, data, trained, sa
     write_search("held", {0: trained[0]}, best=0, select_on="heldout", images=held)
     with pytest.raises(SearchError, match="two labelled validation images or more, but there is 1"):
         compare("held", "held", copy_as_val(sample_folder, tmp_path / "one", range(1)))
+
+
+def test_its_dictionary_is_json_and_nothing_is_printed(write_search, cache, tmp_path, trained, damaged, capfd):
+    write_search("good", {0: trained[0]}, best=0)
+    write_search("bad", {0: damaged}, best=0)
+    found = comparing.compare("good", "bad", results=tmp_path / "results", cache_dir=cache)
+    assert capfd.readouterr() == ("", "")
+    told = json.loads(json.dumps(found.to_dict()))
+    low, high = found.difference.mean.compute_interval()
+    assert told["winner"] == "A" and (told["difference"]["low"], told["difference"]["high"]) == (low, high)
+    assert told["A"]["name"] == "good" and told["B"]["words"].startswith("the best of this search, trial 0")
+    assert told["B"]["score"]["value"] == found.scores[1].mean.value and told["images"] == VAL
+    low, high = found.difference.categories[0].compute_interval(found.difference.category_level)
+    first = told["categories"][found.categories[0]]
+    assert (first["low"], first["high"]) == (low, high)

@@ -1,4 +1,4 @@
-"""Is A better than B, how surely, and may it be promoted: against scipy, closed forms and truth that is known."""
+"""Intervals: against textbook tests where these hold, and against truth that is known."""
 
 import csv
 import math
@@ -12,7 +12,6 @@ from hypothesis.extra.numpy import arrays
 from judging_simulation import GAIN, SCORE, Truth, measure_choice, measure_coverage
 from scipy import stats
 
-from fashion_core.errors import SearchError
 from search.statistics.gate import compare_answers, judge
 from search.statistics.intervals import (
     BOTH,
@@ -26,7 +25,6 @@ from search.statistics.intervals import (
 )
 
 TABLES = Path(__file__).resolve().parents[3] / "results" / "promotion_statistics"
-NAMES = ("a", "b", "c", "d", "e", "f")
 
 
 @st.composite
@@ -35,15 +33,6 @@ def draw_scores(draw):
     images = draw(st.integers(2, 12))
     sixths = st.integers(0, 6).map(lambda count: count / 6)
     return tuple(draw(arrays(float, (draw(st.integers(1, 4)), images), elements=sixths)) for _ in range(2))
-
-
-def draw_answers(rng, scores, seeds=3, images=400):
-    """[C] answers [S, N, 6]: every category of a candidate at the given score; images differ in difficulty."""
-    difficulty = rng.uniform(-0.1, 0.1, (images, 1))
-    return [(rng.random((seeds, images, 6)) < np.broadcast_to(score, 6) + difficulty).astype(float) for score in scores]
-
-
-# ------------------------------------------------------------------------------------------------------- differences
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -182,9 +171,6 @@ def test_render_names_points_and_interval():
     )
 
 
-# ----------------------------------------------------------------------------------------------- the winner's curse
-
-
 def test_the_gap_on_the_same_images_is_uncertain_by_the_seeds():
     rng = np.random.default_rng(6)
     scores = rng.random((4, 50))
@@ -207,64 +193,9 @@ def test_the_gap_on_other_images_is_as_uncertain_as_the_score():
 
 
 def test_the_gap_on_the_same_images_needs_seeds():
-    with pytest.raises(SearchError, match=r"needs a candidate with two seeds or more, but there is none; re-run"):
+    with pytest.raises(ValueError, match=r"needs a candidate with two seeds or more, but there is none; re-run"):
         compute_gap(0.9, np.ones((1, 5)), None, same_images=True)
 
-
-# --------------------------------------------------------------------------------------------------------- the gate
-
-
-def test_a_better_challenger_passes():
-    challenger, champion = draw_answers(np.random.default_rng(8), [0.84, 0.78])
-    verdict = judge(challenger, champion, [challenger, champion], NAMES)
-    assert verdict.passed and verdict.comparison.mean.probability > 0.999
-    assert verdict.reasons[0].startswith("better: +") and "0.95 is asked for" in verdict.reasons[0]
-    assert verdict.reasons[-1].startswith(f"a gain of {100 * verdict.detectable:.2f} points")
-    assert len(verdict.reasons) == 2
-
-
-def test_an_equal_one_does_not():
-    challenger, champion = draw_answers(np.random.default_rng(9), [0.8, 0.8])
-    verdict = judge(challenger, champion, [challenger, champion], NAMES)
-    assert not verdict.passed and verdict.reasons[0].startswith("not surely better: ")
-
-
-def test_a_category_that_is_worse_for_certain_blocks():
-    better = np.array([0.9, 0.9, 0.9, 0.9, 0.9, 0.6])
-    challenger, champion = draw_answers(np.random.default_rng(10), [better, 0.8])
-    verdict = judge(challenger, champion, [challenger, champion], NAMES)
-    assert verdict.comparison.mean.probability > 0.99 and not verdict.passed
-    (reason,) = (reason for reason in verdict.reasons if "worse for certain" in reason)
-    assert reason.startswith("f is worse") and "-1 is allowed" in reason
-
-
-@pytest.mark.parametrize("lost", [0, 5, 6, 14])
-def test_a_category_blocks_by_its_upper_bound_over_all_categories(lost):
-    """One seed: the bound is scipy's, one-sided, at 1 - 0.05 / 6."""
-    images = 200
-    champion = np.zeros((1, images, 6))
-    challenger = np.zeros((1, images, 6))
-    challenger[0, :150, :5] = 1
-    champion[0, :lost, 5] = 1
-    verdict = judge(challenger, champion, [], NAMES)
-    difference = challenger[0, :, 5] - champion[0, :, 5]
-    bound = difference.mean() + stats.t.ppf(1 - 0.05 / 6, images - 1) * stats.sem(difference)
-    assert verdict.comparison.category_level == pytest.approx(1 - 0.05 / 6)
-    assert verdict.comparison.categories[5].compute_upper(1 - 0.05 / 6) == pytest.approx(bound)
-    assert verdict.passed == (bound >= -0.01) == (lost < 14)
-    assert "nothing of other seeds" in verdict.reasons[1]
-
-
-def test_categories_are_compared_one_by_one():
-    pool = draw_answers(np.random.default_rng(11), [0.8, 0.7, 0.9])
-    comparison = compare_answers(pool[0], pool[1], pool)
-    for index, estimate in enumerate(comparison.categories):
-        one = [answers[:, :, index] for answers in pool]
-        assert estimate == compare(one[0], one[1], estimate_seed_noise(one))
-    assert comparison.mean.value == pytest.approx(np.mean([estimate.value for estimate in comparison.categories]))
-
-
-# ------------------------------------------------------------------------------------------------------ wrong input
 
 SOME = np.zeros((2, 5, 6))
 
@@ -285,11 +216,8 @@ SOME = np.zeros((2, 5, 6))
     ],
 )
 def test_wrong_input_is_refused_with_rule_value_and_remedy(call, message):
-    with pytest.raises(SearchError, match=message):
+    with pytest.raises(ValueError, match=message):
         call()
-
-
-# ------------------------------------------------------------------------------------------------------- known truth
 
 
 @pytest.mark.slow

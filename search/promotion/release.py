@@ -8,29 +8,37 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fashion_core import metrics
 from fashion_core.data.pixels import PrepareSettings, build_settings
-from fashion_core.data.prepared import PreparedData
-from fashion_core.errors import DataError, ExportError, SearchError
+from fashion_core.errors import DataError, ExportError, first_line
 from fashion_core.files import MODEL_FILE
 from fashion_core.hardware.allocator import keep_freed_memory
 from fashion_core.inference.onnx import export_onnx
 from fashion_core.inference.submission import write_submission
 from fashion_core.inference.temperatures import apply_temperatures
 from fashion_core.models.ensemble import Saved, SavedEnsemble, as_ensemble, save_ensemble, save_member
-from fashion_core.models.forward import predict_views
+from search.promotion.card import describe_view, render_card
+from search.promotion.forms import SINGLE, Choice
+from search.promotion.licences import find_weights_licence
+from search.promotion.networks import measure_cost
+from search.promotion.result import Member, PromotionResult, Shipped
 from search.records.layout import FinalLayout
-from search.registry.card import render_card
-from search.registry.facts import Facts, Measured, Member, describe_view, find_weights_licence
+from search.registry.answers import predict_prepared
 from search.reporting.figures import draw_confusion
 from search.statistics.calibration import compute_calibration, fit_temperatures
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from fashion_core.data.prepared import PreparedData
+    from search.promotion.judgement import Trained, TrainedCandidate
+    from search.promotion.running import Promotion
 
 ONNX_IMAGES = 32  # validation images that the exported model is checked on
 
@@ -45,26 +53,82 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """What was shipped. `measured` says what went wrong, if anything did: `onnx_error`, `submission_error`."""
+class Release:
+    """A model that is to be shipped, with all that its folder tells.
 
-    layout: FinalLayout
-    measured: Measured
+    Attributes:
+        data: prepared images, by how they were prepared: each of the model's views. The same rows in all.
+        images: [N] positions in `data` of the validation images that it was judged on.
+        trained: [M] positions of all images that it, or one of its members, was trained on.
+        answers: [S, N, K] cross-fitted, that the gate judged: kept for later comparisons.
+        reruns: K arrays [S, N, C], probabilities of the recipe's re-runs, for a model that was trained on `images` too:
+            recalls, confusion and temperatures are theirs. None otherwise: they are the model's, computed here.
+        predictions: probabilities of whatever was trained on the way, [N, C] each, kept by these names.
+        ms_per_image: time of an answer; None where it was not measured.
+    """
+
+    model: Saved
+    data: Mapping[PrepareSettings, PreparedData]
+    images: np.ndarray
+    trained: np.ndarray
+    answers: np.ndarray
+    source: Source
+    reruns: Sequence[np.ndarray] | None = None
+    predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    ms_per_image: float | None = None
+
+    @property
+    def prepared(self) -> PreparedData:
+        """One of the prepared sets, whose rows are those of all."""
+        return next(iter(self.data.values()))
+
+    def list_digests(self, rows: np.ndarray) -> list[str]:
+        """sha256 of the files of some images."""
+        digests: list[str] = np.array(self.prepared.sha256)[rows].tolist()
+        return digests
 
 
-def ship(
-    saved: Saved,
-    folder: Path,
-    facts: Facts,
-    *,
-    data: Mapping[PrepareSettings, PreparedData],
-    images: np.ndarray,
-    trained: np.ndarray,
-    correct: np.ndarray,
-    source: Source,
-    reruns: Sequence[np.ndarray] | None = None,
-    predictions: Mapping[str, Any] | None = None,
-) -> Shipped:
+def build_release(promotion: Promotion, trained: Trained, result: PromotionResult, model: Saved) -> Release:
+    """The release of what a promotion chose."""
+    material, candidates, choice = promotion.material, trained.candidates, result.decision.choice
+    both = np.concatenate([material.train, material.val])
+    is_recipe = result.options.is_recipe
+    return Release(
+        model=model,
+        data=material.data,
+        images=material.val,
+        trained=both if is_recipe else material.train,
+        answers=result.gate.answers,
+        source=Source(material.folder, material.cache_dir, material.skip_bad),
+        reruns=list_recipe_answers(choice, candidates) if is_recipe else None,
+        predictions=list_predictions(candidates, material.schema.names),
+        ms_per_image=measure_cost(model, material).ms,
+    )
+
+
+def list_recipe_answers(choice: Choice, candidates: Sequence[TrainedCandidate]) -> list[np.ndarray]:
+    """Probabilities of what was trained on train alone, K arrays [S, N, C_i]: of all seeds of a single candidate, else
+    of the one model of these networks."""
+    if choice.form != SINGLE:
+        return [values[None] for values in choice.probabilities]
+    seeds = candidates[choice.networks[0][0]].list_best()
+    return [np.stack(columns) for columns in zip(*seeds, strict=True)]
+
+
+def list_predictions(candidates: Sequence[TrainedCandidate], categories: Sequence[str]) -> dict[str, np.ndarray]:
+    """Probabilities of every re-run at its best epoch, [N, C] each, by `LABEL-seedN/CATEGORY`."""
+    return {
+        f"{each.candidate.label}-seed{seed}/{name}": values
+        for each in candidates
+        for seed, probabilities in enumerate(each.list_best())
+        for name, values in zip(categories, probabilities, strict=True)
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------- the folder
+
+
+def ship(release: Release, result: PromotionResult, folder: Path) -> Shipped:
     """Write the whole folder of a promoted model beside its place, then put it there, where an older one may stand.
 
     A reader never finds half a folder; none, only between the two renamings at the end. What a kill leaves, the next
@@ -73,48 +137,34 @@ def ship(
     is shipped.
 
     Args:
+        result: what its card tells.
         folder: `SearchLayout.final.folder`.
-        data: prepared images, by how they were prepared: each of the model's views. The same rows in all.
-        images: [N] positions in `data` of the validation images that it was judged on.
-        trained: [M] positions of all images that it, or one of its members, was trained on.
-        correct: [S, N, K] the cross-fitted answers that the gate compared, for later comparisons.
-        reruns: K arrays [S, N, C], probabilities of the recipe's re-runs, for a model that was trained on `images` too:
-            recalls, confusion and temperatures are theirs. None otherwise: they are the model's, computed here.
-        predictions: probabilities of whatever was trained on the way, [N, C] each, kept by these names.
 
     Raises:
-        SearchError: the arguments contradict each other. Nothing is changed.
+        ValueError: release and result contradict each other. Nothing is changed.
     """
-    images, trained = np.asarray(images), np.asarray(trained)
-    prepared = check_data(saved, facts, data, images, trained, correct, reruns)
+    check_release(release, result)
     new, _ = name_places(folder)
     restore_folder(folder)
     keep_freed_memory()
     try:
         layout = FinalLayout(new)
-        measured = write_folder(saved, layout, data, images, trained, source, reruns)
-        digests = np.array(prepared.sha256)
-        np.savez(layout.answers, digests=digests[images], correct=correct, labels=prepared.labels[images])
-        np.savez(layout.predictions, **dict(predictions or {}))
-        write_json(layout.trained_on, {"digests": sorted(set(digests[trained].tolist()))})
-        layout.card.write_text(render_card(facts, measured), encoding="utf-8")
+        shipped = write_folder(release, layout)
+        labels, digests = release.prepared.labels[release.images], np.array(release.list_digests(release.images))
+        np.savez(layout.answers, digests=digests, correct=release.answers, labels=labels)
+        np.savez(layout.predictions, **dict(release.predictions))  # type: ignore[arg-type]
+        write_json(layout.trained_on, {"digests": sorted(set(release.list_digests(release.trained)))})
+        layout.card.write_text(render_card(replace(result, shipped=shipped)), encoding="utf-8")
         put_in_place(folder)
     finally:
         restore_folder(folder)
-    return Shipped(FinalLayout(folder), measured)
+    return replace(shipped, layout=FinalLayout(folder))
 
 
-def write_folder(
-    saved: Saved,
-    layout: FinalLayout,
-    data: Mapping[PrepareSettings, PreparedData],
-    images: np.ndarray,
-    trained: np.ndarray,
-    source: Source,
-    reruns: Sequence[np.ndarray] | None,
-) -> Measured:
+def write_folder(release: Release, layout: FinalLayout) -> Shipped:
     """Write the model and all that follows from it alone; returns what was found on the way."""
-    ensemble, prepared = as_ensemble(saved), next(iter(data.values()))
+    saved, data, images, prepared = release.model, release.data, release.images, release.prepared
+    ensemble, reruns = as_ensemble(saved), release.reruns
     layout.folder.mkdir(parents=True)
     if isinstance(saved, SavedEnsemble):
         save_ensemble(layout.folder, saved)
@@ -141,16 +191,17 @@ def write_folder(
         pixels = {view: data[view].gather(checked) for view in ensemble.views}
         onnx_difference = export_onnx(saved, layout.onnx, pixels)
     except (ExportError, RuntimeError) as error:  # PyTorch's exporter raises the second where it lacks an operation
-        onnx_error = str(error).splitlines()[0]
-    return Measured(
+        onnx_error = first_line(str(error)) or type(error).__name__
+    return Shipped(
+        layout=layout,
         schema=ensemble.schema,
         members=tuple(
             Member(member.config, member.epoch, share)
             for member, share in zip(ensemble.members, ensemble.shares, strict=True)
         ),
-        trained=len(trained),
+        trained=len(release.trained),
         images=len(images),
-        duplicates=int(np.isin(np.array(prepared.sha256)[images], np.array(prepared.sha256)[trained]).sum()),
+        duplicates=int(np.isin(release.list_digests(images), release.list_digests(release.trained)).sum()),
         reruns=None if reruns is None else len(reruns[0]),
         confusion=confusion,
         majority=compute_majority(prepared.labels[images], prepared.labels[prepared.splits == "train"]),
@@ -159,11 +210,12 @@ def write_folder(
         temperatures=temperatures,
         parameters=sum(value.numel() for member in ensemble.members for value in member.network.parameters()),
         model_bytes=sum(file.stat().st_size for file in layout.folder.rglob(MODEL_FILE)),
+        ms_per_image=release.ms_per_image,
         weights_licences=tuple(dict.fromkeys(find_weights_licence(member.config) for member in ensemble.members)),
         onnx_images=len(checked),
         onnx_difference=onnx_difference,
         onnx_error=onnx_error,
-        submission_error=write_answers(saved, layout.folder, prepared, source),
+        submission_error=write_answers(release, layout.folder),
     )
 
 
@@ -188,26 +240,16 @@ def write_descriptions(ensemble: SavedEnsemble, layout: FinalLayout) -> None:
     write_json(layout.preprocessing, {"views": views, "flip": flips, "in_words": note})
 
 
-def write_answers(saved: Saved, folder: Path, prepared: PreparedData, source: Source) -> str | None:
+def write_answers(release: Release, folder: Path) -> str | None:
     """The challenge's files; returns why there are none, None where they were written."""
-    if not len(prepared.indices("test")):
+    source = release.source
+    if not len(release.prepared.indices("test")):
         return "the data has no test images"
     try:
-        write_submission(saved, source.folder, folder, cache_dir=source.cache_dir, skip_bad=source.skip_bad)
+        write_submission(release.model, source.folder, folder, cache_dir=source.cache_dir, skip_bad=source.skip_bad)
     except DataError as error:
         return str(error)
     return None
-
-
-def predict_prepared(
-    saved: Saved, data: Mapping[PrepareSettings, PreparedData], indices: np.ndarray
-) -> list[np.ndarray]:
-    """Probabilities of prepared images, a batch at a time: K arrays [N, C_i] float32."""
-    ensemble, parts = as_ensemble(saved), []
-    for start in range(0, len(indices), ensemble.eval_batch_size):
-        batch = indices[start : start + ensemble.eval_batch_size]
-        parts.append(predict_views(saved, {view: data[view].gather(batch) for view in ensemble.views}))
-    return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
 
 def count_answers(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -227,46 +269,34 @@ def compute_majority(labels: np.ndarray, train_labels: np.ndarray) -> tuple[floa
     return tuple(metrics.compute_majority_score(one[:, None], other[:, None]) for one, other in columns)
 
 
-def check_data(
-    saved: Saved,
-    facts: Facts,
-    data: Mapping[PrepareSettings, PreparedData],
-    images: np.ndarray,
-    trained: np.ndarray,
-    correct: np.ndarray,
-    reruns: Sequence[np.ndarray] | None,
-) -> PreparedData:
-    """One of the prepared sets, whose rows are those of all.
-
-    Raises:
-        SearchError: the arguments of `ship` contradict each other.
-    """
-    ensemble = as_ensemble(saved)
-    if missing := [view for view in ensemble.views if view not in data]:
-        raise SearchError(f"`data` must hold every view of the model, but lacks {missing}; prepare the images so too")
-    prepared = next(iter(data.values()))
+def check_release(release: Release, result: PromotionResult) -> None:
+    """Raises ValueError where they contradict each other."""
+    ensemble, images = as_ensemble(release.model), release.images
+    if missing := [view for view in ensemble.views if view not in release.data]:
+        raise ValueError(f"`data` must hold every view of the model, but lacks {missing}; prepare the images so too")
     expected = [len(images), len(ensemble.schema.sizes)]
-    if list(np.shape(correct)[1:]) != expected or len(facts.categories) != expected[1]:
-        raise SearchError(
+    if list(np.shape(release.answers)[1:]) != expected or len(result.categories) != expected[1]:
+        raise ValueError(
             f"answers and scores must be of the {expected[0]} images and {expected[1]} categories, but the answers are "
-            f"{list(np.shape(correct))} and {len(facts.categories)} categories have a score; give those of this model"
+            f"{list(np.shape(release.answers))} and {len(result.categories)} categories have a score; give those of "
+            "this model"
         )
-    seen = int(np.isin(images, trained).sum())
-    on_val = facts.fit_on == "train+val"
-    if bool(seen) != on_val or on_val == (reruns is None):
-        raise SearchError(
+    seen, reruns = int(np.isin(images, release.trained).sum()), release.reruns
+    is_recipe = result.options.is_recipe
+    if bool(seen) != is_recipe or is_recipe == (reruns is None):
+        raise ValueError(
             "a model that was trained on images it is judged on must be told as fit on train+val, with the answers of "
-            f"re-runs, and no other, but it was trained on {seen} of {len(images)}, is told as fit on {facts.fit_on}, "
-            f"and there are {'no' if reruns is None else ''} answers of re-runs; correct one of these"
+            f"re-runs, and no other, but it was trained on {seen} of {len(images)}, is told as fit on "
+            f"{result.options.fit_on}, and there are {'no' if reruns is None else ''} answers of re-runs; correct one "
+            "of these"
         )
     if reruns is not None and [values.shape[1:] for values in reruns] != [
         (len(images), size) for size in ensemble.schema.sizes
     ]:
-        raise SearchError(
+        raise ValueError(
             f"answers of re-runs must be [seeds, {len(images)}, classes] of each category, but are "
             f"{[list(values.shape) for values in reruns]}; give those of the same images"
         )
-    return prepared
 
 
 # ----------------------------------------------------------------------------------------------------- put in its place
@@ -295,4 +325,5 @@ def restore_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Indented JSON."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from fashion_core.config import TrainConfig
 from fashion_core.data.pixels import build_settings
-from fashion_core.data.prepared import PreparedData
 from fashion_core.hardware.device import choose_device
 from fashion_core.models.ensemble import Saved, as_ensemble, join_models
-from fashion_core.models.forward import predict_pixels, predict_views
+from fashion_core.models.forward import predict_views
 from fashion_core.models.saved import SavedModel, load_model
 from fashion_core.models.soup import average_networks, explain_no_soup, find_soup_groups
-from search.jobs.material import Material
-from search.promotion.contenders import Cost
-from search.promotion.forms import SOUP, Choice, Network
+from search.promotion.forms import SOUP, Choice, Decision, Network, Pool, decide
+from search.promotion.judgement import Cost, Trained
+from search.registry.answers import predict_prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from fashion_core.config import TrainConfig
+    from fashion_core.data.prepared import PreparedData
+    from search.jobs.material import Material
 
 STATISTICS_IMAGES = 1024  # training images that batch normalisation's statistics are computed from
 COST_IMAGES, COST_REPEATS = 32, 3
+
+
+def combine(trained: Trained, material: Material, limit: Cost) -> Decision:
+    """Choose between a single network, a soup and an ensemble."""
+    averager = Averager(trained.folders, material)
+    reason = averager.explain_none()
+    groups = averager.groups if reason is None else []
+    decision = decide(Pool(trained.candidates, material.labels, material.folds, groups, averager.predict, limit))
+    notes = () if reason is None else (f"No soup was tried: {reason}.",)
+    if decision.choice.form == SOUP:
+        notes = (
+            *notes,
+            "Of each network in the soup, the epoch was chosen on all validation images, the only one that is kept: "
+            "the soup's score is a little too high for that, also where it is compared.",
+        )
+    return replace(decision, notes=notes)
 
 
 class Averager:
@@ -35,6 +56,7 @@ class Averager:
     """
 
     def __init__(self, folders: Mapping[Network, Path], material: Material) -> None:
+        """Load the networks."""
         self.material = material
         device = choose_device(None)
         self.models = {network: load_model(folder, device) for network, folder in folders.items()}
@@ -62,9 +84,7 @@ class Averager:
 
     def predict(self, networks: tuple[Network, ...]) -> list[np.ndarray]:
         """K arrays [N, C_i] of the validation images."""
-        model = self.average(networks)
-        pixels = self.material.data[build_settings(model.config)].gather(self.material.val)
-        return predict_pixels(model, pixels)
+        return predict_prepared(self.average(networks), self.material.data, self.material.val)
 
 
 def average_models(members: list[SavedModel], material: Material) -> SavedModel:

@@ -6,19 +6,23 @@ some images, so is the choice of the epoch. S seeds, E epochs, N images, K categ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.jobs.reruns import Run
-from search.promotion.candidates import Candidate
 from search.statistics.calibration import compute_calibration
 from search.statistics.crossfit import compute_best_shares, cross_fit
-from search.statistics.gate import Comparison, compare_answers
+from search.statistics.gate import Difference, compare_answers
 from search.statistics.intervals import Estimate, SeedNoise, compute_gap, estimate_score, estimate_seed_noise
 from search.statistics.members import find_correct
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from search.jobs.reruns import Run
+    from search.promotion.plan import Candidate
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,11 @@ class Cost:
     ms: float
 
     def __add__(self, other: Cost) -> Cost:
+        """Of two networks that are asked one after the other."""
         return Cost(self.parameters + other.parameters, self.ms + other.ms)
 
     def fits(self, limit: Cost) -> bool:
+        """Whether it is within a limit, which it may reach."""
         return self.parameters <= limit.parameters and self.ms <= limit.ms
 
 
@@ -44,8 +50,8 @@ UNLIMITED = Cost(2**63, float("inf"))
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A candidate with all its re-runs.
+class TrainedCandidate:
+    """A candidate with its re-runs.
 
     Attributes:
         labels: [N, K] int64.
@@ -74,15 +80,55 @@ class Contender:
 
     def choose_epochs(self, images: np.ndarray) -> np.ndarray:
         """[S] int64 from 0: the best epoch of each network on some images, the first of equals."""
-        return self.correct[:, :, images].mean((2, 3)).argmax(1)
+        epochs: np.ndarray = self.correct[:, :, images].mean((2, 3)).argmax(1)
+        return epochs
 
     def answer(self, images: np.ndarray) -> np.ndarray:
         """[S, N, K] float: right or wrong, each network at its best epoch on some images."""
-        return self.correct[np.arange(len(self.runs)), self.choose_epochs(images)].astype(float)
+        answers: np.ndarray = self.correct[np.arange(len(self.runs)), self.choose_epochs(images)].astype(float)
+        return answers
+
+    def find_best_seed(self, images: np.ndarray) -> int:
+        """Of its networks, each at its best epoch on some images, the best on these, the first of equals."""
+        return int(self.answer(images)[:, images].mean((1, 2)).argmax())
 
     def find_probabilities(self, seed: int, epoch: int) -> list[np.ndarray]:
         """K arrays [N, C_i] of one network."""
         return [values[epoch] for values in self.runs[seed].probabilities]
+
+    def list_best(self) -> list[list[np.ndarray]]:
+        """Of each network its probabilities at the epoch that is best on all images: K arrays [N, C_i] each."""
+        epochs = self.choose_epochs(np.arange(len(self.labels)))
+        return [self.find_probabilities(seed, int(epoch)) for seed, epoch in enumerate(epochs)]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the re-runs left.
+
+    Attributes:
+        candidates: those that were trained to their end with every seed and cost no more than is allowed; one or more.
+        baseline: with the seeds that did not diverge; None where none is left, or none was asked for.
+        notes: what a reader of the report must know, a sentence each.
+    """
+
+    candidates: tuple[TrainedCandidate, ...]
+    baseline: TrainedCandidate | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def everyone(self) -> tuple[TrainedCandidate, ...]:
+        """The candidates, then the baseline."""
+        return self.candidates + ((self.baseline,) if self.baseline is not None else ())
+
+    @property
+    def folders(self) -> dict[tuple[int, int], Path]:
+        """The saved models of the candidates, by the position of the candidate and of its seed."""
+        return {
+            (position, seed): run.folder
+            for position, each in enumerate(self.candidates)
+            for seed, run in enumerate(each.runs)
+        }
 
 
 @dataclass(frozen=True)
@@ -104,7 +150,7 @@ class Row:
     score: Estimate
     best_share: float
     gap: Estimate | None
-    versus: Comparison | None
+    versus: Difference | None
     calibration_error: float
     best_epochs: tuple[int, ...]
     cost: Cost
@@ -124,26 +170,30 @@ class Judgement:
     noise: SeedNoise | None
     answers: tuple[np.ndarray, ...]
 
+    @property
+    def seconds(self) -> float:
+        """Of training, over all rows."""
+        return sum(row.seconds for row in self.rows)
 
-def judge_contenders(
-    contenders: Sequence[Contender],
-    baseline: Contender | None,
-    folds: np.ndarray,
-    groups: np.ndarray,
-    select_on: str,
-    rng: np.random.Generator,
+    @property
+    def count(self) -> int:
+        """Number of candidates, the baseline not among them."""
+        return sum(row.candidate.trial is not None for row in self.rows)
+
+
+def judge_candidates(
+    trained: Trained, folds: np.ndarray, groups: np.ndarray, select_on: str, rng: np.random.Generator
 ) -> Judgement:
     """Score every candidate, and compare it with the baseline.
 
     Args:
-        contenders: one or more.
         folds, groups: [N], see `search.statistics.crossfit`.
         select_on: what the search selected on: the gap is another thing on its own images.
     """
-    everyone = [*contenders, *([baseline] if baseline is not None else [])]
+    everyone, baseline, count = trained.everyone, trained.baseline, len(trained.candidates)
     answers = {each.candidate.label: cross_fit(each.answer, folds) for each in everyone}
     noise = estimate_seed_noise([values.mean(2) for values in answers.values()])
-    shares = compute_best_shares([answers[each.candidate.label].mean(2) for each in contenders], groups, rng)
+    shares = compute_best_shares([answers[each.candidate.label].mean(2) for each in trained.candidates], groups, rng)
     all_images = np.arange(len(folds))
     rows = []
     for index, each in enumerate(everyone):
@@ -152,10 +202,7 @@ def judge_contenders(
         if score is not None and (noise is not None or select_on != "val"):
             gap = compute_gap(score, own.mean(2), noise, same_images=select_on == "val")
         epochs = each.choose_epochs(all_images)
-        errors = [
-            compute_calibration(each.find_probabilities(seed, epoch), each.labels).pooled
-            for seed, epoch in enumerate(epochs)
-        ]
+        errors = [compute_calibration(probabilities, each.labels).pooled for probabilities in each.list_best()]
         versus = None
         if baseline is not None and each is not baseline:
             versus = compare_answers(own, answers[baseline.candidate.label], list(answers.values()))
@@ -164,7 +211,7 @@ def judge_contenders(
                 candidate=each.candidate,
                 seeds=len(each.runs),
                 score=estimate_score(own.mean(2), noise),
-                best_share=float(shares[index]) if index < len(contenders) else 0.0,
+                best_share=float(shares[index]) if index < count else 0.0,
                 gap=gap,
                 versus=versus,
                 calibration_error=float(np.mean(errors)),
@@ -173,5 +220,5 @@ def judge_contenders(
                 seconds=sum(run.seconds for run in each.runs),
             )
         )
-    ranked = sorted(rows[: len(contenders)], key=lambda row: -row.score.value)
-    return Judgement((*ranked, *rows[len(contenders) :]), noise, tuple(answers.values()))
+    ranked = sorted(rows[:count], key=lambda row: -row.score.value)
+    return Judgement((*ranked, *rows[count:]), noise, tuple(answers.values()))

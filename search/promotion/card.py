@@ -1,0 +1,364 @@
+"""The card of a promoted model, as Markdown: what it is for, what it was made from, how good it is, how that is known.
+
+Its sections are those of Mitchell et al. 2019, Model Cards for Model Reporting. N validation images, S networks,
+K categories, C classes of one category. A point is 0.01.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from fashion_core.config import build_config
+from fashion_core.data.pixels import build_settings
+from fashion_core.metrics import compute_recalls
+from search.records.events import SearchStarted
+from search.records.layout import FinalLayout
+from search.reporting.report import describe_run
+from search.reporting.tables import hide_places, render_table
+from search.reporting.words import format_score, format_value
+from search.statistics.calibration import BINS
+from search.statistics.intervals import IMAGES, LEVEL, Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fashion_core.data.pixels import PrepareSettings
+    from search.promotion.result import PromotionResult, Shipped
+
+WEAK_RECALL = 0.5  # a class recalled less often is named among the limits
+
+
+def render_card(result: PromotionResult) -> str:
+    """The card of what was shipped. Its pictures of confusion matrices stand beside it: see `FinalLayout`."""
+    shipped = result.shipped
+    assert shipped is not None
+    sections = [
+        (f"# Model card: `{result.name}`", render_summary(result, shipped)),
+        ("## Intended use and limits", render_use(result, shipped)),
+        ("## Data", render_data(result, shipped)),
+        ("## Training", render_training(shipped)),
+        ("## Metrics", render_metrics(result, shipped)),
+        ("## Calibration", render_calibration(shipped)),
+        (f"## Against {result.opponent.words}", render_comparison(result, shipped)),
+        ("## How the score was made", render_method(result, shipped)),
+        ("## Cost", render_cost(result, shipped)),
+        ("## How to use it", render_commands(result, shipped)),
+        ("## Licences", [render_table(["of", "terms"], [("data", result.data_licence), *shipped.weights_licences])]),
+        ("## Provenance", render_provenance(result)),
+    ]
+    return "\n\n".join(part for title, parts in sections for part in (title, *parts)) + "\n"
+
+
+def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
+    """What it is and how good, and in bold what must not be missed."""
+    sizes = shipped.schema.sizes
+    parts = [
+        f"{result.origin} It says of a garment in a photograph which class it has in each of {len(sizes)} categories, "
+        f"{sum(sizes)} classes in all.",
+        f"Score, the mean over the categories of the accuracy: **{format_score(result.score.value)}** "
+        f"({LEVEL:.0%} interval over {result.score.covers}: {show_interval(result.score)}), on {shipped.images:,} "
+        f"validation images. Always answering the commonest class scores {np.mean(shipped.majority):.4f}.",
+    ]
+    if result.options.is_recipe:
+        parts.append(
+            "**This model was trained on the validation images too, so nothing here scores this very model: all scores "
+            "are those of its recipe, from re-runs trained on train alone.**"
+        )
+    if result.search.selection["select_on"] == "val":
+        parts.append(
+            "**val was used by the search**: it chose by the images that give the score above, which may be too high "
+            "for that. A search with `--select-on heldout` leaves val unseen until the candidates are judged."
+        )
+    if not result.verdict.passed:
+        how = "Promoted by `--force`" if result.forced else "Not promoted"
+        parts.append(f"**{how}: the gate did not let it pass against {result.opponent.words}.**")
+    return parts
+
+
+def render_use(result: PromotionResult, shipped: Shipped) -> list[str]:
+    """What it is for, and what it cannot do."""
+    crops = dict.fromkeys(member.config.crop for member in shipped.members)
+    lines = [
+        "- For: attributes of clothes in photographs like those of the data below, and research on such models. "
+        "The licences of data and weights bind whoever uses it.",
+        "- Not for: judging people, or any decision on a person; photographs of another kind, before it was measured "
+        "on labelled ones.",
+        "- It always names one class a category, also where none fits or no garment is to be seen.",
+    ]
+    if any(crop != "whole" for crop in crops):
+        lines.append("- It looks at the garment's box, which must be given with the image: it does not find garments.")
+    recalls = list(list_recalls(shipped))
+    if weak := [each for each in recalls if each.recall is not None and each.recall < WEAK_RECALL]:
+        lines.append(f"- It misses these classes more often than it finds them: {name_classes(weak)}.")
+    if unseen := [each for each in recalls if each.recall is None]:
+        lines.append(f"- Nothing is known of these classes, which no validation image has: {name_classes(unseen)}.")
+    return ["\n".join(lines)]
+
+
+def render_data(result: PromotionResult, shipped: Shipped) -> list[str]:
+    """Which images it was trained and judged on."""
+    data = result.search.data
+    counts = ", ".join(f"{count:,} {split}" for split, count in data["counts"].items())
+    text = (
+        f"`{data['folder']}`: {counts} images, fingerprint `{data['fingerprint']}`. The model was trained on "
+        f"{shipped.trained:,} of them ({result.options.fit_on}); the score is that of {shipped.images:,} images of val."
+    )
+    if data.get("skipped"):
+        text += f" {data['skipped']} faults in the annotations were left out."
+    if shipped.duplicates and not result.options.is_recipe:
+        text += (
+            f" {shipped.duplicates} of these have the very file of an image that was trained on: the data set lists "
+            "it twice."
+        )
+    return [text, "`trained_on.json` names every image trained on by the SHA-256 of its file."]
+
+
+def render_training(shipped: Shipped) -> list[str]:
+    """How the members were trained: where they differ from the defaults."""
+    defaults = build_config({}).model_dump()
+    own = [member.config.model_dump() for member in shipped.members]
+    shown = [name for name, default in defaults.items() if any(values[name] != default for values in own)]
+    shown = list(dict.fromkeys(["backbone", "weights", "image_size", "epochs", *shown]))
+    rows = [[f"`{name}`", *(show_setting(values[name]) for values in own)] for name in shown]
+    rows.append(["epoch kept", *(str(member.epoch) for member in shipped.members)])
+    head = ["setting", "value"]
+    if len(own) > 1:
+        head = ["setting", *(f"member {number}" for number in range(len(own)))]
+        rows.append(["share in the answer", *(format_value(member.share) for member in shipped.members)])
+    views = dict.fromkeys(build_settings(member.config) for member in shipped.members)
+    return [
+        f"Images: {'; or '.join(map(describe_view, views))}.",
+        "Settings of `fashion_core.config.TrainConfig` that are not its defaults; `config.json` has all.",
+        render_table(head, rows),
+    ]
+
+
+def render_metrics(result: PromotionResult, shipped: Shipped) -> list[str]:
+    """Accuracy by category, recall by class, and the pictures."""
+    rows = [
+        [name, format_score(estimate.value), show_interval(estimate), format_score(majority)]
+        for name, estimate, majority in zip(shipped.schema.names, result.categories, shipped.majority, strict=True)
+    ]
+    rows.append(
+        ["**mean**", f"**{result.score.value:.4f}**", show_interval(result.score), f"{np.mean(shipped.majority):.4f}"]
+    )
+    head = ["category", "accuracy", f"{LEVEL:.0%} interval", "commonest class"]
+    recalls = list(list_recalls(shipped))
+    known = [each.recall for each in recalls if each.recall is not None]
+    classes = [
+        [each.category, each.name, str(each.count), format_score(each.recall), show_range(each.compute_interval())]
+        for each in recalls
+    ]
+    pictures = "\n".join(f"![{name}]({FinalLayout(Path()).confusion(name)})" for name in shipped.schema.names)
+    return [
+        f"Accuracy, cross-fitted; each interval holds for its own row, over {result.score.covers}.",
+        render_table(head, rows),
+        f"Recall: the share of a class's validation images answered right by {shipped.whose}, with Wilson's interval "
+        f"over images. Averaged over the classes: {format_score(float(np.mean(known)))}.",
+        render_table(["category", "class", "images", "recall", f"{LEVEL:.0%} interval"], classes),
+        "Confusion matrices of the same answers: a row is a true class, a column an answer; colours are shares of the "
+        "row.",
+        pictures,
+    ]
+
+
+def render_calibration(shipped: Shipped) -> list[str]:
+    """Whether probabilities mean what they say."""
+    columns = (shipped.temperatures, shipped.before.categories, shipped.after.categories)
+    rows = [
+        [name, f"{temperature:.3f}", format_score(before), format_score(after)]
+        for name, temperature, before, after in zip(shipped.schema.names, *columns, strict=True)
+    ]
+    rows.append(["**all answers**", "", format_score(shipped.before.pooled), format_score(shipped.after.pooled)])
+    text = (
+        f"Expected calibration error (ECE, {BINS} bins) of {shipped.whose} on the validation images, "
+        "as answered and with a temperature a category. The temperatures were fitted on the same validation images, so "
+        "the error after them looks smaller than it is on new ones."
+    )
+    if shipped.reruns is not None:
+        text += " This very model could not be measured: they are the recipe's."
+    return [
+        text,
+        render_table(["category", "temperature", "ECE before", "ECE after"], rows),
+        "A temperature T makes p^(1/T), scaled to sum 1, of the probabilities p; the answers stay the same. Where "
+        "`temperatures.json` stands beside the model, `fashion_core.predict` applies it; `model.onnx` does not.",
+    ]
+
+
+def render_comparison(result: PromotionResult, shipped: Shipped) -> list[str]:
+    """What the gate says, with its reasons."""
+    difference = result.verdict.difference
+    rows = [
+        [name, f"{100 * estimate.value:+.2f}", show_points(estimate)]
+        for name, estimate in zip(shipped.schema.names, difference.categories, strict=True)
+    ]
+    rows.append(["**mean**", f"**{100 * difference.mean.value:+.2f}**", show_points(difference.mean)])
+    attempts = f"Earlier attempts against the same opponent: **{result.opponent.attempts or 'none'}**."
+    if result.opponent.attempts:
+        attempts += " Each further one makes it likelier that one passes by luck."
+    return [
+        f"The gate is {'passed' if result.verdict.passed else 'not passed'}:",
+        "\n".join(f"- {reason}" for reason in result.verdict.reasons),
+        f"Accuracy less that of {result.opponent.words}, in points; each interval holds for its own row, over "
+        f"{difference.mean.covers}.",
+        render_table(["category", "difference", f"{LEVEL:.0%} interval"], rows),
+        attempts,
+    ]
+
+
+def render_method(result: PromotionResult, shipped: Shipped) -> list[str]:
+    """Re-runs, cross-fitting, what each choice has seen."""
+    select_on = result.search.selection["select_on"]
+    lines = [
+        f"- Re-runs: {result.judgement.count} candidates were trained again, on train alone, each with "
+        f"{len(result.plan.seeds)} fresh seeds.",
+        f"- Cross-fitting: what to ship was chosen on {result.folds - 1} of {result.folds} parts of the validation "
+        "images and scored on the one left out, in turns, near-duplicates together. So no image scores a choice that "
+        "it took part in. The figure is that of the procedure; what ships was chosen on all images.",
+        "- The search selected on images held out of train; val was first looked at when the candidates were judged."
+        if select_on == "heldout"
+        else "- The search selected on val: see the warning at the top.",
+        "- Recalls, confusion matrices and calibration are those of "
+        f"{shipped.whose}, on the images that chose it: they lean to the good side.",
+    ]
+    if result.score.covers == IMAGES:
+        lines.append("- The intervals are over images alone: they say nothing of other seeds.")
+    if result.gap is not None:
+        lines.append(f"- Winner's curse, the score in the search less that of the re-runs: {result.gap.render()}.")
+    return ["\n".join([*lines, *(f"- {note}" for note in result.notes)])]
+
+
+def render_cost(result: PromotionResult, shipped: Shipped) -> list[str]:
+    """Size and time of an answer, and the file for ONNX Runtime."""
+    time = "not measured" if shipped.ms_per_image is None else f"{shipped.ms_per_image:.3g} ms on {result.machine}"
+    onnx = f"none: {hide_places(shipped.onnx_error or '')}"
+    if shipped.onnx_difference is not None:
+        onnx = (
+            f"`model.onnx`; its probabilities differ from PyTorch's by at most {shipped.onnx_difference:.1e} on "
+            f"{shipped.onnx_images} validation images"
+        )
+    submission = "`prediction.txt`, `prediction.zip`: answers to the test images"
+    if shipped.submission_error is not None:
+        submission = f"none: {hide_places(shipped.submission_error)}"
+    rows = [
+        ["parameters", f"{shipped.parameters:,}"],
+        ["weights on disk", f"{shipped.model_bytes / 1e6:.1f} MB"],
+        ["time an image", time],
+        ["ONNX", onnx],
+        ["submission to the challenge", submission],
+    ]
+    return [render_table(["", ""], rows)]
+
+
+def render_commands(result: PromotionResult, shipped: Shipped) -> list[str]:
+    """The ways to ask it."""
+    needs_box = any(member.config.crop != "whole" for member in shipped.members)
+    box = " --box x1,y1,x2,y2" if needs_box else ""
+    commands = (
+        f"python -m search.predict models:/{result.model_name}@champion photo.jpg{box}   # while it is the champion\n"
+        f"python -m fashion_core.predict FOLDER photo.jpg{box}   # from the folder of this card"
+    )
+    parts = [f"```\n{commands}\n```"]
+    if shipped.onnx_difference is not None:
+        where = "box = (62, 62, 165, 300)  # x1, y1, x2, y2 in pixels" if needs_box else "box = None"
+        code = (
+            "from pathlib import Path\n\nfrom fashion_core.onnx_export import OnnxModel\n"
+            f"from fashion_core.predict import read_views\n\n{where}\nmodel = OnnxModel(Path('model.onnx'))\n"
+            "views = read_views(Path('photo.jpg'), box, model.views)\n"
+            "probabilities = model.predict({view: image[None] for view, image in views.items()})"
+        )
+        parts += ["With ONNX Runtime:", f"```python\n{code}\n```"]
+    return parts
+
+
+def render_provenance(result: PromotionResult) -> list[str]:
+    """Code, versions, machine, command: of the promotion, and of the search before it."""
+    promotion = SearchStarted(time=result.ended, provenance=dict(result.provenance))
+    rows = []
+    for what, run, seconds in (
+        ("promotion", promotion, result.seconds),
+        ("search", result.search, result.search_seconds),
+    ):
+        rows += [(f"{what}: {topic}", text) for topic, text in describe_run(run, seconds)]
+    return [render_table(["", ""], rows)]
+
+
+def show_setting(value: Any) -> str:
+    """A setting of a member: category weights by name, a file without its folder."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {format_value(part)}" for name, part in value.items()) or "all 1"
+    return hide_places(format_value(value))
+
+
+def show_interval(estimate: Estimate) -> str:
+    """The ends of its interval."""
+    return show_range(estimate.compute_interval())
+
+
+def show_range(bounds: tuple[float, float] | None) -> str:
+    """Of an accuracy, so inside 0 to 1."""
+    return "-" if bounds is None else f"{max(bounds[0], 0.0):.4f} to {min(bounds[1], 1.0):.4f}"
+
+
+def show_points(estimate: Estimate) -> str:
+    """The ends of a difference's interval, in points."""
+    low, high = estimate.compute_interval()
+    return f"{100 * low:+.2f} to {100 * high:+.2f}"
+
+
+# -------------------------------------------------------------------------------------------- recall by class
+
+
+@dataclass(frozen=True)
+class ClassRecall:
+    """Recall of one class: mean over the S networks of the share of its `count` images answered right."""
+
+    category: str
+    name: str
+    count: int
+    recall: float | None
+
+    def compute_interval(self, level: float = LEVEL) -> tuple[float, float] | None:
+        """Wilson's interval over images; None for a class without one."""
+        return None if self.recall is None else compute_wilson(self.recall, self.count, level)
+
+
+def describe_view(view: PrepareSettings) -> str:
+    """How images are prepared, in plain words."""
+    crop = {
+        "box": "cropped to the garment's box",
+        "box_margin": f"cropped to the garment's box with {view.crop_margin:.0%} of its side added on each side",
+        "whole": "the whole image",
+    }[view.crop]
+    return f"RGB, {crop}, resized to {view.image_size} x {view.image_size} pixels (bilinear, aspect not kept)"
+
+
+def list_recalls(shipped: Shipped) -> Iterator[ClassRecall]:
+    """Every class of every category, in order."""
+    for category, matrix in zip(shipped.schema.categories, shipped.confusion, strict=True):
+        counts = matrix.sum(1) // (shipped.reruns or 1)
+        for name, count, recall in zip(category.classes, counts.tolist(), compute_recalls(matrix), strict=True):
+            yield ClassRecall(category.name, name, count, recall)
+
+
+def name_classes(recalls: Sequence[ClassRecall]) -> str:
+    """Names of classes, by category."""
+    found: dict[str, list[str]] = {}
+    for each in recalls:
+        found.setdefault(each.category, []).append(each.name)
+    return "; ".join(f"{category}: {', '.join(names)}" for category, names in found.items())
+
+
+def compute_wilson(share: float, count: int, level: float = LEVEL) -> tuple[float, float]:
+    """Interval of a share of `count` images. Source: Wilson 1927."""
+    z = float(ndtri((1 + level) / 2))
+    middle = share + z * z / (2 * count)
+    half = z * math.sqrt(max(share * (1 - share), 0.0) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0)

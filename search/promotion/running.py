@@ -1,0 +1,152 @@
+"""A promotion while it runs: what it is to do, its images, and the workers, MLflow and registry that it works with."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fashion_core.data.schema import AttributeSchema
+from fashion_core.errors import SearchError
+from fashion_core.files import hold
+from search.jobs.cluster import open_ray
+from search.jobs.material import Material, prepare_material
+from search.planning.options import load_options
+from search.planning.resources import Resources, choose_resources
+from search.promotion.judgement import UNLIMITED, Cost
+from search.promotion.plan import PromotionPlan, find_plan, settle_plan
+from search.promotion.tracking import PromotionTracker
+from search.records.record import is_running, load_record
+from search.registry.versions import Registry
+from search.tracking.store import default_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console
+
+    from search.promotion.options import PromotionOptions, Workplace
+    from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A promotion while it runs.
+
+    Attributes:
+        search: what is promoted, from its ledger.
+        command: what started it, as `sys.argv`, or the call from Python.
+        started: unix seconds.
+    """
+
+    layout: SearchLayout
+    search: SearchRecord
+    options: PromotionOptions
+    plan: PromotionPlan
+    material: Material
+    resources: Resources
+    tracker: PromotionTracker
+    registry: Registry
+    console: Console
+    command: tuple[str, ...]
+    started: float
+
+    @property
+    def key(self) -> str:
+        """Names what comes of it: see `PromotionOptions.build_key`."""
+        return self.options.build_key(self.plan.promotion_id)
+
+    @property
+    def limit(self) -> Cost:
+        """What the model may cost."""
+        parameters = self.options.max_params
+        return Cost(
+            UNLIMITED.parameters if parameters is None else int(parameters), self.options.max_ms or UNLIMITED.ms
+        )
+
+
+@contextmanager
+def open_promotion(
+    layout: SearchLayout,
+    options: PromotionOptions,
+    place: Workplace,
+    console: Console,
+    command: Sequence[str],
+    *,
+    replace: bool,
+) -> Iterator[Promotion]:
+    """Begin a promotion, or go on with it: its plan, its images, MLflow, and the workers. All are let go in the end.
+
+    Args:
+        replace: forget an earlier promotion of this search, and begin anew.
+
+    Raises:
+        SearchError: there is no such search, it still runs, another process promotes it, or it went on otherwise.
+        FashionError: the data is at fault.
+    """
+    started = time.time()
+    search, settings = load_record(layout), load_options(layout)
+    if is_running(layout):
+        raise SearchError(
+            f"a search is promoted when it has ended, but {layout.name} still runs; wait for it, or stop it (Ctrl-C)"
+        )
+    with ExitStack() as stack:
+        stack.enter_context(hold_folder(layout))
+        plan = find_plan(layout, search, options, anew=replace)
+        material = prepare_material(
+            place.data or settings.data,
+            [candidate.config for candidate in plan.everyone],
+            AttributeSchema.from_dict(search.begun.categories),
+            place.cache_dir or settings.cache_dir or layout.prepared_folder,
+            console,
+            skip_bad=settings.skip_bad,
+        )
+        plan = settle_plan(layout, plan, material.first)
+        registry = Registry(place.tracking_uri or settings.tracking_uri or default_uri(layout), place.model)
+        tracker = PromotionTracker(registry.uri, layout, search, plan)
+        tracker.start(options)
+        stack.callback(tracker.close)
+        resources = stack.enter_context(open_workers(place, len(plan.everyone) * len(plan.seeds)))
+        yield Promotion(
+            layout,
+            search,
+            options,
+            plan,
+            material,
+            resources,
+            tracker,
+            registry,
+            console,
+            tuple(command),
+            started,
+        )
+
+
+@contextmanager
+def open_workers(place: Workplace, count: int) -> Iterator[Resources]:
+    """Ray, while it is needed, and what each of so many networks gets of it."""
+    with open_ray(place.address) as machine:
+        yield choose_resources(
+            machine,
+            count,
+            concurrent=place.concurrent,
+            cpus_per_trial=place.cpus_per_trial,
+            gpus_per_trial=place.gpus_per_trial,
+        )
+
+
+@contextmanager
+def hold_folder(layout: SearchLayout) -> Iterator[None]:
+    """One process at a time promotes a search.
+
+    Raises:
+        SearchError: another one does.
+    """
+    layout.promotion_folder.mkdir(parents=True, exist_ok=True)
+    error = SearchError(
+        f"one process may promote a search at a time, but another promotes {layout.name}; wait for it, or end it"
+    )
+    with hold(layout.promotion_folder / ".lock", error):
+        yield

@@ -1,0 +1,115 @@
+"""A comparison of two models, for a terminal: a table, and what it comes to in words. A point is 0.01."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from search.registry.comparing import SIDES, Comparison, find_winner
+from search.statistics.intervals import LEVEL, POWER, Estimate
+
+NO_POINTS = 0.00005  # what rounds to 0.00 points has no sign
+
+
+def show_comparison(comparison: Comparison, console: Console) -> None:
+    """Print it."""
+    console.print(f"compared on the {comparison.images:,} {comparison.what}", highlight=False, markup=False)
+    console.print(render_comparison(comparison))
+
+
+def render_comparison(comparison: Comparison) -> Group:
+    """What A and B are, the numbers, and what they come to."""
+    what = Table(show_header=False, box=None, pad_edge=False)
+    what.add_column(style="bold", no_wrap=True)
+    what.add_column(overflow="fold")
+    for side, name, words in zip(SIDES, comparison.names, comparison.words, strict=True):
+        what.add_row(side, Text(f"{name}, {words}"))
+    notes = Table(show_header=False, box=None, pad_edge=False)
+    for remark in comparison.remarks:
+        notes.add_row("-", Text(remark, "yellow"))
+    for line in (describe_categories(comparison), *describe_numbers(comparison)):
+        notes.add_row("-", Text(line))
+    return Group(
+        what, Text(), build_table(comparison), Text(), Text(describe_verdict(comparison), "bold"), Text(), notes
+    )
+
+
+def build_table(comparison: Comparison) -> Table:
+    """A row for the score, one for each category, and one for the calibration error."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for head in (*SIDES, "A less B, points", "interval"):
+        table.add_column(head, justify="right", no_wrap=True)
+    one, other = comparison.scores
+    table.add_row(*render_row("score", one.mean, other.mean, comparison.difference.mean, LEVEL), style="bold")
+    rows = zip(comparison.categories, one.categories, other.categories, comparison.difference.categories, strict=True)
+    for name, left, right, gap in rows:
+        table.add_row(*render_row(name, left, right, gap, comparison.difference.category_level))
+    table.add_row("calibration error", f"{one.calibration_error:.4f}", f"{other.calibration_error:.4f}", style="dim")
+    return table
+
+
+def render_row(name: str, one: Estimate, other: Estimate, difference: Estimate, level: float) -> list[Text]:
+    """The cells of a row, the difference in points; marked where one side is surely better."""
+    low, high = difference.compute_interval(level)
+    mark = "  " if find_winner(difference, level) is None else " *"
+    cells = [name, f"{one.value:.4f}", f"{other.value:.4f}", render_points(difference.value) + mark]
+    return [Text(cell) for cell in (*cells, f"{render_points(low)} to {render_points(high)}")]
+
+
+def render_points(value: float) -> str:
+    """A difference in points, with its sign."""
+    return f"{100 * value:+.2f}" if abs(value) >= NO_POINTS else "0.00"
+
+
+def describe_verdict(comparison: Comparison) -> str:
+    """Who is better, for somebody who has not read the table."""
+    difference, images = comparison.difference.mean, f"these {comparison.images:,} images"
+    if difference.error == 0 and difference.value == 0:
+        return f"Nothing tells A and B apart: they have equally many answers right on every one of {images}."
+    low, high = difference.compute_interval()
+    if comparison.winner is None:
+        return (
+            f"It is not sure which is better. A less B is {render_points(difference.value)} points on {images}, and "
+            f"anything from {render_points(low)} to {render_points(high)} on all images like them ({LEVEL:.0%} "
+            f"interval). A is better with probability {comparison.probability:.2f}."
+        )
+    winner, loser = SIDES[comparison.winner], SIDES[1 - comparison.winner]
+    low, high = sorted((abs(low), abs(high)))
+    return (
+        f"{winner} is better than {loser}: by {100 * abs(difference.value):.2f} points on {images}, and by "
+        f"{100 * low:.2f} to {100 * high:.2f} on all images like them ({LEVEL:.0%} interval). A is better with "
+        f"probability {comparison.probability:.3f}."
+    )
+
+
+def describe_categories(comparison: Comparison) -> str:
+    """Where one side is surely better."""
+    won = [(side, comparison.list_won(index)) for index, side in enumerate(SIDES)]
+    lines = [f"{side} is surely better in {', '.join(names)} (marked *)." for side, names in won if names]
+    return " ".join(lines) or "In no category is one of them surely better."
+
+
+def describe_numbers(comparison: Comparison) -> list[str]:
+    """How the table is to be read, and how far it reaches."""
+    spans = [score.mean.compute_interval() for score in comparison.scores]
+    level, count = comparison.difference.category_level, len(comparison.categories)
+    lines = [
+        "score: share of right answers, averaged over the categories. Each by itself has a wider interval, "
+        f"{' and '.join(f'{side} {low:.3f} to {high:.3f}' for side, (low, high) in zip(SIDES, spans, strict=True))}: "
+        "what is hard for both counts there, and not in their difference.",
+        f"interval: {LEVEL:.0%} for the score; {level:.1%} for a category, so that all {count} hold together with "
+        f"{LEVEL:.0%}.",
+        "calibration error: by how much the probabilities of the answers miss the share that is right; 0 is best.",
+    ]
+    if comparison.detectable > 0:
+        lines.append(
+            f"With {comparison.images:,} images, a true lead of {100 * comparison.detectable:.2f} points is found in "
+            f"{POWER:.0%} of cases, a smaller one more rarely."
+        )
+    return [
+        *lines,
+        "All this is of these two models as they are; it says nothing of other seeds: of what the same settings would "
+        "score if trained again.",
+    ]

@@ -1,0 +1,23 @@
+"""What a person asks of a promotion."""
+
+import pytest
+from pydantic import ValidationError
+
+from search.promotion.options import PromotionOptions
+
+
+def test_its_key_names_what_decides_the_model():
+    plain = PromotionOptions()
+    keys = {
+        options.build_key("id")
+        for options in (plain, PromotionOptions(fit_on="train+val"), PromotionOptions(max_ms=3), plain)
+    }
+    assert len(keys) == 3 and plain.build_key("id") != plain.build_key("other")
+    assert PromotionOptions(force=True).build_key("id") == plain.build_key("id")
+
+
+def test_what_is_impossible_is_refused():
+    for wrong in ({"top": 0}, {"seeds": 0}, {"fit_on": "val"}, {"max_ms": 0}, {"tops": 1}):
+        with pytest.raises(ValidationError):
+            PromotionOptions(**wrong)
+    assert PromotionOptions(fit_on="train+val").is_recipe and not PromotionOptions().is_recipe

@@ -1,0 +1,50 @@
+"""A promotion from Python: silent, in a thread too, twice in one process, with a result to go on with."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from written_search import write_search
+
+from fashion_core.errors import SearchError
+from search.promotion import PromotionOptions, Workplace, promote
+from search.promotion.pipeline import describe_call, repeat
+from search.records.layout import SearchLayout
+
+OPTIONS = PromotionOptions(top=1, seeds=1, baseline="none", force=True)
+
+
+def test_the_call_is_what_is_written_down(tmp_path):
+    layout = SearchLayout(tmp_path, "mine")
+    call = describe_call(layout, OPTIONS)
+    assert call == ("search.promote('mine', PromotionOptions(top=1, seeds=1, baseline='none', force=True))",)
+    assert describe_call(layout, PromotionOptions()) == ("search.promote('mine')",)
+    assert repeat(call) == call[0]
+    assert repeat(["search/promote.py", "a b"]).endswith(" search/promote.py 'a b'")
+
+
+def test_a_search_that_is_not_there(tmp_path):
+    with pytest.raises(SearchError, match="no search of the name 'mine'"):
+        promote("mine", place=Workplace(results=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_promotion_in_a_notebook_and_in_a_thread(tmp_path, sample_folder, capfd):
+    results = tmp_path / "results"
+    layout = write_search(results, "mine", sample_folder, [5e-3])
+    place = Workplace(results=results, concurrent=1, cpus_per_trial=1)
+    result = promote("mine", OPTIONS, place=place)
+    assert capfd.readouterr() == ("", "")
+    assert result.passed and result.forced and result.is_champion and result.version.number == 1
+    assert f"{result.score.value:.4f}" in result.report.read_text()
+    assert "`search.promote('mine', PromotionOptions(top=1," in result.report.read_text()
+    assert json.loads(json.dumps(result.to_dict()))["version"] == 1
+    photo = next((sample_folder / "img").rglob("*.jpg"))
+    (answer,) = result.model().predict([photo])
+    with ThreadPoolExecutor(1) as pool:  # goes on with what is there
+        again = pool.submit(promote, layout, OPTIONS, place=place).result()
+    assert again.version.number == 1 and again.score == result.score and again.is_champion
+    (same,) = again.model(device="cpu").predict([photo])
+    assert same.to_dict()["attributes"].keys() == answer.to_dict()["attributes"].keys()
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,67 @@
+"""What a terminal shows of a promotion: tables of its width, and what to do next."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+from drawn_results import build_result
+from rich.console import Console
+
+from fashion_core.config import TrainConfig
+from search.jobs.reruns import FINISHED, Training
+from search.promotion.view import RerunView, draw_decision, draw_judgement, show_end, show_gate
+from search.records.layout import SearchLayout
+from search.registry.versions import Registry, Version
+from search.tracking.store import default_uri
+
+
+def show(*things):
+    """What a terminal of 80 columns shows of them, on one line."""
+    console = Console(file=io.StringIO(), width=80)
+    for thing in things:
+        thing(console) if callable(thing) else console.print(thing)
+    text = console.file.getvalue()
+    assert "…" not in text
+    return " ".join(text.split())
+
+
+def test_tables_fit_a_terminal(stage):
+    result = build_result(stage)
+    text = show(draw_judgement(result.judgement), draw_decision(result.decision))
+    assert "trial 12" in text and "baseline" in text and "25%" in text and "ships" in text
+
+
+def test_the_gate_gives_its_reasons(stage):
+    result = build_result(stage)
+    text = show(lambda console: show_gate(result.gate, console))
+    assert text.startswith("the gate, against the baseline: better: ")
+    assert all(" ".join(reason.split()) in text for reason in result.verdict.reasons)
+
+
+def test_the_end_says_what_came_of_it(stage, single):
+    layout = SearchLayout(Path("results"), "drawn")
+    registry = Registry(default_uri(layout))
+    result = replace(build_result(stage), shipped=single)
+    version = Version("fashion-attributes", 2, "run", aliases=("champion",))
+    text = show(lambda console: show_end(replace(result, version=version), registry, console))
+    assert "fashion-attributes, version 2, is the champion: " in text
+    assert "-m search.predict models:/fashion-attributes@champion IMAGE --box x1,y1,x2,y2" in text
+    assert "--results" not in text and "--tracking-uri" not in text
+    elsewhere = Registry("http://me:secret@host:5000")
+    text = show(lambda console: show_end(replace(result, version=version), elsewhere, console))
+    assert "--tracking-uri http://me:***@host:5000" in text
+    refused = replace(version, aliases=())
+    text = show(lambda console: show_end(replace(result, version=refused), registry, console))
+    assert "is registered, but not the champion" in text and "search.predict" not in text
+    assert "nothing is trained once more" in show(lambda console: show_end(build_result(stage), registry, console))
+
+
+def test_a_line_a_network_where_there_is_no_terminal(tmp_path):
+    training = Training("trial-0003", 1, TrainConfig(epochs=2), tmp_path, "", "", None, 1)
+    console = Console(file=io.StringIO(), width=80)
+    with RerunView(console, "re-runs", [training], {"trial-0003": "trial 3"}) as view:
+        view.update(training, {"epoch": 1, "metrics": {"val/accuracy": 0.25}})
+        view.update(training, {"epoch": 2, "metrics": {"val/accuracy": 0.2}})
+        view.update(training, {"status": FINISHED, "error": None})
+    text = console.file.getvalue()
+    assert text.startswith("re-runs: 1 to train\n  trial 3, seed 1: finished, best 0.2500 [")
