@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=BaseModel)
 DEFAULT_RESULTS = Path("results")
-SearchName = Annotated[str, typer.Argument(help="The search's name: its folder under the results.")]
+SearchName = Annotated[str, typer.Argument(metavar="NAME", help="The search's name: its folder under the results.")]
 Results = Annotated[Path, typer.Option(help="Folder that holds the folders of all searches.")]
 TrackingUri = Annotated[
     str | None, typer.Option(help="MLflow's tracking server or database; default: SQLite under the results.")

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def call(arguments: list[str]) -> None:
-    """Call a sub-command, and end with its status.
+    """Call a sub-command, and end this process with its status.
 
     Raises:
         SearchError: the arguments cannot be read.
@@ -78,8 +78,7 @@ def call(arguments: list[str]) -> None:
         raise SearchError(f"{error.format_message().rstrip('.')}; see --help") from None
     except typer.Abort:  # at a question
         raise KeyboardInterrupt from None
-    if status:
-        sys.exit(status)
+    sys.exit(status or 0)
 
 
 def alias(*words: str) -> Callable[[], None]:

@@ -35,11 +35,11 @@ def effects(name: SearchName, results: Results = DEFAULT_RESULTS) -> None:
 
 def resend(name: SearchName, results: Results = DEFAULT_RESULTS, tracking_uri: TrackingUri = None) -> None:
     """Send a search to MLflow again, from its ledger. What is there already stays as it is."""
-    from search.tracking import resend as sending
+    from search.tracking import resending
     from search.tracking.store import ui_command
 
     layout, started = SearchLayout(results, name), time.monotonic()
-    sent = sending.resend(layout, tracking_uri)
+    sent = resending.resend(layout, tracking_uri)
     typer.echo(
         f"{name}: {sent.events} events, {sent.trials} trials and {sent.files} files are in MLflow "
         f"({time.monotonic() - started:.1f} s); see them: {ui_command(layout, tracking_uri)}"

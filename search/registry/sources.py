@@ -21,12 +21,12 @@ def find_sources(uri: str) -> dict[str, str]:
     """
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
         return {}
-    found: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {PREVIOUS: {}, CHAMPION: {}}
     with tell_errors(uri):
         for model in open_registry(uri).search_registered_models():
             registry = Registry(uri, model.name)
-            for alias in (PREVIOUS, CHAMPION):  # a champion's search may be that of the one before it too
+            for alias, searches in found.items():
                 version = registry.find(alias)
                 if version is not None and SOURCE_TAG in version.tags:
-                    found[version.tags[SOURCE_TAG]] = alias
-    return found
+                    searches[version.tags[SOURCE_TAG]] = alias
+    return found[PREVIOUS] | found[CHAMPION]  # a search may be both

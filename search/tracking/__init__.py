@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
-    from search.tracking.resend import Sent, resend
+    from search.tracking.resending import Sent, resend
     from search.tracking.sender import Tracker
     from search.tracking.store import default_uri, open_store, ui_command
     from search.tracking.writer import Writer
@@ -14,7 +14,7 @@ __all__ = ["Sent", "Tracker", "Writer", "default_uri", "open_store", "resend", "
 __getattr__ = attach(
     __name__,
     {
-        "resend": ["Sent", "resend"],
+        "resending": ["Sent", "resend"],
         "sender": ["Tracker"],
         "store": ["default_uri", "open_store", "ui_command"],
         "writer": ["Writer"],

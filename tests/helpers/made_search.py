@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from search.planning.options import SearchOptions
-from search.records.events import EndReason, EpochEnded, SearchEnded, SearchStarted, TrialEnded, TrialStarted, TrialStatus
+from search.records.events import (
+    EndReason,
+    EpochEnded,
+    SearchEnded,
+    SearchStarted,
+    TrialEnded,
+    TrialStarted,
+    TrialStatus,
+)
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
 

@@ -51,7 +51,9 @@ def call(*arguments: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def test_every_field_is_an_option() -> None:
-    values, own = call("me", "--folder", "x", "--count", "3", "--share", "0.25", "--kind", "b", "--double", "4", "--quick")
+    values, own = call(
+        "me", "--folder", "x", "--count", "3", "--share", "0.25", "--kind", "b", "--double", "4", "--quick"
+    )
     assert values == {
         "folder": Path("x"), "count": 3, "share": 0.25, "kind": "b", "twice": "4", "quick": True, "colour": "red"
     }  # fmt: skip
@@ -74,7 +76,16 @@ def test_the_help_says_what_the_model_says() -> None:
         """Does something."""
 
     text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
-    for piece in ("Does something.", "Where it lies.", "<int >= 1, <= 9>", "<float > 0>", "[default: 0.5]", "a|b", "--double", "--quick"):
+    for piece in (
+        "Does something.",
+        "Where it lies.",
+        "<int >= 1, <= 9>",
+        "<float > 0>",
+        "[default: 0.5]",
+        "a|b",
+        "--double",
+        "--quick",
+    ):
         assert piece in text
     assert "--twice" not in text and "--no-quick" not in text
 

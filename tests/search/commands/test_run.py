@@ -20,7 +20,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, dict[str, Any]]
     calls: list[tuple[str, Any, dict[str, Any]]] = []
     monkeypatch.setattr(search, "run_search", lambda options, **others: calls.append(("run", options, others)))
     monkeypatch.setattr(search, "plan_search", lambda options, *_: calls.append(("plan", options, {})))
-    monkeypatch.setattr(replay, "replay_trial", lambda layout, number, _: calls.append(("replay", layout, {"n": number})))
+    monkeypatch.setattr(
+        replay, "replay_trial", lambda layout, number, _: calls.append(("replay", layout, {"n": number}))
+    )
     return calls
 
 
@@ -30,7 +32,13 @@ def test_options_become_the_searchs(ran, call, tmp_path: Path) -> None:
     ((what, options, others),) = ran
     assert what == "run" and others["replace"] and not others.get("resume")
     assert options == SearchOptions(
-        data="d", space="s", time_budget_s=2700, gpus_per_trial=0.5, skip_bad=True, select_on="heldout", results=tmp_path
+        data="d",
+        space="s",
+        time_budget_s=2700,
+        gpus_per_trial=0.5,
+        skip_bad=True,
+        select_on="heldout",
+        results=tmp_path,
     )
 
 
@@ -60,7 +68,10 @@ def test_a_trial_is_replayed(ran, call, tmp_path: Path) -> None:
         ([], "error: --data must be given: folder in DeepFashion's layout: img/ and split/; see --help\n--space must"),
         (["--data", "d", "--space", "s", "--time-budget", "5"], "--time-budget must be a number with a unit, like 90s"),
         (["--data", "d", "--space", "s", "--seed", "4294967296"], "--seed must be less than 4294967296, but got"),
-        (["--data", "d", "--space", "s", "--trials", "0"], "error: --trials must be greater than or equal to 1, but got 0; see --help"),
+        (
+            ["--data", "d", "--space", "s", "--trials", "0"],
+            "error: --trials must be greater than or equal to 1, but got 0; see --help",
+        ),
         (["--data", "d", "--space", "s", "--select-on", "test"], "'test' is not one of"),
         (["--no-such"], "No such option: --no-such"),
         (["--resume", "x", "--time-budget", "5m", "--replace"], "--resume takes the options that the search was"),

@@ -21,7 +21,12 @@ def fill_cache(cache: Path, fingerprint: str) -> list[Path]:
     """Files as a search leaves them: 10 bytes each, but for the note."""
     cache.mkdir(parents=True, exist_ok=True)
     prepared = f"prepared-{fingerprint}"
-    names = [f"{prepared}.arrow", f"{prepared}.lock", f"selection-{fingerprint}-val-0.npz", f"known-{fingerprint}9.lock"]
+    names = [
+        f"{prepared}.arrow",
+        f"{prepared}.lock",
+        f"selection-{fingerprint}-val-0.npz",
+        f"known-{fingerprint}9.lock",
+    ]
     for name in names:
         (cache / name).write_bytes(b"0123456789")
     note = cache / f"known-{fingerprint}9.json"
