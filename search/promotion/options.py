@@ -19,22 +19,25 @@ class PromotionOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    top: int = Field(4, ge=1, description="How many of the best trials are trained again.")
-    seeds: int = Field(3, ge=1, description="How often each is trained, with fresh seeds; 1 says nothing of luck.")
+    top: int = Field(default=4, ge=1, description="How many of the best trials are trained again.")
+    seeds: int = Field(
+        default=3, ge=1, description="How often each is trained, with fresh seeds; 1 says nothing of luck."
+    )
     baseline: str = Field(
-        "report",
+        default="report",
         description="What they must beat where there is no champion: `report` (its loss and optimizer on the best "
         "trial's backbone), a YAML file of training fields, or `none`.",
     )
     fit_on: FitOn = Field(
-        "train", description="Ship the best network of the re-runs, or train once more on train and val together."
+        default="train",
+        description="Ship the best network of the re-runs, or train once more on train and val together.",
     )
     budget_hours: float | None = Field(
-        None, gt=0, description="Hours for the re-runs: clear losers are dropped to keep to them."
+        default=None, gt=0, description="Hours for the re-runs: clear losers are dropped to keep to them."
     )
-    max_ms: float | None = Field(None, gt=0, description="Milliseconds an image that the model may take here.")
-    max_params: float | None = Field(None, gt=0, description="Parameters that the model may have, like 5e6.")
-    force: bool = Field(False, description="Make it the champion whatever the gate says; a tag records it.")
+    max_ms: float | None = Field(default=None, gt=0, description="Milliseconds an image that the model may take here.")
+    max_params: float | None = Field(default=None, gt=0, description="Parameters that the model may have, like 5e6.")
+    force: bool = Field(default=False, description="Make it the champion whatever the gate says; a tag records it.")
 
     @property
     def is_recipe(self) -> bool:
@@ -52,14 +55,16 @@ class Workplace(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    results: Path = Field(DEFAULT_RESULTS, description="Folder that holds the folders of all searches.")
-    data: Path | None = Field(None, description="The data set; default: that of the search.")
-    cache_dir: Path | None = Field(None, description="Where prepared images are kept; default: as the search did.")
-    tracking_uri: str | None = Field(
-        None, description="MLflow's tracking server or database, with its registry; default: the search's."
+    results: Path = Field(default=DEFAULT_RESULTS, description="Folder that holds the folders of all searches.")
+    data: Path | None = Field(default=None, description="The data set; default: that of the search.")
+    cache_dir: Path | None = Field(
+        default=None, description="Where prepared images are kept; default: as the search did."
     )
-    model: str = Field(DEFAULT_MODEL, description="Name of the registered model.")
-    address: str | None = Field(None, description="Ray cluster to join; default: start Ray on this machine.")
-    concurrent: int | None = Field(None, ge=1, description="Networks trained at once; default: what there is.")
-    cpus_per_trial: int | None = Field(None, ge=1, description="CPU cores of one network.")
-    gpus_per_trial: float | None = Field(None, ge=0, description="GPUs of one network; 0.5 puts two on one.")
+    tracking_uri: str | None = Field(
+        default=None, description="MLflow's tracking server or database, with its registry; default: the search's."
+    )
+    model: str = Field(default=DEFAULT_MODEL, description="Name of the registered model.")
+    address: str | None = Field(default=None, description="Ray cluster to join; default: start Ray on this machine.")
+    concurrent: int | None = Field(default=None, ge=1, description="Networks trained at once; default: what there is.")
+    cpus_per_trial: int | None = Field(default=None, ge=1, description="CPU cores of one network.")
+    gpus_per_trial: float | None = Field(default=None, ge=0, description="GPUs of one network; 0.5 puts two on one.")
