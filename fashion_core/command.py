@@ -43,11 +43,14 @@ def run_command(command: Callable[[], Any]) -> None:
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """Inside, SIGTERM raises KeyboardInterrupt, so that what is under way is closed in order. In the main thread."""
+    """Inside, SIGTERM does what Ctrl-C would do just then, so that what is under way is closed in order.
+
+    In the main thread alone: no other can say what signals do.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:

@@ -49,6 +49,18 @@ def test_terminated_like_interrupted() -> None:
     assert stopped.value.code == 130 and signal.getsignal(signal.SIGTERM) is before
 
 
+def test_who_takes_ctrl_c_takes_sigterm() -> None:
+    seen: list[int] = []
+
+    def command() -> None:
+        before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.signal(signal.SIGINT, before)
+
+    run_command(command)
+    assert seen == [signal.SIGINT]
+
+
 def test_a_thread_may_run_a_command() -> None:
     done = []
     thread = threading.Thread(target=run_command, args=(lambda: done.append(1),))
