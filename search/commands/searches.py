@@ -156,7 +156,7 @@ def delete(
 
     Refused while it runs, and where the champion or the one before it comes from it. Shows what goes, and asks.
     """
-    from search.experiment.housekeeping import plan_removal, remove
+    from search.experiment.housekeeping import delete_search, plan_removal
 
     removal, console = plan_removal(SearchLayout(results, name)), Console()
     refuse_source(removal.layout, tracking_uri)
@@ -165,7 +165,7 @@ def delete(
         ask(f"delete {name}?")
     if runs:
         remove_runs(removal.layout, tracking_uri, console)
-    remove(removal)
+    delete_search(removal)
     console.print(f"deleted {name}: {format_bytes(removal.total_bytes)}", highlight=False)
 
 

@@ -114,7 +114,7 @@ def plan_removal(layout: SearchLayout) -> Removal:
     )
 
 
-def remove(removal: Removal) -> None:
+def delete_search(removal: Removal) -> None:
     """Delete it. What is gone already is no fault.
 
     Raises:

@@ -72,7 +72,10 @@ def test_a_thread_may_run_a_command() -> None:
 @pytest.mark.parametrize("count", [1, 100_000])
 def test_a_reader_that_goes_away_is_no_error(count: int) -> None:
     code = f"from fashion_core.command import run_command; run_command(lambda: print('x\\n' * {count}))"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=buffered
+    )
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait() == 1

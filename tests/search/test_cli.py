@@ -92,7 +92,7 @@ def test_the_help_says_what_the_model_says() -> None:
 
 def test_all_faults_at_once_a_line_each() -> None:
     with pytest.raises(SearchError) as caught:
-        build(Some, {"share": 0, "twice": "odd", "count": None})
+        build(Some, {"folder": None, "share": 0, "twice": "odd", "count": None})
     assert str(caught.value).splitlines() == [
         "--folder must be given: where it lies; see --help",
         "--share must be greater than 0, but got 0; see --help",

@@ -9,7 +9,7 @@ import pytest
 from made_search import make_search
 
 from fashion_core.errors import SearchError
-from search.experiment.housekeeping import glance_at, plan_removal, remove
+from search.experiment.housekeeping import delete_search, glance_at, plan_removal
 from search.records.events import EndReason
 from search.records.ledger import Ledger
 
@@ -60,7 +60,7 @@ def test_one_that_runs_is_running_and_stays(tmp_path: Path) -> None:
             plan_removal(layout)
     removal = plan_removal(layout)
     with Ledger(layout.ledger), pytest.raises(SearchError, match="mine runs"):
-        remove(removal)
+        delete_search(removal)
     assert layout.ledger.is_file()
 
 
@@ -76,7 +76,7 @@ def test_no_folders_but_searches_are_deleted(tmp_path: Path) -> None:
 def test_one_that_never_began_can_be_deleted(tmp_path: Path) -> None:
     layout = make_search(tmp_path, "mine")
     layout.ledger.unlink()
-    remove(plan_removal(layout))
+    delete_search(plan_removal(layout))
     assert not layout.folder.exists()
 
 
@@ -88,7 +88,7 @@ def test_the_last_search_takes_the_cache_along(tmp_path: Path) -> None:
     removal = plan_removal(layout)
     assert removal.folder == (layout.folder, size) and not removal.kept
     assert removal.total_bytes == size + removal.cache_bytes and removal.cache_bytes > 140
-    remove(removal)
+    delete_search(removal)
     assert not layout.folder.exists() and not list(layout.prepared_folder.iterdir())
 
 
@@ -99,7 +99,7 @@ def test_only_images_that_no_other_search_names_go(tmp_path: Path) -> None:
     features.touch()
     removal = plan_removal(layout)
     assert {path for path, _ in removal.cache} == set(own) and "other searches may use" in removal.kept[0]
-    remove(removal)
+    delete_search(removal)
     assert all(path.is_file() for path in (*others, features, other.ledger)) and not any(path.exists() for path in own)
 
 
