@@ -2,11 +2,12 @@
 
 python tests/benchmarks/gpu_all.py --data DIR     # DIR in the challenge's layout, of real photographs
 python tests/benchmarks/gpu_all.py                # drawn photographs; nothing is fine-tuned
-python tests/benchmarks/gpu_all.py --tiny         # all of the same code in a minute on a CPU; its numbers mean nothing
+python tests/benchmarks/gpu_all.py --tiny         # the same code in half a minute on a CPU; its numbers mean nothing
 
-Each step is a process of its own, killed at its limit, and writes each figure into the JSON file as soon as it is
-measured: what comes later can lose nothing. Needs torch, timm, pyarrow, pydantic and safetensors (the tests: pytest and
-hypothesis); no Ray, Optuna or MLflow: trials that share the GPU are plain processes with the product's memory shares.
+Each step is a process of its own, killed at its limit (with `--tiny` they are calls, without one), and writes each
+figure into the JSON file as soon as it is measured: what comes later can lose nothing. Needs torch, timm, pyarrow,
+pydantic and safetensors (the tests: pytest and hypothesis); no Ray, Optuna or MLflow: trials that share the GPU are
+plain processes with the product's memory shares.
 
 | step | what |
 | --- | --- |
@@ -62,17 +63,16 @@ RESNETS = ("resnet50", "legacy_seresnet50", "legacy_seresnext50_32x4d")
 LITES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
 # Images a second of ResNet-50 at 224 px: NVIDIA's figure for one A100 in mixed precision, and what an H100 should do.
 RESNET50_FLOOR, RESNET50_AIM = 2470, 4500
-GPU_TESTS = (
-    "tests/fashion_core/hardware/test_gpu_memory.py",
-    "tests/fashion_core/loading/test_augment.py",
-)  # those that are skipped without one
+# Files whose tests of a GPU are skipped without one.
+GPU_TESTS = ("tests/fashion_core/hardware/test_gpu_memory.py", "tests/fashion_core/loading/test_augment.py")
 # How long a step may take, in seconds; together eight minutes. What one leaves, the last may use.
-LIMITS = {"data": 60, "tests": 60, "speed": 100, "packed": 90, "shares": 40, "tuning": 220}
+# Most goes into starts and the choice of kernels: on an H200 some 15 s a network alone, 35 s where 8 processes choose.
+LIMITS = {"data": 30, "tests": 30, "speed": 110, "packed": 120, "shares": 40, "tuning": 150}
 GRACE_SECONDS = 3.0  # between the time a step is told to end and its being killed
 DRAWN_IMAGES = 1000  # photographs drawn where none are given; they repeat up to a workload's number
 # Steps of the two epochs whose difference tells the waits of one step; the images of both go to the GPU in one piece.
 WAIT_STEPS = (2, 4)
-GREEDY_SHARE = 0.05  # of the GPU: 4 GiB of an H100's 80, context included, where the greedy batch takes some 20
+GREEDY_SHARE = 0.05  # of the GPU: 4 GiB of an H100's 80, context included, where the greedy batch takes 12
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ class Workload:
 
     Args:
         image_size: in pixels, of the speeds.
-        train, val: images of an epoch; they repeat where there are fewer photographs.
+        train, val: images of an epoch, in whole batches: another size of batch costs another choice of kernels. They
+            repeat where there are fewer photographs.
         epochs: of each `fit`; the first, with its choice of kernels, does not count.
         counts: of trials that share the GPU.
         recipes: configurations to fine-tune, most important first; each with all seeds.
@@ -142,10 +143,10 @@ FULL = Workload(
     backbones=RESNETS + LITES,
     image_size=224,
     batch_size=256,
-    train=5000,
-    val=500,
+    train=3072,
+    val=256,
     epochs=3,
-    packed=(Packed(LITES[0], 128, 64, 2048), Packed(RESNETS[0], 224, 64, 1024)),
+    packed=(Packed(LITES[0], 128, 64, 1024), Packed(RESNETS[0], 224, 64, 512)),
     packed_epochs=3,
     counts=(1, 2, 4, 8),
     recipes=RECIPES,
@@ -165,7 +166,7 @@ TINY = Workload(
     counts=(1, 2),
     recipes=(("test_resnet", {"backbone": "test_resnet", "weights": "none", "image_size": 32, "epochs": 1}),),
     seeds=(0, 1),
-    processes=2,
+    processes=1,
 )
 
 
@@ -225,7 +226,7 @@ def prepare_data(task: Task, note: Note) -> None:
     settings = [PrepareSettings(side) for side in list_sides(task.workload)]
     prepare_all(load_annotations(folder), settings, task.folder / "prepared")
     note("seconds_to_prepare", time.perf_counter() - started)
-    note("photographs", str(task.data or "drawn"))
+    note("photographs", "drawn" if task.data is None else "given")
 
 
 def list_sides(workload: Workload) -> list[int]:
@@ -305,8 +306,8 @@ def measure_speed(task: Task, note: Note) -> None:
             note(backbone, f"failed: {describe(error)}")
         if workload.device == "cuda":
             torch.cuda.empty_cache()
-    if workload.device == "cuda":
-        note("host_waits_per_step", count_waits(workload, data))
+            if backbone == workload.backbones[0]:  # its kernels are chosen
+                note("host_waits_per_step", count_waits(workload, data))
 
 
 def count_waits(workload: Workload, data: PreparedData) -> float:
@@ -336,19 +337,14 @@ def measure_packed(task: Task, note: Note) -> None:
     with start_processes(train_beside_others, [(task,)] * max(workload.counts)) as connections:
         for number, case in enumerate(workload.packed):
             name, alone = f"{case.backbone} {case.image_size} px batch {case.batch_size}", None
+            started = time.perf_counter()
+            train_together(connections, number, epochs=1)  # all choose their kernels at once
+            note(f"{name} seconds_to_warm_up", time.perf_counter() - started)
             for count in workload.counts:
                 if time.time() > task.deadline:
                     note(f"{name} x {count}", "no time was left")
                     continue
-                chosen = connections[:count]
-                for connection in chosen:
-                    connection.send((number, count))
-                answers = [connection.recv() for connection in chosen]  # each has had its first epoch
-                started = time.perf_counter()
-                for connection in chosen:
-                    connection.send("go")
-                answers = [connection.recv() for connection in chosen]
-                seconds = time.perf_counter() - started
+                seconds, answers = train_together(connections[:count], number, workload.packed_epochs)
                 failed = [answer for answer in answers if isinstance(answer, str)]
                 if failed:
                     note(f"{name} x {count}", {"failed": failed})
@@ -366,13 +362,26 @@ def measure_packed(task: Task, note: Note) -> None:
                 note(f"{name} x {count}", figure)
 
 
+def train_together(connections: Sequence[Any], number: int, epochs: int) -> tuple[float, list[Any]]:
+    """Trials of the packed case of this number, one a process: seconds of all epochs but the first, and the answers."""
+    for connection in connections:
+        connection.send((number, len(connections), epochs))
+    for connection in connections:
+        connection.recv()  # each has had its first epoch
+    started = time.perf_counter()
+    for connection in connections:
+        connection.send("go")
+    answers = [connection.recv() for connection in connections]
+    return time.perf_counter() - started, answers
+
+
 def train_beside_others(connection: Any, task: Task) -> None:
     """One of the trials that share a GPU: trains whenever it is told to, until it is told None."""
     workload = task.workload
     cores = len(os.sched_getaffinity(0))
     data = {side: open_data(task, side) for side in list_sides(workload)}
     while (order := connection.recv()) is not None:
-        number, count = order
+        number, count, epochs = order
         case = workload.packed[number]
         torch.set_num_threads(max(1, cores // count))
         speeds: list[float] = []
@@ -386,7 +395,7 @@ def train_beside_others(connection: Any, task: Task) -> None:
                 case.backbone,
                 image_size=case.image_size,
                 batch_size=case.batch_size,
-                epochs=workload.packed_epochs,
+                epochs=epochs,
             )
             results = train(workload, config, data[case.image_size], case.images)
             next(results)
@@ -404,7 +413,7 @@ def train_beside_others(connection: Any, task: Task) -> None:
         if workload.device == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-        connection.send(answer or (median(speeds), peak))
+        connection.send(answer or (median(speeds or [0.0]), peak))
 
 
 def check_shares(task: Task, note: Note) -> None:
@@ -511,6 +520,12 @@ STEPS: dict[str, Callable[[Task, Note], None]] = {
 # ------------------------------------------------------------------------------------------------------- the command
 
 
+def describe_command(arguments: Sequence[str]) -> str:
+    """The command as it can be given elsewhere: of a path that stands from the root, its last part."""
+    parts = [Path(part).name if Path(part).is_absolute() else part for part in arguments]
+    return " ".join(["python", "tests/benchmarks/gpu_all.py", *parts])
+
+
 def run_step(step: str, task: Task, results: Results) -> None:
     """One step, in this process."""
     started = time.perf_counter()
@@ -548,7 +563,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "results" / "benchmarks" / "gpu.json")
     parser.add_argument("--seconds", type=float, default=480, help="for all steps together")
     parser.add_argument("--cache", type=Path, help="for prepared images; default: a folder that goes at the end")
-    parser.add_argument("--tiny", action="store_true", help="a workload of seconds, on the CPU")
+    parser.add_argument("--tiny", action="store_true", help="a workload of seconds, on the CPU, in one process")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), help="these alone")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--deadline", type=float, help=argparse.SUPPRESS)
@@ -565,7 +580,7 @@ def main() -> None:
         )
     ends = time.time() + options.seconds
     content: dict[str, Any] = {
-        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "command": describe_command(sys.argv[1:]),
         "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "device": "cpu" if options.tiny else torch.cuda.get_device_name(),
         "torch": torch.__version__,
@@ -577,12 +592,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gpu-all-", ignore_cleanup_errors=True) as name:
         command = ["--out", str(options.out), "--cache", str(options.cache or name)]
         command += ["--data", str(options.data)] if options.data else []
-        command += ["--tiny"] if options.tiny else []
         for step in [step for step in STEPS if step in options.steps]:
             left = ends - time.time()
-            limit = left if step == list(STEPS)[-1] else min(LIMITS[step], left)
+            limit = left if options.tiny or step == list(STEPS)[-1] else min(LIMITS[step], left)
             if limit <= GRACE_SECONDS:
                 results.note(step, "status", "no time was left")
+            elif options.tiny:
+                run_step(step, Task(workload, options.cache or Path(name), options.data, options.out, ends), results)
             else:
                 start_step(step, command, limit, results)
     print(f"{content['device']}; all figures: {options.out}")
