@@ -22,6 +22,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))  # at the end: its modules have common names
 
 import draw_configurations  # noqa: E402
+import gpu_all  # noqa: E402
 import record_curves  # noqa: E402
 from record_curves import Clock, Place, Run, check_known, choose_run, load_runs, train_run  # noqa: E402
 
@@ -40,10 +41,9 @@ def test_everything_for_a_gpu_runs_on_a_cpu(tmp_path):
     run_command("gpu_all.py", "--tiny", "--out", tmp_path / "gpu.json")
     content = json.loads((tmp_path / "gpu.json").read_text())
     steps = content["steps"]
-    assert {name: step["status"] for name, step in steps.items()} == dict.fromkeys(
-        ("data", "tests", "speed", "packed", "shares", "tuning"), "done"
-    )
-    assert content["device"] == "cpu" and content["torch"] == torch.__version__ and "--tiny" in content["command"]
+    assert {name: step["status"] for name, step in steps.items()} == dict.fromkeys(gpu_all.STEPS, "done")
+    assert content["device"] == "cpu" and content["torch"] == torch.__version__
+    assert content["command"] == "python tests/benchmarks/gpu_all.py --tiny --out gpu.json"
     assert steps["tests"]["exit_status"] == 0
     assert steps["speed"]["test_resnet"]["images_per_second"] > 0
     for count in (1, 2):
@@ -54,10 +54,30 @@ def test_everything_for_a_gpu_runs_on_a_cpu(tmp_path):
 
 
 def test_a_step_past_its_limit_is_cut_and_costs_no_figure(tmp_path):
-    run_command("gpu_all.py", "--tiny", "--out", tmp_path / "gpu.json", "--seconds", 3.5, "--steps", "data", "speed")
-    content = json.loads((tmp_path / "gpu.json").read_text())
-    assert "cut after" in content["steps"]["data"]["status"]
-    assert content["steps"]["speed"]["status"] == "no time was left"
+    results = gpu_all.Results(tmp_path / "gpu.json")
+    results.write({"steps": {"data": {"seconds_to_prepare": 2.0}}})
+    gpu_all.start_step("data", ["--out", str(results.path), "--cache", str(tmp_path)], 1, results)
+    assert results.read()["steps"]["data"] == {"seconds_to_prepare": 2.0, "status": "cut after 1 s"}
+
+
+def test_steps_without_time_are_not_begun(tmp_path, monkeypatch):
+    out = tmp_path / "gpu.json"
+    monkeypatch.setattr(sys, "argv", ["gpu_all.py", "--tiny", "--seconds", "0", "--out", str(out)])
+    gpu_all.main()
+    steps = json.loads(out.read_text())["steps"]
+    assert steps == {step: {"status": "no time was left"} for step in gpu_all.STEPS}
+
+
+def test_all_limits_together_are_eight_minutes():
+    assert set(gpu_all.LIMITS) == set(gpu_all.STEPS) and sum(gpu_all.LIMITS.values()) == 480
+
+
+def test_batches_are_whole():
+    """A last batch of another size costs another choice of kernels, which takes longer than what is measured."""
+    full = gpu_all.FULL
+    assert full.train % full.batch_size == 0
+    assert full.val % TrainConfig().eval_batch_size == 0
+    assert all(case.images % case.batch_size == 0 for case in full.packed)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +104,7 @@ def test_a_run_is_what_fit_trains(place: Place):
     assert list_scores(train_run(Run("a", "g", config, early=(1, 48)), place)) != wanted
 
 
+@pytest.mark.slow
 def test_what_is_recorded(sample_folder, tmp_path):
     runs = [
         {"name": "plain", "group": "g", "config": CONFIG},
@@ -117,6 +138,7 @@ def test_what_is_recorded(sample_folder, tmp_path):
         answers = np.stack([values.argmax(1) for values in logits], 1)
         assert ((answers == labels) == correct).mean() > 0.98  # a float16 may make two classes equal
         np.testing.assert_allclose(np.exp(logits[0].astype(np.float32)).sum(1), 1, atol=0.01)
+    (tmp_path / "runs.json").write_text(json.dumps({"runs": runs[:2]}))
     assert "2 known, 0 finished" in run_command(*command)
 
 
@@ -152,3 +174,16 @@ def test_configurations_are_drawn_the_same_each_time():
     repeat = by_name["07-repeat2"]["config"]
     assert {name for name in full if repeat[name] != full[name]} == {"seed", "start_seed"}
     assert len(draw_configurations.draw_wide()) == 2 * 8 * 3
+
+
+def test_recorded_curves_are_of_the_drawn_configurations():
+    curves = BENCHMARKS.parents[1] / "results" / "curves" / "lite0.jsonl"
+    heading, *records = map(json.loads, curves.read_text().splitlines())
+    drawn = {run["name"]: run["config"] for run in draw_configurations.draw_lite0()}
+    assert len(records) == 56 and len(heading["images"]) == 749
+    for record in records:
+        assert TrainConfig(**record["config"]) == TrainConfig(**drawn[record["name"]])
+        last = record["epochs"][-1]
+        correct = record_curves.unpack_correct(last["correct"], len(heading["images"]), len(heading["categories"]))
+        assert len(record["epochs"]) == 8
+        assert correct.mean() == pytest.approx(last["metrics"][metrics.ACCURACY])
