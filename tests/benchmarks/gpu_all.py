@@ -434,6 +434,7 @@ def check_shares(task: Task, note: Note) -> None:
 def train_in_share(connection: Any, task: Task, share: float) -> None:
     """A trial of the largest batch, within a share of the GPU's memory."""
     workload = task.workload
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
     limit_gpu_memory(share)
     data = open_data(task, workload.image_size)
     connection.recv()
