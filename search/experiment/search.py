@@ -87,6 +87,7 @@ def run_search(
     trainable: type[TrialTrainable] = TrialTrainable,
     machine: Machine | None = None,
     tracker: EventSink | None = None,
+    report: bool = True,
     command: Sequence[str] = CALLED,
 ) -> SearchResult:
     """Run a search, or go on with one.
@@ -98,6 +99,7 @@ def run_search(
         trainable: what trains a trial.
         machine: what it may use; None: what this machine has.
         tracker: where events are sent; None: MLflow, as the options say.
+        report: put the best model in its place, and write the report, in the end.
         command: what was typed, for the search's provenance.
 
     Raises:
@@ -137,7 +139,7 @@ def run_search(
             session.append(describe_start(plan, images.first, selection, command))
             layout.audit.write_text(render_audit(audit(images.first)))
         run_session(plan, session, build_site(plan, images, selection), console, trainable, resume=bool(events))
-        for path in write_results(layout, record):
+        for path in write_results(layout, record) if report else []:
             tracker.send_file(path)
         missing = tracker.close()
         console.print(render_summary(record, list_next_steps(layout, options.tracking_uri)))
