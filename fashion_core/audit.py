@@ -13,7 +13,7 @@ from pathlib import Path
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.audit import audit, render_audit
 from fashion_core.data.pixels import PrepareSettings
-from fashion_core.data.prepared import PreparedData, prepare
+from fashion_core.data.prepared import prepare
 from fashion_core.errors import FashionError
 
 AUDIT_SIZE = 32  # pixels: the audit looks at thumbnails and tables, so the prepared images may be small
@@ -28,7 +28,7 @@ def main() -> None:
     try:
         annotations = load_annotations(arguments.data, skip_bad=arguments.skip_bad)
         with tempfile.TemporaryDirectory() as folder:
-            data = PreparedData.open(prepare(annotations, PrepareSettings(AUDIT_SIZE), Path(folder)))
+            data = prepare(annotations, PrepareSettings(AUDIT_SIZE), folder)
             print(render_audit(audit(data)), end="")
         if annotations.skipped:
             print(f"\n{len(annotations.skipped)} faults; their rows are left out")

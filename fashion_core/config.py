@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from fashion_core.errors import ConfigError
 
 MAX_FC_LAYERS = 4
+IMPOSSIBLE = "the training configuration is impossible:"  # then a fault a line
 Crop = Literal["box", "box_margin", "whole"]
 Feature = Literal["pooled", "logits"]
 # What decides the features of a frozen backbone.
@@ -22,6 +30,9 @@ class TrainConfig(BaseModel):
     """How one attribute network is trained. Every field has a default; defaults are a sound recipe for fine-tuning.
 
     Units are in the names; a strength of 0 switches an augmentation off; None means off.
+
+    Raises:
+        ConfigError: lists every field at fault: its rule, the value it got, and the nearest name to an unknown one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -43,8 +54,10 @@ class TrainConfig(BaseModel):
 
     # loss (eq. 7 of the report)
     focal_gamma: float = Field(2.0, ge=0, le=10, description="0 is cross-entropy")
-    category_weights: dict[str, float] = Field(default_factory=dict, description="by category; absent means 1")
-    normalise_weights: bool = Field(True, description="scale the category weights to mean 1")
+    category_weights: dict[str, float] = Field(
+        default_factory=dict, description="by category, in any unit; absent means 1. The loss scales them"
+    )
+    normalise_weights: bool = Field(True, description="the loss scales the category weights to mean 1")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     class_balance: float = Field(0.0, ge=0, le=1, description="per-class alpha proportional to count ** -class_balance")
 
@@ -92,6 +105,7 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def check_probe(self) -> TrainConfig:
+        """Refuse what a probe has no use for, and a probe of random weights."""
         set_names = [name for name in NOT_PROBED if getattr(self, name)]
         if self.is_probe and set_names:
             raise PydanticCustomError(
@@ -110,17 +124,31 @@ class TrainConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def tell_faults(cls, values: Any, validate: ModelWrapValidatorHandler[TrainConfig]) -> TrainConfig:
+        """All faults as one error of this project, in place of pydantic's."""
+        try:
+            return validate(values)
+        except ValidationError as error:
+            raise ConfigError("\n".join([IMPOSSIBLE, *describe_faults(error)])) from None
+
 
 def build_config(values: dict[str, Any]) -> TrainConfig:
-    """`TrainConfig` from plain values.
+    """`TrainConfig` from plain values, such as a file holds.
 
     Raises:
-        ConfigError: lists every field at fault: its rule, the value it got, and the nearest name to an unknown one.
+        ConfigError: see `TrainConfig`.
     """
+    return TrainConfig(**values)
+
+
+def check_field(name: str, value: Any) -> tuple[Any, list[str]]:
+    """A value in the type of one field, and what is wrong with it, a line each. Text is no number here."""
     try:
-        return TrainConfig(**values)
-    except ValidationError as error:
-        raise ConfigError("\n".join(["the training configuration is impossible:", *describe_faults(error)])) from None
+        return getattr(TrainConfig.model_validate({name: value}, strict=True), name), []
+    except ConfigError as error:
+        return value, [line.strip() for line in str(error).splitlines()[1:]]
 
 
 def describe_faults(error: ValidationError) -> list[str]:

@@ -15,8 +15,11 @@ A message states the rule, then the value, then the remedy. The commands print i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_FAULTS_SHOWN = 50
 
@@ -92,7 +95,8 @@ class DivergedError(FashionError):
             "a lower `lr`, a `grad_clip_norm` or precision fp32 usually helps"
         )
 
-    def __reduce__(self):  # exceptions with their own signature do not survive pickling otherwise
+    # exceptions with their own signature do not survive pickling otherwise
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[int, int, float]]:
         return type(self), (self.epoch, self.step, self.loss)
 
 
@@ -104,5 +108,9 @@ class SpaceError(FaultsError, SearchError):
     """A search space is at fault."""
 
 
-def first_line(text: str | None) -> str:
-    return text.strip().splitlines()[0] if text and text.strip() else ""
+def first_line(error: BaseException | str | None) -> str:
+    """The first line of an error's message that is not empty, or of a text; of an error without a message its type."""
+    lines = "" if error is None else str(error).strip()
+    if lines:
+        return lines.splitlines()[0]
+    return type(error).__name__ if isinstance(error, BaseException) else ""

@@ -5,21 +5,24 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+import threading
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from fashion_core.errors import CheckpointError, FashionError
 
-from fashion_core.errors import CheckpointError
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from torch import Tensor
 
 ENSEMBLE_FILE = "ensemble.json"
 MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
 HEADER_KEY = "description"
+
+# -------------------------------------------------------------------------------------------------------------- locks
 
 
 @contextmanager
@@ -34,24 +37,73 @@ def lock(paths: Iterable[Path]) -> Iterator[None]:
         yield
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees all of it or none."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+@contextmanager
+def hold(path: Path, error: FashionError) -> Iterator[None]:
+    """Hold this very file, made if there is none and else left as it is, without waiting.
+
+    Raises:
+        FashionError: the error given: another process holds it.
+    """
+    with path.open("ab") as file:
+        if not try_lock(file):
+            raise error
+        yield
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> Path:
-    """One safetensors file with a JSON description in its header, complete or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    # save_file takes row-major tensors; a channels_last weight is stored by its logical order.
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def try_lock(file: IO[Any], *, shared: bool = False) -> bool:
+    """Lock an open file until it is closed or the process ends; False, at once, where another process has it locked.
+
+    Args:
+        shared: let others that ask for a shared lock have it too.
+    """
     try:
-        save_file(plain, temporary, metadata={HEADER_KEY: json.dumps(description)})
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+# ------------------------------------------------------------------------------------------------------ whole or absent
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside this one, to be written to: put in its place in the end, removed after an error.
+
+    A reader sees all of a file or none of it.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed had written of this file. For who holds its lock."""
+    for leftover in path.parent.glob(f"{path.name}.*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file so that a reader sees all of it or none. Text is written as UTF-8."""
+    with whole(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+# ------------------------------------------------------------------------------------------------------------- tensors
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> Path:
+    """One safetensors file with a JSON description in its header, complete or absent. Its folder is made if needed."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # save_file takes row-major tensors; a channels_last weight is stored by its logical order.
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole(path) as temporary:
+        save_file(plain, temporary, metadata={HEADER_KEY: json.dumps(description)})
     return path
 
 
@@ -63,6 +115,8 @@ def read_tensors(
     Raises:
         CheckpointError: no such file, not safetensors, cut off, or another format.
     """
+    from safetensors import SafetensorError, safe_open
+
     if not path.is_file():
         raise CheckpointError(f"a saved model is a {path.name} file, but there is none in {path.parent}")
     try:

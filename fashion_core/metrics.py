@@ -1,15 +1,16 @@
-"""Exact counts of right and wrong answers, and the scores made of them.
+"""The names of metrics, and the scores made of counts of right and wrong answers. No torch at import.
 
 B images, K categories, C classes of one category. A confusion matrix is [C, C] int64: row = truth, column = answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Names of metrics, the only place they are spelt. `val` is whatever set of images a run selects on.
 ACCURACY = "val/accuracy"  # mean over categories of the accuracy: the challenge's score
@@ -22,24 +23,6 @@ PROBE = "train/probe"  # where a run has probe epochs: 1 in these, 0 in those th
 IMAGES_PER_SECOND = "train/images_per_second"
 TRAIN_SECONDS = "train/seconds"
 VAL_SECONDS = "val/seconds"
-
-
-class ConfusionCounts:
-    """Confusion matrices of K categories, counted on the device the answers are on."""
-
-    def __init__(self, sizes: Sequence[int], device: torch.device | str = "cpu") -> None:
-        self.sizes = tuple(sizes)
-        self.matrices = [torch.zeros(size, size, dtype=torch.int64, device=device) for size in sizes]
-
-    def update(self, answers: Tensor, labels: Tensor) -> None:
-        """Count a batch. answers, labels: [B, K] int64."""
-        for index, (matrix, size) in enumerate(zip(self.matrices, self.sizes, strict=True)):
-            cells = labels[:, index] * size + answers[:, index]
-            matrix.view(-1).scatter_add_(0, cells, torch.ones_like(cells))  # `bincount` would wait for the GPU
-
-    def to_numpy(self) -> list[np.ndarray]:
-        """K arrays [C_i, C_i] int64."""
-        return [matrix.cpu().numpy() for matrix in self.matrices]
 
 
 def compute_scores(confusion: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, float]:

@@ -10,22 +10,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from fashion_core.errors import FashionError
-from fashion_core.inference.onnx import OnnxModel, export_onnx
-from fashion_core.inference.predictor import find_images, parse_box, read_views
-from fashion_core.models.ensemble import as_ensemble, load_saved
+from fashion_core.lazy import attach
 
-# ------------------------------------------------------------------------------------------------------- command line
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-__all__ = ["OnnxModel"]  # what cards of before the rooms import from here
+    from fashion_core.inference.onnx import OnnxModel
+
+# What cards of exported models import from here. Torch is loaded when the command begins to work.
+__all__ = ["OnnxModel"]
+__getattr__ = attach("fashion_core", {"inference.onnx": ["OnnxModel"]})
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """All options of the command."""
     parser = argparse.ArgumentParser(prog="fashion-export", description="Write a saved model as an ONNX file.")
     parser.add_argument("model", type=Path, metavar="MODEL", help="a saved model or ensemble: its file or folder")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="images, or folders, to check it on")
@@ -37,6 +39,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `fashion-export`."""
     given = build_parser().parse_intermixed_args(arguments)
+
+    import numpy as np
+
+    from fashion_core.inference.onnx import export_onnx
+    from fashion_core.inference.predictor import find_images, parse_box, read_views
+    from fashion_core.models.ensemble import as_ensemble, load_saved
+
     try:
         box = None if given.box is None else parse_box(given.box)
         saved = load_saved(given.model)

@@ -13,28 +13,32 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fashion_core.errors import FashionError
-from fashion_core.hardware.device import choose_device
-from fashion_core.inference.predictor import (
-    Question,
-    answer_questions,
-    find_images,
-    parse_box,
-    predict_images,
-    read_views,
-)
-from fashion_core.inference.temperatures import load_temperatures
-from fashion_core.models.ensemble import as_ensemble, load_saved, set_flip
+from fashion_core.lazy import attach
 
-# what cards and models of before the rooms import from here
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fashion_core.hardware.device import choose_device
+    from fashion_core.inference.predictor import Question, answer_questions, parse_box, read_views
+
+# What cards of exported models and registered models import from here. Torch is loaded when a command begins to work.
 __all__ = ["Question", "answer_questions", "choose_device", "parse_box", "read_views"]
+__getattr__ = attach(
+    "fashion_core",
+    {
+        "hardware.device": ["choose_device"],
+        "inference.predictor": ["Question", "answer_questions", "parse_box", "read_views"],
+    },
+)
 DEFAULT_CACHE = Path("results/.prepared")  # where a search keeps its prepared images too
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """All options of the command."""
     parser = argparse.ArgumentParser(
         prog="fashion-predict", description="Print the attributes of garments, or write the challenge's submission."
     )
@@ -92,13 +96,18 @@ def run_command(
 
 def run(given: argparse.Namespace) -> None:
     """Do what the command line asks."""
+    from fashion_core.hardware.device import choose_device
+    from fashion_core.inference.predictor import find_images, parse_box, predict_images
+    from fashion_core.inference.temperatures import load_temperatures
+    from fashion_core.models.ensemble import as_ensemble, load_saved, set_flip
+
     box = None if given.box is None else parse_box(given.box)
     images = find_images(given.images)
     saved = load_saved(given.model, choose_device(given.device))
     if given.tta is not None:
         saved = set_flip(saved, given.tta)
     if given.submission:
-        from fashion_core.inference.submission import write_submission  # submission imports this module
+        from fashion_core.inference.submission import write_submission
 
         path = write_submission(saved, given.submission, given.out, cache_dir=given.cache_dir, skip_bad=given.skip_bad)
         print(path)

@@ -45,7 +45,7 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sample_prepared(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     """The drawn data set, prepared at 64 px from the garments' boxes."""
     settings = PrepareSettings(image_size=SAMPLE_SIZE, crop="box", crop_margin=0.0)
-    return PreparedData.open(prepare(load_annotations(sample_folder), settings, tmp_path_factory.mktemp("prepared")))
+    return prepare(load_annotations(sample_folder), settings, tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture(scope="session")

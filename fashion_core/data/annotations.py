@@ -8,20 +8,24 @@ some end without a newline; test files and test labels may be absent. K categori
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from fashion_core.data.lines import TextRow, is_whole, read_rows
 from fashion_core.data.pixels import IMAGE_FORMATS, MAX_PIXELS
 from fashion_core.data.schema import LIST_FILE, AttributeSchema, load_schema
-from fashion_core.errors import DataError, Fault
+from fashion_core.errors import DataError, Fault, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
 
 SPLITS = ("train", "val", "test")
 # Stands in an image's last bytes unless it is cut off, or carries something behind its end: then it is decoded to tell.
@@ -253,7 +257,7 @@ def check_image(root: Path, name: str) -> tuple[tuple[int, int], str | None]:
     except UnidentifiedImageError:
         return size, f"the image must be one of {', '.join(IMAGE_FORMATS)}, but {name} is not; restore or convert it"
     except Exception as error:  # a decoder may raise anything on bytes made to break it
-        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(getattr(error, "strerror", None) or error)[:120]
         return size, f"the image must be complete and readable, but {name} is not ({reason}); restore it"
     return size, None
 
@@ -266,6 +270,8 @@ def fault_of_row(annotations: Annotations, row: int, message: str) -> Fault:
 
 def build_table(rows: Sequence[Row], categories: int) -> pa.Table:
     """The sound rows as a table."""
+    import pyarrow as pa  # a tenth of a second, and nothing before needs it
+
     boxes = np.array([row.box for row in rows], np.int32).reshape(-1, 4)
     labels = np.array([row.labels for row in rows], np.int16).reshape(-1)
     columns = {

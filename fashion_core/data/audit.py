@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fashion_core.data.annotations import SPLITS
 from fashion_core.data.duplicates import find_near_duplicates
-from fashion_core.data.prepared import PreparedData
+
+if TYPE_CHECKING:
+    from fashion_core.data.prepared import PreparedData
 
 TINY_BOX = 50  # pixels
 MAX_PAIRS_SHOWN = 20
@@ -73,7 +75,7 @@ def audit(data: PreparedData) -> Audit:
         pairs.append(Pair(data.names[i], data.names[j], (str(data.splits[i]), str(data.splits[j])), exact, conflicting))
     return Audit(
         images={split: len(data.indices(split)) for split in splits},
-        unlabelled={split: int((data.labels[data.indices(split)] < 0).any(1).sum()) for split in splits},
+        unlabelled={split: len(data.indices(split)) - len(data.labelled(split)) for split in splits},
         classes=classes,
         pairs=tuple(pairs),
         tiny_boxes={split: int((sides[data.indices(split)] < TINY_BOX).any(1).sum()) for split in splits},
@@ -112,8 +114,10 @@ def render_audit(found: Audit) -> str:
 
 
 def render_row(topic: str, values: list[Any]) -> str:
+    """A row of a table: its topic, and a value a split."""
     return f"| {topic:<28} | " + " | ".join(f"{value:>6}" for value in values) + " |"
 
 
 def render_rule(splits: list[str]) -> str:
+    """The line under a table's head."""
     return f"| {'-' * 28} | " + " | ".join("-----:" for _ in splits) + " |"

@@ -6,12 +6,12 @@ import hashlib
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_core.data.annotations import Annotations
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fashion_core.data.annotations import Annotations
     from fashion_core.data.pixels import PrepareSettings
 
 DIGEST_BYTES = 16

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fashion_core.errors import DataError, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 MAX_FILE_BYTES = 1 << 28
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")  # nine digits fit int32
@@ -47,6 +49,7 @@ def read_lines(path: Path, max_bytes: int = MAX_FILE_BYTES) -> list[str]:
 
 
 def fault_of_file(file: str, line: int | None, message: str) -> DataError:
+    """An error of this one fault."""
     return DataError("a file of the data set is at fault:", [Fault(file, line, message)])
 
 
@@ -75,6 +78,7 @@ def read_rows(folder: Path, name: str, columns: int | None, faults: list[Fault])
 
 
 def is_count(words: Sequence[str]) -> bool:
+    """Whether a row is a single whole number."""
     return len(words) == 1 and is_whole(words[0])
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from fashion_core.config import Crop, TrainConfig
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fashion_core.config import Crop, TrainConfig
 
 MAX_PIXELS = 50_000_000  # of one image: more is a bomb, or no photograph of a garment
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # Pillow reads others by starting programs

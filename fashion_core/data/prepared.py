@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -19,42 +19,45 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import Annotations, fault_of_row
 from fashion_core.data.duplicates import THUMBNAIL_SIDE, compute_thumbnail
 from fashion_core.data.fingerprints import compute_digest, fingerprint_content, fingerprint_quickly
-from fashion_core.data.pixels import PrepareSettings, crop_and_resize, open_image
+from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize, open_image
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import DataError, Fault
-from fashion_core.files import lock, write_whole
+from fashion_core.errors import DataError, Fault, first_line
+from fashion_core.files import lock, remove_leftovers, whole, write_whole
 
 FORMAT = "fashion-prepared/1"
 BATCH_IMAGES = 256
 METADATA_KEY = b"prepared"
 BOX = ("x1", "y1", "x2", "y2")
+MAX_REASON = 160  # characters of what a decoder says
+Progress = Callable[[int, int], None]
 
 
 def prepare(
     annotations: Annotations,
-    settings: PrepareSettings,
-    cache_dir: Path,
+    settings: PrepareSettings | TrainConfig,
+    cache_dir: Path | str,
     *,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
-    """The prepared file of these annotations for one setting: see `prepare_all`."""
-    (path,) = prepare_all(annotations, [settings], cache_dir, workers=workers, progress=progress)
-    return path
+    progress: Progress | None = None,
+) -> PreparedData:
+    """The images of these annotations as one setting, or one configuration, wants them: see `prepare_all`."""
+    wanted = build_settings(settings) if isinstance(settings, TrainConfig) else settings
+    return prepare_all(annotations, [wanted], cache_dir, workers=workers, progress=progress)[wanted]
 
 
 def prepare_all(
     annotations: Annotations,
-    settings: Sequence[PrepareSettings],
-    cache_dir: Path,
+    settings: Iterable[PrepareSettings],
+    cache_dir: Path | str,
     *,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Path]:
-    """The prepared file of each setting, made if there is none. Two processes at once make it once.
+    progress: Progress | None = None,
+) -> dict[PrepareSettings, PreparedData]:
+    """The prepared data of each setting, in this order; made where there is none. Two processes at once make it once.
 
     An image is decoded once for all files that are missing.
 
@@ -74,29 +77,34 @@ def prepare_all(
         each: cache_dir / f"known-{fingerprint_quickly(FORMAT, annotations, each, files)}.json" for each in settings
     }
     with lock(notes.values()), ThreadPoolExecutor(workers) as pool:
-        paths = {each: path for each, note in notes.items() if (path := find_known(note)) is not None}
-        if unknown := [each for each in notes if each not in paths]:
+        prepared = {each: find_known(note) for each, note in notes.items()}
+        if unknown := [each for each, data in prepared.items() if data is None]:
             digests = list(pool.map(compute_digest, files))
             named = {
                 each: cache_dir / f"prepared-{fingerprint_content(FORMAT, annotations, each, digests)}.arrow"
                 for each in unknown
             }
             with lock(named.values()):
-                missing = {each: path for each, path in named.items() if not is_complete(path)}
+                missing = {each: path for each, path in named.items() if open_whole(path) is None}
                 if missing:
                     write_files(annotations, missing, files, digests, pool, progress)
             for each, path in named.items():
-                write_whole(notes[each], json.dumps({"file": path.name}).encode())
-            paths |= named
-    return [paths[each] for each in settings]
+                write_whole(notes[each], json.dumps({"file": path.name}))
+                prepared[each] = PreparedData.open(path)
+    return {each: data for each, data in prepared.items() if data is not None}
 
 
-def find_known(note: Path) -> Path | None:
-    """The file that was made when sizes and times of all images were those the note is named by; None if not there."""
-    if not note.is_file():
+def find_known(note: Path) -> PreparedData | None:
+    """What was made when sizes and times of all images were those the note is named by; None if it is not there."""
+    return open_whole(note.with_name(json.loads(note.read_text())["file"])) if note.is_file() else None
+
+
+def open_whole(path: Path) -> PreparedData | None:
+    """The prepared file, if it is there, whole and readable."""
+    try:
+        return PreparedData.open(path)
+    except DataError:
         return None
-    path = note.with_name(json.loads(note.read_text())["file"])
-    return path if is_complete(path) else None
 
 
 def write_files(
@@ -105,14 +113,9 @@ def write_files(
     files: list[Path],
     digests: list[str],
     pool: ThreadPoolExecutor,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> None:
-    """Decode each image once, write it as each setting has it into temporary files, and put these in place."""
-    for path in paths.values():
-        for stale in path.parent.glob(f"{path.name}.*.tmp"):  # of a process that was killed: we hold the lock
-            stale.unlink()
-    schemas = [build_schema(annotations, *each) for each in paths.items()]
-    temporaries = [path.with_name(f"{path.name}.{os.getpid()}.tmp") for path in paths.values()]
+    """Decode each image once, and write it as each setting has it; a file appears whole or not at all."""
     boxes = np.stack([annotations.table[name].to_numpy() for name in BOX], 1)
 
     def decode(row: int) -> list[bytes] | str:
@@ -123,41 +126,35 @@ def write_files(
             pixels = [crop_and_resize(image, box, each).tobytes() for each in paths]
             return [compute_thumbnail(image).tobytes(), *pixels]
         except Exception as error:  # a decoder may raise anything on damaged bytes
-            return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+            return first_line(error)[:MAX_REASON]
 
     faults: list[Fault] = []
     rows = iter(range(len(files)))
-    try:
-        with ExitStack() as stack:
-            sinks = [stack.enter_context(pa.OSFile(str(temporary), "wb")) for temporary in temporaries]
-            writers = [
-                stack.enter_context(pa.ipc.new_file(sink, schema)) for sink, schema in zip(sinks, schemas, strict=True)
-            ]
-            while part := list(islice(rows, BATCH_IMAGES)):
-                decoded = list(pool.map(decode, part))
-                for row, result in zip(part, decoded, strict=True):
-                    if isinstance(result, str):
-                        faults.append(
-                            fault_of_row(annotations, row, f"the image must decode, but: {result}; replace it")
-                        )
-                if not faults:
-                    plain = annotations.table.slice(part[0], len(part)).combine_chunks()
-                    columns = [plain[name].chunk(0) for name in ("image", "split", *BOX, "labels")]
-                    columns.append(pa.array(digests[part[0] : part[-1] + 1]))
-                    thumbnails, *pixels = zip(*decoded, strict=True)
-                    for writer, schema, values in zip(writers, schemas, pixels, strict=True):
-                        pairs = zip((thumbnails, values), list(schema)[-2:], strict=True)
-                        last = [pa.array(column, field.type) for column, field in pairs]
-                        writer.write_batch(pa.record_batch([*columns, *last], schema=schema))
-                if progress is not None:
-                    progress(part[-1] + 1, len(files))
+    with ExitStack() as stack:
+        writers = []
+        for settings, path in paths.items():
+            remove_leftovers(path)  # we hold the lock
+            sink = stack.enter_context(pa.OSFile(str(stack.enter_context(whole(path))), "wb"))
+            schema = build_schema(annotations, settings, path)
+            writers.append((stack.enter_context(pa.ipc.new_file(sink, schema)), schema))
+        while part := list(islice(rows, BATCH_IMAGES)):
+            decoded = list(pool.map(decode, part))
+            for row, result in zip(part, decoded, strict=True):
+                if isinstance(result, str):
+                    faults.append(fault_of_row(annotations, row, f"the image must decode, but: {result}; replace it"))
+            if not faults:
+                plain = annotations.table.slice(part[0], len(part)).combine_chunks()
+                columns = [plain[name].chunk(0) for name in ("image", "split", *BOX, "labels")]
+                columns.append(pa.array(digests[part[0] : part[-1] + 1]))
+                thumbnails, *pixels = zip(*decoded, strict=True)
+                for (writer, schema), values in zip(writers, pixels, strict=True):
+                    pairs = zip((thumbnails, values), list(schema)[-2:], strict=True)
+                    last = [pa.array(column, field.type) for column, field in pairs]
+                    writer.write_batch(pa.record_batch([*columns, *last], schema=schema))
+            if progress is not None:
+                progress(part[-1] + 1, len(files))
         if faults:
             raise DataError(f"images of {annotations.folder.name} cannot be prepared:", faults)
-        for temporary, path in zip(temporaries, paths.values(), strict=True):
-            os.replace(temporary, path)
-    finally:
-        for temporary in temporaries:
-            temporary.unlink(missing_ok=True)
 
 
 def build_schema(annotations: Annotations, settings: PrepareSettings, path: Path) -> pa.Schema:
@@ -179,15 +176,6 @@ def build_schema(annotations: Annotations, settings: PrepareSettings, path: Path
     )
 
 
-def is_complete(path: Path) -> bool:
-    """Whether the prepared file is there, whole and readable."""
-    try:
-        PreparedData.open(path)
-    except DataError:
-        return False
-    return True
-
-
 class PreparedData:
     """A prepared file, memory-mapped. Travels between processes as its path.
 
@@ -200,7 +188,7 @@ class PreparedData:
         thumbnails: [N, 256] uint8 grey thumbnails of the whole images
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
@@ -228,7 +216,7 @@ class PreparedData:
         self.thumbnails = np.concatenate([view_bytes(batch["thumbnail"]) for batch in batches]).reshape(len(self), -1)
 
     @classmethod
-    def open(cls, path: Path) -> PreparedData:
+    def open(cls, path: Path | str) -> PreparedData:
         """Open a prepared file; no image is read until it is asked for.
 
         Raises:
@@ -250,6 +238,10 @@ class PreparedData:
     def indices(self, split: str) -> np.ndarray:
         """[M] int64 positions of a split's images."""
         return np.flatnonzero(self.splits == split)
+
+    def labelled(self, split: str) -> np.ndarray:
+        """[M] int64 positions of a split's images that have labels, which a test set's often have not."""
+        return np.flatnonzero((self.splits == split) & (self.labels >= 0).all(1))
 
     def gather(self, indices: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Copies of the images at `indices`: [B, S, S, 3] uint8."""

@@ -6,11 +6,13 @@ Nothing else in this project knows how many there are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fashion_core.data.lines import is_count, is_whole, read_lines
 from fashion_core.errors import DataError, Fault
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LIST_FILE = "list_attr_cloth.txt"
 MAX_BYTES = 1 << 20

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from fashion_core.data.duplicates import group_near_duplicates
-from fashion_core.data.prepared import PreparedData
 from fashion_core.errors import DataError
+
+if TYPE_CHECKING:
+    from fashion_core.data.prepared import PreparedData
 
 HELDOUT_SHARE = 0.15
 
@@ -35,9 +37,7 @@ def select_images(
     Raises:
         DataError: there are no labelled images to train or to select on.
     """
-    labelled = (data.labels >= 0).all(1)
-    train = np.flatnonzero((data.splits == "train") & labelled)
-    select = np.flatnonzero((data.splits == "val") & labelled)
+    train, select = data.labelled("train"), data.labelled("val")
     if select_on == "heldout":
         rng = np.random.default_rng(seed)
         is_held = hold_out(data.labels[train], group_near_duplicates(data.thumbnails[train]), share, rng)

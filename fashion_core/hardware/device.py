@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from fashion_core.errors import ConfigError
+from fashion_core.errors import ConfigError, first_line
 
 
-def choose_device(name: str | None) -> torch.device:
+def choose_device(name: torch.device | str | None = None) -> torch.device:
     """The device named; by default the first GPU, else the CPU.
 
     Raises:
@@ -17,6 +17,7 @@ def choose_device(name: str | None) -> torch.device:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"the device must be one of this machine, but {name!r} is not ({reason}); try cpu") from None
+        raise ConfigError(
+            f"the device must be one of this machine, but {str(name)!r} is not ({first_line(error)}); try cpu"
+        ) from None
     return device

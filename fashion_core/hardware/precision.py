@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from fashion_core.config import TrainConfig
+if TYPE_CHECKING:
+    from fashion_core.config import TrainConfig
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 MATMUL_SIDE = 512

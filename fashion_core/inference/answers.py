@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashion_core.data.schema import AttributeSchema
+if TYPE_CHECKING:
+    from fashion_core.data.schema import AttributeSchema
 
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels, x2 and y2 excluded
 

@@ -5,9 +5,8 @@ S pixels a side, K categories, F channels of the backbone's last feature map, h 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,11 +16,15 @@ from torch import Tensor, nn
 
 from fashion_core.data.pixels import PrepareSettings, build_settings
 from fashion_core.errors import ConfigError, DataError
-from fashion_core.inference.answers import Answer
 from fashion_core.inference.predictor import read_views
 from fashion_core.models.ensemble import Saved, as_ensemble
-from fashion_core.models.network import AttributeNet
-from fashion_core.models.saved import SavedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fashion_core.inference.answers import Answer
+    from fashion_core.models.network import AttributeNet
+    from fashion_core.models.saved import SavedModel
 
 PANEL_INCHES, DPI = 3.2, 110
 HEAT_COLOURS = "inferno"
@@ -43,7 +46,7 @@ class MappedNet(nn.Module):
         """images: [B, 3, S, S], pixels 0..255 -> [B, sum of C_i] the logits of all categories, side by side."""
         backbone = self.network.backbone
         body: Any = backbone.network
-        features = body.forward_features((images - backbone.mean) / backbone.std)
+        features = body.forward_features(backbone.normalise(images))
         shape = tuple(features.shape[1:])
         if len(shape) != 3 or shape[0] != body.num_features or shape[1] * shape[2] < 2:
             raise ConfigError(
@@ -98,7 +101,8 @@ def compute_heat(saved: SavedModel, pixels: np.ndarray, classes: Sequence[int]) 
 def scale_to_one(heat: np.ndarray) -> np.ndarray:
     """Each of [K, S, S] over its own maximum; left where that is 0."""
     top = heat.max((1, 2), keepdims=True)
-    return np.divide(heat, top, out=np.zeros_like(heat), where=top > 0)
+    scaled: np.ndarray = np.divide(heat, top, out=np.zeros_like(heat), where=top > 0)
+    return scaled
 
 
 # ------------------------------------------------------------------------------------------------------------- pictures

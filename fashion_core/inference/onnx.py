@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import warnings
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
@@ -20,9 +18,14 @@ import torch
 
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import ExportError
+from fashion_core.errors import ExportError, first_line
+from fashion_core.files import whole
 from fashion_core.models.ensemble import AttributeEnsemble, Saved, SavedEnsemble, as_ensemble
 from fashion_core.models.forward import predict_views
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 MAX_DIFFERENCE = 1e-4  # of probabilities; float32 sums in another order differ by 1e-6
 METADATA_KEY = "description"
@@ -48,10 +51,9 @@ class OnnxModel:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             description = json.loads(self.session.get_modelmeta().custom_metadata_map[METADATA_KEY])
         except Exception as error:  # ONNX Runtime's errors have no common base of their own
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ExportError(
-                f"an exported model must be an ONNX file that this project wrote, but {path} is not ({reason}); "
-                "export it again"
+                f"an exported model must be an ONNX file that this project wrote, but {path} is not "
+                f"({first_line(error)}); export it again"
             ) from None
         self.schema = AttributeSchema.from_dict(description["categories"])
         self.views = tuple(PrepareSettings(**view) for view in description["inputs"].values())
@@ -71,12 +73,13 @@ class OnnxModel:
             for name, view in zip(self.inputs, self.views, strict=True)
         }
         try:
-            return self.session.run(None, feed)
+            probabilities: list[np.ndarray] = self.session.run(None, feed)
         except Exception as error:  # as above
             raise ExportError(
                 f"an exported model must run in ONNX Runtime {onnxruntime.__version__} for any number of images, but: "
-                f"{str(error).splitlines()[0]}; use the saved model, or export with another version of PyTorch"
+                f"{first_line(error)}; use the saved model, or export with another version of PyTorch"
             ) from None
+        return probabilities
 
 
 def export_onnx(saved: Saved, path: Path, images: Mapping[PrepareSettings, np.ndarray]) -> float:
@@ -101,8 +104,7 @@ def export_onnx(saved: Saved, path: Path, images: Mapping[PrepareSettings, np.nd
         raise ExportError("an export is checked on at least one image, but got 0; name one")
     expected = predict_views(ensemble, images)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole(path) as temporary:
         write_onnx(ensemble, temporary)
         model = OnnxModel(temporary)
         alone = model.predict({view: pixels[:1] for view, pixels in images.items()})  # another batch size
@@ -111,11 +113,8 @@ def export_onnx(saved: Saved, path: Path, images: Mapping[PrepareSettings, np.nd
         if not difference <= MAX_DIFFERENCE:
             raise ExportError(
                 f"an exported model's probabilities must be within {MAX_DIFFERENCE:g} of PyTorch's, but differ by "
-                f" {difference:.3g} on {count} images; use the saved model, or export with another version of PyTorch"
+                f"{difference:.3g} on {count} images; use the saved model, or export with another version of PyTorch"
             )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return difference
 
 

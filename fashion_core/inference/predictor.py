@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from fashion_core.config import TrainConfig
 from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize, open_image
-from fashion_core.errors import DataError, Fault
+from fashion_core.errors import DataError, Fault, first_line
 from fashion_core.inference.answers import Answer, Box
 from fashion_core.inference.temperatures import apply_temperatures
 from fashion_core.models.ensemble import Saved, as_ensemble
 from fashion_core.models.forward import predict_views
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fashion_core.config import TrainConfig
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # those looked for in a folder; a file named may have any
 
@@ -35,10 +38,10 @@ class Question:
 
 
 def predict_images(
-    saved: Saved, images: Sequence[Path], box: Box | None = None, temperatures: Sequence[float] | None = None
+    saved: Saved, images: Sequence[Path | str], box: Box | None = None, temperatures: Sequence[float] | None = None
 ) -> Iterator[Answer]:
     """Answer image files, with one box for all: see `answer_questions`."""
-    return answer_questions(saved, [Question(str(path), path, box) for path in images], temperatures)
+    return answer_questions(saved, [Question(str(path), Path(path), box) for path in images], temperatures)
 
 
 def answer_questions(
@@ -62,8 +65,7 @@ def answer_questions(
                 pixels.append(read_views(question.file, question.box, views))
                 readable.append(question)
             except Exception as error:  # a decoder may raise anything on damaged bytes
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                faults.append(Fault(question.name, None, reason))
+                faults.append(Fault(question.name, None, first_line(error)))
         if readable:
             probabilities = predict_views(saved, {view: np.stack([each[view] for each in pixels]) for view in views})
             if temperatures is not None:
@@ -102,7 +104,7 @@ def read_views(
     return {view: crop_and_resize(image, box, view) for view in views}
 
 
-# ------------------------------------------------------------------------------------------------------- command line
+# ------------------------------------------------------------------------------------------------- what a person names
 
 
 def parse_box(text: str) -> Box:

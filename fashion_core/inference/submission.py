@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fashion_core.data.annotations import Annotations, load_annotations
-from fashion_core.data.pixels import PrepareSettings
-from fashion_core.data.prepared import PreparedData, prepare_all
+from fashion_core.data.prepared import prepare_all
 from fashion_core.errors import DataError
 from fashion_core.models.ensemble import Saved, as_ensemble
-from fashion_core.models.forward import predict_views
+from fashion_core.models.forward import predict_prepared
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUBMISSION_FILE, SUBMISSION_ZIP = "prediction.txt", "prediction.zip"
 
@@ -41,9 +42,9 @@ def write_submission(saved: Saved, data: Path, out: Path, *, cache_dir: Path, sk
             f"a submission's data must have the model's categories {ensemble.schema.to_dict()}, "
             f"but {data} has {annotations.schema.to_dict()}; train a model on this data"
         )
-    paths = prepare_all(annotations, ensemble.views, cache_dir)
-    prepared = {view: PreparedData.open(path) for view, path in zip(ensemble.views, paths, strict=True)}
-    answers = answer_images(saved, prepared, prepared[ensemble.views[0]].indices("test"))
+    prepared = prepare_all(annotations, ensemble.views, cache_dir)
+    probabilities = predict_prepared(saved, prepared, prepared[ensemble.views[0]].indices("test"))
+    answers = np.stack([values.argmax(1) for values in probabilities], 1)  # [N, K]
     assert len(answers) == count  # the prepared file keeps the order of the annotations
     text = "".join(" ".join(map(str, row)) + "\n" for row in answers.tolist())
     out.mkdir(parents=True, exist_ok=True)
@@ -62,18 +63,7 @@ def count_test_images(annotations: Annotations) -> int:
     faults = [fault for fault in annotations.skipped if fault.file.startswith("split/test")]
     if faults:
         raise DataError("a submission answers every image of test.txt, but these are at fault:", faults)
-    count = annotations.table["split"].to_pylist().count("test")
+    count: int = annotations.table["split"].to_pylist().count("test")
     if not count:
         raise DataError(f"a submission needs images in split/test.txt, but {annotations.folder} has none")
     return count
-
-
-def answer_images(saved: Saved, data: Mapping[PrepareSettings, PreparedData], indices: np.ndarray) -> np.ndarray:
-    """[N, K] class indices of the prepared images at `indices`. data: the same images, by how they were prepared."""
-    size = as_ensemble(saved).eval_batch_size
-    parts = []
-    for start in range(0, len(indices), size):
-        batch = indices[start : start + size]
-        probabilities = predict_views(saved, {view: prepared.gather(batch) for view, prepared in data.items()})
-        parts.append(np.stack([values.argmax(1) for values in probabilities], 1))
-    return np.concatenate(parts)

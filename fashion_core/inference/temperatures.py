@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fashion_core.data.schema import AttributeSchema
 
 TEMPERATURES_FILE = "temperatures.json"
 SMALLEST = 1e-12  # stands for a probability of 0, whose logarithm there is not
@@ -30,8 +34,9 @@ def apply_temperatures(probabilities: Sequence[np.ndarray], temperatures: Sequen
 
 def divide_logits(logits: np.ndarray, temperature: float) -> np.ndarray:
     """softmax(logits / T), [..., C]."""
-    scaled = np.exp((logits - logits.max(-1, keepdims=True)) / temperature)
-    return scaled / scaled.sum(-1, keepdims=True)
+    scaled: np.ndarray = np.exp((logits - logits.max(-1, keepdims=True)) / temperature)
+    scaled /= scaled.sum(-1, keepdims=True)
+    return scaled
 
 
 def load_temperatures(model: Path, schema: AttributeSchema) -> tuple[float, ...] | None:

@@ -10,13 +10,15 @@ Colours are mixed by a matrix an image. On one core, batch 64 at 224 px: 29 ms, 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fashion_core.config import TrainConfig
+if TYPE_CHECKING:
+    from fashion_core.config import TrainConfig
 
 CROP_ASPECTS = (3 / 4, 4 / 3)
 ERASED_AREA = (0.02, 1 / 3)
@@ -160,7 +162,8 @@ def view_rows(images: Tensor) -> Tensor:
 
 def compute_mean_colours(rows: Tensor) -> Tensor:
     """Mean over an image: `view_rows` -> [B, 3]."""
-    return rows.mean(1).unflatten(1, (-1, 3)).mean(1)
+    means: Tensor = rows.mean(1).unflatten(1, (-1, 3))  # of the pixels that stand at one place of a row
+    return means.mean(1)
 
 
 def erase_boxes(images: Tensor, boxes: Tensor, erased: Tensor) -> Tensor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from fashion_core.data.prepared import PreparedData
 from fashion_core.hardware.gpu_memory import measure_free_memory
+
+if TYPE_CHECKING:
+    from fashion_core.data.prepared import PreparedData
 
 # Share that images may take of what is free on a GPU; the rest is the network's and its activations'.
 RESIDENT_SHARE = 0.4

@@ -9,26 +9,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fashion_core.config import TrainConfig
 from fashion_core.data.fingerprints import DIGEST_BYTES
-from fashion_core.data.prepared import PreparedData
 from fashion_core.errors import CheckpointError, DataError
-from fashion_core.files import lock, read_tensors, write_tensors
+from fashion_core.files import lock, read_tensors, remove_leftovers, write_tensors
 from fashion_core.hardware.allocator import keep_freed_memory
+from fashion_core.hardware.device import choose_device
 from fashion_core.loading.batches import BatchSource
 from fashion_core.models.backbones import Backbone, build_backbone
 
+if TYPE_CHECKING:
+    from fashion_core.config import TrainConfig
+    from fashion_core.data.prepared import PreparedData, Progress
+
 FORMAT = "fashion-features/1"
 TENSOR = "features"
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Features:
 def cache_features(
     config: TrainConfig,
     data: PreparedData,
-    cache_dir: Path,
+    cache_dir: Path | str,
     device: torch.device | str | None = None,
     *,
     progress: Progress | None = None,
@@ -61,9 +63,9 @@ def cache_features(
         progress: called with (images done, images in all).
 
     Raises:
-        ConfigError, WeightsError: see `build_backbone`.
+        ConfigError, WeightsError: see `build_backbone` and `choose_device`.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = choose_device(device)
     if device.type == "cpu":
         keep_freed_memory()
     backbone = build_backbone(
@@ -77,8 +79,7 @@ def cache_features(
         try:
             open_features(path)
         except DataError:  # absent, or cut off
-            for stale in path.parent.glob(f"{path.name}.*.tmp"):  # of a process that was killed: we hold the lock
-                stale.unlink()
+            remove_leftovers(path)  # we hold the lock
             values = compute_features(backbone, data, config, device, progress=progress)
             description = {"format": FORMAT, "fingerprint": fingerprint, "backbone": config.backbone}
             write_tensors(path, {TENSOR: values}, description)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         save_ensemble,
         set_flip,
     )
-    from fashion_core.models.forward import predict_batch, predict_pixels, predict_views
+    from fashion_core.models.forward import predict_batch, predict_pixels, predict_prepared, predict_views
     from fashion_core.models.network import AttributeNet, build_network
     from fashion_core.models.saved import Best, SavedModel, load_model, save_model
     from fashion_core.models.soup import average_networks, find_soup_groups
@@ -39,6 +39,7 @@ __all__ = [
     "load_saved",
     "predict_batch",
     "predict_pixels",
+    "predict_prepared",
     "predict_views",
     "save_ensemble",
     "save_model",
@@ -49,7 +50,7 @@ __getattr__ = attach(
     {
         "backbones": ["Backbone", "build_backbone"],
         "ensemble": ["Saved", "SavedEnsemble", "as_ensemble", "join_models", "load_saved", "save_ensemble", "set_flip"],
-        "forward": ["predict_batch", "predict_pixels", "predict_views"],
+        "forward": ["predict_batch", "predict_pixels", "predict_prepared", "predict_views"],
         "network": ["AttributeNet", "build_network"],
         "saved": ["Best", "SavedModel", "load_model", "save_model"],
         "soup": ["average_networks", "find_soup_groups"],

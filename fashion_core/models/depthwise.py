@@ -28,12 +28,14 @@ class DepthwiseConv(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, images: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+        """The plain convolution; keeps what `backward` needs."""
         context.save_for_backward(images, weight)
         context.stride, context.padding = stride, padding
         return F.conv2d(images, weight, None, stride, padding, groups=len(weight))
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Gradients of images and weight, where they are wanted, of the gradient [B, C, H', W'] of the output."""
         images, weight = context.saved_tensors
         (gradient,) = gradients
         stride, padding = context.stride, context.padding
@@ -54,9 +56,10 @@ def compute_gradient(gradient: Tensor, images: Tensor, weight: Tensor, stride: i
     gradient: [B, C, H', W'].
     """
     wanted = [of == 0, of == 1, False]
-    return torch.ops.aten.convolution_backward(
+    gradients: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
         gradient, images, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], len(weight), wanted
-    )[of]
+    )
+    return gradients[of]
 
 
 def compute_weight_gradient(gradient: Tensor, images: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
@@ -87,7 +90,7 @@ class Depthwise(nn.Conv2d):
     def convolve(self, images: Tensor, padding: int) -> Tensor:
         """Under autocast."""
         dtype = torch.get_autocast_dtype("cpu")
-        output = DepthwiseConv.apply(images.to(dtype), self.weight.to(dtype), self.stride[0], padding)
+        output: Tensor = DepthwiseConv.apply(images.to(dtype), self.weight.to(dtype), self.stride[0], padding)
         return output if self.bias is None else output + self.bias.to(dtype).view(-1, 1, 1)
 
 
@@ -96,9 +99,11 @@ class DepthwiseSame(Conv2dSame, Depthwise):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: [B, C, H, W] -> [B, C, H', W']."""
-        if not takes_over(images):
-            return super().forward(images)
-        return self.convolve(pad_same(images, list(self.kernel_size), list(self.stride)), 0)
+        if takes_over(images):
+            return self.convolve(pad_same(images, list(self.kernel_size), list(self.stride)), 0)
+        plain: Any = super()  # timm's has no types
+        output: Tensor = plain.forward(images)
+        return output
 
 
 FAST_FORMS: dict[type, type[Depthwise]] = {nn.Conv2d: Depthwise, Conv2dSame: DepthwiseSame}

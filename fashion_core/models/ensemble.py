@@ -9,20 +9,23 @@ B images, S pixels a side, K categories, C classes of one category.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fashion_core.data.pixels import PrepareSettings, build_settings
-from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import CheckpointError, ConfigError
-from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE
+from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE, write_whole
 from fashion_core.models.saved import Best, SavedModel, load_model, save_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fashion_core.data.schema import AttributeSchema
 
 ENSEMBLE_FORMAT = "fashion-ensemble/1"
 
@@ -42,6 +45,7 @@ class SavedEnsemble:
 
     @property
     def schema(self) -> AttributeSchema:
+        """The categories, which all members share."""
         return self.members[0].schema
 
     @property
@@ -98,13 +102,13 @@ def join_models(
 
     Raises:
         ConfigError: there is no member, their categories differ, or a share is not a positive number.
+        ValueError: there is not a share for each member.
     """
     shares = [1.0] * len(members) if shares is None else shares
-    if not members or len(shares) != len(members):
-        raise ConfigError(
-            f"an ensemble must have at least one member, and a share for each, but got {len(members)} members and "
-            f"{len(shares)} shares; name a share a member, or none at all"
-        )
+    if len(shares) != len(members):
+        raise ValueError(f"a share must be given for each of the {len(members)} members, but got {len(shares)}")
+    if not members:
+        raise ConfigError("an ensemble must have at least one member, but got none; name one")
     if not all(np.isfinite(share) and share > 0 for share in shares):
         raise ConfigError(
             f"the shares of an ensemble must be positive numbers, but are {list(shares)}; leave out a member of share 0"
@@ -146,10 +150,8 @@ def save_ensemble(folder: Path, ensemble: SavedEnsemble) -> Path:
     for number, (member, share) in enumerate(zip(ensemble.members, ensemble.shares, strict=True)):
         path = save_member(folder / f"member-{number}", member)
         entries.append({"file": path.relative_to(folder).as_posix(), "share": share})
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     description = {"format": ENSEMBLE_FORMAT, "members": entries, "metrics": ensemble.metrics}
-    temporary.write_text(json.dumps(description, indent=2) + "\n")
-    os.replace(temporary, file)
+    write_whole(file, json.dumps(description, indent=2) + "\n")
     return file
 
 

@@ -5,16 +5,20 @@ B images, K categories, C classes of one category, F length of the backbone's fe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fashion_core.config import TrainConfig
 from fashion_core.models.backbones import Backbone, build_backbone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fashion_core.config import TrainConfig
 
 FC_WIDTHS = (512, 256, 128, 64)  # the report's, in order; a network of n FC layers has the first n
 
@@ -68,7 +72,8 @@ class ProbedHead(nn.Module):
         hidden = self.dropout(self.fc(features[:, :, 0, 0]))
         weight = torch.cat([head.weight for head in self.heads])
         bias = torch.cat([head.bias for head in self.heads])
-        return F.linear(hidden, weight, bias).split(self.sizes, 1)
+        logits: Sequence[Tensor] = F.linear(hidden, weight, bias).split(self.sizes, 1)
+        return logits
 
 
 class ByteDropout(nn.Module):
@@ -79,6 +84,7 @@ class ByteDropout(nn.Module):
         self.dropped = min(round(256 * p), 255)
 
     def forward(self, values: Tensor) -> Tensor:
+        """Values of any shape -> the same, some of them 0 and the others larger, in training alone."""
         if not self.training or not self.dropped:
             return values
         words = torch.empty(-(-values.numel() // 8), dtype=torch.int64, device=values.device)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.files import MODEL_FILE, read_tensors, write_tensors
 from fashion_core.metrics import ACCURACY
 from fashion_core.models.network import AttributeNet, build_network
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
 
 MODEL_FORMAT = "fashion-attributes/1"
 
@@ -48,7 +50,9 @@ class SavedModel:
     data_fingerprint: str
 
 
-def save_model(folder: Path, best: Best, config: TrainConfig, schema: AttributeSchema, data_fingerprint: str) -> Path:
+def save_model(
+    folder: Path | str, best: Best, config: TrainConfig, schema: AttributeSchema, data_fingerprint: str
+) -> Path:
     """Write `model.safetensors` into the folder, which is made if needed. Returns the file."""
     description = {
         "format": MODEL_FORMAT,
@@ -59,7 +63,7 @@ def save_model(folder: Path, best: Best, config: TrainConfig, schema: AttributeS
         "confusion": [matrix.tolist() for matrix in best.confusion],
         "data_fingerprint": data_fingerprint,
     }
-    return write_tensors(folder / MODEL_FILE, best.weights, description)
+    return write_tensors(Path(folder) / MODEL_FILE, best.weights, description)
 
 
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> SavedModel:

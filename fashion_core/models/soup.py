@@ -8,17 +8,19 @@ B images, S pixels a side.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fashion_core.data.pixels import build_settings
-from fashion_core.errors import ConfigError
-from fashion_core.models.network import AttributeNet
-from fashion_core.models.saved import SavedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from fashion_core.models.network import AttributeNet
+    from fashion_core.models.saved import SavedModel
 
 # The same start: heads and FC layers are drawn by architecture (`build_network`), the backbone's weights are named.
 START_FIELDS = ("backbone", "weights", "feature", "fc_layers")
@@ -73,7 +75,7 @@ def average_networks(networks: Sequence[AttributeNet], batches: Callable[[], Ite
         batches: called where it is needed; yields training images [B, 3, S, S], pixels 0..255, on the same device.
 
     Raises:
-        ConfigError: `batches` yields nothing.
+        ValueError: `batches` yields nothing.
     """
     states = [network.state_dict() for network in networks]
     average = copy.deepcopy(networks[0]).eval()
@@ -106,7 +108,7 @@ def recompute_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
         batches: images [B, 3, S, S] of equal B, since every batch counts the same.
 
     Raises:
-        ConfigError: there is no batch.
+        ValueError: there is no batch.
     """
     layers = [part for part in network.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
     if not layers:
@@ -127,4 +129,4 @@ def recompute_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
             layer.momentum = momentum
         network.eval()
     if not seen:
-        raise ConfigError("the statistics of batch normalisation need at least one batch of training images, but got 0")
+        raise ValueError("the statistics of batch normalisation need at least one batch of training images, but got 0")

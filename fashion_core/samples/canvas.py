@@ -1,4 +1,4 @@
-"""What `sample_data` draws with: a frame that figures are drawn in, colours, noise, masks.
+"""What the drawn data set is drawn with: a frame that figures are drawn in, colours, noise, masks.
 
 A picture is drawn in heads, as figure drawing does: x to the right of the body's axis, y down from the crown; a figure
 is eight heads tall. Pictures are [3, H, W] RGB in [0, 1], H by W pixels; colours are [3, 1, 1], masks [H, W] in [0, 1].
@@ -63,7 +63,8 @@ def draw_contrast(base: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """[3, 1, 1] a colour that differs visibly in lightness from `base`."""
     colours = np.array([draw_colour(ANY_COLOUR, rng) for _ in range(8)])
     distance = np.abs(colours.mean((1, 2, 3)) - base.mean()) + 0.3 * np.abs(colours - base).mean((1, 2, 3))
-    return colours[np.argsort(distance)[int(rng.integers(4, 8))]]
+    chosen: np.ndarray = colours[np.argsort(distance)[int(rng.integers(4, 8))]]
+    return chosen
 
 
 def draw_noise(frame: Frame, cells: int, rng: np.random.Generator, channels: int = 1) -> np.ndarray:

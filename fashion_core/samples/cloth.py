@@ -1,4 +1,4 @@
-"""Cloth of `sample_data`'s garments: one of seven patterns on one of six materials. Units as in `sample_canvas`."""
+"""Cloth of the drawn garments: one of seven patterns on one of six materials. Units as in `canvas`."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ def draw_material(cloth: np.ndarray, frame: Frame, material: str, hem: float, rn
 
 def wrap(values: np.ndarray) -> np.ndarray:
     """The part behind the point, in [0, 1). Five times as fast as `% 1`."""
-    return values - np.floor(values)
+    rest: np.ndarray = values - np.floor(values)
+    return rest
 
 
 def stamp(cloth: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> None:

@@ -78,9 +78,10 @@ def draw_sample_data(folder: Path, *, train: int = 600, val: int = 200, test: in
 def read_recipe(folder: Path) -> dict[str, int] | None:
     """What the folder was drawn with; None where it is not a finished sample."""
     try:
-        return json.loads((folder / RECIPE).read_text())
+        recipe: dict[str, int] = json.loads((folder / RECIPE).read_text())
     except (OSError, ValueError):
         return None
+    return recipe
 
 
 def check_replaceable(folder: Path) -> None:

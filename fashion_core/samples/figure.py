@@ -1,15 +1,18 @@
-"""Pictures of `sample_data`: a figure in a garment whose six attributes can be seen. Units as in `sample_canvas`."""
+"""Drawn pictures: a figure in a garment whose six attributes can be seen. Units as in `canvas`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from fashion_core.samples.canvas import ANY_COLOUR, HEIGHT, Frame, Points, blur, draw_colour, draw_noise
 from fashion_core.samples.cloth import draw_cloth
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # half widths of the body, and what each fit adds to it, in heads at these heights
 HEIGHTS = (1.45, 2.05, 3.0, 3.9, 8.0)  # shoulder, armpit, waist, hip, floor

@@ -1,11 +1,8 @@
-"""Saved models and saved training states: one safetensors file each, with the description in its header.
-
-A file is written under a temporary name and then put in place, so that a reader sees all of it or none.
-"""
+"""A saved training state: one safetensors file with a description in its header, beside the best model so far."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,7 +10,11 @@ from torch import Tensor
 from fashion_core.errors import CheckpointError
 from fashion_core.files import MODEL_FILE, TRAINING_FILE, read_tensors, write_tensors
 from fashion_core.models.saved import MODEL_FORMAT, Best, save_model
-from fashion_core.training.state import TrainingState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fashion_core.training.state import TrainingState
 
 TRAINING_FORMAT = "fashion-training/1"
 

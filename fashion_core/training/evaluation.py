@@ -1,24 +1,47 @@
 """What a network answers on a set of images, and how well.
 
-B images of a batch, N images in all, K categories, C classes of one category.
+B images of a batch, N images in all, K categories, C classes of one category. A confusion matrix is [C, C] int64:
+row = truth, column = answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fashion_core import metrics
-from fashion_core.config import TrainConfig
-from fashion_core.loading.features import Source
 from fashion_core.models.forward import predict_batch
-from fashion_core.training.losses import WeightedFocalLoss
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    import numpy as np
+
+    from fashion_core.config import TrainConfig
+    from fashion_core.loading.features import Source
+    from fashion_core.training.losses import WeightedFocalLoss
+
+
+class ConfusionCounts:
+    """Confusion matrices of K categories, counted on the device the answers are on."""
+
+    def __init__(self, sizes: Sequence[int], device: torch.device | str = "cpu") -> None:
+        self.sizes = tuple(sizes)
+        self.matrices = [torch.zeros(size, size, dtype=torch.int64, device=device) for size in sizes]
+
+    def update(self, answers: Tensor, labels: Tensor) -> None:
+        """Count a batch. answers, labels: [B, K] int64."""
+        for index, (matrix, size) in enumerate(zip(self.matrices, self.sizes, strict=True)):
+            cells = labels[:, index] * size + answers[:, index]
+            matrix.view(-1).scatter_add_(0, cells, torch.ones_like(cells))  # `bincount` would wait for the GPU
+
+    def to_numpy(self) -> list[np.ndarray]:
+        """K arrays [C_i, C_i] int64."""
+        return [matrix.cpu().numpy() for matrix in self.matrices]
 
 
 @dataclass(frozen=True)
@@ -57,7 +80,7 @@ def evaluate(
     autocast: AbstractContextManager[Any] | None = None,
 ) -> Evaluation:
     """Answer every image of the source and compare with its labels; losses are those of the averaged probabilities."""
-    counts = metrics.ConfusionCounts(source.data.schema.sizes, source.device)
+    counts = ConfusionCounts(source.data.schema.sizes, source.device)
     totals = torch.zeros(1 + len(counts.sizes), device=source.device)
     correct, parts = [], []
     for start in range(0, len(source), config.eval_batch_size):

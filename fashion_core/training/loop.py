@@ -10,30 +10,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fashion_core import metrics
-from fashion_core.config import TrainConfig
 from fashion_core.data.pixels import build_settings
-from fashion_core.data.prepared import PreparedData
 from fashion_core.errors import ConfigError, DataError, DivergedError
 from fashion_core.hardware.allocator import keep_freed_memory
+from fashion_core.hardware.device import choose_device
 from fashion_core.hardware.precision import build_autocast
 from fashion_core.loading.augment import Augmentation, mixup
 from fashion_core.loading.batches import BatchSource
 from fashion_core.loading.features import FeatureSource, Source, compute_features, fingerprint_features, open_features
-from fashion_core.models.saved import Best
+from fashion_core.models.saved import Best, save_model
 from fashion_core.training.checkpoint import load_training
 from fashion_core.training.evaluation import evaluate
 from fashion_core.training.optim import compute_lr_factor, set_learning_rate
 from fashion_core.training.state import TrainingState, build_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fashion_core.config import TrainConfig
+    from fashion_core.data.prepared import PreparedData
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,18 @@ class EpochResult:
     probabilities: list[np.ndarray]
     state: TrainingState
 
+    def save_best(self, folder: Path | str) -> Path:
+        """Write the best network of this epoch and those before into the folder, for `load_model`. Returns the file."""
+        state = self.state
+        return save_model(folder, state.best, state.config, state.schema, state.data_fingerprint)
+
 
 def fit(
     config: TrainConfig,
     data: PreparedData,
     *,
-    train: np.ndarray,
-    val: np.ndarray,
+    train: np.ndarray | None = None,
+    val: np.ndarray | None = None,
     device: torch.device | str | None = None,
     features: Path | None = None,
     resume: Path | None = None,
@@ -74,20 +84,22 @@ def fit(
     Out-of-Distribution".
 
     Args:
-        train, val: int64 indices into `data`; all of them labelled.
+        train, val: int64 indices into `data`, all of them labelled; default: all labelled images of these splits.
         features: of probe epochs alone: file that `cache_features` wrote; None: they are computed, and not kept.
         device: default is the first GPU, else the CPU.
         resume: folder that `save_training` wrote; training goes on after its last epoch.
 
     Yields:
-        One `EpochResult` an epoch, of the remaining `config.epochs`.
+        One `EpochResult` an epoch, of the remaining `config.epochs`; `result.save_best(folder)` keeps the best so far.
 
     Raises:
         ConfigError: the configuration and the data, or the device, do not go together.
         DataError: no images to train or evaluate on, one without labels, or features of something else.
         DivergedError: the training loss is no longer finite.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = choose_device(device)
+    train = data.labelled("train") if train is None else train
+    val = data.labelled("val") if val is None else val
     check_inputs(config, data, train, val)
     if device.type == "cpu":
         keep_freed_memory()

@@ -5,14 +5,18 @@ B images, K categories, C classes of one category.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fashion_core.config import TrainConfig
 from fashion_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fashion_core.config import TrainConfig
 
 # Smallest 1 - p_t whose power is differentiated: below it, gamma in (0, 1) has an unbounded slope.
 MIN_COMPLEMENT = 1e-7
@@ -55,7 +59,7 @@ def focal_loss(
 
 
 class WeightedFocalLoss(nn.Module):
-    """Sum over categories of w_i x focal loss (eq. 7 of the report).
+    """Sum over categories of w_i x focal loss (eq. 7 of the report). The only place that scales the weights.
 
     Args:
         weights: [K] weight of each category, >= 0, at least one above 0.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from fashion_core.config import TrainConfig
-from fashion_core.models.network import AttributeNet
+if TYPE_CHECKING:
+    from fashion_core.config import TrainConfig
+    from fashion_core.models.network import AttributeNet
 
 # One-cycle (Smith & Topin 2018) with the divisors of PyTorch's OneCycleLR: starts at peak / 25, ends at that / 10,000.
 ONE_CYCLE_START = 1 / 25

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from timm.utils import ModelEmaV3
 
 from fashion_core import metrics
-from fashion_core.config import TrainConfig
-from fashion_core.data.prepared import PreparedData
-from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ConfigError
 from fashion_core.models.network import AttributeNet, ProbedHead, build_network
 from fashion_core.models.saved import Best
 from fashion_core.training.losses import WeightedFocalLoss, build_loss
 from fashion_core.training.optim import build_optimizer
+
+if TYPE_CHECKING:
+    from fashion_core.config import TrainConfig
+    from fashion_core.data.prepared import PreparedData
+    from fashion_core.data.schema import AttributeSchema
 
 
 @dataclass

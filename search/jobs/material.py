@@ -126,17 +126,17 @@ def prepare_material(
         )
     settings = list(dict.fromkeys(build_settings(config) for config in configs))
     with preparing(console) as progress:
-        paths = dict(zip(settings, prepare_all(annotations, settings, cache_dir, progress=progress), strict=True))
+        prepared = prepare_all(annotations, settings, cache_dir, progress=progress)
+    paths = {each: data.path for each, data in prepared.items()}
     features = {}
     for config in configs:
         name = name_features(config)
         if config.probe_epochs and name not in features:
-            data = PreparedData.open(paths[build_settings(config)])
+            data = prepared[build_settings(config)]
             with preparing(console, f"features of {config.backbone}") as progress:
                 features[name] = str(cache_features(config, data, cache_dir.resolve(), progress=progress))
-    first = PreparedData.open(paths[settings[0]])
-    labelled = (first.labels >= 0).all(1)
-    train, val = (np.flatnonzero((first.splits == split) & labelled) for split in ("train", "val"))
+    first = prepared[settings[0]]
+    train, val = first.labelled("train"), first.labelled("val")
     material = Material(folder, paths, features, train, val, cache_dir, skip_bad)
     groups = len(np.unique(material.groups)) if len(val) else 0
     if groups < MIN_GROUPS or not len(train):

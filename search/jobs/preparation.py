@@ -23,9 +23,9 @@ def prepare_job(plan: Plan, console: Console) -> tuple[Job, PreparedData, Select
     """
     settings = plan.space.prepare_settings()
     with preparing(console) as progress:
-        paths = prepare_all(plan.annotations, settings, plan.cache_dir, progress=progress)
-    prepared = {str(each): str(path.resolve()) for each, path in zip(settings, paths, strict=True)}
-    data = PreparedData.open(paths[0])
+        opened = prepare_all(plan.annotations, settings, plan.cache_dir, progress=progress)
+    prepared = {str(each): str(data.path.resolve()) for each, data in opened.items()}
+    data = next(iter(opened.values()))
     selection = select_images(data, plan.options.select_on, plan.options.seed)
     path = plan.cache_dir.resolve() / f"selection-{data.fingerprint}-{selection.select_on}-{selection.seed}.npz"
     save_selection(path, selection.train, selection.select)

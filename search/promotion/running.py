@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
+from fashion_core.files import hold
 from search.jobs.cluster import detect_cluster, start_ray, stop_ray
 from search.jobs.material import Material, prepare_material
 from search.planning.options import load_options
@@ -145,12 +145,8 @@ def hold_folder(layout: SearchLayout) -> Iterator[None]:
         SearchError: another one does.
     """
     layout.promotion_folder.mkdir(parents=True, exist_ok=True)
-    with (layout.promotion_folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SearchError(
-                f"one process may promote a search at a time, but another promotes {layout.name}; wait for it, or "
-                "end it"
-            ) from None
+    error = SearchError(
+        f"one process may promote a search at a time, but another promotes {layout.name}; wait for it, or end it"
+    )
+    with hold(layout.promotion_folder / ".lock", error):
         yield

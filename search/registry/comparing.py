@@ -18,8 +18,8 @@ from fashion_core.hardware.allocator import keep_freed_memory
 from fashion_core.hardware.device import choose_device
 from fashion_core.inference.temperatures import apply_temperatures
 from fashion_core.models.ensemble import as_ensemble
+from fashion_core.models.forward import predict_prepared
 from search.cli import DEFAULT_RESULTS
-from search.registry.answers import predict_prepared
 from search.registry.history import History, check_unseen, find_history
 from search.registry.models import Model, open_model
 from search.reporting.live import preparing
@@ -256,8 +256,7 @@ def prepare_views(
     """The data set as each network of the two wants its images."""
     views = list(dict.fromkeys(view for model in models for view in as_ensemble(model.saved).views))
     with preparing(console) as progress:
-        paths = prepare_all(annotations, views, cache_dir, progress=progress)
-    return {view: PreparedData.open(path) for view, path in zip(views, paths, strict=True)}
+        return prepare_all(annotations, views, cache_dir, progress=progress)
 
 
 def find_judged(data: PreparedData) -> np.ndarray:

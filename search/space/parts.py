@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import ValidationError
 
-from fashion_core.config import describe_faults
+from fashion_core.config import check_field
 from search.space.located import Located, check_keys
 
 if TYPE_CHECKING:
@@ -133,10 +132,7 @@ def is_number(value: Any, *, whole: bool = False) -> bool:
 
 def check_value(name: str, value: Any) -> tuple[Any, list[str]]:
     """The value in the type of the `TrainConfig` field ``name``, and what is wrong with it."""
-    try:
-        return getattr(TrainConfig.model_validate({name: value}, strict=True), name), []
-    except ValidationError as error:
-        return value, [line.strip() for line in describe_faults(error)]
+    return check_field(name, value)
 
 
 def check_name(name: str, line: int, faults: FaultList) -> bool:

@@ -297,7 +297,8 @@ def run_ours(case: str, root: Path, folder: Path, images: Images) -> dict[str, f
     count, settings = len(images.files), [PrepareSettings(SIDE)]
     decodes = DecodeCount()
     began = time.monotonic()
-    (path,) = prepare_all(load_some(root, count), settings, folder / "prepared")
+    ((_, prepared),) = prepare_all(load_some(root, count), settings, folder / "prepared").items()
+    path = prepared.path
     prepare_seconds = time.monotonic() - began
     values: dict[str, float] = {"prepare_seconds": prepare_seconds, "decodes": decodes.take() / count}
     trials = run_trials(deliver, OURS, case, images, 0, str(path))

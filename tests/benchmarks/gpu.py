@@ -82,7 +82,7 @@ def open_data(workload: Workload, folder: Path) -> PreparedData:
     """Drawn photographs, prepared. Made by the first process that asks for them."""
     drawn = draw_sample_data(folder / "drawn", train=workload.distinct, val=workload.val, test=1)
     settings = PrepareSettings(workload.image_size)
-    return PreparedData.open(prepare(load_annotations(drawn), settings, folder / "prepared"))
+    return prepare(load_annotations(drawn), settings, folder / "prepared")
 
 
 def train(workload: Workload, config: TrainConfig, data: PreparedData) -> list[EpochResult]:

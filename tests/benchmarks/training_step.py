@@ -106,12 +106,12 @@ def build_our_state(backbone: str, size: int, folder: Path) -> tuple[Any, Any]:
     from fashion_core.config import TrainConfig
     from fashion_core.data.annotations import load_annotations
     from fashion_core.data.pixels import PrepareSettings
-    from fashion_core.data.prepared import PreparedData, prepare
+    from fashion_core.data.prepared import prepare
     from fashion_core.samples.dataset import draw_sample_data
     from fashion_core.training.state import build_state
 
     annotations = load_annotations(draw_sample_data(folder / "drawn", train=BATCH_SIZE, val=2, test=1))
-    data = PreparedData.open(prepare(annotations, PrepareSettings(size), folder / "prepared"))
+    data = prepare(annotations, PrepareSettings(size), folder / "prepared")
     config = TrainConfig(
         backbone=backbone, weights="none", image_size=size, batch_size=BATCH_SIZE, dropout=0, lr=LR, focal_gamma=GAMMA
     )
@@ -265,12 +265,12 @@ def fit_ours(data_folder: Path, folder: Path, epochs: int, seed: int) -> float:
     from fashion_core.config import TrainConfig
     from fashion_core.data.annotations import load_annotations
     from fashion_core.data.pixels import PrepareSettings
-    from fashion_core.data.prepared import PreparedData, prepare
+    from fashion_core.data.prepared import prepare
     from fashion_core.metrics import ACCURACY
     from fashion_core.training.loop import fit
 
     settings = PrepareSettings(LEARN_IMAGE_SIZE)
-    data = PreparedData.open(prepare(load_annotations(data_folder), settings, folder / "prepared"))
+    data = prepare(load_annotations(data_folder), settings, folder / "prepared")
     config = TrainConfig(
         **LEARN_PARAMS,
         weights="package",

@@ -43,8 +43,7 @@ class Stage:
 
 def open_stage(folder: Path, cache_dir: Path) -> Stage:
     """A data set, prepared."""
-    paths = prepare_all(load_annotations(folder), [BOX, WHOLE], cache_dir)
-    return Stage(dict(zip((BOX, WHOLE), map(PreparedData.open, paths), strict=True)), Source(folder, cache_dir))
+    return Stage(prepare_all(load_annotations(folder), [BOX, WHOLE], cache_dir), Source(folder, cache_dir))
 
 
 def draw_answers(stage: Stage, share: float, seed: int) -> np.ndarray:

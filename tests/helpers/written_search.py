@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
-from fashion_core.data.prepared import PreparedData, prepare
+from fashion_core.data.prepared import prepare
 from fashion_core.data.splits import select_images
 from search.experiment.search import describe_search
 from search.planning.options import SearchOptions
@@ -36,7 +36,7 @@ def write_search(
     space.write_text(SPACE)
     options = SearchOptions(data=data, space=str(space), name=name, select_on=select_on, results=results)
     plan = build_plan(options, layout, Machine(2, 0))
-    prepared = PreparedData.open(prepare(load_annotations(data), PrepareSettings(32, "box"), layout.prepared_folder))
+    prepared = prepare(load_annotations(data), PrepareSettings(32, "box"), layout.prepared_folder)
     selection = select_images(prepared, select_on, 0)
     layout.folder.mkdir(parents=True)
     options.save(layout.options)

@@ -1,6 +1,5 @@
 """Prepared data: one decoding for all settings, right pixels, and no harm from a second process or a kill."""
 
-import fcntl
 import os
 import shutil
 import signal
@@ -13,11 +12,10 @@ import pytest
 from PIL import Image
 
 from fashion_core.data import prepared
-from fashion_core.data.annotations import load_annotations
+from fashion_core.data.annotations import Annotations, load_annotations
 from fashion_core.data.pixels import PrepareSettings
-from fashion_core.data.prepared import PreparedData, prepare, prepare_all
+from fashion_core.data.prepared import prepare, prepare_all
 from fashion_core.errors import DataError
-from fashion_core.files import lock
 
 SETTINGS = [PrepareSettings(48), PrepareSettings(32, "box_margin", 0.1), PrepareSettings(40, "whole")]
 IMAGES = 192  # of the sample data
@@ -64,19 +62,25 @@ def start_process(data: Path, cache: Path, sizes: str, *, dies: bool = False) ->
     return process
 
 
+def list_files(annotations: Annotations, settings: list[PrepareSettings], cache: Path) -> list[Path]:
+    """The prepared files, one a setting."""
+    return [data.path for data in prepare_all(annotations, settings, cache).values()]
+
+
 def test_an_image_is_decoded_once_for_all_settings(sample_folder, tmp_path, decoded):
     annotations = load_annotations(sample_folder)
     seen = []
-    together = prepare_all(annotations, SETTINGS, tmp_path / "a", progress=lambda *numbers: seen.append(numbers))
+    prepared = prepare_all(annotations, SETTINGS, tmp_path / "a", progress=lambda *numbers: seen.append(numbers))
     assert len(decoded) == len(set(decoded)) == IMAGES and seen == [(IMAGES, IMAGES)]
-    alone = [prepare(annotations, settings, tmp_path / "b") for settings in SETTINGS]
+    together = [data.path for data in prepared.values()]
+    alone = [prepare(annotations, settings, tmp_path / "b").path for settings in SETTINGS]
     assert [path.name for path in together] == [path.name for path in alone]
     assert [path.read_bytes() for path in together] == [path.read_bytes() for path in alone]
-    assert [PreparedData.open(path).settings for path in together] == SETTINGS
+    assert list(prepared) == [data.settings for data in prepared.values()] == SETTINGS
 
 
 def test_pixels_are_those_of_pillow(sample_folder, tmp_path):
-    data = PreparedData.open(prepare_all(load_annotations(sample_folder), SETTINGS[::-1], tmp_path)[1])
+    data = prepare_all(load_annotations(sample_folder), SETTINGS[::-1], tmp_path)[SETTINGS[1]]
     x1, y1, x2, y2 = data.boxes[7].tolist()
     with Image.open(sample_folder / data.names[7]) as image:
         dx, dy = round(0.1 * (x2 - x1)), round(0.1 * (y2 - y1))
@@ -87,23 +91,23 @@ def test_pixels_are_those_of_pillow(sample_folder, tmp_path):
 
 def test_what_is_there_is_not_decoded_again(sample_folder, tmp_path, decoded):
     annotations = load_annotations(sample_folder)
-    first = prepare_all(annotations, SETTINGS[:2], tmp_path)
+    first = list_files(annotations, SETTINGS[:2], tmp_path)
     decoded.clear()
-    assert prepare_all(annotations, [*SETTINGS[:2], SETTINGS[0]], tmp_path) == [*first, first[0]] and not decoded
+    assert list_files(annotations, [*SETTINGS[:2], SETTINGS[0]], tmp_path) == first and not decoded
     copy = shutil.copytree(sample_folder, tmp_path / "copy")  # other paths and times, the same images
-    assert prepare_all(load_annotations(copy), SETTINGS[:2], tmp_path) == first and not decoded
+    assert list_files(load_annotations(copy), SETTINGS[:2], tmp_path) == first and not decoded
     before = [path.stat().st_mtime_ns for path in first]
-    assert prepare_all(annotations, SETTINGS, tmp_path)[:2] == first and len(decoded) == IMAGES
+    assert list_files(annotations, SETTINGS, tmp_path)[:2] == first and len(decoded) == IMAGES
     assert [path.stat().st_mtime_ns for path in first] == before
 
 
 def test_a_file_that_is_lost_or_cut_off_is_made_again(sample_folder, tmp_path):
     annotations = load_annotations(sample_folder)
-    whole, lost, cut = prepare_all(annotations, SETTINGS, tmp_path)
+    whole, lost, cut = list_files(annotations, SETTINGS, tmp_path)
     content, before = cut.read_bytes(), whole.stat().st_mtime_ns
     lost.unlink()
     cut.write_bytes(content[:-100])
-    assert prepare_all(annotations, SETTINGS, tmp_path) == [whole, lost, cut]
+    assert list_files(annotations, SETTINGS, tmp_path) == [whole, lost, cut]
     assert lost.is_file() and cut.read_bytes() == content and whole.stat().st_mtime_ns == before
 
 
@@ -118,23 +122,13 @@ def test_two_processes_at_once_decode_once(sample_folder, tmp_path):
     assert len(list(tmp_path.glob("prepared-*.arrow"))) == 2 and not list(tmp_path.glob("*.tmp"))
 
 
-def test_locks_are_taken_in_one_order(tmp_path, monkeypatch):
-    taken = []
-    take = fcntl.flock
-    monkeypatch.setattr(fcntl, "flock", lambda file, kind: (taken.append(Path(file.name).name), take(file, kind)))
-    for names in ("ab", "ba"):
-        with lock([tmp_path / f"{name}.json" for name in names]):
-            pass
-    assert taken == ["a.lock", "b.lock", "a.lock", "b.lock"]
-
-
 def test_a_kill_leaves_nothing_that_looks_whole(sample_folder, tmp_path, decoded):
     process = start_process(sample_folder, tmp_path, "48,32", dies=True)
     process.communicate("go\n", timeout=120)
     assert process.returncode == -signal.SIGKILL
     assert len(list(tmp_path.glob("*.tmp"))) == 2 and not list(tmp_path.glob("*.arrow"))
-    paths = prepare_all(load_annotations(sample_folder), [PrepareSettings(48), PrepareSettings(32)], tmp_path)
-    assert len(decoded) == IMAGES and [len(PreparedData.open(path)) for path in paths] == [IMAGES, IMAGES]
+    prepared = prepare_all(load_annotations(sample_folder), [PrepareSettings(48), PrepareSettings(32)], tmp_path)
+    assert len(decoded) == IMAGES and [len(data) for data in prepared.values()] == [IMAGES, IMAGES]
     assert not list(tmp_path.glob("*.tmp"))
 
 

@@ -4,14 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from drawn_models import draw_model, draw_pixels
 from PIL import Image
 
 from fashion_core import predict
@@ -19,9 +16,7 @@ from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import PreparedData, prepare
-from fashion_core.errors import ConfigError, DataError
-from fashion_core.hardware import device
-from fashion_core.inference import predictor, submission
+from fashion_core.inference import predictor
 from fashion_core.models import forward
 from fashion_core.models.saved import SavedModel, load_model, save_model
 from fashion_core.training.loop import fit
@@ -60,7 +55,7 @@ def test_pixels_are_those_of_the_prepared_data(sample_folder: Path, tmp_path: Pa
     config = TrainConfig(image_size=48, crop=crop, crop_margin=0.2)
     annotations = load_annotations(sample_folder)
     annotations = replace(annotations, table=annotations.table.slice(0, 5))
-    data = PreparedData.open(prepare(annotations, PrepareSettings(48, crop, 0.2), tmp_path))
+    data = prepare(annotations, PrepareSettings(48, crop, 0.2), tmp_path)
     for index, expected in enumerate(data.gather(np.arange(5))):
         box = tuple(data.boxes[index].tolist())
         pixels = predictor.read_pixels(sample_folder / data.names[index], box, config)
@@ -201,75 +196,3 @@ def test_missing_model_empty_folder_and_no_images(
         with pytest.raises(SystemExit) as stopped:
             run_main(*arguments)
         assert stopped.value.code == 2 and message in capsys.readouterr().err
-
-
-def test_device() -> None:
-    assert device.choose_device("cpu") == torch.device("cpu")
-    for name in ("gpu", "cuda:99"):
-        with pytest.raises(ConfigError, match=name):
-            device.choose_device(name)
-
-
-# ---------------------------------------------------------------------------------------------------------- submission
-
-
-def test_submission(
-    model_folder: Path, saved: SavedModel, sample_folder: Path, sample_prepared: PreparedData, tmp_path: Path
-) -> None:
-    cache = sample_prepared.path.parent
-    run_main(model_folder, "--submission", sample_folder, "--out", tmp_path / "new", "--cache-dir", cache)
-    text = (tmp_path / "new" / "prediction.txt").read_text()
-    with zipfile.ZipFile(tmp_path / "new" / "prediction.zip") as archive:
-        assert archive.namelist() == ["prediction.txt"] and archive.read("prediction.txt").decode() == text
-    names = (sample_folder / "split" / "test.txt").read_text().split()
-    boxes = [tuple(map(int, line.split())) for line in (sample_folder / "split" / "test_bbox.txt").open()]
-    expected = ""
-    for name, box in zip(names, boxes, strict=True):
-        (answer,) = predictor.predict_images(saved, [sample_folder / name], box)
-        expected += " ".join(str(values.argmax()) for values in answer.probabilities) + "\n"
-    assert text == expected
-    assert text.count("\n") == 24 and set(text) <= set("0123456789 \n")
-    example = (sample_folder / "split" / "val_attr.txt").read_text().splitlines()[0]
-    assert len(example.split(" ")) == len(text.splitlines()[0].split(" "))
-    again = submission.write_submission(saved, sample_folder, tmp_path / "again", cache_dir=cache)
-    assert again.read_bytes() == (tmp_path / "new" / "prediction.zip").read_bytes()
-    assert [path.name for path in cache.glob("*.arrow")] == [sample_prepared.path.name]  # nothing was prepared again
-
-
-def test_submission_refuses_other_categories_missing_and_faulty_test_images(
-    saved: SavedModel, sample_folder: Path, tmp_path: Path
-) -> None:
-    data = tmp_path / "data"
-    shutil.copytree(sample_folder, data)
-
-    def write(folder: Path = data) -> Path:
-        return submission.write_submission(saved, folder, tmp_path / "out", cache_dir=tmp_path / "cache", skip_bad=True)
-
-    test_boxes = data / "split" / "test_bbox.txt"
-    kept = test_boxes.read_text()
-    test_boxes.write_text(kept.replace(kept.splitlines()[3], "009 009 002 002"))
-    with pytest.raises(DataError, match=r"test_bbox\.txt:4"):
-        write()
-    test_boxes.write_text(kept)
-    for path in (data / "split").glob("test*"):
-        path.unlink()
-    with pytest.raises(DataError, match="none"):
-        write()
-    classes = sample_folder / "split" / "list_attr_cloth.txt"
-    (data / "split" / classes.name).write_text(classes.read_text().replace("floral", "flower"))
-    shutil.copy(sample_folder / "split" / "test.txt", data / "split")
-    shutil.copy(sample_folder / "split" / "test_bbox.txt", data / "split")
-    with pytest.raises(DataError, match="flower"):
-        write()
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_probe_answers_in_float32_as_it_was_scored():
-    """Its features are float32; a network that was trained on as a whole keeps the precision asked for."""
-    pixels = draw_pixels(1, 5, 64).numpy()
-    answers = {}
-    for name, epoch, precision in (("fp32", 2, "fp32"), ("probe", 2, "bf16"), ("whole", 3, "bf16")):
-        model = draw_model(1, precision=precision)
-        model = replace(model, config=model.config.model_copy(update={"probe_epochs": 2}), epoch=epoch)
-        answers[name] = np.concatenate(forward.predict_pixels(model, pixels), 1)
-    assert np.array_equal(answers["probe"], answers["fp32"]) and not np.array_equal(answers["whole"], answers["fp32"])

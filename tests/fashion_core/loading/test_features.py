@@ -159,8 +159,8 @@ def test_what_decides_the_features_decides_the_name(build, sample_folder, sample
     state = build_backbone("test_resnet", weights=weights["test_resnet"], feature="logits").network.state_dict()
     state["conv1.0.weight"][0, 0, 0, 0] += 1e-3
     save_file(state, other)
-    small = PreparedData.open(prepare(load_annotations(sample_folder), PrepareSettings(32), tmp_path))
-    whole = PreparedData.open(prepare(load_annotations(sample_folder), PrepareSettings(64, "whole"), tmp_path))
+    small = prepare(load_annotations(sample_folder), PrepareSettings(32), tmp_path)
+    whole = prepare(load_annotations(sample_folder), PrepareSettings(64, "whole"), tmp_path)
     paths = [
         cache_features(build(**values), data, tmp_path, "cpu")
         for values, data in (

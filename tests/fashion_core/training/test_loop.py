@@ -90,7 +90,7 @@ def first_batch(data: PreparedData, count: int = 8) -> tuple[torch.Tensor, torch
 def report_prepared(sample_folder, tmp_path_factory) -> PreparedData:
     """The drawn data set at the report's 224 px."""
     folder = tmp_path_factory.mktemp("report")
-    return PreparedData.open(prepare(load_annotations(sample_folder), PrepareSettings(224), folder))
+    return prepare(load_annotations(sample_folder), PrepareSettings(224), folder)
 
 
 @pytest.mark.slow
@@ -197,11 +197,6 @@ def test_impossible_sets_of_images_are_refused(sample_prepared):
     assert (sample_prepared.labels[test] < 0).all()
     with pytest.raises(DataError, match=f"every val image must be labelled, but {len(test)} are not"):
         train(tiny(), sample_prepared, TRAIN, test)
-
-
-def test_fp16_needs_a_gpu(sample_prepared):
-    with pytest.raises(ConfigError, match="precision fp16 needs a GPU, but the device is cpu"):
-        train(tiny(precision="fp16"), sample_prepared)
 
 
 # ------------------------------------------------------------------------------------------------------------------ NaN

@@ -15,7 +15,7 @@ from scipy import stats
 from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
-from fashion_core.data.prepared import PreparedData, prepare
+from fashion_core.data.prepared import prepare
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
 from fashion_core.models.ensemble import join_models, save_ensemble, save_member
@@ -45,7 +45,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(sample_folder, cache):
-    return PreparedData.open(prepare(load_annotations(sample_folder), PrepareSettings(32, "box"), cache))
+    return prepare(load_annotations(sample_folder), PrepareSettings(32, "box"), cache)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,163 @@
+"""Files are whole or absent, and locks keep others out."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from fashion_core.errors import CheckpointError, FashionError
+from fashion_core.files import (
+    hold,
+    lock,
+    read_tensors,
+    remove_leftovers,
+    try_lock,
+    whole,
+    write_tensors,
+    write_whole,
+)
+
+
+def test_locks_are_taken_in_one_order(tmp_path, monkeypatch):
+    taken = []
+    take = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", lambda file, kind: (taken.append(Path(file.name).name), take(file, kind)))
+    for names in ("ab", "ba"):
+        with lock([tmp_path / f"{name}.json" for name in names]):
+            pass
+    assert taken == ["a.lock", "b.lock", "a.lock", "b.lock"]
+
+
+def run_elsewhere(code: str, *arguments: object) -> str:
+    """What another process prints."""
+    command = [
+        sys.executable,
+        "-c",
+        "import os, sys\nfrom pathlib import Path\nfrom fashion_core.files import hold, whole\n" + code,
+    ]
+    command += map(str, arguments)
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+TRY = """
+from fashion_core.errors import FashionError
+try:
+    with hold(Path(sys.argv[1]), FashionError("held")):
+        print("free")
+except FashionError as error:
+    print(error)
+"""
+
+
+def test_what_is_held_is_refused_at_once_and_free_after(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    with hold(path, FashionError("held by another")):
+        assert run_elsewhere(TRY, path) == "held"
+        with pytest.raises(FashionError, match="held by another"), hold(path, FashionError("held by another")):
+            pass
+    assert run_elsewhere(TRY, path) == "free" and path.read_bytes() == b"content"
+
+
+def test_shared_locks_go_together_and_keep_writers_out(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    with path.open("rb") as one, path.open("rb") as other, path.open("ab") as writer:
+        assert try_lock(one, shared=True) and try_lock(other, shared=True) and not try_lock(writer)
+        one.close()
+        other.close()
+        assert try_lock(writer)
+
+
+def test_a_second_lock_waits_for_the_first(tmp_path):
+    order = []
+
+    def wait() -> None:
+        with lock([tmp_path / "a"]):
+            order.append("second")
+
+    with lock([tmp_path / "a", tmp_path / "b"]):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        thread.join(0.1)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "file.json"
+    write_whole(path, "ä")
+    assert path.read_bytes() == "ä".encode()
+    with pytest.raises(ZeroDivisionError), whole(path) as temporary:
+        temporary.write_bytes(b"half")
+        assert temporary.parent == tmp_path and path.read_bytes() == "ä".encode()
+        _ = 1 / 0
+    assert path.read_bytes() == "ä".encode() and list(tmp_path.iterdir()) == [path]
+    write_whole(path, b"bytes")
+    assert path.read_bytes() == b"bytes" and list(tmp_path.iterdir()) == [path]
+
+
+def test_two_threads_write_beside_each_other(tmp_path):
+    """Each into a temporary file of its own: the last one put in place stays, whole."""
+    path, ready = tmp_path / "file", threading.Barrier(2)
+
+    def write(content: bytes) -> None:
+        with whole(path) as temporary:
+            temporary.write_bytes(content)
+            ready.wait(10)
+
+    threads = [threading.Thread(target=write, args=(letter * 1000,)) for letter in (b"a", b"b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert path.read_bytes() in (b"a" * 1000, b"b" * 1000) and list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_of_one_file_go_and_no_others(tmp_path):
+    path = tmp_path / "file"
+    killed = "with whole(Path(sys.argv[1])) as temporary:\n    temporary.touch()\n    os.kill(os.getpid(), 9)"
+    with pytest.raises(subprocess.CalledProcessError):
+        run_elsewhere(killed, path)
+    other = tmp_path / "other.1.tmp"
+    other.touch()
+    assert len(os.listdir(tmp_path)) == 2
+    remove_leftovers(path)
+    assert list(tmp_path.iterdir()) == [other]
+
+
+# ------------------------------------------------------------------------------------------------------------- tensors
+
+
+def test_memory_layout_does_not_change_values(tmp_path):
+    weight = torch.randn(4, 3, 5, 5)
+    write_tensors(tmp_path / "t.safetensors", {"w": weight.contiguous(memory_format=torch.channels_last)}, {})
+    with safe_open(tmp_path / "t.safetensors", framework="pt") as file:
+        assert torch.equal(file.get_tensor("w"), weight)
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    path = write_tensors(tmp_path / "t.safetensors", {"w": torch.zeros(2)}, {"a": 1})
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        write_tensors(path, {"w": torch.ones(2)}, {"a": object()})
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_tensors_come_back_all_or_those_asked_for(tmp_path):
+    tensors = {"a": torch.arange(3), "b": torch.ones(2, 2)}
+    path = write_tensors(tmp_path / "new" / "t.safetensors", tensors, {"format": "one/1", "more": [1]})
+    found, description = read_tensors(path, "one/1")
+    assert found.keys() == tensors.keys() and all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert description == {"format": "one/1", "more": [1]}
+    assert read_tensors(path, "one/1", names=["b"])[0].keys() == {"b"}
+    assert read_tensors(path, "one/1", names=())[0] == {}
+    with pytest.raises(CheckpointError, match="must have the format two/1, but has 'one/1'"):
+        read_tensors(path, "two/1")
