@@ -311,7 +311,7 @@ def build_baseline(wanted: str, best: TrainConfig, schema: AttributeSchema) -> C
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise SearchError(
                 f"--baseline must be `report`, `none` or a YAML file of training fields, but {wanted!r} cannot be read "
-                f"({first_line(str(error)) or type(error).__name__})"
+                f"({first_line(error)})"
             ) from None
         if not isinstance(given, dict):
             raise SearchError(f"a baseline's file must map training fields to values, but {wanted} does not")

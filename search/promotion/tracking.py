@@ -52,7 +52,7 @@ class PromotionTracker:
         try:
             action(*arguments)
         except Exception as error:  # MLflow raises what its database or HTTP library raises
-            self.error = first_line(str(error)) or type(error).__name__
+            self.error = first_line(error)
 
     def start(self, options: PromotionOptions) -> None:
         """Find the promotion's run, or make it."""
