@@ -87,7 +87,7 @@ def open_promotion(
         FashionError: the data is at fault.
     """
     started = time.time()
-    search, settings = load_record(layout), load_options(layout)
+    settings, search = load_options(layout), load_record(layout)
     with ExitStack() as stack:
         stack.enter_context(hold_folder(layout))
         plan = find_plan(layout, search, options, anew=replace)
