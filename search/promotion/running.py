@@ -87,7 +87,8 @@ def open_promotion(
         FashionError: the data is at fault.
     """
     started = time.time()
-    settings, search = load_options(layout), load_record(layout)
+    settings = load_options(layout)
+    search = load_record(layout)
     with ExitStack() as stack:
         stack.enter_context(hold_folder(layout))
         plan = find_plan(layout, search, options, anew=replace)
