@@ -12,13 +12,16 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env demo test ui lint bench bench-quick bench-gpu clean
+.PHONY: help env demo test test-fast test-all coverage ui lint bench bench-quick bench-gpu clean
 
 help:
 	@echo "make env    the environment in $(VENV) (about 6.9 GB, once; again only when its pins change)"
 	@echo "make demo   draw a small data set, search on it, and promote the best (4 minutes on 2 CPU cores)"
 	@echo "make ui     MLflow's pages of all searches, at http://127.0.0.1:$(PORT)"
-	@echo "make test   all tests (15 minutes on 2 CPU cores)"
+	@echo "make test   the tests, as CI runs them (15 minutes on 2 CPU cores)"
+	@echo "make test-fast   an answer in 90 seconds: those marked neither slow nor long, fewer examples, two at once"
+	@echo "make test-all    the tests and the long ones, with more examples; its summary is results/tests/README.md"
+	@echo "make coverage    the tests, and the lines that they reach, room by room; fails under 85% of any"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  all benchmarks (hours; on a machine that rests); goes on where it was cut off; ROWS=1,4 names some"
 	@echo "make bench-quick   a look at them in three minutes"
@@ -43,6 +46,19 @@ demo: env
 test: env
 	$(BIN)/python -m pytest
 
+test-fast: env
+	FASHION_TESTS=fast $(BIN)/python -m pytest -q -m "not slow" --numprocesses 2 --dist loadfile
+
+test-all: env
+	FASHION_TESTS=all $(BIN)/python -m pytest --summary results/tests/README.md
+
+coverage: env
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage json --quiet
+	$(BIN)/python .ci/coverage_rooms.py
+
 ui: env
 	@test -f results/mlflow.db || { echo "results/mlflow.db is not there yet: run a search first, e.g. make demo" >&2; exit 1; }
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///results/mlflow.db --host 127.0.0.1 --port $(PORT)
@@ -62,5 +78,5 @@ bench-gpu: env
 	$(BIN)/python tests/benchmarks/gpu.py
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis $(SAMPLE)
+	rm -rf build dist *.egg-info .coverage .pytest_cache .ruff_cache .mypy_cache .hypothesis $(SAMPLE)
 	find fashion_core search spaces tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -165,9 +165,87 @@ def describe_faults(error: ValidationError) -> list[str]:
     return lines
 
 
-def suggest_name(name: str) -> str:
-    """`; did you mean ...?` where a field of a similar name exists, else the empty string."""
+# Names that others give to these things -> the field.
+ALIASES = {
+    "amp": "precision",
+    "arch": "backbone",
+    "architecture": "backbone",
+    "base_lr": "lr",
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "class_weights": "class_balance",
+    "clip_grad": "grad_clip_norm",
+    "clip_norm": "grad_clip_norm",
+    "color_jitter": "jitter",
+    "drop": "dropout",
+    "drop_path_rate": "drop_path",
+    "drop_rate": "dropout",
+    "dropout_rate": "dropout",
+    "dtype": "precision",
+    "ema": "ema_decay",
+    "encoder": "backbone",
+    "epoch": "epochs",
+    "eta": "lr",
+    "focal": "focal_gamma",
+    "gamma": "focal_gamma",
+    "grad_clip": "grad_clip_norm",
+    "gradient_clip": "grad_clip_norm",
+    "head_layers": "fc_layers",
+    "hflip": "flip",
+    "hidden_layers": "fc_layers",
+    "horizontal_flip": "flip",
+    "image": "image_size",
+    "img_size": "image_size",
+    "input_size": "image_size",
+    "l2": "weight_decay",
+    "label_smooth": "label_smoothing",
+    "learning_rate": "lr",
+    "loss_weights": "category_weights",
+    "lr_schedule": "schedule",
+    "lr_scheduler": "schedule",
+    "max_epoch": "epochs",
+    "max_epochs": "epochs",
+    "max_grad_norm": "grad_clip_norm",
+    "max_lr": "lr",
+    "mixup_alpha": "mixup",
+    "model": "backbone",
+    "n_epochs": "epochs",
+    "net": "backbone",
+    "network": "backbone",
+    "num_epochs": "epochs",
+    "num_layers": "fc_layers",
+    "opt": "optimizer",
+    "optim": "optimizer",
+    "pct_start": "warmup_fraction",
+    "pretrained": "weights",
+    "random_erasing": "erasing",
+    "random_seed": "seed",
+    "random_state": "seed",
+    "reprob": "erasing",
+    "resolution": "image_size",
+    "sched": "schedule",
+    "scheduler": "schedule",
+    "size": "image_size",
+    "smoothing": "label_smoothing",
+    "stochastic_depth": "drop_path",
+    "task_weights": "category_weights",
+    "tta": "eval_flip",
+    "val_batch_size": "eval_batch_size",
+    "warmup": "warmup_fraction",
+    "warmup_ratio": "warmup_fraction",
+    "wd": "weight_decay",
+}
+
+
+def find_field(name: str) -> str | None:
+    """The field that an unknown name most likely means: what others call so, or one of a similar name; else None."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, TrainConfig.model_fields, n=1)
-    return f"; did you mean `{close[0]}`?" if close else ""
+    plain = name.lower().replace("-", "_")
+    return ALIASES.get(plain) or next(iter(get_close_matches(plain, TrainConfig.model_fields, n=1)), None)
+
+
+def suggest_name(name: str) -> str:
+    """`; did you mean ...?` where a field is likely meant, else the empty string."""
+    field = find_field(name)
+    return f"; did you mean `{field}`?" if field else ""

@@ -15,6 +15,7 @@ import typer
 
 from search.cli import DEFAULT_RESULTS, Results, SearchName, run_command
 from search.records.layout import SearchLayout
+from search.records.record import load_record
 from search.reporting.effects import write_effects
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -26,7 +27,7 @@ def effects(
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Write which parameters of a search mattered, with intervals: EFFECTS.md."""
-    typer.echo(f"wrote {write_effects(SearchLayout(results, name))}")
+    typer.echo(f"wrote {write_effects(layout := SearchLayout(results, name), load_record(layout))}")
 
 
 def main() -> None:

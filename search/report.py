@@ -9,6 +9,7 @@ import typer
 
 from search.cli import DEFAULT_RESULTS, Results, SearchName, run_command
 from search.records.layout import SearchLayout
+from search.records.record import load_record
 from search.reporting.report import write_report
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -20,7 +21,7 @@ def report(
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Write the report of a search again from its ledger: README.md, trials.csv and curves.png."""
-    for path in write_report(SearchLayout(results, name)):
+    for path in write_report(layout := SearchLayout(results, name), load_record(layout)):
         typer.echo(f"wrote {path}")
 
 

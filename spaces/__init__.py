@@ -1,4 +1,4 @@
-"""Search spaces, one YAML file each; ``search.space.space.load_space`` reads and checks them."""
+"""Search spaces, one YAML file each; ``search.space.reading.load_space`` reads and checks them."""
 
 from pathlib import Path
 

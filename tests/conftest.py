@@ -15,7 +15,6 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DO_NOT_TRACK"] = "true"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
-import hypothesis
 import pytest
 import torch
 
@@ -24,12 +23,9 @@ from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import PreparedData, prepare
 from fashion_core.samples.dataset import draw_sample_data
 
+pytest_plugins = ["house_rules"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE_SIZE = 64  # pixels
-
-# No test is timed: a busy machine is not a fault.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
 
 # Tests are small: a second thread costs more than it gives on a busy machine, and numbers would depend on their count.
 torch.set_num_threads(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize, open_image
+from fashion_core.data.pixels import PrepareSettings, crop_and_resize, open_image
 from fashion_core.errors import DataError, Fault, first_line
 from fashion_core.inference.answers import Answer, Box
 from fashion_core.inference.temperatures import apply_temperatures
@@ -18,7 +18,6 @@ from fashion_core.models.forward import predict_views
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fashion_core.config import TrainConfig
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # those looked for in a folder; a file named may have any
 
@@ -75,16 +74,6 @@ def answer_questions(
                 yield Answer(question.name, question.box, ensemble.schema, values)
     if faults:
         raise DataError("an image must be readable, and hold its box:", faults)
-
-
-def read_pixels(path: Path, box: Box | None, config: TrainConfig) -> np.ndarray:
-    """[S, S, 3] uint8: an image as the training images of a model of this configuration were prepared.
-
-    Raises:
-        OSError, ValueError, DecompressionBombError: see `read_views`.
-    """
-    view = build_settings(config)
-    return read_views(path, box, [view])[view]
 
 
 def read_views(

@@ -1,4 +1,4 @@
-"""One search, from its options to its report."""
+"""One search, from its options to its report, and what it found as an object."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,21 @@ from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
     from search.experiment.replay import replay_trial
-    from search.experiment.search import launch
+    from search.experiment.result import SearchResult, load_search
+    from search.experiment.search import plan_search, run_search
 
-__all__ = ["launch", "replay_trial"]
-__getattr__ = attach(__name__, {"search": ["launch"], "replay": ["replay_trial"]})
+__all__ = [
+    "SearchResult",
+    "load_search",
+    "plan_search",
+    "replay_trial",
+    "run_search",
+]
+__getattr__ = attach(
+    __name__,
+    {
+        "replay": ["replay_trial"],
+        "result": ["SearchResult", "load_search"],
+        "search": ["plan_search", "run_search"],
+    },
+)

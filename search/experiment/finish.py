@@ -4,53 +4,47 @@ from __future__ import annotations
 
 import json
 import shutil
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
 
-from fashion_core.data.schema import AttributeSchema
 from fashion_core.files import MODEL_FILE
 from fashion_core.models.saved import load_model
 from search.cli import DEFAULT_RESULTS
-from search.planning.plan import Plan
 from search.records.provenance import python_command
-from search.records.ranking import rank_trials
-from search.records.session import Session
 from search.reporting.figures import draw_confusion
 from search.reporting.report import write_report
-from search.reporting.summary import render_summary
-from search.tracking.sender import Tracker
 from search.tracking.store import ui_command
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def finish_search(plan: Plan, session: Session, tracker: Tracker, schema: AttributeSchema, console: Console) -> None:
-    """Put the best model in its place, write the report, send it all to MLflow, and print the summary."""
-    layout, record = plan.layout, session.record
-    best = next((trial.number for trial in rank_trials(record) if layout.find_checkpoint(trial.number)), None)
+    from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord
+
+
+def write_results(layout: SearchLayout, record: SearchRecord) -> list[Path]:
+    """Put the best model in its place, and write the report. Returns the files that are kept with the run in MLflow."""
+    best = next((trial for trial in record.rank() if layout.find_checkpoint(trial.number)), None)
     if best is not None:
         layout.best_folder.mkdir(exist_ok=True)
-        shutil.copy(layout.checkpoint_folder(best) / MODEL_FILE, layout.best_model)
+        shutil.copy(layout.checkpoint_folder(best.number) / MODEL_FILE, layout.best_model)
         model = load_model(layout.best_model)
-        config = {"trial": best, "params": record.trials[best].params, "config": model.config.model_dump(mode="json")}
+        config = {"trial": best.number, "params": best.params, "config": model.config.model_dump(mode="json")}
         layout.best_config.write_text(json.dumps(config, indent=2) + "\n")
-        for category, matrix in zip(schema.categories, model.confusion, strict=True):
-            title = f"{category.name}: trial {best}, epoch {model.epoch}"
+        for category, matrix in zip(model.schema.categories, model.confusion, strict=True):
+            title = f"{category.name}: trial {best.number}, epoch {model.epoch}"
             draw_confusion(np.array(matrix), category.classes, title, layout.confusion(category.name))
-    write_report(layout)
-    for path in layout.list_artifacts():
-        tracker.send_file(path)
-    missing = tracker.close()
-    console.print(render_summary(record, list_next_steps(plan, best is not None)))
-    if missing is not None:
-        console.print(missing, style="yellow", highlight=False)
+    write_report(layout, record)
+    return layout.list_artifacts()
 
 
-def list_next_steps(plan: Plan, has_model: bool) -> list[tuple[str, str]]:
+def list_next_steps(layout: SearchLayout, tracking_uri: str | None) -> list[tuple[str, str]]:
     """What to do next: (purpose, command)."""
-    layout, python = plan.layout, python_command()
+    python = python_command()
     where = "" if layout.results == DEFAULT_RESULTS else f" --results {layout.results}"
-    steps = [("compare trials", ui_command(layout, plan.options.tracking_uri))]
-    if has_model:
+    steps = [("compare trials", ui_command(layout, tracking_uri))]
+    if layout.best_model.is_file():
         steps.append(
             ("use the best model", f"{python} -m fashion_core.predict {layout.best_model} IMAGE --box x1,y1,x2,y2")
         )

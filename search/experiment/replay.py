@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from fashion_core import metrics
+from fashion_core.config import build_config
 from fashion_core.errors import SearchError
-from search.experiment.search import check_unchanged
-from search.jobs.job import fit_trial
-from search.jobs.preparation import prepare_job
-from search.planning.options import SearchOptions
-from search.planning.plan import build_plan
+from search.experiment.search import build_site, check_space, plan_on, prepare
+from search.jobs.training import compute_seed
+from search.planning.options import load_options
 from search.planning.resources import detect_machine
-from search.records.layout import SearchLayout
-from search.records.ledger import read_events
-from search.records.record import replay
+from search.records.record import load_record
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from search.records.layout import SearchLayout
 
 
-def replay_trial(options: SearchOptions, layout: SearchLayout, number: int, console: Console) -> None:
+def replay_trial(layout: SearchLayout, number: int, console: Console) -> None:
     """Train one trial of a search again, in this process, and compare each epoch with the ledger.
 
     Raises:
-        SearchError: the search has no such trial.
+        SearchError: there is no such search, or it has no such trial.
         FashionError: what the trial itself raises, with its traceback kept for the debugger.
     """
-    record = replay(read_events(layout.ledger))
+    record, options = load_record(layout), load_options(layout)
     trial = record.trials.get(number)
     if trial is None:
         raise SearchError(f"--trial must be one of the {len(record.trials)} trials of {layout.name}, but got {number}")
-    plan = build_plan(options, layout, detect_machine())
-    check_unchanged(plan, record.search)
-    job, data, _ = prepare_job(plan, console)
-    values = plan.space.build_values(trial.params, data.schema)
-    threads = record.search["settings"]["cpus_per_trial"]
-    job = replace(job, threads=threads)
-    then = {row["epoch"]: row["metrics"][metrics.ACCURACY] for row in trial.epochs}
+    plan = plan_on(detect_machine(), options, layout, console)
+    check_space(plan, record.begun)
+    images, selection = prepare(plan, console)
+    site = replace(build_site(plan, images, selection), threads=record.settings["cpus_per_trial"])
+    values = plan.space.build_values(trial.params, images.first.schema) | {"seed": compute_seed(options.seed, number)}
+    then = {row.epoch: row.metrics[metrics.ACCURACY] for row in trial.epochs}
     console.print(f"trial {number} of {layout.name}: {trial.status}, {trial.reason}", highlight=False)
-    for result in fit_trial(job, number, values):
+    for result in site.build_job(build_config(values)).run():
         was = f"{then[result.epoch]:.4f}" if result.epoch in then else "not reached"
         score, loss = result.metrics[metrics.ACCURACY], result.metrics[metrics.TRAIN_LOSS]
         console.print(

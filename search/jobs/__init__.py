@@ -5,31 +5,32 @@ from typing import TYPE_CHECKING
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
-    from search.jobs.cluster import start_ray, stop_ray
-    from search.jobs.job import Job, fit_trial
+    from search.jobs.cluster import join_ray, use_ray
+    from search.jobs.images import Images, prepare_images
     from search.jobs.material import Material, prepare_material
-    from search.jobs.preparation import prepare_job
     from search.jobs.reruns import Run, Training, train_all
+    from search.jobs.training import JobSite, TrainingJob
 
 __all__ = [
-    "Job",
+    "Images",
+    "JobSite",
     "Material",
     "Run",
     "Training",
-    "fit_trial",
-    "prepare_job",
+    "TrainingJob",
+    "join_ray",
+    "prepare_images",
     "prepare_material",
-    "start_ray",
-    "stop_ray",
     "train_all",
+    "use_ray",
 ]
 __getattr__ = attach(
     __name__,
     {
-        "cluster": ["start_ray", "stop_ray"],
-        "job": ["Job", "fit_trial"],
+        "cluster": ["join_ray", "use_ray"],
+        "images": ["Images", "prepare_images"],
         "material": ["Material", "prepare_material"],
-        "preparation": ["prepare_job"],
         "reruns": ["Run", "Training", "train_all"],
+        "training": ["JobSite", "TrainingJob"],
     },
 )

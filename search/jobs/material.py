@@ -17,12 +17,12 @@ from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.duplicates import group_near_duplicates
 from fashion_core.data.pixels import PrepareSettings, build_settings
-from fashion_core.data.prepared import PreparedData, prepare_all
+from fashion_core.data.prepared import PreparedData
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
-from fashion_core.loading.features import cache_features
-from search.jobs.job import name_features, save_selection
-from search.reporting.live import preparing
+from search.jobs.images import Images, prepare_images
+from search.jobs.training import JobSite, save_selection
+from search.planning.resources import Resources
 from search.statistics.crossfit import FOLDS, assign_folds
 
 MIN_GROUPS = 3  # of validation images: two to choose on, one to score
@@ -36,27 +36,26 @@ class Material:
     Attributes:
         folder: of the data set.
         paths: of the prepared data, by how it was prepared.
-        features: paths by `search.jobs.job.name_features`, for configurations with probe epochs.
         train, val: int64 positions in the prepared data, all of them labelled.
         cache_dir: of prepared data.
     """
 
     folder: Path
-    paths: Mapping[PrepareSettings, Path]
-    features: Mapping[str, str]
+    images: Images
     train: np.ndarray
     val: np.ndarray
     cache_dir: Path
     skip_bad: bool
 
-    @cached_property
+    @property
     def data(self) -> Mapping[PrepareSettings, PreparedData]:
-        return {settings: PreparedData.open(path) for settings, path in self.paths.items()}
+        """The prepared data, by how it was prepared."""
+        return self.images.prepared
 
-    @cached_property
+    @property
     def first(self) -> PreparedData:
         """One of them: labels, names and digests are those of all."""
-        return next(iter(self.data.values()))
+        return self.images.first
 
     @property
     def schema(self) -> AttributeSchema:
@@ -86,18 +85,19 @@ class Material:
         """sha256 of the files of some images."""
         return [self.first.sha256[index] for index in indices.tolist()]
 
-    def find_features(self, config: TrainConfig) -> str | None:
-        return self.features[name_features(config)] if config.probe_epochs else None
-
     def read_example(self) -> bytes:
         """The file of a validation image."""
         return (self.folder / self.first.names[self.val[0]]).read_bytes()
 
-    def save_images(self, name: str, train: np.ndarray) -> str:
-        """Write down which images to train on, beside those to judge on, for workers to read. Returns the path."""
+    def build_site(self, name: str, train: np.ndarray, resources: Resources) -> JobSite:
+        """What trainings share that train on some images and are judged on `val`.
+
+        Args:
+            name: of this choice of images, in a file's name.
+        """
         path = self.cache_dir.resolve() / f"promotion-{self.first.fingerprint}-{name}.npz"
         save_selection(path, train, self.val)
-        return str(path)
+        return self.images.build_site(path, resources)
 
 
 def prepare_material(
@@ -124,20 +124,11 @@ def prepare_material(
             f"a promotion needs the data of its search, with the categories {', '.join(schema.names)}, but "
             f"{folder} has {', '.join(annotations.schema.names)} or other classes; name the right folder by --data"
         )
-    settings = list(dict.fromkeys(build_settings(config) for config in configs))
-    with preparing(console) as progress:
-        prepared = prepare_all(annotations, settings, cache_dir, progress=progress)
-    paths = {each: data.path for each, data in prepared.items()}
-    features = {}
-    for config in configs:
-        name = name_features(config)
-        if config.probe_epochs and name not in features:
-            data = prepared[build_settings(config)]
-            with preparing(console, f"features of {config.backbone}") as progress:
-                features[name] = str(cache_features(config, data, cache_dir.resolve(), progress=progress))
-    first = prepared[settings[0]]
-    train, val = first.labelled("train"), first.labelled("val")
-    material = Material(folder, paths, features, train, val, cache_dir, skip_bad)
+    settings = dict.fromkeys(build_settings(config) for config in configs)
+    probed = [config for config in configs if config.probe_epochs]
+    images = prepare_images(annotations, settings, probed, cache_dir, console)
+    train, val = images.first.labelled("train"), images.first.labelled("val")
+    material = Material(folder, images, train, val, cache_dir, skip_bad)
     groups = len(np.unique(material.groups)) if len(val) else 0
     if groups < MIN_GROUPS or not len(train):
         raise SearchError(

@@ -19,22 +19,21 @@ from typing import Any
 
 import numpy as np
 import ray
-import torch
 
 from fashion_core import metrics
 from fashion_core.config import TrainConfig
 from fashion_core.errors import CheckpointError, DivergedError
 from fashion_core.files import MODEL_FILE, TRAINING_FILE, write_whole
-from fashion_core.hardware.gpu_memory import limit_gpu_memory
 from fashion_core.models.saved import Best, save_model
 from fashion_core.training.checkpoint import save_training
-from fashion_core.training.loop import EpochResult, fit
-from search.jobs.job import SAVE_INTERVAL_S, describe_error, load_selection, open_data
+from fashion_core.training.loop import EpochResult
+from search.jobs.training import SAVE_INTERVAL_S, TrainingJob, describe_error
 from search.planning.resources import Resources
+from search.records.events import TrialStatus
 
 RUN_FILE = "run.json"
 EPOCHS_FOLDER = "epochs"
-DIVERGED, FAILED, FINISHED = "diverged", "failed", "finished"
+DIVERGED, FAILED, FINISHED = TrialStatus.DIVERGED, TrialStatus.FAILED, TrialStatus.FINISHED
 POLL_S = 1.0
 Listener = Callable[["Training", dict[str, Any]], None]
 
@@ -45,29 +44,29 @@ class Training:
 
     Attributes:
         label, seed_number: whose it is, and the how manyth of its seeds.
-        prepared, selection, features, threads, gpus: see `search.jobs.job.Job`.
+        folder: of its files.
         stop_epoch: train to this epoch alone and keep that; None: to the end, and keep the best.
     """
 
     label: str
     seed_number: int
-    config: TrainConfig
+    job: TrainingJob
     folder: Path
-    prepared: str
-    selection: str
-    features: str | None
-    threads: int
     stop_epoch: int | None = None
-    gpus: float = 0.0
 
     @property
-    def status(self) -> str | None:
+    def config(self) -> TrainConfig:
+        """Of the network."""
+        return self.job.config
+
+    @property
+    def status(self) -> TrialStatus | None:
         """How it ended: `finished` or `diverged`. None where it did not, or where trying again may help."""
         path = self.folder / RUN_FILE
         if not path.is_file():
             return None
-        status: str = json.loads(path.read_text())["status"]
-        return None if status == FAILED else status
+        status = TrialStatus(json.loads(path.read_text())["status"])
+        return None if status == TrialStatus.FAILED else status
 
 
 @dataclass(frozen=True)
@@ -94,13 +93,11 @@ class Run:
 
 def train(training: Training) -> Iterator[dict[str, Any]]:
     """Train one network, or go on with it. Yields {epoch, metrics}, last {status, error}, as `run.json` has it."""
-    torch.set_num_threads(training.threads)
-    limit_gpu_memory(training.gpus)
     folder, outcome = training.folder, {"status": FINISHED, "error": None}
     folder.mkdir(parents=True, exist_ok=True)
     saved = time.monotonic()
     try:
-        for result in continue_training(training):
+        for result in training.job.run(find_state(training)):
             write_epoch(folder, result)
             yield {"epoch": result.epoch, "metrics": result.metrics}
             if result.epoch in (training.stop_epoch, training.config.epochs):
@@ -119,13 +116,9 @@ def train(training: Training) -> Iterator[dict[str, Any]]:
     yield outcome
 
 
-def continue_training(training: Training) -> Iterator[EpochResult]:
-    """`fit` from the state that is saved, if one is."""
-    data = open_data(training.prepared)
-    images, val = load_selection(training.selection)
-    features = None if training.features is None else Path(training.features)
-    resume = training.folder if (training.folder / TRAINING_FILE).is_file() else None
-    yield from fit(training.config, data, train=images, val=val, features=features, resume=resume)
+def find_state(training: Training) -> Path | None:
+    """The folder of the saved state to go on from, if there is one."""
+    return training.folder if (training.folder / TRAINING_FILE).is_file() else None
 
 
 def save_result(training: Training, result: EpochResult) -> None:

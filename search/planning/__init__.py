@@ -6,7 +6,7 @@ from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
     from search.planning.checks import check_draws, check_weights, measure_backbones
-    from search.planning.options import SearchOptions, load_options, parse_duration
+    from search.planning.options import SearchOptions, load_options
     from search.planning.plan import Plan, build_plan, render_plan
     from search.planning.resources import Machine, Resources, choose_resources, detect_machine
 
@@ -22,14 +22,13 @@ __all__ = [
     "detect_machine",
     "load_options",
     "measure_backbones",
-    "parse_duration",
     "render_plan",
 ]
 __getattr__ = attach(
     __name__,
     {
         "checks": ["check_draws", "check_weights", "measure_backbones"],
-        "options": ["SearchOptions", "load_options", "parse_duration"],
+        "options": ["SearchOptions", "load_options"],
         "plan": ["Plan", "build_plan", "render_plan"],
         "resources": ["Machine", "Resources", "choose_resources", "detect_machine"],
     },

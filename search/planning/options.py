@@ -1,43 +1,83 @@
-"""What a person asks of a search, as typed; kept beside the search so that it can go on."""
+"""What a person asks of a search; kept beside the search so that it can go on. Stated here and nowhere else."""
 
 from __future__ import annotations
 
-import json
 import re
+import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from fashion_core.errors import SearchError
-from search.records.layout import SearchLayout
+from search.records.layout import SearchLayout, unique_name
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+def parse_duration(text: Any) -> Any:
+    """Seconds of `90s`, `45m`, `8h` or `2d`; what is no text, such as a number of seconds, stays as it is.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if not isinstance(text, str):
+        return text
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise ValueError(f"must be a number with a unit, like 90s, 45m, 8h or 2d, but got {text!r}")
+    return float(match[1]) * SECONDS[match[2]]
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+
+
 class SearchOptions(BaseModel):
-    """The options of `search/run.py`; None means chosen from the space, the data or the machine."""
+    """What a person asks of a search; None means chosen from the space, the data or the machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: Path
-    space: str
-    name: str | None = None
-    trials: int | None = Field(None, ge=1)
-    max_epochs: int | None = Field(None, ge=1)
-    time_budget_s: float | None = Field(None, gt=0)
-    cpus_per_trial: int | None = Field(None, ge=1)
-    gpus_per_trial: float | None = Field(None, ge=0)
-    concurrent: int | None = Field(None, ge=1)
-    seed: int = Field(0, ge=0, lt=2**32)
-    select_on: Literal["val", "heldout"] = "val"
-    keep_best: int = Field(3, ge=1)
-    skip_bad: bool = False
-    results: Path = Path("results")
-    cache_dir: Path | None = None
-    storage: str | None = None
-    tracking_uri: str | None = None
-    address: str | None = None
+    data: Path = Field(description="Folder in DeepFashion's layout: img/ and split/.")
+    space: str = Field(description="Search space: a YAML file, or the name of a shipped one.")
+    trials: int | None = Field(None, ge=1, description="Number of trials; default: the space's own.")
+    max_epochs: int | None = Field(
+        None, ge=1, description="Epochs of a trial that is not stopped; default: the space's."
+    )
+    time_budget_s: Duration | None = Field(
+        None, gt=0, description="Start no more trials and end those running after this time: 90s, 45m, 8h, 2d."
+    )
+    cpus_per_trial: int | None = Field(
+        None, ge=1, description="CPU cores of one trial; default: what there is, shared evenly."
+    )
+    gpus_per_trial: float | None = Field(
+        None, ge=0, description="GPUs of one trial; 0.5 puts two on one; default: 1 where there is one."
+    )
+    concurrent: int | None = Field(None, ge=1, description="Trials at once; default: as many as the resources allow.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of proposals, selection and training.")
+    name: str | None = Field(
+        None, description="Name of the search and its folder; default: the space's name and the time."
+    )
+    storage: str | None = Field(
+        None,
+        description="Where Ray keeps its state: a folder all nodes share, s3://..., gs://...; "
+        "default: in the search's folder.",
+    )
+    tracking_uri: str | None = Field(
+        None, description="MLflow's tracking server or database; default: SQLite under the results."
+    )
+    address: str | None = Field(
+        None, description="Ray cluster to join (`auto` on one of its nodes); default: start Ray on this machine."
+    )
+    select_on: Literal["val", "heldout"] = Field(
+        "val",
+        description="Images that scores are compared on: val, or 15% held out of train, so that val stays unseen.",
+    )
+    skip_bad: bool = Field(False, description="Leave faulty annotation rows out instead of stopping.")
+    cache_dir: Path | None = Field(
+        None, description="Where prepared images are kept, for all searches; default: .prepared under the results."
+    )
+    results: Path = Field(Path("results"), description="Folder that holds the folders of all searches.")
+    keep_best: int = Field(3, ge=1, description="How many of the best trials' models are kept.")
 
     def save(self, path: Path) -> None:
         """Write them as JSON."""
@@ -45,20 +85,23 @@ class SearchOptions(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> SearchOptions:
-        """Read what `save` wrote."""
-        return cls(**json.loads(path.read_text()))
+        """Read what `save` wrote.
 
+        Raises:
+            SearchError: it is something else.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            raise SearchError(
+                f"{path.name} must hold the options of a search, but: {faults}; restore it from a backup"
+            ) from None
 
-def parse_duration(text: str) -> float:
-    """Seconds of `90s`, `45m`, `8h` or `2d`.
-
-    Raises:
-        SearchError: it is none of these.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
-    if match is None or float(match[1]) == 0:
-        raise SearchError(f"--time-budget must be a number with a unit, like 90s, 45m, 8h or 2d, but got {text!r}")
-    return float(match[1]) * SECONDS[match[2]]
+    def build_layout(self) -> SearchLayout:
+        """The paths of the search: of the name given, or of one made from the space and the time."""
+        name = self.name or unique_name(self.results, Path(self.space).stem, time.time())
+        return SearchLayout(self.results, name)
 
 
 def load_options(layout: SearchLayout) -> SearchOptions:

@@ -13,7 +13,8 @@ from search.planning.checks import check_draws
 from search.planning.options import SearchOptions
 from search.planning.resources import Machine, Resources, choose_resources
 from search.records.layout import SearchLayout
-from search.space.space import Space, load_space
+from search.space.reading import load_space
+from search.space.space import Space
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from scipy.special import ndtri
 from fashion_core.config import build_config
 from fashion_core.data.pixels import build_settings
 from fashion_core.metrics import compute_recalls
+from search.records.events import SearchStarted
 from search.records.layout import FinalLayout
-from search.records.record import SearchRecord
 from search.reporting.report import describe_run
 from search.reporting.tables import hide_places, render_table
 from search.reporting.words import format_score, format_value
@@ -70,7 +70,7 @@ def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
             "**This model was trained on the validation images too, so nothing here scores this very model: all scores "
             "are those of its recipe, from re-runs trained on train alone.**"
         )
-    if result.search["selection"]["select_on"] == "val":
+    if result.search.selection["select_on"] == "val":
         parts.append(
             "**val was used by the search**: it chose by the images that give the score above, which may be too high "
             "for that. A search with `--select-on heldout` leaves val unseen until the candidates are judged."
@@ -103,7 +103,7 @@ def render_use(result: PromotionResult, shipped: Shipped) -> list[str]:
 
 def render_data(result: PromotionResult, shipped: Shipped) -> list[str]:
     """Which images it was trained and judged on."""
-    data = result.search["data"]
+    data = result.search.data
     counts = ", ".join(f"{count:,} {split}" for split, count in data["counts"].items())
     text = (
         f"`{data['folder']}`: {counts} images, fingerprint `{data['fingerprint']}`. The model was trained on "
@@ -214,7 +214,7 @@ def render_comparison(result: PromotionResult, shipped: Shipped) -> list[str]:
 
 def render_method(result: PromotionResult, shipped: Shipped) -> list[str]:
     """Re-runs, cross-fitting, what each choice has seen."""
-    select_on = result.search["selection"]["select_on"]
+    select_on = result.search.selection["select_on"]
     lines = [
         f"- Re-runs: {result.judgement.count} candidates were trained again, on train alone, each with "
         f"{len(result.plan.seeds)} fresh seeds.",
@@ -279,13 +279,13 @@ def render_commands(result: PromotionResult, shipped: Shipped) -> list[str]:
 
 def render_provenance(result: PromotionResult) -> list[str]:
     """Code, versions, machine, command: of the promotion, and of the search before it."""
-    promotion = {"time": result.ended, "provenance": result.provenance}
+    promotion = SearchStarted(time=result.ended, provenance=dict(result.provenance))
     rows = []
-    for what, fields, seconds in (
+    for what, run, seconds in (
         ("promotion", promotion, result.seconds),
-        ("search", dict(result.search), result.search_seconds),
+        ("search", result.search, result.search_seconds),
     ):
-        rows += [(f"{what}: {topic}", text) for topic, text in describe_run(SearchRecord(fields), seconds)]
+        rows += [(f"{what}: {topic}", text) for topic, text in describe_run(run, seconds)]
     return [render_table(["", ""], rows)]
 
 

@@ -19,9 +19,9 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError, first_line
 from fashion_core.files import write_whole
 from search.promotion.options import LASTING, PromotionOptions
-from search.records.ranking import compute_best, rank_trials
-from search.space.parts import WEIGHT_PREFIX, WEIGHTS
-from search.space.space import Space, parse_space
+from search.space.reading import parse_space
+from search.space.space import Space
+from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 
 if TYPE_CHECKING:
     from fashion_core.data.prepared import PreparedData
@@ -156,9 +156,9 @@ def build_promotion(record: SearchRecord, options: PromotionOptions) -> Promotio
     Raises:
         SearchError: it has no trial that reached its full budget, or the baseline is no configuration.
     """
-    schema = AttributeSchema.from_dict(record.search["data"]["categories"])
+    schema = AttributeSchema.from_dict(record.begun.categories)
     candidates = build_shortlist(record, schema, options.top)
-    settings = record.search["settings"]
+    settings = record.settings
     seeds = np.random.SeedSequence([settings["seed"], SEED_STREAM]).generate_state(options.seeds, np.uint32)
     return PromotionPlan(
         promotion_id=uuid.uuid4().hex[:12],
@@ -269,12 +269,12 @@ def build_shortlist(record: SearchRecord, schema: AttributeSchema, top: int) -> 
     """
     space = load_own_space(record)
     candidates: list[Candidate] = []
-    for trial in rank_trials(record):
+    for trial in record.rank():
         config = build_config(space.build_values(trial.params, schema))
         if trial.status == "finished" and all(config != other.config for other in candidates):
-            candidates.append(Candidate(f"trial-{trial.number:04d}", trial.number, compute_best(trial), config))
+            candidates.append(Candidate(f"trial-{trial.number:04d}", trial.number, trial.best, config))
     if not candidates:
-        name = record.search["name"]
+        name = record.name
         states = ", ".join(f"trial {trial.number} {trial.status}" for trial in list(record.trials.values())[:8])
         raise SearchError(
             f"a promotion starts from trials that reached their full budget, but none of {name} did "
@@ -285,8 +285,8 @@ def build_shortlist(record: SearchRecord, schema: AttributeSchema, top: int) -> 
 
 def load_own_space(record: SearchRecord) -> Space:
     """The space of a search as it ran, from its ledger."""
-    space = parse_space(record.search["space"], record.search["space_name"])
-    settings = record.search["settings"]
+    space = parse_space(record.begun.space, record.begun.space_name)
+    settings = record.settings
     return space.with_scheduler(max_epochs=settings["max_epochs"])
 
 

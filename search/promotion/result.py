@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from fashion_core.errors import SearchError
 from search.promotion.forms import ENSEMBLE, SEEDS, SINGLE, SOUP, Choice, Decision
 from search.promotion.licences import find_data_licence
-from search.records.ledger import compute_seconds, read_events
+from search.records.events import SearchStarted
 from search.records.provenance import collect_provenance, describe_cpu
 from search.registry.models import Model, open_model
 from search.registry.versions import CHAMPION, Version
@@ -103,7 +103,7 @@ class PromotionResult:
 
     Attributes:
         model_name: in the registry.
-        search: fields of the ledger's `search_started`, with the data that it was promoted on.
+        search: how it began, with the data that it was promoted on.
         search_seconds: how long the search ran.
         category_names: K.
         score, categories: of the answers that the gate judged: mean accuracy, between 0 and 1, and of each category.
@@ -124,7 +124,7 @@ class PromotionResult:
     options: PromotionOptions
     model_name: str
     plan: PromotionPlan
-    search: Mapping[str, Any]
+    search: SearchStarted
     search_seconds: float
     category_names: tuple[str, ...]
     judgement: Judgement
@@ -296,7 +296,7 @@ def build_result(
     promotion: Promotion, trained: Trained, judgement: Judgement, decision: Decision, gate: Gate
 ) -> PromotionResult:
     """What the stages of a promotion found, before anything ships."""
-    material, search = promotion.material, promotion.search.search
+    material, search = promotion.material, promotion.search.begun
     score, categories = estimate_scores(gate.answers, judgement)
     notes = [*trained.notes, *decision.notes]
     if gate.opponent.trouble:
@@ -312,8 +312,8 @@ def build_result(
         options=promotion.options,
         model_name=promotion.registry.model,
         plan=promotion.plan,
-        search={**search, "data": {**search["data"], **here}},
-        search_seconds=compute_seconds(read_events(promotion.layout.ledger)),
+        search=replace(search, data={**search.data, **here}),
+        search_seconds=promotion.search.seconds,
         category_names=tuple(material.schema.names),
         judgement=judgement,
         decision=decision,
@@ -324,7 +324,7 @@ def build_result(
         gap=find_gap(decision.choice, trained.candidates, judgement),
         folds=len(np.unique(material.folds)),
         notes=tuple(notes),
-        data_licence=find_data_licence(search["data"]["folder"], material.schema.names),
+        data_licence=find_data_licence(search.data["folder"], material.schema.names),
         machine=f"{len(os.sched_getaffinity(0))} cores of {describe_cpu()}",
         provenance=collect_provenance(promotion.command),
         ended=now,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashion_core import metrics
-from fashion_core.data.pixels import build_settings
 from fashion_core.errors import SearchError
 from fashion_core.files import write_whole
 from fashion_core.hardware.device import choose_device
@@ -49,7 +48,7 @@ class Retraining:
         self.folder = promotion.layout.promotion_folder.resolve()
         self.words = {candidate.label: candidate.words for candidate in self.plan.everyone}
         self.notes: list[str] = []
-        self.selection = self.material.save_images("train", self.material.train)
+        self.site = self.material.build_site("train", self.material.train, promotion.resources)
 
     # --------------------------------------------------------------------------------------------------- the candidates
 
@@ -121,13 +120,8 @@ class Retraining:
         return Training(
             label=candidate.label,
             seed_number=seed_number,
-            config=config,
+            job=self.site.build_job(config),
             folder=self.folder / "reruns" / f"{candidate.label}-seed{seed_number}",
-            prepared=str(self.material.paths[build_settings(config)].resolve()),
-            selection=self.selection,
-            features=self.material.find_features(config),
-            threads=self.promotion.resources.cpus_per_trial,
-            gpus=self.promotion.resources.gpus_per_trial,
         )
 
     def find_losers(self, done: Sequence[Sequence[Training]], rounds_left: int, dropped: set[str]) -> set[str]:
@@ -239,9 +233,8 @@ class Retraining:
         return replace(
             training,
             folder=self.folder / "final" / f"{training.folder.name}-epoch{stop_epoch}",
-            selection=self.material.save_images("train-val", both),
+            job=self.material.build_site("train-val", both, self.share_resources(count)).build_job(training.config),
             stop_epoch=stop_epoch,
-            threads=self.share_resources(count).cpus_per_trial,
         )
 
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
 from fashion_core.files import hold
-from search.jobs.cluster import detect_cluster, start_ray, stop_ray
+from search.jobs.cluster import open_ray
 from search.jobs.material import Material, prepare_material
 from search.planning.options import load_options
-from search.planning.resources import Resources, choose_resources, detect_machine
+from search.planning.resources import Resources, choose_resources
 from search.promotion.judgement import UNLIMITED, Cost
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
 from search.promotion.tracking import PromotionTracker
-from search.records.record import load_record
+from search.records.record import is_running, load_record
 from search.registry.versions import Registry
 from search.tracking.store import default_uri
 
@@ -89,13 +89,17 @@ def open_promotion(
     started = time.time()
     settings = load_options(layout)
     search = load_record(layout)
+    if is_running(layout):
+        raise SearchError(
+            f"a search is promoted when it has ended, but {layout.name} still runs; wait for it, or stop it (Ctrl-C)"
+        )
     with ExitStack() as stack:
         stack.enter_context(hold_folder(layout))
         plan = find_plan(layout, search, options, anew=replace)
         material = prepare_material(
             place.data or settings.data,
             [candidate.config for candidate in plan.everyone],
-            AttributeSchema.from_dict(search.search["data"]["categories"]),
+            AttributeSchema.from_dict(search.begun.categories),
             place.cache_dir or settings.cache_dir or layout.prepared_folder,
             console,
             skip_bad=settings.skip_bad,
@@ -124,18 +128,14 @@ def open_promotion(
 @contextmanager
 def open_workers(place: Workplace, count: int) -> Iterator[Resources]:
     """Ray, while it is needed, and what each of so many networks gets of it."""
-    machine = detect_machine() if place.address is None else None
-    start_ray(place.address, machine)
-    try:
+    with open_ray(place.address) as machine:
         yield choose_resources(
-            machine or detect_cluster(),
+            machine,
             count,
             concurrent=place.concurrent,
             cpus_per_trial=place.cpus_per_trial,
             gpus_per_trial=place.gpus_per_trial,
         )
-    finally:
-        stop_ray()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fashion_core.errors import first_line
 from search.jobs.reruns import EPOCHS_FOLDER, FINISHED, Training
 from search.promotion.plan import PromotionPlan, flatten_config
+from search.records.events import TrialStatus
 from search.tracking.store import NOTE_TAG, take_head
 from search.tracking.writer import PARENT_TAG, RUN_STATUSES, Writer, build_metrics
 
@@ -69,12 +70,12 @@ class PromotionTracker:
     def close(self) -> None:
         """A promotion that broke off or was refused before its end does not go on running in MLflow."""
         if not self.is_over and self.run_id is not None:
-            self.attempt(self.writer.connect().set_terminated, self.run_id, RUN_STATUSES["interrupted"])
+            self.attempt(self.writer.connect().set_terminated, self.run_id, RUN_STATUSES[TrialStatus.INTERRUPTED])
 
     def start_now(self, options: PromotionOptions) -> None:
         """What `start` attempts."""
         client = self.writer.connect()
-        self.writer.experiment = self.writer.find_experiment(self.record.search["space_name"])
+        self.writer.experiment = self.writer.find_experiment(self.record.begun.space_name)
         found = self.writer.find_runs(f"tags.{PROMOTION_TAG} = '{self.plan.promotion_id}'")
         self.runs = {run.data.tags[RUN_TAG]: run.info.run_id for run in found if RUN_TAG in run.data.tags}
         parents = [run for run in found if RUN_TAG not in run.data.tags]

@@ -1,36 +1,44 @@
-"""What happened in a search: its ledger, what that adds up to, how its trials rank, and where its files stand."""
+"""What happened in a search: its ledger, what that adds up to, and where its files stand.
+What is worked out of the record, such as the best trial, is worked out here alone.
+"""
 
 from typing import TYPE_CHECKING
 
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
+    from search.records.events import EndReason, Event, TrialStatus
     from search.records.layout import FinalLayout, SearchLayout
     from search.records.ledger import Ledger, read_events
     from search.records.provenance import collect_provenance
-    from search.records.ranking import compute_best, rank_trials
-    from search.records.record import SearchRecord, TrialRecord, load_record, replay
+    from search.records.record import SearchRecord, TrialRecord, is_running, list_searches, load_record, replay
+    from search.records.session import Session
 
 __all__ = [
+    "EndReason",
+    "Event",
     "FinalLayout",
     "Ledger",
     "SearchLayout",
     "SearchRecord",
+    "Session",
     "TrialRecord",
+    "TrialStatus",
     "collect_provenance",
-    "compute_best",
+    "is_running",
+    "list_searches",
     "load_record",
-    "rank_trials",
     "read_events",
     "replay",
 ]
 __getattr__ = attach(
     __name__,
     {
+        "events": ["EndReason", "Event", "TrialStatus"],
         "layout": ["FinalLayout", "SearchLayout"],
         "ledger": ["Ledger", "read_events"],
         "provenance": ["collect_provenance"],
-        "ranking": ["compute_best", "rank_trials"],
-        "record": ["SearchRecord", "TrialRecord", "load_record", "replay"],
+        "record": ["SearchRecord", "TrialRecord", "is_running", "list_searches", "load_record", "replay"],
+        "session": ["Session"],
     },
 )

@@ -1,15 +1,6 @@
 """The append-only record of a search: one JSON object a line, in the order things happened. All else is a view of it.
 
-Events, beside `event`, `time` (unix seconds) and `seq` (0, 1, 2, ...):
-
-    search_started   name, settings, space, space_name, space_hash, provenance, data, selection
-    search_resumed   trials
-    search_broke     error, restarts                     Ray Tune raised, and was restarted
-    trial_started    trial, trial_id, params, enqueued   again, with the same number, where it went on after a restart
-    trial_retried    trial, error                        its process died; it goes on from the last epoch saved
-    epoch            trial, epoch, metrics               again, where an epoch was run again: the last one counts
-    trial_ended      trial, status, reason, rung, cutoff, best, best_epoch, error, checkpoint, correct
-    search_ended     reason, seconds
+The kinds of events: `search.records.events`.
 """
 
 from __future__ import annotations
@@ -20,21 +11,28 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fashion_core.errors import SearchError
+from search.records.events import (
+    Event,
+    SearchEnded,
+    SearchStarted,
+    TrialEnded,
+    read_event,
+    write_event,
+)
 
-CORRECT = "correct"
-STATUSES = ("finished", "stopped", "failed", "diverged", "interrupted")
-SYNCED = ("search_started", "trial_ended", "search_ended")  # written through to the disk: a power cut keeps them
+SYNCED = (SearchStarted, TrialEnded, SearchEnded)  # written through to the disk: a power cut keeps them
 ENCODER = json.JSONEncoder(allow_nan=False)  # made once: each event is written while the search waits
+Kind = TypeVar("Kind", bound=Event)
 
 
-def read_events(path: Path) -> list[dict[str, Any]]:
+def read_events(path: Path) -> list[Event]:
     """All events of a ledger; none where there is no file. A last line that a kill cut off is left out.
 
     Raises:
@@ -46,23 +44,15 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     events = []
     for number, line in enumerate(lines[:-1], 1):  # the last piece is empty, or cut off
         try:
-            events.append(json.loads(line))
-        except ValueError:
+            event = read_event(json.loads(line))
+        except (ValueError, SearchError) as error:
+            reason = "is not JSON" if isinstance(error, ValueError) else f"is none: {error}"
             raise SearchError(
-                f"every line of a ledger must be JSON, but {path.name}:{number} is not; restore it from a backup"
+                f"every line of a ledger must be an event, but {path.name}:{number} {reason}; restore it from a backup"
             ) from None
+        if event is not None:
+            events.append(event)
     return events
-
-
-def compute_seconds(events: Sequence[dict[str, Any]]) -> float:
-    """How long the search ran, without the time between an interruption and going on."""
-    total, began, last = 0.0, None, 0.0
-    for event in events:
-        if event["event"] in ("search_started", "search_resumed"):
-            total += last - began if began is not None else 0.0
-            began = event["time"]
-        last = event["time"]
-    return total + (last - began if began is not None else 0.0)
 
 
 def pack_correct(correct: np.ndarray) -> str:
@@ -98,22 +88,23 @@ class Ledger:
         self.seq = content.count(b"\n")
         self.file.truncate(content.rfind(b"\n") + 1)  # a line that a kill cut off
 
-    def append(self, event: str, **fields: Any) -> dict[str, Any]:
-        """Write one event down, and return it. Numbers that are not finite become null."""
-        entry = {"event": event, "time": time.time(), "seq": self.seq, **fields}
+    def append(self, event: Kind) -> Kind:
+        """Write one event down, and return it with its time and number. Numbers that are not finite become null."""
+        event = replace(event, time=time.time(), seq=self.seq)
         try:
-            line = ENCODER.encode(entry)
+            line = ENCODER.encode(write_event(event))
         except ValueError:
-            entry = make_finite(entry)
-            line = ENCODER.encode(entry)
+            event = replace(event, **{name: make_finite(value) for name, value in vars(event).items()})
+            line = ENCODER.encode(write_event(event))
         self.file.write(line.encode() + b"\n")
         self.file.flush()
-        if event in SYNCED:
+        if isinstance(event, SYNCED):
             os.fsync(self.file.fileno())
         self.seq += 1
-        return entry
+        return event
 
     def close(self) -> None:
+        """Let another process write."""
         self.file.close()
 
     def __enter__(self) -> Ledger:

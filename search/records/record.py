@@ -1,15 +1,32 @@
-"""What a search's ledger adds up to."""
+"""What a search's ledger adds up to: its trials, their best scores, their order and counts. Worked out here alone."""
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fashion_core import metrics
 from fashion_core.errors import SearchError
-from search.records.layout import SearchLayout
-from search.records.ledger import CORRECT, read_events
+from search.records.events import (
+    ENDS,
+    EpochEnded,
+    Event,
+    SearchEnded,
+    SearchResumed,
+    SearchStarted,
+    TrialEnded,
+    TrialStarted,
+    TrialStatus,
+)
+from search.records.ledger import read_events
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from search.records.layout import SearchLayout
 
 
 @dataclass
@@ -19,11 +36,10 @@ class TrialRecord:
     Attributes:
         params: flat, as shown.
         enqueued: a known configuration, not one the sampler drew.
-        epochs: one {epoch, time, metrics} an epoch, ascending.
-        status: running, or one of `STATUSES`.
-        best, best_epoch: best val/accuracy of its epochs.
-        correct: which images its best epoch answered right, in which category: see `unpack_correct`.
-        started, ended: unix seconds.
+        epochs: ascending.
+        best: best val/accuracy so far, of a diverged trial the worst there is; None before the first epoch.
+        end: None while it runs, and again after it went on.
+        started: unix seconds.
     """
 
     number: int
@@ -31,17 +47,89 @@ class TrialRecord:
     params: dict[str, Any]
     enqueued: bool
     started: float
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    status: str = "running"
-    reason: str = ""
-    rung: int | None = None
-    cutoff: float | None = None
+    epochs: list[EpochEnded] = field(default_factory=list)
     best: float | None = None
-    best_epoch: int | None = None
-    error: str | None = None
-    checkpoint: str | None = None
-    correct: str | None = None
-    ended: float | None = None
+    end: TrialEnded | None = None
+
+    @property
+    def status(self) -> TrialStatus:
+        """Its state now."""
+        return TrialStatus.RUNNING if self.end is None else self.end.status
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, in words; empty while it runs."""
+        return "" if self.end is None else self.end.reason
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Folder of its kept model, relative to the search's."""
+        return None if self.end is None else self.end.checkpoint
+
+    @property
+    def cutoff(self) -> float | None:
+        """The score below which ASHA stopped it; None where it did not."""
+        return None if self.end is None else self.end.cutoff
+
+    @property
+    def rung(self) -> int | None:
+        """The epoch after which ASHA stopped it; None where it did not."""
+        return None if self.end is None else self.end.rung
+
+    @property
+    def correct(self) -> str | None:
+        """What its best epoch answered right: see `unpack_correct`."""
+        return None if self.end is None else self.end.correct
+
+    @property
+    def seconds(self) -> float | None:
+        """From its start to its end; None while it runs."""
+        return None if self.end is None else self.end.time - self.started
+
+    @property
+    def best_row(self) -> EpochEnded | None:
+        """The first epoch that had its best score; None where none had, as in a diverged trial."""
+        if self.best is None:
+            return None
+        return next((row for row in self.epochs if row.metrics.get(metrics.ACCURACY) == self.best), None)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The number of that epoch."""
+        return None if (row := self.best_row) is None else row.epoch
+
+    @property
+    def best_metrics(self) -> dict[str, float | None]:
+        """The metrics of that epoch."""
+        return {} if (row := self.best_row) is None else row.metrics
+
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error of its best score over the images it was scored on."""
+        return self.best_metrics.get(metrics.ACCURACY_SE)
+
+    @property
+    def has_standing(self) -> bool:
+        """Whether its score stands: not of a diverged trial, nor of one whose model went with its process."""
+        lost = self.status == TrialStatus.FAILED and self.checkpoint is None
+        return self.best is not None and self.status != TrialStatus.DIVERGED and not lost
+
+    def go_on(self) -> None:
+        """Take in that it runs again: its best is that of the epochs there are."""
+        self.end = None
+        self.best = max((row.metrics.get(metrics.ACCURACY) or 0.0 for row in self.epochs), default=None)
+
+    def take_epoch(self, event: EpochEnded) -> None:
+        """Take in an epoch; one that was run before counts no more."""
+        again = bool(self.epochs) and self.epochs[-1].epoch >= event.epoch
+        while self.epochs and self.epochs[-1].epoch >= event.epoch:
+            self.epochs.pop()
+        self.epochs.append(event)
+        if again:
+            self.go_on()
+        else:
+            score = event.metrics.get(metrics.ACCURACY) or 0.0
+            self.best = score if self.best is None else max(self.best, score)
 
 
 @dataclass
@@ -49,55 +137,130 @@ class SearchRecord:
     """A search as its ledger tells it.
 
     Attributes:
-        search: fields of `search_started`; empty before it.
+        search: how it began; None before it did.
         trials: by number.
-        ended: fields of `search_ended`; None while it runs.
+        ended: None while it runs.
+        seconds: how long it ran, without the time between an interruption and going on.
     """
 
-    search: dict[str, Any] = field(default_factory=dict)
+    search: SearchStarted | None = None
     trials: dict[int, TrialRecord] = field(default_factory=dict)
-    ended: dict[str, Any] | None = None
+    ended: SearchEnded | None = None
+    seconds: float = 0.0
+    last: float | None = None  # time of the last event
+
+    @property
+    def begun(self) -> SearchStarted:
+        """How it began, where it must have."""
+        assert self.search is not None
+        return self.search
+
+    @property
+    def name(self) -> str:
+        """Its name; empty before it began."""
+        return self.search.name if self.search is not None else ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `SearchStarted`; empty before it began."""
+        return self.search.settings if self.search is not None else {}
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """See `SearchStarted`; empty before it began."""
+        return self.search.data if self.search is not None else {}
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """See `SearchStarted`; empty before it began."""
+        return self.search.selection if self.search is not None else {}
 
     @property
     def search_id(self) -> str:
         """Names the search even where another had its name before."""
-        return f"{self.search['name']}@{int(self.search['time'] * 1000)}"
+        return f"{self.begun.name}@{int(self.begun.time * 1000)}"
 
     @property
     def next_number(self) -> int:
         """The first number that no trial has."""
         return max(self.trials, default=-1) + 1
 
-    def apply(self, event: dict[str, Any]) -> None:
-        """Take in the next event. Kinds it does not know, of later versions, change nothing."""
-        match event["event"]:
-            case "search_started":
+    def apply(self, event: Event) -> None:
+        """Take in the next event."""
+        if self.last is not None and not isinstance(event, (SearchStarted, SearchResumed)):
+            self.seconds += event.time - self.last
+        self.last = event.time
+        match event:
+            case SearchStarted():
                 self.search = event
-            case "search_resumed":
+            case SearchResumed():
                 self.ended = None
-            case "search_ended":
+            case SearchEnded():
                 self.ended = event
-            case "trial_started":
-                trial = self.trials.get(event["trial"])
-                if trial is None or trial.trial_id != event["trial_id"]:
-                    trial = TrialRecord(
-                        event["trial"], event["trial_id"], event["params"], event["enqueued"], event["time"]
-                    )
+            case TrialStarted():
+                trial = self.trials.get(event.trial)
+                if trial is None or trial.trial_id != event.trial_id:
+                    trial = TrialRecord(event.trial, event.trial_id, event.params, event.enqueued, event.time)
                     self.trials[trial.number] = trial
-                trial.status, trial.reason, trial.ended = "running", "", None
-            case "epoch":
-                epochs = self.trials[event["trial"]].epochs
-                while epochs and epochs[-1]["epoch"] >= event["epoch"]:
-                    epochs.pop()
-                epochs.append({key: event[key] for key in ("epoch", "time", "metrics")})
-            case "trial_ended":
-                trial = self.trials[event["trial"]]
-                for key in ("status", "reason", "rung", "cutoff", "best", "best_epoch", "error", "checkpoint", CORRECT):
-                    setattr(trial, key, event.get(key))
-                trial.ended = event["time"]
+                else:
+                    trial.go_on()
+            case EpochEnded():
+                self.trials[event.trial].take_epoch(event)
+            case TrialEnded():
+                trial = self.trials[event.trial]
+                trial.end, trial.best = event, event.best
+
+    # ------------------------------------------------------------------------------------------------- how it stands
+
+    def rank(self) -> list[TrialRecord]:
+        """Trials with a score that stands, the best first; of equal ones the earlier."""
+        standing = [trial for trial in self.trials.values() if trial.has_standing]
+        return sorted(standing, key=lambda trial: (-(trial.best or 0.0), trial.number))
+
+    def count_statuses(self) -> dict[str, int]:
+        """Number of trials by status: those of all ends, also where it is 0, then of those that run."""
+        counts = Counter(trial.status for trial in self.trials.values())
+        return {str(status): counts[status] for status in (*ENDS, TrialStatus.RUNNING)}
+
+    def count_epochs(self) -> int:
+        """Epochs that count: one that was run twice, counts once."""
+        return sum(len(trial.epochs) for trial in self.trials.values())
+
+    def count_saved(self, max_epochs: int) -> int:
+        """Epochs that stopping the weak trials saved."""
+        stopped = [trial for trial in self.trials.values() if trial.status == TrialStatus.STOPPED]
+        return sum(max_epochs - len(trial.epochs) for trial in stopped)
+
+    @property
+    def category_names(self) -> list[str]:
+        """Names of the categories: the data's, or where the ledger lacks them, those that epochs were scored on."""
+        if self.search is not None and self.search.categories:
+            return list(self.search.categories)
+        prefix = metrics.ACCURACY + "/"
+        rows = (row for trial in self.trials.values() for row in trial.epochs)
+        return list(
+            dict.fromkeys(key.removeprefix(prefix) for row in rows for key in row.metrics if key.startswith(prefix))
+        )
+
+    @property
+    def param_names(self) -> list[str]:
+        """Flat names of all parameters, in the order in which trials have them."""
+        return list(dict.fromkeys(name for _, trial in sorted(self.trials.items()) for name in trial.params))
 
 
-def replay(events: Iterable[dict[str, Any]]) -> SearchRecord:
+def find_tied(ranked: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Of ranked trials, those less than one standard error below the first; empty where its error is not known.
+
+    All trials are scored on the same images, so their scores rise and fall together by an amount that is not recorded.
+    The error of a difference is therefore not known: it lies between none and 1.4 times that of one score.
+    """
+    if not ranked or (error := ranked[0].standard_error) is None:
+        return []
+    best = ranked[0].best or 0.0
+    return [trial for trial in ranked[1:] if best - (trial.best or 0.0) < error]
+
+
+def replay(events: Iterable[Event]) -> SearchRecord:
     """What a sequence of events adds up to."""
     record = SearchRecord()
     for event in events:
@@ -106,23 +269,32 @@ def replay(events: Iterable[dict[str, Any]]) -> SearchRecord:
 
 
 def load_record(layout: SearchLayout) -> SearchRecord:
-    """What the ledger of a search tells.
+    """What the ledger of a search tells, also of one that runs.
 
     Raises:
-        SearchError: there is no such search, it has not begun, or it still runs.
+        SearchError: there is no such search, or it has not begun.
     """
     record = replay(read_events(layout.ledger))
-    if not record.search:
-        known = sorted(path.parent.name for path in layout.results.glob("*/ledger.jsonl"))
+    if record.search is None:
         raise SearchError(
-            f"no search of the name {layout.name!r} stands in {layout.results}; known are {', '.join(known) or 'none'}"
+            f"no search of the name {layout.name!r} stands in {layout.results}; known are "
+            f"{', '.join(list_searches(layout.results)) or 'none'}"
         )
-    with layout.ledger.open("rb") as file:  # who writes it holds a lock
+    return record
+
+
+def list_searches(results: Path) -> list[str]:
+    """Names of the searches that have a ledger in a folder of results, sorted."""
+    return sorted(path.parent.name for path in results.glob("*/ledger.jsonl"))
+
+
+def is_running(layout: SearchLayout) -> bool:
+    """Whether a process writes the ledger of a search: it holds a lock."""
+    if not layout.ledger.is_file():
+        return False
+    with layout.ledger.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
-            raise SearchError(
-                f"a search is promoted when it has ended, but {layout.name} still runs; wait for it, or "
-                "stop it (Ctrl-C)"
-            ) from None
-    return record
+            return True
+    return False

@@ -16,8 +16,7 @@ from fashion_core.data.annotations import load_annotations
 from fashion_core.data.fingerprints import compute_digest
 from fashion_core.errors import SearchError
 from fashion_core.models.ensemble import as_ensemble
-from search.records.ledger import read_events
-from search.records.record import replay
+from search.records.record import load_record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -74,7 +73,7 @@ def find_history(model: Model, folder: Path, prepared: PreparedData) -> History:
         return History(None, remark=f"{UNKNOWN} its search's data set, {home}, is gone.")
     if is_here and not is_unchanged:
         remark = "its data set has changed since; taken for what it was trained on is what stands in train now."
-    selection = replay(read_events(search.ledger)).search["selection"]
+    selection = load_record(search).selection
     split = "train" if selection["select_on"] == "heldout" else "val"
     picked = {name for name, of in zip(names, splits, strict=True) if of == split} & set(selection["select_images"])
     trained = {name for name, of in zip(names, splits, strict=True) if of == "train"}

@@ -8,17 +8,21 @@ if TYPE_CHECKING:
     from search.reporting.effects import write_effects
     from search.reporting.figures import draw_confusion, draw_curves
     from search.reporting.live import LiveView
-    from search.reporting.report import write_report
+    from search.reporting.report import tabulate_trials, write_report
     from search.reporting.summary import render_summary
     from search.reporting.tables import hide_places, render_table
+    from search.reporting.words import SearchWords, describe_search
 
 __all__ = [
     "LiveView",
+    "SearchWords",
+    "describe_search",
     "draw_confusion",
     "draw_curves",
     "hide_places",
     "render_summary",
     "render_table",
+    "tabulate_trials",
     "write_effects",
     "write_report",
 ]
@@ -28,8 +32,9 @@ __getattr__ = attach(
         "effects": ["write_effects"],
         "figures": ["draw_confusion", "draw_curves"],
         "live": ["LiveView"],
-        "report": ["write_report"],
+        "report": ["tabulate_trials", "write_report"],
         "summary": ["render_summary"],
         "tables": ["hide_places", "render_table"],
+        "words": ["SearchWords", "describe_search"],
     },
 )

@@ -10,13 +10,13 @@ import numpy as np
 
 from fashion_core import metrics
 from fashion_core.errors import SearchError
+from search.records.events import TrialStatus
 from search.records.layout import SearchLayout
-from search.records.ledger import read_events, unpack_correct
-from search.records.ranking import category_names, list_params
-from search.records.record import SearchRecord, TrialRecord, replay
+from search.records.ledger import unpack_correct
+from search.records.record import SearchRecord, TrialRecord
 from search.reporting.tables import render_table
 from search.reporting.words import format_value
-from search.space.parts import WEIGHT_PREFIX, WEIGHTS
+from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 from search.statistics.effects import BOOTSTRAPS, MIN_SPARE, SURE, Design, Effects, compute_kendall, estimate_effects
 
 MAX_LEVELS = 5  # of a number that is taken as a choice
@@ -92,40 +92,39 @@ def split_stages(trial: TrialRecord) -> tuple[float, float] | None:
     """Best val/accuracy of a trial's probe epochs and of the epochs after; None where it lacks either."""
     best: dict[float, float] = {}
     for row in trial.epochs:
-        stage = row["metrics"].get(metrics.PROBE)
+        stage = row.metrics.get(metrics.PROBE)
         if stage is not None:
-            best[stage] = max(best.get(stage, 0.0), row["metrics"][metrics.ACCURACY])
+            best[stage] = max(best.get(stage, 0.0), row.metrics[metrics.ACCURACY] or 0.0)
     return (best[1.0], best[0.0]) if len(best) == 2 else None
 
 
-def write_effects(layout: SearchLayout) -> Path:
+def write_effects(layout: SearchLayout, record: SearchRecord) -> Path:
     """Write `EFFECTS.md` into the search's folder. Returns it.
 
     Raises:
-        SearchError: there is no such search, or too few of its trials finished.
+        SearchError: too few of its trials finished.
     """
-    record = replay(read_events(layout.ledger))
-    if not record.search:
-        raise SearchError(f"effects need a search, but {layout.results} has none named {layout.name!r}")
     layout.effects.write_text(render_effects(record), encoding="utf-8")
     return layout.effects
 
 
 def render_effects(record: SearchRecord) -> str:
     """The effects as markdown."""
-    categories = category_names(record)
-    trials = [trial for _, trial in sorted(record.trials.items()) if trial.status == "finished" and trial.correct]
-    parts = [f"# What mattered in the search `{record.search['name']}`", *render_stages(record)]
-    design = build_design([trial.params for trial in trials], list_params(record), categories)
+    categories = record.category_names
+    trials = [
+        trial for _, trial in sorted(record.trials.items()) if trial.status == TrialStatus.FINISHED and trial.correct
+    ]
+    parts = [f"# What mattered in the search `{record.name}`", *render_stages(record)]
+    design = build_design([trial.params for trial in trials], record.param_names, categories)
     wanted = design.matrix.shape[1] + MIN_SPARE if trials else MIN_SPARE
     if len(trials) < wanted:
         if len(parts) > 1:  # what there is to say of the stages stands for itself
             return "\n\n".join(parts) + "\n"
         raise SearchError(
-            f"effects of this space need at least {wanted} finished trials, but {record.search['name']} has "
+            f"effects of this space need at least {wanted} finished trials, but {record.name} has "
             f"{len(trials)}; run more of them"
         )
-    images = record.search["selection"]["select_count"]
+    images = record.selection["select_count"]
     correct = np.stack([unpack_correct(trial.correct or "", images, len(categories)) for trial in trials])
     effects = estimate_effects(design, correct, np.random.default_rng(0))
     parts.append(
@@ -135,7 +134,7 @@ def render_effects(record: SearchRecord) -> str:
         "A change of one parameter goes with the others as they were drawn; that two parameters act together is not "
         "in this model."
     )
-    if record.search.get("settings", {}).get("sampler") == "tpe":
+    if record.settings.get("sampler") == "tpe":
         parts.append(
             "The sampler drew more trials where scores were good, so parameters were not drawn independently of each "
             "other: `sampler: random` gives cleaner effects."

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core import metrics
-from search.records.ranking import compute_best, rank_trials
 from search.records.record import SearchRecord
 
 if TYPE_CHECKING:
@@ -68,14 +67,12 @@ def draw_curves(record: SearchRecord, path: Path) -> bool:
     from matplotlib.ticker import MaxNLocator
 
     curves = {
-        number: [
-            (row["epoch"], score) for row in trial.epochs if (score := row["metrics"].get(metrics.ACCURACY)) is not None
-        ]
+        number: [(row.epoch, score) for row in trial.epochs if (score := row.metrics.get(metrics.ACCURACY)) is not None]
         for number, trial in record.trials.items()
     }
     if not any(curves.values()):
         return False
-    named = [trial.number for trial in rank_trials(record)[:MAX_NAMED]]
+    named = [trial.number for trial in record.rank()[:MAX_NAMED]]
     figure = Figure(figsize=(7.2, 4.2), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     label_once = "other trials"
@@ -84,7 +81,7 @@ def draw_curves(record: SearchRecord, path: Path) -> bool:
             axes.plot(*zip(*points, strict=True), color=OTHERS, lw=1, marker="o", ms=3, label=label_once)
             label_once = "_"  # one entry in the legend
     for number, colour in reversed(list(zip(named, COLOURS, strict=False))):
-        label = f"trial {number}: {compute_best(record.trials[number]):.4f}"
+        label = f"trial {number}: {record.trials[number].best:.4f}"
         axes.plot(*zip(*curves[number], strict=True), color=colour, lw=1.8, marker="o", ms=4, label=label)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], fontsize=8, loc="lower right", framealpha=0.9)

@@ -1,11 +1,11 @@
-"""What a person sees of a search: a quiet live panel on a terminal, plain lines elsewhere, and a summary at the end."""
+"""What a person sees of a search while it runs: a quiet live panel on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -14,20 +14,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from fashion_core import metrics
 from fashion_core.errors import first_line
-from search.records.ranking import (
-    compute_best,
-    count_epochs,
-    rank_trials,
-    standard_error,
-)
+from search.records.events import EpochEnded, Event, TrialEnded, TrialStatus
 from search.records.record import SearchRecord, TrialRecord
-from search.reporting.standing import Standing, take_standing
 from search.reporting.words import (
+    describe_counts,
+    describe_origin,
     format_duration,
     format_score,
+    format_value,
+    group_params,
 )
 
+MAX_RUNNING_SHOWN = 8
 PROGRESS_INTERVAL_S = 60  # between two progress lines where there is no terminal
 REFRESHES_PER_SECOND = 2
 LOOK_SHARE = 20  # looking at the record takes at most one part in this many of the time
@@ -41,21 +41,20 @@ class LiveView:
     long; so an event costs the search next to nothing, however many trials there are.
 
     Args:
+        record: of the search, kept up to date by others.
         total_trials: how many the search is to have, those of before a restart included.
         max_epochs: of a trial that is not stopped.
-        concurrent: trials at once.
         started: unix seconds since when pace and time are counted; default: now.
     """
 
     def __init__(
-        self, console: Console, total_trials: int, max_epochs: int, concurrent: int, started: float | None = None
+        self, console: Console, record: SearchRecord, total_trials: int, max_epochs: int, started: float | None = None
     ) -> None:
-        self.console, self.total_trials = console, total_trials
-        self.max_epochs, self.concurrent = max_epochs, concurrent
+        self.console, self.record = console, record
+        self.total_trials, self.max_epochs = total_trials, max_epochs
         self.started = time.time() if started is None else started
-        self.record = SearchRecord()
         self.shown, self.look_at = Standing(), 0.0  # what is drawn, and from when on to look again
-        self.ended: set[int] = set()  # trials
+        self.ended = sum(trial.end is not None for trial in record.trials.values())
         self.last_line = self.started
         self.live = (
             Live(
@@ -102,41 +101,119 @@ class LiveView:
             table.add_row(topic, Text(text))
         return Panel(table, title=f"searching for {format_duration(elapsed)}", title_align="left", border_style="dim")
 
-    def update(self, record: SearchRecord, event: dict[str, Any]) -> None:
+    def update(self, event: Event) -> None:
         """Show the record as it is now, after this event."""
-        if self.record is not record:  # the first event; before a restart, others may have ended
-            self.record = record
-            self.ended = {trial.number for trial in record.trials.values() if trial.status != "running"}
-        elif event["event"] == "trial_ended":
-            self.ended.add(event["trial"])
+        if isinstance(event, TrialEnded):
+            self.ended += 1
         if self.live is None:
-            self.print_event(record, event)
+            self.print_event(event)
 
-    def print_event(self, record: SearchRecord, event: dict[str, Any]) -> None:
+    def print_event(self, event: Event) -> None:
         """Without a terminal: a line for every trial that ends, and now and then one of progress."""
         now = time.time()
-        if event["event"] == "trial_ended":
-            self.print_line(now, describe_end(record.trials[event["trial"]], self.max_epochs))
-        elif event["event"] == "epoch" and now - self.last_line >= PROGRESS_INTERVAL_S:
-            best = compute_best(ranked[0]) if (ranked := rank_trials(record)) else None
+        if isinstance(event, TrialEnded):
+            self.print_line(now, describe_end(self.record.trials[event.trial], self.max_epochs))
+        elif isinstance(event, EpochEnded) and now - self.last_line >= PROGRESS_INTERVAL_S:
+            best = ranked[0].best if (ranked := self.record.rank()) else None
             left = self.standing.describe_left(max(now - self.started, 1e-3))
-            self.print_line(now, f"{count_epochs(record)} epochs, best {format_score(best)}, time left {left}")
+            self.print_line(now, f"{self.record.count_epochs()} epochs, best {format_score(best)}, time left {left}")
 
     def print_line(self, now: float, text: str) -> None:
         """One line that is never wrapped; what does not fit stands in the ledger."""
         self.last_line = now
         clock = time.strftime("%H:%M:%S", time.localtime(now))
         self.console.print(
-            Text(f"{clock} [{len(self.ended)}/{self.total_trials}] {text}"), no_wrap=True, overflow="ellipsis"
+            Text(f"{clock} [{self.ended}/{self.total_trials}] {text}"), no_wrap=True, overflow="ellipsis"
         )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The search at one moment, in words: what a thread can draw while the record changes.
+
+    Attributes:
+        lines: (topic, text) on the whole search. running: the same on each running trial.
+        epochs_here, ended_here: epochs and trials that ended since `started`.
+        epochs_left: expected.
+    """
+
+    lines: tuple[tuple[str, str], ...] = ()
+    running: tuple[tuple[str, str], ...] = ()
+    epochs_here: int = 0
+    ended_here: int = 0
+    epochs_left: float = 0.0
+
+    def describe_pace(self, elapsed: float) -> str:
+        """Trials per hour, and seconds from one epoch to the next over all trials."""
+        if not self.epochs_here:
+            return "known after the first epoch"
+        rate = 3600 * self.ended_here / elapsed
+        trials = f"{rate:,.{0 if rate >= 10 else 1}f} trials/h, " if self.ended_here else ""
+        return f"{trials}an epoch every {format_value(elapsed / self.epochs_here)} s"
+
+    def describe_left(self, elapsed: float) -> str:
+        """Time left, at the pace so far and with as many epochs a trial as those had that ended."""
+        if not self.epochs_here:
+            return "known after the first epoch"
+        return f"about {format_duration(self.epochs_left * elapsed / self.epochs_here)}"
+
+
+def take_standing(record: SearchRecord, total_trials: int, max_epochs: int, started: float) -> Standing:
+    """How the search stands now. started: unix seconds since when the pace is counted."""
+    trials = list(record.trials.values())
+    running = [trial for trial in trials if trial.status == TrialStatus.RUNNING]
+    epochs, full = record.count_epochs(), total_trials * max_epochs
+    done = len(trials) - len(running)
+    counts = ": " + describe_counts(record.count_statuses(), skip=["running"]) if done else ""
+    ranked = record.rank()
+    lines = [
+        ("trials", f"{done} of {total_trials} done{counts}; {len(running)} running"),
+        ("epochs", f"{epochs}, {epochs / full:.0%} of full training ({full})"),
+        ("best", "known after the first epoch"),
+    ]
+    if ranked:
+        best = ranked[0]
+        where = f"trial {best.number}, epoch {best.best_epoch}, {describe_origin(best, record)}"
+        params = group_params(best.params, record.category_names)
+        lines[-1] = ("best", f"{format_score(best.best, best.standard_error)}  {where}")
+        lines.append(("", ", ".join(f"{name} {text}" for name, text in params.items())))
+    shown = [(f"trial {trial.number}", describe_running(trial, max_epochs)) for trial in running[:MAX_RUNNING_SHOWN]]
+    if len(running) > MAX_RUNNING_SHOWN:
+        shown.append(("", f"and {len(running) - MAX_RUNNING_SHOWN} more"))
+    return Standing(
+        lines=tuple(lines),
+        running=tuple(shown),
+        epochs_here=sum(row.time >= started for trial in trials for row in trial.epochs),
+        ended_here=sum(trial.end is not None and trial.end.time >= started for trial in trials),
+        epochs_left=expect_epochs(trials, total_trials, max_epochs),
+    )
+
+
+def describe_running(trial: TrialRecord, max_epochs: int) -> str:
+    """Epoch and accuracy of a running trial."""
+    if not trial.epochs:
+        return f"in epoch 1/{max_epochs}"
+    row = trial.epochs[-1]
+    return f"epoch {row.epoch}/{max_epochs} done, {format_score(row.metrics.get(metrics.ACCURACY))}"
+
+
+def expect_epochs(trials: Sequence[TrialRecord], total_trials: int, max_epochs: int) -> float:
+    """Epochs still to come, if the other trials train for as long as those that ended did on average."""
+    ended = [len(trial.epochs) for trial in trials if trial.status != TrialStatus.RUNNING]
+    usual = sum(ended) / len(ended) if any(ended) else max_epochs
+    left = max(total_trials - len(trials), 0) * usual
+    for trial in trials:
+        if trial.status == TrialStatus.RUNNING:  # one that outlasted the usual goes on to the end
+            left += max(usual - len(trial.epochs), 0) or max_epochs - len(trial.epochs)
+    return left
 
 
 def describe_end(trial: TrialRecord, max_epochs: int) -> str:
     """One line on a trial that has ended."""
     ended = f"trial {trial.number} {trial.status} after {len(trial.epochs)}/{max_epochs} epochs"
-    if trial.status not in ("finished", "stopped"):
+    if trial.status not in (TrialStatus.FINISHED, TrialStatus.STOPPED):
         return f"{ended}: {first_line(trial.reason)}"
-    score = format_score(trial.best, standard_error(trial))
+    score = format_score(trial.best, trial.standard_error)
     return f"{ended}: {score}" + (f" < {trial.cutoff:.4f}" if trial.cutoff is not None else "")
 
 

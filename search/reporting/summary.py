@@ -9,26 +9,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from fashion_core import metrics
-from fashion_core.errors import first_line
-from search.records.ranking import (
-    category_names,
-    compute_best,
-    count_epochs,
-    count_saved,
-    count_statuses,
-    find_indistinguishable,
-    rank_trials,
-    standard_error,
-)
-from search.records.record import SearchRecord, TrialRecord
-from search.reporting.words import (
-    describe_counts,
-    describe_origin,
-    format_duration,
-    format_score,
-    group_params,
-    name_trials,
-)
+from search.records.record import SearchRecord
+from search.reporting.words import SearchWords, describe_search, format_duration, name_trials
 
 MAX_FAILURES_SHOWN = 3
 TOP = 5
@@ -68,28 +50,22 @@ def render_summary(record: SearchRecord, steps: Sequence[tuple[str, str]]) -> Re
     Args:
         steps: (purpose, command).
     """
-    parts: list[RenderableType] = [Text(), describe_whole(record)]
-    ranked = rank_trials(record)
-    categories = category_names(record)
-    if ranked:
-        parts += [
-            Text(),
-            Text(NUMBERS.format("rank", "trial", "status", "epochs", metrics.ACCURACY, "origin"), style="dim"),
-        ]
-    for rank, trial in enumerate(ranked[:TOP], 1):
-        score = format_score(compute_best(trial), standard_error(trial))
-        row = (rank, trial.number, trial.status, len(trial.epochs), score, describe_origin(trial, record))
+    search = describe_search(record)
+    parts: list[RenderableType] = [Text(), describe_whole(search, record)]
+    if search.ranked:
+        head = ("rank", "trial", "status", "epochs", metrics.ACCURACY, "origin")
+        parts += [Text(), Text(NUMBERS.format(*head), style="dim")]
+    for rank, trial in enumerate(search.ranked[:TOP], 1):
+        row = (rank, trial.number, trial.status, trial.epochs, trial.score, trial.origin)
         parts.append(Text(NUMBERS.format(*row), style="bold" if rank == 1 else ""))
-        shown = group_params(trial.params, categories)
-        pieces = [f"{name} {value}" for name, value in shown.items()]
+        pieces = [f"{name} {value}" for name, value in trial.params.items()]
         parts.append(Wrapped(pieces, "dim", ", ", ",", (13, 13)))
-    parts += [Text(), Text(describe_certainty(record, ranked))]
-    failed = [trial for trial in record.trials.values() if trial.status in ("failed", "diverged")]
-    for trial in failed[:MAX_FAILURES_SHOWN]:
-        line = f"trial {trial.number} {trial.status}: {first_line(trial.reason)}"
-        parts.append(Text(line, style=STYLES[trial.status]))
-    if len(failed) > MAX_FAILURES_SHOWN:
-        parts.append(Text(f"and {len(failed) - MAX_FAILURES_SHOWN} more that failed or diverged", style="red"))
+    parts += [Text(), Text(describe_certainty(search, record.selection.get("select_count")))]
+    for trial in search.lost[:MAX_FAILURES_SHOWN]:
+        parts.append(Text(f"trial {trial.number} {trial.status}: {trial.reason}", style=STYLES[trial.status]))
+    if len(search.lost) > MAX_FAILURES_SHOWN:
+        more = len(search.lost) - MAX_FAILURES_SHOWN
+        parts.append(Text(f"and {more} more that failed or diverged", style="red"))
     if steps:
         parts += [Text(), Text("what to do next", style="dim")]
     for purpose, command in steps:
@@ -100,35 +76,33 @@ def render_summary(record: SearchRecord, steps: Sequence[tuple[str, str]]) -> Re
     return Group(*parts)
 
 
-def describe_whole(record: SearchRecord) -> Text:
+def describe_whole(search: SearchWords, record: SearchRecord) -> Text:
     """One paragraph: how many trials ended how, in what time, and what stopping saved."""
-    name, trials = record.search.get("name", "the search"), len(record.trials)
-    seconds = (record.ended or {}).get("seconds")
-    text = Text.assemble((str(name), "bold"), f": {trials} trial{'s' if trials != 1 else ''}")
-    if trials:
-        text.append(f", {describe_counts(count_statuses(record))}")
-    if seconds is not None:
-        text.append(f", in {format_duration(seconds)}")
-    max_epochs = record.search.get("settings", {}).get("max_epochs")
-    if trials and max_epochs:
-        full, epochs, saved = trials * max_epochs, count_epochs(record), count_saved(record, max_epochs)
-        text.append(f". {epochs} epochs of {full} for full training ({epochs / full:.0%})")
-        if saved:
+    text = Text.assemble((search.name, "bold"), f": {search.trials} trial{'s' if search.trials != 1 else ''}")
+    if search.trials:
+        text.append(f", {search.counts}")
+    if record.ended is not None:
+        text.append(f", in {format_duration(record.ended.seconds)}")
+    if full := search.full_epochs:
+        text.append(f". {search.epochs} epochs of {full} for full training ({search.epochs / full:.0%})")
+        if saved := search.saved_epochs:
             text.append(f"; ASHA saved {saved} ({saved / full:.0%})")
     return text.append(".")
 
 
-def describe_certainty(record: SearchRecord, ranked: Sequence[TrialRecord]) -> str:
-    """Which of the top five the data cannot tell from the best."""
-    if not ranked:
+def describe_certainty(search: SearchWords, images: int | None) -> str:
+    """Which of the top five the data cannot tell from the best.
+
+    Args:
+        images: how many they were scored on; None where that is not known.
+    """
+    if not search.ranked:
         return "No trial has a score."
-    error = standard_error(ranked[0])
-    if error is None:
+    if search.tied is None:
         return "The standard error of the best score is not known."
-    images = record.search.get("selection", {}).get("select_count")
     on = f" on {images:,} images" if images else ""
-    close = find_indistinguishable(ranked[:TOP])
-    if len(ranked) == 1:
+    close = [trial.number for trial in search.ranked[:TOP] if trial.number in search.tied]
+    if len(search.ranked) == 1:
         return f"± is one standard error{on}."
     if not close:
         return f"± is one standard error{on}; none of the others is that close to the best."

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
-    from search.space.parts import Parameter, Scheduler
+    from search.space.reading import load_space, parse_space
     from search.space.rungs import compute_cutoff, list_rungs
-    from search.space.space import Space, load_space, parse_space
+    from search.space.space import Parameter, Scheduler, Space
 
 __all__ = ["Parameter", "Scheduler", "Space", "compute_cutoff", "list_rungs", "load_space", "parse_space"]
 __getattr__ = attach(
     __name__,
     {
-        "parts": ["Parameter", "Scheduler"],
+        "reading": ["load_space", "parse_space"],
         "rungs": ["compute_cutoff", "list_rungs"],
-        "space": ["Space", "load_space", "parse_space"],
+        "space": ["Parameter", "Scheduler", "Space"],
     },
 )

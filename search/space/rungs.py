@@ -7,9 +7,12 @@ score at a rung is below the best 1/reduction_factor of those that reached the r
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
 
 SIMULATED_TRIALS, MIN_SIMULATIONS = 20_000, 3
 

@@ -1,34 +1,123 @@
-"""A search space: a checked YAML file -> what Optuna draws -> the values of a `TrainConfig`.
+"""A search space: its parameters and its scheduler, what Optuna draws of it, and the `TrainConfig` that this makes.
 
 A parameter's flat name is what Optuna, the ledger and MLflow show: a field of `TrainConfig`, or ``weight_<category>``
-for the category weights. Optuna draws those raw, each log-uniformly; their scale means nothing, so all else sees them
-divided by their mean.
+for the category weights.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import spaces
-from fashion_core.config import FEATURE_FIELDS, TrainConfig, build_config
+from fashion_core.config import FEATURE_FIELDS, TrainConfig, build_config, check_field
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.errors import Fault, SearchError, SpaceError
-from search.space.document import hash_fields, read_document
-from search.space.located import MAX_SIZE, FaultList, read_located
-from search.space.parts import WEIGHT_PREFIX, WEIGHTS, Parameter, Scheduler
+from search.space.rungs import expect_epochs, list_rungs
+from search.space.weights import WEIGHT_PREFIX, WEIGHTS, normalise_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
     from optuna.trial import BaseTrial
 
     from fashion_core.data.schema import AttributeSchema
 
 PREPARE_FIELDS = ("image_size", "crop", "crop_margin")
 MAX_COMBINATIONS = 10_000
-MEAN_TOLERANCE = 1e-9  # of weights that are normalised already: rounding leaves 1e-16
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One searched parameter.
+
+    Args:
+        values: the choices; of the other kinds the range's two ends, both included.
+        step: of kind int.
+        when: (name, values) pairs; it is drawn only where each name was drawn, or is fixed, as one of its values.
+    """
+
+    name: str
+    kind: str
+    values: tuple[Any, ...]
+    step: int = 1
+    when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
+
+    def is_drawn(self, known: dict[str, Any]) -> bool:
+        """Whether the conditions hold for the values known so far."""
+        return all(name in known and known[name] in allowed for name, allowed in self.when)
+
+    def suggest(self, trial: BaseTrial, name: str) -> Any:
+        """Draws a value under ``name``."""
+        if self.kind == "choice":
+            return trial.suggest_categorical(name, self.values)
+        low, high = self.values
+        if self.kind == "int":
+            return trial.suggest_int(name, low, high, step=self.step)
+        return trial.suggest_float(name, low, high, log=self.kind in ("loguniform", "proportions"))
+
+    def list_values(self) -> Sequence[Any]:
+        """Every value of a choice or an int."""
+        return self.values if self.kind == "choice" else range(self.values[0], self.values[1] + 1, self.step)
+
+    def find_fault(self, value: Any) -> str | None:
+        """Why this parameter cannot take the value; None if it can."""
+        if self.kind == "choice":
+            fits = any(value == item and isinstance(value, bool) == isinstance(item, bool) for item in self.values)
+            return None if fits else f"`{self.name}` must be one of {list(self.values)}, but got {value!r}"
+        low, high = self.values
+        fits = is_number(value, whole=self.kind == "int") and low <= value <= high
+        if fits and (self.kind != "int" or (value - low) % self.step == 0):
+            return None
+        steps = f" in steps of {self.step}" if self.step > 1 else ""
+        return f"`{self.name}` must lie in its range {low} to {high}{steps}, but got {value!r}"
+
+    def convert(self, value: Any) -> Any:
+        """A value without fault in the type that a drawn one has: 0 is 0.0 in a range of decimals."""
+        if self.kind == "choice":
+            return self.values[self.values.index(value)]
+        return value if self.kind == "int" else float(value)
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """How trials are stopped: ``asha``, or ``none``, where each trains for ``max_epochs``; the rest is None."""
+
+    type: str
+    max_epochs: int
+    grace_epochs: int | None = None
+    reduction_factor: int | None = None
+
+    def rungs(self) -> list[int]:
+        """Epochs after which a trial may be stopped, ascending."""
+        return list_rungs(self.max_epochs, self.grace_epochs, self.reduction_factor)
+
+    def expect_epochs(self, trials: int, rng: np.random.Generator) -> float:
+        """Epochs to expect of so many trials."""
+        if self.reduction_factor is None:
+            return trials * self.max_epochs
+        return expect_epochs(trials, self.max_epochs, self.rungs(), self.reduction_factor, rng)
+
+    def find_faults(self) -> dict[str, str]:
+        """What is wrong with the numbers, by name."""
+        faults: dict[str, str] = {}
+        if messages := check_field("epochs", self.max_epochs)[1]:
+            faults["max_epochs"] = messages[0].replace("`epochs`", "`max_epochs`")
+        elif self.grace_epochs is not None and not 1 <= self.grace_epochs < self.max_epochs:
+            faults["grace_epochs"] = (
+                f"`grace_epochs` must be at least 1 and below `max_epochs`, {self.max_epochs}, "
+                f"but got {self.grace_epochs}; to stop no trial early give `type: none`"
+            )
+        if self.reduction_factor is not None and self.reduction_factor < 2:
+            faults["reduction_factor"] = f"`reduction_factor` must be at least 2, but got {self.reduction_factor}"
+        return faults
+
+
+def is_number(value: Any, *, whole: bool = False) -> bool:
+    """Whether a value is a number (a whole one), which true and false are not."""
+    return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -61,31 +150,38 @@ class Space:
 
     def check_schema(self, schema: AttributeSchema) -> None:
         """Raises `SpaceError` where the space does not fit the data's categories."""
-        faults = FaultList(self.file or self.name)
-        for category, line in self.category_lines:
-            if category not in schema.names:
-                known = ", ".join(schema.names)
-                faults.add(line, f"categories must be the data's, {known}, but got `{category}`; remove it")
+        known = ", ".join(schema.names)
+        found: list[tuple[int | None, str]] = [
+            (line, f"categories must be the data's, {known}, but got `{category}`; remove it")
+            for category, line in self.category_lines
+            if category not in schema.names
+        ]
         weights = self.fixed.get(WEIGHTS, {})
         if not any(weights.get(category, 1) for category in schema.names):
-            faults.add(None, f"`{WEIGHTS}` must not all be 0, but got {weights}")
+            found.append((None, f"`{WEIGHTS}` must not all be 0, but got {weights}"))
         for flat, category in self.weight_names(schema).items():
             if flat in TrainConfig.model_fields:
-                faults.add(None, f"the weight of category `{category}` cannot be searched, because `{flat}` is a field")
-        if faults.faults:
-            raise SpaceError(f"the space {self.name} does not fit the data:", faults.faults)
+                message = f"the weight of category `{category}` cannot be searched, because `{flat}` is a field"
+                found.append((None, message))
+        if found:
+            faults = [Fault(self.file or self.name, line, message) for line, message in found]
+            raise SpaceError(f"the space {self.name} does not fit the data:", faults)
 
     def suggest(self, trial: BaseTrial, schema: AttributeSchema) -> dict[str, Any]:
-        """Draws every searched parameter whose conditions hold: flat name -> value, category weights raw."""
+        """Draws every searched parameter whose conditions hold, and gives them as tables and MLflow show them.
+
+        Returns:
+            flat name -> value, the category weights divided by their mean; ``trial.params`` keeps them as drawn.
+        """
         drawn: dict[str, Any] = {}
         for parameter in self.parameters:
             if parameter.is_drawn(self.fixed | drawn):
                 for name in self.weight_names(schema) if parameter.name == WEIGHTS else [parameter.name]:
                     drawn[name] = parameter.suggest(trial, name)
-        return drawn
+        return drawn | normalise_weights({name: drawn[name] for name in self.weight_names(schema) if name in drawn})
 
     def build_values(self, params: dict[str, Any], schema: AttributeSchema) -> dict[str, Any]:
-        """Values of a `TrainConfig`, all but the seed, from flat parameters, their weights raw or normalised.
+        """Values of a `TrainConfig`, all but the seed, from the flat parameters that `suggest` gave.
 
         Raises:
             SearchError: a parameter is not of this space.
@@ -94,16 +190,10 @@ class Space:
         known = {parameter.name for parameter in self.parameters if parameter.name != WEIGHTS} | weight_names.keys()
         if unknown := sorted(params.keys() - known):
             raise SearchError(f"parameters must be searched by the space {self.name}, but got {', '.join(unknown)}")
-        flat = self.flat_parameters(params, schema)
-        values = {name: value for name, value in flat.items() if name not in weight_names}
-        if weights := {category: flat[name] for name, category in weight_names.items() if name in flat}:
+        values = {name: value for name, value in params.items() if name not in weight_names}
+        if weights := {category: params[flat] for flat, category in weight_names.items() if flat in params}:
             values[WEIGHTS] = weights
         return {**self.fixed, **values, "epochs": self.scheduler.max_epochs}
-
-    def flat_parameters(self, params: dict[str, Any], schema: AttributeSchema) -> dict[str, Any]:
-        """The drawn parameters as shown in tables and MLflow: ``weight_<category>`` divided by their mean."""
-        weights = {name: params[name] for name in self.weight_names(schema) if name in params}
-        return {**params, **normalise_weights(weights)}
 
     def first_points(self, schema: AttributeSchema) -> list[dict[str, Any]]:
         """What Optuna is to run first, as flat parameters: all of a grid, or ``try_first``; what one lacks is drawn."""
@@ -111,14 +201,13 @@ class Space:
             return self.combine([parameter.name for parameter in self.parameters])
         points = []
         for known in self.try_first:
-            point = {name: value for name, value in known.items() if name != WEIGHTS}
             weights = known.get(WEIGHTS, {})
-            for flat, category in self.weight_names(schema).items():
-                if not isinstance(weights, dict):
-                    point[flat] = weights
-                elif category in weights:
-                    point[flat] = weights[category]
-            points.append(point)
+            if not isinstance(weights, dict):
+                weights = dict.fromkeys(schema.names, weights)
+            given = {
+                name: weights[category] for name, category in self.weight_names(schema).items() if category in weights
+            }
+            points.append({name: value for name, value in known.items() if name != WEIGHTS} | given)
         return points
 
     def count_grid(self) -> int:
@@ -207,53 +296,3 @@ class Space:
                     longer.append(known)
             found = longer
         return found
-
-
-def normalise_weights(weights: dict[str, float]) -> dict[str, float]:
-    """Weights divided by their mean; those whose mean is 1 already come back bit for bit, so that twice is once."""
-    mean = sum(weights.values()) / max(1, len(weights))
-    return weights if abs(mean - 1) < MEAN_TOLERANCE else {name: value / mean for name, value in weights.items()}
-
-
-def load_space(path_or_name: str | Path) -> Space:
-    """The space in a file, or the shipped one of a bare name (``lite_cpu``).
-
-    Raises:
-        SpaceError: there is no such file, or it is at fault: all faults, each with its line.
-    """
-    path = Path(path_or_name)
-    try:
-        if not path.is_file() and str(path_or_name) in spaces.list_spaces():
-            path = spaces.FOLDER / f"{path_or_name}.yaml"
-        with path.open("rb") as file:
-            content = file.read(MAX_SIZE + 1)  # the bound keeps a file that is no space from filling the memory
-        if len(content) > MAX_SIZE:
-            raise SpaceError(f"a space must have at most {MAX_SIZE} bytes, but {path_or_name} has more")
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SpaceError(f"a space must be UTF-8 text, but {path_or_name} is not: {error.reason}") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        close = get_close_matches(path.stem, spaces.list_spaces(), n=1)
-        remedy = f"did you mean {close[0]}?" if close else f"shipped are {', '.join(spaces.list_spaces())}"
-        raise SpaceError(f"no space can be read from {str(path_or_name)!r} ({error}); {remedy}") from None
-    return parse_space(text, path.stem, str(path_or_name))
-
-
-def parse_space(text: str, name: str, file: str | None = None) -> Space:
-    """The space of a YAML text.
-
-    Raises:
-        SpaceError: lists every fault with its line.
-    """
-    faults = FaultList(file or name)
-    document = read_located(text, faults)
-    fields = read_document(document, faults) if document is not None else {}
-    if not faults.faults:
-        space = Space(name=name, text=text, hash=hash_fields(fields), file=file or name, **fields)
-        try:  # both are asked for before every search: too many is a fault of the file
-            space.prepare_settings(), space.backbones(), space.list_probed()
-            return replace(space, trials=space.count_grid()) if space.sampler == "grid" else space
-        except SpaceError as error:
-            faults.add(None, str(error))
-    ordered = sorted(faults.faults, key=lambda fault: fault.line or 0)
-    raise SpaceError(f"the search space {name} cannot be used:", ordered)

@@ -1,5 +1,5 @@
 """`python -m search.tracking NAME`: send a search to MLflow again."""
 
-from search.tracking.resend import main
+from search.commands import resend_main
 
-main()
+resend_main()

@@ -1,44 +1,45 @@
-"""A whole search sent to MLflow again, from its ledger: `python -m search.tracking NAME`."""
+"""A whole search sent to MLflow again, from its ledger."""
 
 from __future__ import annotations
 
-import time
-from typing import Annotated
-
-import typer
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fashion_core.errors import SearchError
-from search.cli import DEFAULT_RESULTS, Results, SearchName, run_command
-from search.records.layout import SearchLayout
+from search.records.events import SearchStarted
 from search.records.ledger import read_events
-from search.tracking.store import default_uri, ui_command
+from search.tracking.store import default_uri, tell_errors
 from search.tracking.writer import Writer
 
+if TYPE_CHECKING:
+    from search.records.layout import SearchLayout
 
-def resend(
-    name: SearchName,
-    results: Results = DEFAULT_RESULTS,
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow's server or database; default: SQLite under the results.")
-    ] = None,
-) -> None:
-    """Send a whole search to MLflow again, from its ledger. What is there already stays as it is."""
-    layout = SearchLayout(results, name)
+
+@dataclass(frozen=True)
+class Sent:
+    """How much is in MLflow now."""
+
+    events: int
+    trials: int
+    files: int
+
+
+def resend(layout: SearchLayout, tracking_uri: str | None = None) -> Sent:
+    """Send a whole search to MLflow again. What is there already stays as it is.
+
+    Args:
+        tracking_uri: MLflow's server or database; None: SQLite under the results.
+
+    Raises:
+        SearchError: there is no such search, or MLflow does not take it.
+    """
     events = read_events(layout.ledger)
-    if not events or events[0]["event"] != "search_started":
-        raise SearchError(f"no search of the name {name!r} has a ledger in {results}")
-    writer = Writer(tracking_uri or default_uri(layout), layout.artifacts)
-    started = time.monotonic()
-    writer.send(events)
-    files = layout.list_artifacts()
-    for path in files:
-        writer.send_file(path)
-    print(
-        f"{name}: {len(events)} events, {len(writer.record.trials)} trials and {len(files)} files are in MLflow "
-        f"({time.monotonic() - started:.1f} s); see them: {ui_command(layout, tracking_uri)}"
-    )
-
-
-def main() -> None:
-    """The command `fashion-resend`."""
-    run_command(lambda: typer.run(resend))
+    if not events or not isinstance(events[0], SearchStarted):
+        raise SearchError(f"no search of the name {layout.name!r} has a ledger in {layout.results}")
+    uri = tracking_uri or default_uri(layout)
+    writer, files = Writer(uri, layout.artifacts), layout.list_artifacts()
+    with tell_errors(uri):
+        writer.send(events)
+        for path in files:
+            writer.send_file(path)
+    return Sent(len(events), len(writer.record.trials), len(files))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 from pathlib import Path
-from typing import Any
 
 from fashion_core.errors import first_line
+from search.records.events import Event
 from search.records.layout import SearchLayout
 from search.tracking.store import default_uri
 from search.tracking.writer import Writer
@@ -24,9 +24,9 @@ class Tracker:
 
     def __init__(self, layout: SearchLayout, uri: str | None = None) -> None:
         self.layout, self.uri = layout, uri or default_uri(layout)
-        self.queue: queue.SimpleQueue[dict[str, Any] | Path | None] = queue.SimpleQueue()
+        self.queue: queue.SimpleQueue[Event | Path | None] = queue.SimpleQueue()
         self.writer = Writer(self.uri, layout.artifacts)
-        self.unsent: list[dict[str, Any] | Path] = []
+        self.unsent: list[Event | Path] = []
         self.error: Exception | None = None
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self.run, name="tracking", daemon=True)
@@ -38,7 +38,7 @@ class Tracker:
     def __exit__(self, *error: object) -> None:
         self.close(timeout_s=5)
 
-    def send(self, event: dict[str, Any]) -> None:
+    def send(self, event: Event) -> None:
         """Send an event soon. Returns at once."""
         self.queue.put(event)
 
@@ -58,7 +58,7 @@ class Tracker:
             self.thread.join(timeout_s)
         if not self.unsent and not self.thread.is_alive():
             return None
-        why = f"{type(self.error).__name__}: {first_line(str(self.error))}" if self.error else "no answer yet"
+        why = f"{type(self.error).__name__}: {first_line(self.error)}" if self.error else "no answer yet"
         return (
             f"MLflow at {self.uri} does not take the search ({why}); "
             "nothing is lost: send it there later with "
@@ -95,7 +95,7 @@ class Tracker:
         while self.unsent:
             count = next((i for i, item in enumerate(self.unsent) if isinstance(item, Path)), len(self.unsent))
             if count:
-                self.writer.send([item for item in self.unsent[:count] if isinstance(item, dict)])
+                self.writer.send([item for item in self.unsent[:count] if not isinstance(item, Path)])
                 del self.unsent[:count]
             else:
                 first = self.unsent[0]

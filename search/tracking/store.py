@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
+from fashion_core.errors import FashionError, SearchError, first_line
 from search.records.layout import SearchLayout
 from search.records.provenance import python_command
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("DO_NOT_TRACK", "true")
 SQLITE = "sqlite:///"
 NOTE_TAG = "mlflow.note.content"  # what MLflow's pages show as the description of a run
 MAX_NOTE = 5_000  # characters
@@ -29,6 +30,8 @@ def default_uri(layout: SearchLayout) -> str:
 
 def open_store(uri: str) -> MlflowClient:
     """The client; makes the database if it is absent (one process at a time: two that do it at once break it)."""
+    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # read when MLflow is imported
+        os.environ.setdefault(name, "true")
     import mlflow.tracking
 
     for name in ("mlflow", "alembic"):
@@ -57,6 +60,34 @@ def gather_statistics(uri: str) -> None:
 def take_head(report: str, until: str = "\n## ") -> str:
     """A Markdown report without its title, up to a heading: a description for MLflow's pages."""
     return report.split(until, 1)[0].partition("\n")[2].strip()[:MAX_NOTE]
+
+
+def hide_password(uri: str) -> str:
+    """The URI as a message may show it."""
+    parts = urlsplit(uri)
+    if parts.password is None:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def build_error(uri: str, error: Exception) -> SearchError:
+    """What an error of MLflow, its database or its network means."""
+    reason = first_line(error).replace(uri, hide_password(uri))
+    return SearchError(
+        f"MLflow must be a server or database that answers, but {hide_password(uri)} does not "
+        f"({type(error).__name__}: {reason}); see that it runs and that this is its address"
+    )
+
+
+@contextmanager
+def tell_errors(uri: str) -> Iterator[None]:
+    """What goes wrong with MLflow inside, as this project's error."""
+    try:
+        yield
+    except FashionError:
+        raise
+    except Exception as error:  # of a network, a server, a database, a driver that is not installed
+        raise build_error(uri, error) from error
 
 
 def ui_command(layout: SearchLayout, uri: str | None) -> str:

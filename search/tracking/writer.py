@@ -1,11 +1,7 @@
-"""The ledger's view in MLflow: one parent run a search, one child run a trial.
-
-Runs are written through this module alone. The registry of models is the work of `registry.py` and its neighbours.
+"""The ledger's view in MLflow: one parent run a search, one child run a trial. Runs are written here alone.
 
 What is sent is keyed by the ledger: runs are found by tags, metrics have the event's time and the epoch as step. So
-sending an event twice changes nothing, and a whole search can be sent again:
-
-    python -m search.tracking NAME
+sending an event twice changes nothing, and a whole search can be sent again: `search.tracking.resend`.
 """
 
 from __future__ import annotations
@@ -15,8 +11,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.records.events import (
+    EndReason,
+    EpochEnded,
+    Event,
+    SearchEnded,
+    SearchResumed,
+    SearchStarted,
+    TrialEnded,
+    TrialStarted,
+    TrialStatus,
+)
 from search.records.layout import REPORT
-from search.records.ranking import rank_trials
 from search.records.record import SearchRecord, TrialRecord
 from search.tracking.store import NOTE_TAG, gather_statistics, open_store, take_head
 
@@ -26,11 +32,11 @@ if TYPE_CHECKING:
 
 # The run's status is the UI's icon; the tag `status` is its word.
 RUN_STATUSES = {
-    "finished": "FINISHED",
-    "stopped": "KILLED",
-    "failed": "FAILED",
-    "diverged": "FAILED",
-    "interrupted": "KILLED",
+    TrialStatus.FINISHED: "FINISHED",
+    TrialStatus.STOPPED: "KILLED",
+    TrialStatus.FAILED: "FAILED",
+    TrialStatus.DIVERGED: "FAILED",
+    TrialStatus.INTERRUPTED: "KILLED",
 }
 BEST_ACCURACY = "best/val_accuracy"
 BEST_EPOCH = "best/epoch"
@@ -63,27 +69,26 @@ class Writer:
             self.client = open_store(self.uri)
         return self.client
 
-    def send(self, events: Sequence[dict[str, Any]]) -> None:
+    def send(self, events: Sequence[Event]) -> None:
         """Send events, in order, in few calls. After an error, sending the same ones again is right."""
         waiting: dict[int | None, list[Metric]] = defaultdict(list)  # by trial number; None: of the search
         for event in events:
             self.record.apply(event)
-            milliseconds = int(event["time"] * 1000)
-            match event["event"]:
-                case "search_started":
+            milliseconds = int(event.time * 1000)
+            match event:
+                case SearchStarted():
                     self.start_search(event)
-                case "search_resumed":
+                case SearchResumed():
                     self.connect().update_run(self.find_parent(), status="RUNNING")
-                case "trial_started":
-                    self.start_trial(self.record.trials[event["trial"]])
-                case "epoch":
-                    waiting[event["trial"]] += build_metrics(event["metrics"], milliseconds, event["epoch"])
-                case "trial_ended":
-                    number = event["trial"]
-                    self.end_trial(self.record.trials[number], waiting.pop(number, []), milliseconds)
+                case TrialStarted():
+                    self.start_trial(self.record.trials[event.trial])
+                case EpochEnded():
+                    waiting[event.trial] += build_metrics(event.metrics, milliseconds, event.epoch)
+                case TrialEnded():
+                    self.end_trial(event, waiting.pop(event.trial, []), milliseconds)
                     if self.best is not None:
                         waiting[None] += build_metrics({BEST_ACCURACY: self.best}, milliseconds, len(self.ended))
-                case "search_ended":
+                case SearchEnded():
                     self.end_search(event, milliseconds)
         for number, rows in waiting.items():
             self.log(self.find_parent() if number is None else self.find_trial(number), rows)
@@ -102,7 +107,7 @@ class Writer:
 
         rows = [RunTag(name, str(value)) for name, value in (tags or {}).items()]
         self.connect().log_batch(
-            run, params=[Param(key, format_value(value)) for key, value in params.items()], tags=rows
+            run, params=[Param(key, format_param(value)) for key, value in params.items()], tags=rows
         )
 
     def find_runs(self, filter_string: str) -> list[Run]:
@@ -118,8 +123,8 @@ class Writer:
     def find_parent(self) -> str:
         """The search's run, made if there is none; with it, the runs of its trials."""
         if None not in self.runs:
-            client, search = self.connect(), self.record.search
-            self.experiment = self.find_experiment(search["space_name"])
+            client, search = self.connect(), self.record.begun
+            self.experiment = self.find_experiment(search.space_name)
             found = self.find_runs(f"tags.{SEARCH_TAG} = '{self.record.search_id}'")
             for run in found:
                 if run.data.tags["kind"] == "trial":
@@ -127,11 +132,12 @@ class Writer:
             parents = [run for run in found if run.data.tags["kind"] == "search"]
             if not parents:
                 tags = {SEARCH_TAG: self.record.search_id, "kind": "search", "status": "running"}
-                parents = [client.create_run(self.experiment, int(search["time"] * 1000), tags, search["name"])]
+                parents = [client.create_run(self.experiment, int(search.time * 1000), tags, search.name)]
             self.runs[None] = parents[0].info.run_id
         return self.runs[None]
 
     def find_experiment(self, name: str) -> str:
+        """The experiment of this name, made if there is none."""
         client = self.connect()
         found = client.get_experiment_by_name(name)
         if found is not None:
@@ -161,18 +167,19 @@ class Writer:
             self.runs[number] = run.info.run_id
         return self.runs[number]
 
-    def start_search(self, event: dict[str, Any]) -> None:
-        client, run = self.connect(), self.find_parent()
-        selection, data = event["selection"], event["data"]
-        params = {key: str(value) for key, value in event["settings"].items()}
-        params |= {"space": event["space_name"], "space_hash": event["space_hash"]}
+    def start_search(self, event: SearchStarted) -> None:
+        """The search's run, with its settings, provenance, space and selection."""
+        client, run, data = self.connect(), self.find_parent(), event.data
+        params = {key: str(value) for key, value in event.settings.items()}
+        params |= {"space": event.space_name, "space_hash": event.space_hash}
         params |= {"data": data.get("folder"), "data_fingerprint": data.get("fingerprint")}
-        params |= {f"{key}_images": selection.get(f"{key}_count") for key in ("train", "select")}
-        self.log_params(run, params, {f"provenance.{key}": value for key, value in event["provenance"].items()})
-        client.log_text(run, event["space"], "space.yaml")
-        client.log_dict(run, selection, "selection.json")
+        params |= {f"{key}_images": event.selection.get(f"{key}_count") for key in ("train", "select")}
+        self.log_params(run, params, {f"provenance.{key}": value for key, value in event.provenance.items()})
+        client.log_text(run, event.space, "space.yaml")
+        client.log_dict(run, event.selection, "selection.json")
 
     def start_trial(self, trial: TrialRecord) -> None:
+        """A trial's run; running again where it goes on."""
         self.find_parent()
         client, is_new = self.connect(), trial.number not in self.runs
         run = self.find_trial(trial.number)
@@ -180,26 +187,29 @@ class Writer:
         if not is_new:
             client.update_run(run, status="RUNNING")
 
-    def end_trial(self, trial: TrialRecord, metrics: Sequence[Metric], milliseconds: int) -> None:
-        """metrics: of its last epochs, not sent yet."""
-        run = self.find_trial(trial.number)
-        tags = {"status": trial.status, "reason": trial.reason, "rung": trial.rung, "cutoff": trial.cutoff}
-        tags |= {"error": trial.error, "checkpoint": trial.checkpoint}
-        bests = {BEST_ACCURACY: trial.best, BEST_EPOCH: trial.best_epoch}
-        self.log(run, [*metrics, *build_metrics(bests, milliseconds, 0)], tags)
-        self.connect().set_terminated(run, RUN_STATUSES[trial.status], milliseconds)
-        self.ended.add(trial.number)
-        self.best = max((value for value in (self.best, trial.best) if value is not None), default=None)
+    def end_trial(self, event: TrialEnded, metrics: Sequence[Metric], milliseconds: int) -> None:
+        """The end of a trial's run.
 
-    def end_search(self, event: dict[str, Any], milliseconds: int) -> None:
-        run = self.find_parent()
-        trials = self.record.trials.values()
-        counts = {status: sum(trial.status == status for trial in trials) for status in RUN_STATUSES}
-        tags = {"status": event["reason"], **{f"trials.{status}": count for status, count in counts.items()}}
-        if ranked := rank_trials(self.record):
+        Args:
+            metrics: of its last epochs, not sent yet.
+        """
+        run = self.find_trial(event.trial)
+        tags = {"status": event.status, "reason": event.reason, "rung": event.rung, "cutoff": event.cutoff}
+        tags |= {"error": event.error, "checkpoint": event.checkpoint}
+        bests = {BEST_ACCURACY: event.best, BEST_EPOCH: event.best_epoch}
+        self.log(run, [*metrics, *build_metrics(bests, milliseconds, 0)], tags)
+        self.connect().set_terminated(run, RUN_STATUSES[event.status], milliseconds)
+        self.ended.add(event.trial)
+        self.best = max((value for value in (self.best, event.best) if value is not None), default=None)
+
+    def end_search(self, event: SearchEnded, milliseconds: int) -> None:
+        """The end of the search's run."""
+        run, counts = self.find_parent(), self.record.count_statuses()
+        tags = {"status": event.reason, **{f"trials.{status}": counts[status] for status in RUN_STATUSES}}
+        if ranked := self.record.rank():
             tags["best_trial"] = ranked[0].number
         self.log(run, [], tags)
-        status = "FINISHED" if event["reason"] == "all trials ended" else "KILLED"
+        status = "FINISHED" if event.reason == EndReason.ALL_ENDED else "KILLED"
         self.connect().set_terminated(run, status, milliseconds)
         gather_statistics(self.uri)
 
@@ -221,6 +231,6 @@ def build_metrics(values: Mapping[str, float | None], milliseconds: int, step: i
     return [Metric(name, value, milliseconds, step) for name, value in values.items() if value is not None]
 
 
-def format_value(value: Any) -> str:
+def format_param(value: Any) -> str:
     """A parameter as MLflow shows it: numbers short enough to read."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)

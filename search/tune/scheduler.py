@@ -1,17 +1,19 @@
-"""ASHA as Ray runs it, with what its adapter leaves out: a reason for every stop, and rungs that survive a restart.
+"""ASHA for Ray Tune, on its public base: a reason for every stop, and rungs that a search's ledger can fill again.
 
-Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning"; Ray's is the stopping variant: a trial
-whose score at a rung is below the best 1/reduction_factor of those that came before it is stopped there.
+The rule of the rungs: `search.space.rungs`.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from search.jobs.results import EPOCH, SCORE
+from fashion_core import metrics
+from search.space.rungs import compute_cutoff, list_rungs
+from search.tune.results import EPOCH, SCORE
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -31,58 +33,63 @@ class Stop:
         return f"stopped by ASHA after epoch {self.rung}: {self.score:.4f} < {self.cutoff:.4f}"
 
 
-class RecordedASHA(AsyncHyperBandScheduler):
-    """ASHA with one bracket that keeps the reason of every stop in `stops`, by trial id.
+class Rung:
+    """The scores of the trials that reached one rung."""
 
-    It decides only in the epoch of a rung. (Ray's own also fills a rung that it missed with a later, better score.)
+    def __init__(self) -> None:
+        self.scores: dict[str, float] = {}  # by trial id
+        self.ascending: list[float] = []
+
+    def add(self, trial_id: str, score: float) -> None:
+        """Take in a score; of a trial that is there already, the new one counts."""
+        self.drop(trial_id)
+        self.scores[trial_id] = score
+        insort(self.ascending, score)
+
+    def drop(self, trial_id: str) -> None:
+        """Forget the score of a trial, if there is one."""
+        if (score := self.scores.pop(trial_id, None)) is not None:
+            self.ascending.remove(score)
+
+
+class ASHA(FIFOScheduler):
+    """Asynchronous successive halving in one bracket; it decides only in the epoch of a rung.
 
     Args:
-        max_epochs, grace_epochs, reduction_factor: see `search.space.parts.Scheduler`.
+        max_epochs, grace_epochs, reduction_factor: see `search.space.space.Scheduler`.
+
+    Attributes:
+        rungs: by their epoch.
+        stops: the reason of every stop, by trial id.
     """
 
     def __init__(self, max_epochs: int, grace_epochs: int, reduction_factor: int) -> None:
-        super().__init__(
-            time_attr=EPOCH,
-            metric=SCORE,
-            mode="max",
-            max_t=max_epochs,
-            grace_period=grace_epochs,
-            reduction_factor=reduction_factor,
-        )
+        super().__init__()
+        self.max_epochs, self.reduction_factor = max_epochs, reduction_factor
+        self.rungs = {epoch: Rung() for epoch in list_rungs(max_epochs, grace_epochs, reduction_factor)}
         self.stops: dict[str, Stop] = {}
 
-    @property
-    def scores(self) -> dict[int, dict[str, float]]:
-        """Score of every trial that reached a rung, by rung and trial id."""
-        return dict(self._brackets[0]._rungs)
-
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Stop a trial at its last epoch, or at a rung where its score is below the others' cut-off."""
         epoch, score = result[EPOCH], result[SCORE]
-        if epoch >= self._max_t:
+        if epoch >= self.max_epochs:
             return TrialScheduler.STOP
-        if epoch not in self.scores:
+        if epoch not in self.rungs:
             return TrialScheduler.CONTINUE
-        recorded = self.scores[epoch]
-        recorded.pop(trial.trial_id, None)  # an epoch run again after a restart is judged again
-        cutoff = self._brackets[0].cutoff(recorded)
-        recorded[trial.trial_id] = score
+        rung = self.rungs[epoch]
+        rung.drop(trial.trial_id)  # an epoch run again after a restart is judged again
+        cutoff = compute_cutoff(rung.ascending, self.reduction_factor)
+        rung.add(trial.trial_id, score)
         if cutoff is None or score >= cutoff:
             return TrialScheduler.CONTINUE
-        self.stops[trial.trial_id] = Stop(epoch, score, float(cutoff))
-        self._num_stopped += 1
+        self.stops[trial.trial_id] = Stop(epoch, score, cutoff)
         return TrialScheduler.STOP
-
-    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        self._trial_info.pop(trial.trial_id, None)  # Ray's own would record the last score, that of a failed trial too
-
-    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
-        self._trial_info.pop(trial.trial_id, None)
 
     def load_scores(self, record: SearchRecord) -> None:
         """Fill the rungs from a search's ledger, which is more recent than any snapshot of Ray's."""
         for trial in record.trials.values():
             best = float("-inf")
             for row in trial.epochs:
-                best = max(best, row["metrics"].get("val/accuracy") or best)
-                if row["epoch"] in self.scores and row["epoch"] < self._max_t:
-                    self.scores[row["epoch"]][trial.trial_id] = best
+                best = max(best, row.metrics.get(metrics.ACCURACY) or best)
+                if row.epoch in self.rungs:
+                    self.rungs[row.epoch].add(trial.trial_id, best)

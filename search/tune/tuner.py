@@ -2,51 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
-from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from fashion_core.errors import SearchError
-from search.jobs.job import Job
-from search.jobs.results import SCORE
-from search.planning.plan import Plan
-from search.records.session import SESSIONS, Session
-from search.tune.callback import Recorder
-from search.tune.scheduler import RecordedASHA
-from search.tune.searcher import TruthfulOptunaSearch
-from search.tune.trainable import TrialTrainable
+from search.records.events import SearchBroke
+from search.tune.callback import Recorder, watch
+from search.tune.checkpoints import BestModels
+from search.tune.results import SCORE
+from search.tune.scheduler import ASHA
+from search.tune.searcher import TruthfulSearcher
+from search.tune.trainable import TrialTrainable, bind
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+    from search.jobs.training import JobSite
+    from search.planning.plan import Plan
+    from search.records.session import Session
 
 MAX_RESTARTS = 3
 TUNE_NAME = "tune"
 
 
-def run_trials(plan: Plan, job: Job, session: Session, *, resume: bool) -> None:
+def run_trials(
+    plan: Plan, site: JobSite, session: Session, *, resume: bool, trainable: type[TrialTrainable] = TrialTrainable
+) -> None:
     """Run Tune until every trial has ended, time is up, or the user stops it; restart it where it breaks.
+
+    Args:
+        trainable: what trains a trial.
 
     Raises:
         SearchError: Tune broke more often than `MAX_RESTARTS` times.
     """
-    SESSIONS[plan.layout.name] = session
-    experiment = locate_experiment(plan)
-    tuner = restore_tuner(plan, experiment) if resume else build_tuner(plan, job, experiment)
-    for restarts in range(MAX_RESTARTS + 1):
-        try:
-            tuner.fit()
-            return
-        except Exception as error:
-            session.append("search_broke", error=f"{type(error).__name__}: {error}", restarts=restarts)
-            if restarts == MAX_RESTARTS or not Tuner.can_restore(experiment):
-                raise SearchError(
-                    f"Ray Tune broke {restarts + 1} times, the last time with {type(error).__name__}: {error}; "
-                    f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
-                ) from error
-            tuner = restore_tuner(plan, experiment)
+    experiment, trained = locate_experiment(plan), build_trainable(plan, bind(trainable, site))
+    models = BestModels(plan.layout, plan.options.keep_best, session.record)
+    with watch(session, models, plan.space.scheduler.max_epochs):
+        if resume:
+            tuner = restore_tuner(plan, experiment, trained)
+        else:
+            tuner = build_tuner(plan, experiment, trained, session.record.search_id)
+        for restarts in range(MAX_RESTARTS + 1):
+            try:
+                tuner.fit()
+                return
+            except Exception as error:
+                session.append(SearchBroke(error=f"{type(error).__name__}: {error}", restarts=restarts))
+                if restarts == MAX_RESTARTS or not Tuner.can_restore(experiment):
+                    raise SearchError(
+                        f"Ray Tune broke {restarts + 1} times, the last time with {type(error).__name__}: {error}; "
+                        f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
+                    ) from error
+                tuner = restore_tuner(plan, experiment, trained)
 
 
 def locate_experiment(plan: Plan) -> str:
@@ -79,32 +92,26 @@ def clear_storage(plan: Plan, *, replace: bool) -> None:
     filesystem.delete_dir(path)
 
 
-def build_tuner(plan: Plan, job: Job, experiment: str) -> Tuner:
+def build_tuner(plan: Plan, experiment: str, trained: Any, search_id: str) -> Tuner:
     """Tune over the plan's space, from the start."""
-    space, resources = plan.space, plan.resources
-    scheduler = space.scheduler
+    space, scheduler = plan.space, plan.space.scheduler
     asha = None
     if scheduler.rungs():
         assert scheduler.grace_epochs is not None and scheduler.reduction_factor is not None
-        asha = RecordedASHA(scheduler.max_epochs, scheduler.grace_epochs, scheduler.reduction_factor)
+        asha = ASHA(scheduler.max_epochs, scheduler.grace_epochs, scheduler.reduction_factor)
     storage, name = experiment.rsplit("/", 1)
+    ledger = plan.layout.ledger.resolve()
     return Tuner(
-        build_trainable(plan),
-        param_space={"job": asdict(job)},
+        trained,
         tune_config=TuneConfig(
-            search_alg=TruthfulOptunaSearch(
-                space,
-                plan.annotations.schema,
-                study_name=plan.layout.name,
-                trials=plan.trials,
-                seed=plan.options.seed,
-                ledger=plan.layout.ledger.resolve(),
+            search_alg=TruthfulSearcher(
+                space, plan.annotations.schema, trials=plan.trials, seed=plan.options.seed, ledger=ledger
             ),
             scheduler=asha or FIFOScheduler(),
-            metric=SCORE if asha is None else None,
-            mode="max" if asha is None else None,
+            metric=SCORE,
+            mode="max",
             num_samples=plan.trials,
-            max_concurrent_trials=resources.concurrent,
+            max_concurrent_trials=plan.resources.concurrent,
             time_budget_s=plan.options.time_budget_s,
             reuse_actors=True,
             trial_name_creator=name_trial,
@@ -113,7 +120,7 @@ def build_tuner(plan: Plan, job: Job, experiment: str) -> Tuner:
         run_config=RunConfig(
             name=name,
             storage_path=storage,
-            callbacks=[Recorder(plan.layout.name, asha)],
+            callbacks=[Recorder(search_id, asha)],
             # With 1, Ray would write a snapshot of the whole search with every checkpoint; the older one is there for
             # the last snapshot, which may not know the newer one yet.
             checkpoint_config=CheckpointConfig(num_to_keep=2, checkpoint_at_end=True),
@@ -123,13 +130,13 @@ def build_tuner(plan: Plan, job: Job, experiment: str) -> Tuner:
     )
 
 
-def build_trainable(plan: Plan) -> Any:
+def build_trainable(plan: Plan, trainable: type[TrialTrainable]) -> Any:
     """The trainable with its resources, under a name that does not change between restarts."""
     resources = {"cpu": plan.resources.cpus_per_trial, "gpu": plan.resources.gpus_per_trial}
-    return tune.with_resources(TrialTrainable, resources)
+    return tune.with_resources(trainable, resources)
 
 
-def restore_tuner(plan: Plan, experiment: str) -> Tuner:
+def restore_tuner(plan: Plan, experiment: str, trained: Any) -> Tuner:
     """Tune where it stopped: unfinished trials go on after the last epoch that was saved.
 
     Raises:
@@ -137,7 +144,7 @@ def restore_tuner(plan: Plan, experiment: str) -> Tuner:
     """
     if not Tuner.can_restore(experiment):
         raise SearchError(f"the search {plan.layout.name} ended before its first trial; start it again with --replace")
-    return Tuner.restore(experiment, trainable=build_trainable(plan))
+    return Tuner.restore(experiment, trainable=trained)
 
 
 def name_trial(trial: Trial) -> str:

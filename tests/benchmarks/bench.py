@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
-from harness import load_row, measure_row, render_report, run_variant
+from harness import SLOWNESS, VariantFailed, load_row, measure_row, measure_slowness, render_report, run_variant
 
 ROWS = ("trial_overhead", "bookkeeping", "tracking", "data", "training_step", "whole_search", "scale")
 QUICK_ROWS = tuple(name for name in ROWS if name != "bookkeeping")  # 16 workers take a minute to start
@@ -21,13 +22,18 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 PROGRESS = ".progress.json"  # rows finished since the last whole run; a row in it is not measured again
 
 
-def run_rows(names: list[str], folder: Path, repeats: int | None, *, quick: bool) -> None:
-    """Measure rows one after another; a row that an earlier call finished, or began, is not measured twice."""
+def run_rows(names: list[str], folder: Path, repeats: int | None, *, quick: bool) -> list[str]:
+    """Measure rows one after another; a row that an earlier call finished, or began, is not measured twice.
+
+    Returns:
+        What failed, a line a row. The other rows are measured all the same.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     progress = folder / PROGRESS
     states = json.loads(progress.read_text()) if progress.is_file() else {}
+    failures = []
     for name in names:
-        row, path = load_row(name), folder / f"{name}.csv"
+        row, path, log = load_row(name), folder / f"{name}.csv", folder / f"{name}.log"
         if states.get(name) == "done":
             print(f"{name}: measured already; delete {progress} to measure it again")
             continue
@@ -35,12 +41,20 @@ def run_rows(names: list[str], folder: Path, repeats: int | None, *, quick: bool
             path.unlink(missing_ok=True)
         states[name] = "begun"
         progress.write_text(json.dumps(states))
-        measure_row(row, path, repeats or (1 if quick else row.repeats), quick=quick)
-        states[name] = "done"
-        progress.write_text(json.dumps(states))
+        log.unlink(missing_ok=True)
+        try:
+            measure_row(row, path, repeats or (1 if quick else row.repeats), quick=quick)
+        except VariantFailed as error:
+            log.write_text(error.output)
+            failures.append(f"row {row.number} failed: {error}; all of its output: {log}")
+            print(failures[-1], flush=True)
+        else:
+            states[name] = "done"
+            progress.write_text(json.dumps(states))
         write_report(folder)
     if all(states.get(name) == "done" for name in names):
-        progress.unlink()
+        progress.unlink(missing_ok=True)
+    return failures
 
 
 def write_report(folder: Path) -> None:
@@ -56,7 +70,7 @@ def read_names(text: str) -> list[str]:
     return names
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=read_names, help="numbers or names, with commas between; default: all")
     parser.add_argument("--repeats", type=int, help="of every row; default: its own, 3 or 5")
@@ -76,14 +90,19 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "variant":
         run_variant(options.row, options.variant, options.case, options.repeat, options.quick, options.outcome)
-        return
+        return 0
     folder = options.out or RESULTS / (".bench-quick" if options.quick else "benchmarks")
+    failures = []
     if options.report:
         write_report(folder)
     else:
+        if options.quick:
+            os.environ[SLOWNESS] = str(slowness := measure_slowness())
+            print(f"times of the quick forms: {slowness:.1f} times those of two cores at rest", flush=True)
         rows = options.rows or list(QUICK_ROWS if options.quick else ROWS)
-        run_rows(rows, folder, options.repeats, quick=options.quick)
-    print(f"report: {folder / 'README.md'}")
+        failures = run_rows(rows, folder, options.repeats, quick=options.quick)
+    print("\n".join([*failures, f"report: {folder / 'README.md'}"]))
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -292,7 +292,7 @@ def run_ours(case: str, root: Path, folder: Path, images: Images) -> dict[str, f
     """Prepare, deliver, and (in the case `flip`) count what a further search and a further trial cost."""
     from fashion_core.data.pixels import PrepareSettings
     from fashion_core.data.prepared import prepare_all
-    from search.space.space import load_space
+    from search.space.reading import load_space
 
     count, settings = len(images.files), [PrepareSettings(SIDE)]
     decodes = DecodeCount()

@@ -130,7 +130,7 @@ def build_formula_trial(max_epochs: int = MAX_EPOCHS) -> type:
     """
     from fashion_core.files import MODEL_FILE
     from fashion_core.metrics import ACCURACY
-    from search.jobs.results import METRICS, SCORE
+    from search.tune.results import METRICS, SCORE
     from search.tune.trainable import TrialTrainable
 
     class FormulaTrial(TrialTrainable):

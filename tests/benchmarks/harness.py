@@ -31,6 +31,15 @@ ENVIRONMENT = {
     "RAY_ADDRESS": "local",  # a Ray of its own, even where another one runs
 }
 LIBRARIES = ("ray", "optuna", "mlflow", "torch", "torchvision", "timm")
+SLOWNESS = "BENCH_SLOWNESS"  # the variable that hands it to the variants
+UNIT_SECONDS = 6.0  # what the unit takes on the two cores that the quick forms' times were chosen on, at rest
+UNIT_OF_WORK = """
+import ray.tune, torch
+torch.set_num_threads(1)
+layers = torch.nn.Sequential(*[torch.nn.Conv2d(32, 32, 3, padding=1) for _ in range(8)])
+for _ in range(10):
+    layers(torch.randn(8, 32, 64, 64)).sum().backward()
+"""
 RESAMPLES = 10_000
 INTERVAL_PERCENT = (2.5, 97.5)
 COLUMNS = (
@@ -119,6 +128,14 @@ class Row:
     timeout_s: float = 3600
 
 
+class VariantFailed(Exception):
+    """A variant's process failed: which and why, in one line; `output` is all that it printed."""
+
+    def __init__(self, told: str, output: str) -> None:
+        super().__init__(told)
+        self.output = output
+
+
 def load_row(name: str) -> Row:
     """The benchmark of a module beside this one."""
     row: Row = importlib.import_module(name).ROW
@@ -159,8 +176,10 @@ def measure(row: Row, variant: str, case: str, repeat: int, quick: bool) -> dict
     """Run one variant in a process and a folder of its own.
 
     Raises:
-        SystemExit: it failed, or left out a measure.
+        VariantFailed: it failed, or did not end in time.
     """
+    told = " ".join(part for part in (row.name, case, variant) if part)
+    timeout_s = row.timeout_s * read_slowness()
     with tempfile.TemporaryDirectory(prefix=f"bench-{row.name}-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         outcome, work = folder / "outcome.json", folder / "work"
@@ -170,18 +189,23 @@ def measure(row: Row, variant: str, case: str, repeat: int, quick: bool) -> dict
         command += ["--case", case, "--repeat", str(repeat), "--outcome", str(outcome), *(["--quick"] if quick else [])]
         environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(here)}
         with (folder / "output.txt").open("w+") as output:
-            done = subprocess.run(
-                command,
-                cwd=work,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=row.timeout_s,
-            )
-        if done.returncode != 0:
+            try:
+                status = subprocess.run(
+                    command,
+                    cwd=work,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    timeout=timeout_s,
+                ).returncode
+                fault = f"ended with {status}"
+            except subprocess.TimeoutExpired:
+                status, fault = None, f"did not end within {timeout_s:.0f} s"
+        if status != 0:
             text = (folder / "output.txt").read_text(errors="replace")
-            sys.exit(f"{text[-8000:]}\n{row.name}: {variant} {case} ended with {done.returncode}; its output is above")
+            last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it printed nothing")
+            raise VariantFailed(f"{told} {fault}: {last}", text)
         values: dict[str, float] = json.loads(outcome.read_text())
     return values
 
@@ -201,6 +225,18 @@ def run_variant(name: str, variant: str, case: str, repeat: int, quick: bool, ou
     if unknown := values.keys() - row.measures.keys():
         raise RuntimeError(f"values must be of the row's measures, but got {', '.join(sorted(unknown))}")
     outcome.write_text(json.dumps(values))
+
+
+def measure_slowness() -> float:
+    """How many times `UNIT_SECONDS` a unit of work takes here and now; at least 1."""
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", UNIT_OF_WORK], env={**os.environ, **ENVIRONMENT}, check=True)
+    return max((time.monotonic() - started) / UNIT_SECONDS, 1.0)
+
+
+def read_slowness() -> float:
+    """What `bench.py` measured for its quick forms; 1 in a whole run."""
+    return float(os.environ.get(SLOWNESS, "1"))
 
 
 def order_variants(variants: Sequence[str], repeat: int) -> list[str]:

@@ -60,8 +60,8 @@ def build_simulated_trial() -> type:
     import numpy as np
 
     from fashion_core import metrics
-    from search.jobs.results import METRICS, SCORE
-    from search.records.ledger import CORRECT, pack_correct
+    from search.records.ledger import pack_correct
+    from search.tune.results import CORRECT, METRICS, SCORE
 
     plain = [
         metrics.ACCURACY_SE,

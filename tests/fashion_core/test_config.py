@@ -6,7 +6,7 @@ import pickle
 import pydantic
 import pytest
 
-from fashion_core.config import NOT_PROBED, TrainConfig, build_config, check_field
+from fashion_core.config import ALIASES, NOT_PROBED, TrainConfig, build_config, check_field, find_field, suggest_name
 from fashion_core.errors import ConfigError
 
 
@@ -54,3 +54,38 @@ def test_every_field_has_a_default_and_bounds() -> None:
     assert TrainConfig() == TrainConfig(**TrainConfig().model_dump())
     for name, field in TrainConfig.model_fields.items():
         assert not field.is_required(), name
+
+
+def test_aliases_are_names_of_no_field_for_one_that_is() -> None:
+    assert set(ALIASES.values()) <= TrainConfig.model_fields.keys()
+    assert not ALIASES.keys() & TrainConfig.model_fields.keys()
+    assert list(ALIASES) == sorted(ALIASES)
+    assert all(alias == alias.lower().replace("-", "_") for alias in ALIASES)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("learning_rate", "lr"),
+        ("Learning-Rate", "lr"),
+        ("wd", "weight_decay"),
+        ("gamma", "focal_gamma"),
+        ("bs", "batch_size"),
+        ("model", "backbone"),
+        ("img_size", "image_size"),
+        ("num_epochs", "epochs"),
+        ("dropout_rate", "dropout"),
+        ("mixup_alpha", "mixup"),
+        ("stochastic_depth", "drop_path"),
+        ("batch_sise", "batch_size"),  # misspelt
+        ("optimiser", "optimizer"),
+    ],
+)
+def test_a_wrong_name_suggests_the_field_that_is_meant(name: str, field: str) -> None:
+    assert find_field(name) == field
+    with pytest.raises(ConfigError, match=f"`{name}` is not a field of TrainConfig; did you mean `{field}`"):
+        build_config({name: 1})
+
+
+def test_a_name_that_means_no_field() -> None:
+    assert find_field("zzz") is None and suggest_name("zzz") == ""

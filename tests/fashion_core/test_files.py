@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -113,11 +114,8 @@ def test_two_threads_write_beside_each_other(tmp_path):
             temporary.write_bytes(content)
             ready.wait(10)
 
-    threads = [threading.Thread(target=write, args=(letter * 1000,)) for letter in (b"a", b"b")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, (b"a" * 1000, b"b" * 1000)))
     assert path.read_bytes() in (b"a" * 1000, b"b" * 1000) and list(tmp_path.iterdir()) == [path]
 
 

@@ -6,10 +6,11 @@ from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import prepare
 from fashion_core.data.splits import select_images
-from search.experiment.search import describe_search
+from search.experiment.search import describe_start
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
+from search.records.events import EpochEnded, SearchEnded, TrialEnded, TrialStarted
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
 
@@ -41,13 +42,13 @@ def write_search(
     layout.folder.mkdir(parents=True)
     options.save(layout.options)
     with Ledger(layout.ledger) as ledger:
-        ledger.append("search_started", **describe_search(plan, prepared, selection))
+        ledger.append(describe_start(plan, prepared, selection, ["python"]))
         for number, (lr, status) in enumerate(zip(rates, statuses, strict=False)):
             score = 0.5 - number / 100
             ledger.append(
-                "trial_started", trial=number, trial_id=str(number), params={"lr": lr, "fc_layers": 0}, enqueued=False
+                TrialStarted(trial=number, trial_id=str(number), params={"lr": lr, "fc_layers": 0}, enqueued=False)
             )
-            ledger.append("epoch", trial=number, epoch=6, metrics={"val/accuracy": score})
-            ledger.append("trial_ended", trial=number, status=status, reason="", best=score, best_epoch=6)
-        ledger.append("search_ended", reason="all trials ended", seconds=1.0)
+            ledger.append(EpochEnded(trial=number, epoch=6, metrics={"val/accuracy": score}))
+            ledger.append(TrialEnded(trial=number, status=status, reason="", best=score, best_epoch=6))
+        ledger.append(SearchEnded(reason="all trials ended", seconds=1.0))
     return layout

@@ -49,6 +49,7 @@ def find_own_address() -> str:
     return asked.stdout.strip() or "127.0.0.1"
 
 
+@pytest.mark.slow
 def test_a_try_that_a_library_swallows_fails_the_test(tmp_path: Path) -> None:
     (tmp_path / "test_library.py").write_text(
         "import contextlib, socket\n"
@@ -58,6 +59,6 @@ def test_a_try_that_a_library_swallows_fails_the_test(tmp_path: Path) -> None:
         "def test_other():\n    pass\n"
     )
     command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "test_library.py"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (TESTS, TESTS / "helpers", TESTS.parent)))}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert "2 passed, 1 error" in result.stdout and f"{OUTSIDE}:443" in result.stdout, result.stdout + result.stderr

@@ -206,7 +206,8 @@ def list_files() -> list[str]:
 def test_the_top_level_is_fixed() -> None:
     """Else what a command leaves in the folder it was called in is soon in the repository."""
     top = {name.split("/")[0] for name in list_files()}
-    assert top == {*PACKAGES, "tests", "results", ".ci", ".gitignore", "Makefile", "README.md", "pyproject.toml"}
+    known = {"tests", "results", ".ci", ".github", ".gitignore", "Makefile", "pyproject.toml"}
+    assert top == {*PACKAGES, *known, "README.md", "CHANGELOG.md", "CITATION.cff"}
 
 
 def test_no_file_names_a_machines_path() -> None:
@@ -220,6 +221,7 @@ def test_no_file_names_a_machines_path() -> None:
     assert not faults, "\n".join(faults)
 
 
+@pytest.mark.slow
 def test_training_loads_nothing_of_the_search() -> None:
     """In a fresh process, so that what libraries import for each other counts too."""
     code = "import json, sys, fashion_core.training.loop, fashion_core.predict; print(json.dumps(sorted(sys.modules)))"

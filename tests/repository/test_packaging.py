@@ -3,6 +3,8 @@
 import configparser
 import importlib.metadata
 import importlib.util
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -107,3 +109,41 @@ def test_ci_runs_lint_and_test() -> None:
     for target in listed[1].split():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
         assert target == "help" or f"make {target} " in makefile, f"make help must name {target}"
+
+
+MAKEFILE = "env lint:\n\t@true\ntest:\n\t@sleep 1; echo strict=$$FASHION_CI\n"
+
+
+@pytest.mark.parametrize(("limit_s", "status"), [("60", 0), ("0", 1)])
+def test_ci_fails_over_its_time(limit_s: str, status: int, tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    script = shutil.copy(REPOSITORY / ".ci" / "run", tmp_path / ".ci")
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    environment = os.environ | {"FASHION_CI_LIMIT_S": limit_s, "FASHION_CI": ""}
+    done = subprocess.run([script], env=environment, capture_output=True, text=True)
+    assert done.returncode == status and "strict=1" in done.stdout, done.stdout + done.stderr
+    assert ("must end within 0 s" in done.stderr) == (status == 1)
+
+
+def load_rooms():
+    spec = importlib.util.spec_from_file_location("coverage_rooms", REPOSITORY / ".ci" / "coverage_rooms.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_coverage_is_judged_room_by_room(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The mean over all is good enough here; that of one room is not."""
+    rooms, file = load_rooms(), tmp_path / "coverage.json"
+
+    def judge(*lines: tuple[str, int, int]) -> int:
+        files = {path: {"summary": {"covered_lines": a, "num_statements": b}} for path, a, b in lines}
+        file.write_text(json.dumps({"files": files}))
+        return rooms.main(file)
+
+    good = [("search/tune/tuner.py", 50, 60), ("search/tune/searcher.py", 40, 40), ("fashion_core/metrics.py", 85, 100)]
+    assert judge(*good, ("search/space/__init__.py", 0, 0)) == 0
+    assert "90.0 %" in (told := capsys.readouterr().out) and "  search/tune\n" in told and "search/space" not in told
+    assert "  fashion_core\n" in told
+    assert judge(*good, ("search/records/ledger.py", 84, 100)) == 1
+    assert "but search/records has fewer" in capsys.readouterr().out

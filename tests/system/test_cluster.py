@@ -48,6 +48,6 @@ def test_a_search_survives_the_loss_of_a_node(tmp_path, sample_folder):
     assert "2 trials, each with 1 CPU core" in output
     assert [trial.status for trial in record.trials.values()] == ["finished"] * TRIALS
     for trial in record.trials.values():
-        assert sorted(row["epoch"] for row in trial.epochs) == list(range(1, EPOCHS + 1))
+        assert sorted(row.epoch for row in trial.epochs) == list(range(1, EPOCHS + 1))
     (retried,) = (event for event in read_events(ledger) if event["event"] == "trial_retried")
     assert "the machine it was on" in retried["error"]

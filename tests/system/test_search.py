@@ -94,7 +94,7 @@ def test_every_trial_has_an_end_and_a_reason(searched):
         if trial.status == "stopped":
             assert trial.rung == len(trial.epochs) and trial.best < trial.cutoff
         if trial.status in ("finished", "stopped"):
-            assert trial.best == max(row["metrics"][ACCURACY] for row in trial.epochs)
+            assert trial.best == max(row.metrics[ACCURACY] for row in trial.epochs)
     assert record.trials[1].status == "diverged" and record.trials[1].best == 0.0
     assert "finite" in record.trials[1].error
 
@@ -191,8 +191,8 @@ def test_only_trials_that_the_probe_favours_are_fine_tuned(tmp_path, sample_fold
     assert {trial.status for trial in record.trials.values()} == {"finished", "stopped"}
     for trial in record.trials.values():
         wanted = {"finished": [1, 1, 0, 0], "stopped": [1, 1]}[trial.status]
-        assert [row["metrics"][PROBE] for row in trial.epochs] == wanted
-        correct = unpack_correct(trial.correct, record.search["selection"]["select_count"], 6)
+        assert [row.metrics[PROBE] for row in trial.epochs] == wanted
+        correct = unpack_correct(trial.correct, record.selection["select_count"], 6)
         assert correct.mean() == pytest.approx(trial.best)
     assert "preparing 192 features of test_resnet" in first.stdout
     second = run(tmp_path, *options, "--trials", 1, "--max-epochs", 2, check=False)
@@ -233,7 +233,7 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path, sample_folder):
         if trial.status != "running":  # what had ended is as it was
             assert after.trials[number] == trial
     for trial in after.trials.values():
-        assert [row["epoch"] for row in trial.epochs] == list(range(1, len(trial.epochs) + 1))
+        assert [row.epoch for row in trial.epochs] == list(range(1, len(trial.epochs) + 1))
     _, runs = open_tracking(tmp_path)  # one run a trial, none left running, all that came after the kill is there
     children = {int(run.data.tags["trial"]): run for run in runs if "mlflow.parentRunId" in run.data.tags}
     assert len(runs) == len(after.trials) + 1 and children.keys() == after.trials.keys()

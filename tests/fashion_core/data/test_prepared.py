@@ -111,6 +111,7 @@ def test_a_file_that_is_lost_or_cut_off_is_made_again(sample_folder, tmp_path):
     assert lost.is_file() and cut.read_bytes() == content and whole.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_decode_once(sample_folder, tmp_path):
     """They name the same settings in opposite order, so each could hold what the other waits for."""
     processes = [start_process(sample_folder, tmp_path, sizes) for sizes in ("48,32", "32,48")]

@@ -17,6 +17,8 @@ from fashion_core.inference.onnx import OnnxModel, export_onnx
 from fashion_core.models.ensemble import SavedEnsemble, join_models, save_member
 from fashion_core.models.forward import predict_views
 
+pytestmark = pytest.mark.slow  # each export traces a network
+
 
 def draw_views(saved: SavedEnsemble, seed: int, count: int) -> dict[PrepareSettings, np.ndarray]:
     return {view: draw_pixels(seed, count, view.image_size).numpy() for view in saved.views}

@@ -14,7 +14,7 @@ from PIL import Image
 from fashion_core import predict
 from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import load_annotations
-from fashion_core.data.pixels import PrepareSettings
+from fashion_core.data.pixels import PrepareSettings, build_settings
 from fashion_core.data.prepared import PreparedData, prepare
 from fashion_core.inference import predictor
 from fashion_core.models import forward
@@ -53,14 +53,15 @@ def box_text(box: np.ndarray) -> str:
 @pytest.mark.parametrize("crop", ["box", "box_margin", "whole"])
 def test_pixels_are_those_of_the_prepared_data(sample_folder: Path, tmp_path: Path, crop: str) -> None:
     config = TrainConfig(image_size=48, crop=crop, crop_margin=0.2)
+    view = build_settings(config)
     annotations = load_annotations(sample_folder)
     annotations = replace(annotations, table=annotations.table.slice(0, 5))
     data = prepare(annotations, PrepareSettings(48, crop, 0.2), tmp_path)
     for index, expected in enumerate(data.gather(np.arange(5))):
         box = tuple(data.boxes[index].tolist())
-        pixels = predictor.read_pixels(sample_folder / data.names[index], box, config)
+        pixels = predictor.read_views(sample_folder / data.names[index], box, [view])[view]
         assert np.array_equal(pixels, expected)
-        whole = predictor.read_pixels(sample_folder / data.names[index], None, config)
+        whole = predictor.read_views(sample_folder / data.names[index], None, [view])[view]
         assert np.array_equal(whole, expected) == (crop == "whole")
 
 
@@ -141,6 +142,7 @@ def test_json_of_a_folder(
     assert answers[0]["attributes"] == answers[2]["attributes"] and answers[0]["box"] is None
 
 
+@pytest.mark.slow
 def test_command_in_its_own_process(model_folder: Path, sample_folder: Path) -> None:
     command = [
         sys.executable,

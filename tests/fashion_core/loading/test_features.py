@@ -113,6 +113,7 @@ def cache_at_once(barrier, config, prepared: Path, folder: Path, counts) -> None
     counts.put(len(counted))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_compute_once(build, sample_prepared, tmp_path):
     context = multiprocessing.get_context("spawn")
     barrier, counts = context.Barrier(2), context.Queue()

@@ -8,31 +8,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fashion_core.errors import SearchError
+from search.records.events import EpochEnded, SearchEnded, SearchResumed, SearchStarted, TrialEnded, TrialStarted
 from search.records.ledger import Ledger, read_events
 from search.records.record import replay
 
 
 def write_trial(ledger, number, scores, status=None):
-    ledger.append("trial_started", trial=number, trial_id=f"id{number}", params={"lr": 0.1 * number}, enqueued=False)
+    ledger.append(TrialStarted(trial=number, trial_id=f"id{number}", params={"lr": 0.1 * number}, enqueued=False))
     for epoch, score in enumerate(scores, 1):
-        ledger.append("epoch", trial=number, epoch=epoch, metrics={"val/accuracy": score})
+        ledger.append(EpochEnded(trial=number, epoch=epoch, metrics={"val/accuracy": score}))
     if status is not None:
-        ledger.append("trial_ended", trial=number, status=status, reason="r", best=max(scores), best_epoch=1)
+        ledger.append(TrialEnded(trial=number, status=status, reason="r", best=max(scores), best_epoch=1))
 
 
 def test_what_is_written_is_read(tmp_path):
     with Ledger(tmp_path / "l.jsonl") as ledger:
-        ledger.append("search_started", name="s", settings={"trials": 2})
+        ledger.append(SearchStarted(name="s", settings={"trials": 2}))
         write_trial(ledger, 0, [0.5, 0.7], "finished")
         write_trial(ledger, 1, [0.4])
-        ledger.append("search_ended", reason="all trials ended", seconds=1.5)
+        ledger.append(SearchEnded(reason="all trials ended", seconds=1.5))
     events = read_events(tmp_path / "l.jsonl")
-    assert [event["seq"] for event in events] == list(range(len(events)))
+    assert [event.seq for event in events] == list(range(len(events)))
     record = replay(events)
-    assert record.search["name"] == "s" and record.ended["seconds"] == 1.5 and record.next_number == 2
+    assert record.name == "s" and record.ended.seconds == 1.5 and record.next_number == 2
     first, second = record.trials[0], record.trials[1]
-    assert (first.status, first.best, [row["epoch"] for row in first.epochs]) == ("finished", 0.7, [1, 2])
-    assert (second.status, second.best, second.ended) == ("running", None, None)
+    assert (first.status, first.best, [row.epoch for row in first.epochs]) == ("finished", 0.7, [1, 2])
+    assert (second.status, second.best, second.end) == ("running", 0.4, None)
 
 
 @settings(max_examples=60, deadline=None)
@@ -40,7 +41,7 @@ def test_what_is_written_is_read(tmp_path):
 def test_a_kill_at_any_byte_leaves_a_ledger_that_goes_on(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("ledger") / "l.jsonl"
     with Ledger(path) as ledger:
-        ledger.append("search_started", name="s", settings={})
+        ledger.append(SearchStarted(name="s", settings={}))
         write_trial(ledger, 0, [0.5, 0.6, 0.7], "finished")
         write_trial(ledger, 1, [0.2, 0.3])
     whole = read_events(path)
@@ -50,17 +51,17 @@ def test_a_kill_at_any_byte_leaves_a_ledger_that_goes_on(tmp_path_factory, cut):
     assert left == whole[: len(left)]
     replay(left)
     with Ledger(path) as ledger:  # goes on behind the last whole line
-        entry = ledger.append("search_resumed", trials=2)
-    assert read_events(path) == [*left, entry] and entry["seq"] == len(left)
+        entry = ledger.append(SearchResumed(trials=2))
+    assert read_events(path) == [*left, entry] and entry.seq == len(left)
 
 
 def test_an_epoch_run_again_counts_once(tmp_path):
     with Ledger(tmp_path / "l.jsonl") as ledger:
         write_trial(ledger, 0, [0.5, 0.6, 0.7])
-        ledger.append("trial_started", trial=0, trial_id="id0", params={}, enqueued=False)  # went on after a restart
-        ledger.append("epoch", trial=0, epoch=2, metrics={"val/accuracy": 0.65})
+        ledger.append(TrialStarted(trial=0, trial_id="id0", params={}, enqueued=False))  # went on after a restart
+        ledger.append(EpochEnded(trial=0, epoch=2, metrics={"val/accuracy": 0.65}))
     rows = replay(read_events(tmp_path / "l.jsonl")).trials[0].epochs
-    assert [(row["epoch"], row["metrics"]["val/accuracy"]) for row in rows] == [(1, 0.5), (2, 0.65)]
+    assert [(row.epoch, row.metrics["val/accuracy"]) for row in rows] == [(1, 0.5), (2, 0.65)]
 
 
 def test_one_writer_at_a_time(tmp_path):
@@ -71,16 +72,16 @@ def test_one_writer_at_a_time(tmp_path):
 
 def test_every_line_is_json_whatever_the_numbers(tmp_path):
     with Ledger(tmp_path / "l.jsonl") as ledger:
-        entry = ledger.append("epoch", trial=0, epoch=1, metrics={"a": math.nan, "b": [math.inf, 1.5]})
-    assert entry["metrics"] == {"a": None, "b": [None, 1.5]}
-    assert json.loads((tmp_path / "l.jsonl").read_text())["metrics"] == entry["metrics"]
+        entry = ledger.append(EpochEnded(trial=0, epoch=1, metrics={"a": math.nan, "b": [math.inf, 1.5]}))
+    assert entry.metrics == {"a": None, "b": [None, 1.5]}
+    assert json.loads((tmp_path / "l.jsonl").read_text())["metrics"] == entry.metrics
 
 
 def test_a_damaged_line_is_an_error_that_names_it(tmp_path):
     path = tmp_path / "l.jsonl"
     with Ledger(path) as ledger:
-        ledger.append("search_resumed", trials=1)
-        ledger.append("search_resumed", trials=1)
+        ledger.append(SearchResumed(trials=1))
+        ledger.append(SearchResumed(trials=1))
     lines = path.read_text().splitlines()
     path.write_text("not json\n" + lines[1] + "\n")
     with pytest.raises(SearchError, match=r"l\.jsonl:1"):
@@ -91,5 +92,6 @@ def test_unknown_events_change_nothing(tmp_path):
     with Ledger(tmp_path / "l.jsonl") as ledger:
         write_trial(ledger, 0, [0.5])
         before = replay(read_events(ledger.path))
-        ledger.append("from_a_later_version", anything=1)
+    with (tmp_path / "l.jsonl").open("a") as file:
+        file.write('{"event": "from_a_later_version", "time": 1.0, "seq": 3, "anything": 1}\n')
     assert replay(read_events(tmp_path / "l.jsonl")) == before

@@ -3,15 +3,15 @@
 import io
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from search.records.events import EpochEnded, SearchEnded, SearchResumed, SearchStarted, TrialEnded, TrialStarted
 from search.records.ledger import Ledger
-from search.records.ranking import count_saved, find_indistinguishable, rank_trials
-from search.records.record import SearchRecord
-from search.reporting.live import LiveView, preparing
-from search.reporting.standing import expect_epochs
+from search.records.record import SearchRecord, find_tied
+from search.reporting.live import LiveView, expect_epochs, preparing
 from search.reporting.summary import render_summary
 from search.reporting.words import format_duration
 
@@ -28,36 +28,37 @@ LONG_REASON = "CUDA out of memory: a smaller batch_size, or fewer trials at once
 
 
 class Search:
-    """A search that is being written down. Listeners are called with the record and the event, after every event."""
+    """A search that is being written down. Listeners are called after every event."""
 
     def __init__(self, folder):
         self.ledger = Ledger(folder / "ledger.jsonl")
         self.record, self.listeners = SearchRecord(), []
         self.append(
-            "search_started",
-            name="some_search",
-            settings={"trials": TRIALS, "max_epochs": MAX_EPOCHS, "sampler": "tpe"},
-            data={"categories": {name: ["a", "b"] for name in CATEGORIES}},
-            selection={"select_on": "val", "select_count": 500, "train_count": 5000},
+            SearchStarted(
+                name="some_search",
+                settings={"trials": TRIALS, "max_epochs": MAX_EPOCHS, "sampler": "tpe"},
+                data={"categories": {name: ["a", "b"] for name in CATEGORIES}},
+                selection={"select_on": "val", "select_count": 500, "train_count": 5000},
+            )
         )
 
-    def append(self, event, **fields):
-        entry = self.ledger.append(event, **fields)
-        self.record.apply(entry)
+    def append(self, event):
+        event = self.ledger.append(event)
+        self.record.apply(event)
         for listener in self.listeners:
-            listener(self.record, entry)
+            listener(event)
 
     def start(self, number, enqueued=False):
         params = {"backbone": "tf_efficientnet_lite0", "lr": 0.000123456, "dropout": 0.1 * number, "fc_layers": 0}
         params |= {"weight_pattern": 1.234567, "weight_fit": 0.765433}
-        self.append("trial_started", trial=number, trial_id=f"id{number}", params=params, enqueued=enqueued)
+        self.append(TrialStarted(trial=number, trial_id=f"id{number}", params=params, enqueued=enqueued))
 
     def epoch(self, number, epoch, score):
-        self.append("epoch", trial=number, epoch=epoch, metrics={"val/accuracy": score, "val/accuracy_se": 0.0071})
+        self.append(EpochEnded(trial=number, epoch=epoch, metrics={"val/accuracy": score, "val/accuracy_se": 0.0071}))
 
     def end(self, number, status, best=None, best_epoch=None, reason="because", **fields):
         fields |= {"status": status, "reason": reason, "best": best, "best_epoch": best_epoch}
-        self.append("trial_ended", trial=number, **fields)
+        self.append(TrialEnded(trial=number, **fields))
 
     def run(self):
         """Five trials: two finish, one is stopped, one fails, one diverges."""
@@ -77,7 +78,7 @@ class Search:
         self.end(3, "failed", 0.9, 1, LONG_REASON)
         self.start(4)
         self.end(4, "diverged", 0.0, None, "training loss must stay finite, but was nan")
-        self.append("search_ended", reason="all trials ended", seconds=7380.0)
+        self.append(SearchEnded(reason="all trials ended", seconds=7380.0))
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def written(console):
 
 
 def view(search, console, **options):
-    live = LiveView(console, TRIALS, MAX_EPOCHS, 2, **options)
+    live = LiveView(console, search.record, TRIALS, MAX_EPOCHS, **options)
     search.listeners.append(live.update)
     return live
 
@@ -132,14 +133,14 @@ def test_a_resumed_search_does_not_tell_again_what_has_ended(search):
     search.run()
     console = plain_console()
     view(search, console, started=time.time() + 1)
-    search.append("search_resumed", trials=6)
+    search.append(SearchResumed(trials=6))
     assert written(console) == ""
 
 
 def test_pace_counts_this_session_only(search):
     search.run()
     live = view(search, plain_console(), started=time.time() + 1)
-    search.append("search_resumed", trials=6)
+    search.append(SearchResumed(trials=6))
     assert live.standing.describe_pace(100) == live.standing.describe_left(100) == "known after the first epoch"
 
 
@@ -197,7 +198,7 @@ def test_the_panel_stays_small_with_many_running_trials(search):
 
 
 def test_the_panel_before_the_first_event():
-    assert "0 of 5 done" in "\n".join(draw(LiveView(plain_console(), TRIALS, MAX_EPOCHS, 2), 80))
+    assert "0 of 5 done" in "\n".join(draw(LiveView(plain_console(), SearchRecord(), TRIALS, MAX_EPOCHS), 80))
 
 
 def test_on_a_terminal_the_panel_is_drawn_and_cleared(search):
@@ -256,18 +257,19 @@ def test_a_summary_of_nothing(search):
 
 def test_ranking_leaves_out_what_does_not_stand(search):
     search.run()
-    assert [trial.number for trial in rank_trials(search.record)] == [0, 2, 1]
-    search.record.trials[3].checkpoint = "checkpoints/trial-0003"  # failed, but its model is kept
-    assert rank_trials(search.record)[0].number == 3
+    assert [trial.number for trial in search.record.rank()] == [0, 2, 1]
+    lost = search.record.trials[3]
+    lost.end = replace(lost.end, checkpoint="checkpoints/trial-0003")  # failed, but its model is kept
+    assert search.record.rank()[0].number == 3
 
 
 def test_noise_and_savings(search):
     search.run()
-    ranked = rank_trials(search.record)
-    assert [trial.number for trial in find_indistinguishable(ranked)] == [2]
-    ranked[0].epochs[4]["metrics"]["val/accuracy_se"] = 0.003
-    assert find_indistinguishable(ranked) == []
-    assert count_saved(search.record, MAX_EPOCHS) == 4  # the stopped one's; not those of the failed
+    ranked = search.record.rank()
+    assert [trial.number for trial in find_tied(ranked)] == [2]
+    ranked[0].epochs[4].metrics["val/accuracy_se"] = 0.003
+    assert find_tied(ranked) == []
+    assert search.record.count_saved(MAX_EPOCHS) == 4  # the stopped one's; not those of the failed
 
 
 def test_preparing_is_quiet_when_there_is_nothing_to_do():

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from search.records.events import EpochEnded, SearchEnded, SearchResumed, SearchStarted, TrialEnded, TrialStarted
 from search.records.layout import SearchLayout
-from search.records.ledger import Ledger, compute_seconds, read_events
-from search.records.record import replay
+from search.records.ledger import Ledger
+from search.records.record import load_record, replay
 from search.report import main
 from search.reporting.figures import draw_confusion
 from search.reporting.report import write_report
@@ -43,15 +44,15 @@ def build_search(layout, trials, *, ended=True, **extra):
             },
             "selection": {"select_on": "val", "seed": 3, "train_count": 5000, "select_count": 500, "select_images": []},
         }  # fmt: skip
-        ledger.append("search_started", **{**fields, **extra})
+        ledger.append(SearchStarted(**{**fields, **extra}))
         for number, (enqueued, scores, status, params) in enumerate(trials):
-            ledger.append("trial_started", trial=number, trial_id=f"id{number}", params=params, enqueued=enqueued)
+            ledger.append(TrialStarted(trial=number, trial_id=f"id{number}", params=params, enqueued=enqueued))
             for epoch, score in enumerate(scores, 1):
                 metrics = {
                     "val/accuracy": score, "val/accuracy_se": 0.01 * score, "val/class_accuracy": score / 2,
                     "val/accuracy/pattern": score - 0.1, "val/accuracy/fit": score + 0.1,
                 }  # fmt: skip
-                ledger.append("epoch", trial=number, epoch=epoch, metrics=metrics)
+                ledger.append(EpochEnded(trial=number, epoch=epoch, metrics=metrics))
             best = max(scores, default=None)
             fields = {"best": best, "best_epoch": scores.index(best) + 1 if scores else None, "reason": f"it {status}"}
             if status == "stopped":
@@ -59,9 +60,9 @@ def build_search(layout, trials, *, ended=True, **extra):
             if status in ("failed", "diverged"):
                 fields |= {"reason": PATHS, "error": PATHS + "\nmore", "best": 0.0 if status == "diverged" else None}
             if status != "running":
-                ledger.append("trial_ended", trial=number, status=status, **fields)
+                ledger.append(TrialEnded(trial=number, status=status, **fields))
         if ended:
-            ledger.append("search_ended", reason="all trials ended", seconds=1.0)
+            ledger.append(SearchEnded(reason="all trials ended", seconds=1.0))
 
 
 TRIALS = [
@@ -83,7 +84,7 @@ TRIALS = [
 def layout(tmp_path):
     layout = SearchLayout(tmp_path / "results", "tiny")
     build_search(layout, TRIALS)
-    write_report(layout)
+    write_report(layout, load_record(layout))
     return layout
 
 
@@ -196,7 +197,7 @@ def test_a_report_can_be_made_again(layout, monkeypatch, capsys):
 def test_a_search_that_is_not_there_is_told_without_a_traceback(layout, monkeypatch, capsys):
     assert run_command(monkeypatch, layout, "other") == 2
     told = capsys.readouterr().err
-    assert told.startswith("error: ") and "none named 'other'; known are tiny" in told
+    assert told.startswith("error: ") and "no search of the name 'other'" in told and "known are tiny" in told
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ def test_a_search_that_is_not_there_is_told_without_a_traceback(layout, monkeypa
 def test_a_search_without_a_result_has_a_report(tmp_path, trials):
     layout = SearchLayout(tmp_path, "none")
     build_search(layout, trials)
-    write_report(layout)
+    write_report(layout, load_record(layout))
     assert "No trial has a score." in layout.report.read_text()
     assert len(read_csv(layout)) == len(trials)
 
@@ -213,11 +214,11 @@ def test_a_search_without_a_result_has_a_report(tmp_path, trials):
 def test_a_running_search_and_a_sparse_ledger(tmp_path):
     layout = SearchLayout(tmp_path, "sparse")
     with Ledger(layout.ledger) as ledger:
-        ledger.append("search_started")
-        ledger.append("trial_started", trial=0, trial_id="a", params={"lr": 0.1}, enqueued=False)
-        ledger.append("epoch", trial=0, epoch=1, metrics={"val/accuracy": 0.5, "val/accuracy/fit": 0.4})
-        ledger.append("epoch", trial=0, epoch=2, metrics={"val/accuracy": None})
-    write_report(layout)
+        ledger.append(SearchStarted())
+        ledger.append(TrialStarted(trial=0, trial_id="a", params={"lr": 0.1}, enqueued=False))
+        ledger.append(EpochEnded(trial=0, epoch=1, metrics={"val/accuracy": 0.5, "val/accuracy/fit": 0.4}))
+        ledger.append(EpochEnded(trial=0, epoch=2, metrics={"val/accuracy": None}))
+    write_report(layout, load_record(layout))
     text = layout.report.read_text()
     assert "has not ended" in text and "| fit | 0.4000 |" in text and "no standard error" in text
     assert read_csv(layout)[0]["val/accuracy"] == "0.5" and read_csv(layout)[0]["best_epoch"] == "1"
@@ -227,14 +228,14 @@ def test_the_baseline_of_each_category_stands_beside_it(tmp_path):
     layout = SearchLayout(tmp_path, "baseline")
     data = {"majority": 0.6, "majority_by_category": {"pattern": 0.55, "fit": 0.65}, "categories": CATEGORIES}
     build_search(layout, TRIALS, data=data)
-    write_report(layout)
+    write_report(layout, load_record(layout))
     text = layout.report.read_text()
     assert "| fit | 0.9056 | 0.6500 |" in text and "| **mean** | **0.8056** | 0.6000 |" in text
 
 
 def test_pictures_that_exist_are_shown(layout):
     draw_confusion(np.array([[30, 2], [1, 5]]), CATEGORIES["pattern"], "pattern", layout.confusion("pattern"))
-    write_report(layout)
+    write_report(layout, load_record(layout))
     assert "](confusion_pattern.png)" in layout.report.read_text() and "confusion_fit" not in layout.report.read_text()
 
 
@@ -250,19 +251,21 @@ def test_a_confusion_matrix_is_dark_where_the_share_is_large(tmp_path, count):
 
 
 def test_wall_time_leaves_out_interruptions():
+    epoch = {"trial": 0, "epoch": 1, "metrics": {}}
     events = [
-        ("search_started", 100),
-        ("epoch", 160),
-        ("search_resumed", 1000),
-        ("epoch", 1010),
-        ("search_ended", 1030),
+        SearchStarted(time=100),
+        TrialStarted(time=100, trial=0, trial_id="a", params={}, enqueued=False),
+        EpochEnded(time=160, **epoch),
+        SearchResumed(time=1000, trials=1),
+        EpochEnded(time=1010, **epoch),
+        SearchEnded(time=1030, reason="all trials ended", seconds=90),
     ]
-    assert compute_seconds([{"event": event, "time": time} for event, time in events]) == 90
-    assert compute_seconds([]) == 0
+    assert replay(events).seconds == 90
+    assert replay([]).seconds == 0
 
 
 def test_a_torn_ledger_still_reports(layout):
     with layout.ledger.open("ab") as file:
         file.write(b'{"event": "epo')
-    write_report(layout)
-    assert len(replay(read_events(layout.ledger)).trials) == len(TRIALS)
+    write_report(layout, load_record(layout))
+    assert len(load_record(layout).trials) == len(TRIALS)

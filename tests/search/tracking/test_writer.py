@@ -4,10 +4,12 @@ import socket
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from mlflow.tracking import MlflowClient
 
+from search.records.events import EpochEnded, SearchEnded, SearchStarted, TrialEnded, TrialStarted
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger, read_events
 from search.tracking import sender, store
@@ -24,27 +26,28 @@ def layout(tmp_path):
     layout = SearchLayout(tmp_path, "search")
     with Ledger(layout.ledger) as ledger:
         ledger.append(
-            "search_started",
-            name="search",
-            settings={"trials": 5, "max_epochs": 3, "seed": 0},
-            space="trials: 5\n",
-            space_name="tiny",
-            space_hash="abc",
-            provenance={"torch": "2", "git_commit": "f00"},
-            data={"folder": "sample", "fingerprint": "fff"},
-            selection={"train_count": 10, "select_count": 5, "select_images": ["img/0.jpg"]},
+            SearchStarted(
+                name="search",
+                settings={"trials": 5, "max_epochs": 3, "seed": 0},
+                space="trials: 5\n",
+                space_name="tiny",
+                space_hash="abc",
+                provenance={"torch": "2", "git_commit": "f00"},
+                data={"folder": "sample", "fingerprint": "fff"},
+                selection={"train_count": 10, "select_count": 5, "select_images": ["img/0.jpg"]},
+            )
         )
         for number, status in enumerate(STATUSES):
             params = {"lr": 1e-3, "backbone": "resnet50", "weight_fit": 0.9}
-            ledger.append("trial_started", trial=number, trial_id=str(number), params=params, enqueued=number == 0)
+            ledger.append(TrialStarted(trial=number, trial_id=str(number), params=params, enqueued=number == 0))
             for epoch in (1, 2):
                 metrics = {"val/accuracy": 0.1 * number + 0.01 * epoch, "val/accuracy/fit": 0.5, "nothing": None}
-                ledger.append("epoch", trial=number, epoch=epoch, metrics=metrics)
+                ledger.append(EpochEnded(trial=number, epoch=epoch, metrics=metrics))
             ended = {"reason": f"why {status}", "best": 0.1 * number + 0.02, "best_epoch": 2}
             extra = {"rung": 2, "cutoff": 0.9} if status == "stopped" else {}
             error = {"error": "x" * 10_000} if status == "failed" else {}
-            ledger.append("trial_ended", trial=number, status=status, **ended, **extra, **error)
-        ledger.append("search_ended", reason="all trials ended", seconds=2.0)
+            ledger.append(TrialEnded(trial=number, status=status, **ended, **extra, **error))
+        ledger.append(SearchEnded(reason="all trials ended", seconds=2.0))
     return layout
 
 
@@ -106,7 +109,7 @@ def test_a_search_that_goes_on_keeps_its_runs(layout):
 def test_a_new_search_of_the_same_name_gets_its_own_run(layout):
     events = read_events(layout.ledger)
     Writer(default_uri(layout), layout.artifacts).send(events[:1])
-    Writer(default_uri(layout), layout.artifacts).send([{**events[0], "time": events[0]["time"] + 60}])
+    Writer(default_uri(layout), layout.artifacts).send([replace(events[0], time=events[0].time + 60)])
     client = MlflowClient(default_uri(layout))
     experiment = client.get_experiment_by_name("tiny")
     assert len(client.search_runs([experiment.experiment_id])) == 2

@@ -10,19 +10,21 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from fashion_core.files import MODEL_FILE
-from search.jobs.results import METRICS
+from search.records.events import SearchStarted, TrialEnded
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
 from search.records.record import SearchRecord
-from search.records.session import SESSIONS, Session
-from search.tune.callback import Recorder, describe_death
+from search.records.session import Session
+from search.tune.callback import Recorder, describe_death, watch
+from search.tune.checkpoints import BestModels
+from search.tune.results import METRICS
 
 
 class Trials:
     """Trials as Ray shows them to a callback, with checkpoints on this disk."""
 
     def __init__(self, folder, session):
-        self.folder, self.session, self.recorder = folder, session, Recorder("s", None)
+        self.folder, self.session, self.recorder = folder, session, Recorder(session.record.search_id, None)
 
     def run(self, number, scores):
         """A trial that has trained so far; the newer of its two checkpoints holds its model."""
@@ -58,9 +60,10 @@ class Trials:
 def trials(tmp_path):
     layout = SearchLayout(tmp_path / "results", "s")
     with Ledger(layout.ledger) as ledger:
-        session = SESSIONS["s"] = Session(layout, ledger, SearchRecord(), max_epochs=3, keep_best=2)
-        yield Trials(tmp_path, session)
-    del SESSIONS["s"]
+        session = Session(layout, ledger, SearchRecord())
+        session.append(SearchStarted(name="s"))
+        with watch(session, BestModels(layout, 2, session.record), max_epochs=3):
+            yield Trials(tmp_path, session)
 
 
 def test_the_best_models_are_kept(trials):
@@ -104,9 +107,9 @@ def test_what_had_ended_stays_as_it_ended(trials):
     first = trials.run(0, [0.5, 0.6])
     trials.end(first)
     trials.run(1, [0.3])
-    trials.session.append("trial_ended", trial=1, status="interrupted", reason="the search was interrupted")
+    trials.session.append(TrialEnded(trial=1, status="interrupted", reason="the search was interrupted"))
     events = trials.session.ledger.seq
-    trials.recorder = Recorder("s", None)
+    trials.recorder = Recorder(trials.session.record.search_id, None)
     trials.recorder.setup()
     trials.recorder.on_trial_start(0, [], first)
     result = {"training_iteration": 1, METRICS: json.dumps({"val/accuracy": 0.1}), "score": 0.1}

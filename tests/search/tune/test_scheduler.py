@@ -1,4 +1,4 @@
-"""`RecordedASHA` decides as Ray's own ASHA does, says why, and finds its rungs again after a restart."""
+"""`ASHA` decides as Ray's own ASHA does, says why, and finds its rungs again after a restart."""
 
 from types import SimpleNamespace
 
@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from search.jobs.results import EPOCH, SCORE
+from search.records.events import EpochEnded, SearchStarted, TrialStarted
 from search.records.record import replay
-from search.tune.scheduler import RecordedASHA
+from search.tune.results import EPOCH, SCORE
+from search.tune.scheduler import ASHA
 
 CONTROLLER = None
 
@@ -38,49 +39,44 @@ def test_same_decisions_as_rays_own(seed, numbers):
     theirs = AsyncHyperBandScheduler(
         time_attr=EPOCH, metric=SCORE, mode="max", max_t=max_epochs, grace_period=grace, reduction_factor=factor
     )
-    assert run(RecordedASHA(*numbers), curves) == run(theirs, curves)
+    assert run(ASHA(*numbers), curves) == run(theirs, curves)
 
 
 def test_every_stop_has_a_reason():
-    scheduler = RecordedASHA(9, 1, 3)
+    scheduler = ASHA(9, 1, 3)
     trained = run(scheduler, np.random.default_rng(0).random((30, 9)))
     assert {f"t{i}" for i, epochs in enumerate(trained) if epochs < 9} == scheduler.stops.keys()
     for name, stop in scheduler.stops.items():
         assert stop.rung == trained[int(name[1:])] and stop.score < stop.cutoff
-        assert scheduler.scores[stop.rung][name] == stop.score
+        assert scheduler.rungs[stop.rung].scores[name] == stop.score
 
 
 def test_a_failed_trial_does_not_lower_the_cutoff():
-    scheduler = RecordedASHA(9, 1, 3)
+    scheduler = ASHA(9, 1, 3)
     trial = SimpleNamespace(trial_id="failed")
     scheduler.on_trial_add(CONTROLLER, trial)
     scheduler.on_trial_complete(CONTROLLER, trial, {EPOCH: 1, SCORE: 0.0})
-    assert not any(scheduler.scores.values())
+    assert not any(rung.scores for rung in scheduler.rungs.values())
 
 
 def test_rungs_come_back_from_the_ledger():
     curves = np.random.default_rng(1).random((12, 9))
-    scheduler = RecordedASHA(9, 1, 3)
+    scheduler = ASHA(9, 1, 3)
     trained = run(scheduler, curves)
-    events = [{"event": "search_started", "name": "s", "settings": {}, "time": 0.0, "seq": 0}]
+    events = [SearchStarted(name="s")]
     for number, epochs in enumerate(trained):
-        start = {"event": "trial_started", "trial": number, "trial_id": f"t{number}", "params": {}, "enqueued": False}
-        events.append({**start, "time": 0.0, "seq": len(events)})
+        events.append(TrialStarted(trial=number, trial_id=f"t{number}", params={}, enqueued=False))
         for epoch in range(1, epochs + 1):
-            row = {
-                "event": "epoch",
-                "trial": number,
-                "epoch": epoch,
-                "metrics": {"val/accuracy": curves[number, epoch - 1]},
-            }
-            events.append({**row, "time": 0.0, "seq": len(events)})
-    restored = RecordedASHA(9, 1, 3)
+            metrics = {"val/accuracy": curves[number, epoch - 1]}
+            events.append(EpochEnded(trial=number, epoch=epoch, metrics=metrics))
+    restored = ASHA(9, 1, 3)
     restored.load_scores(replay(events))
-    assert restored.scores == scheduler.scores
+    for epoch, rung in scheduler.rungs.items():
+        assert restored.rungs[epoch].scores == rung.scores and restored.rungs[epoch].ascending == rung.ascending
 
 
 def test_an_epoch_run_again_is_judged_again():
-    scheduler = RecordedASHA(9, 1, 3)
+    scheduler = ASHA(9, 1, 3)
     run(scheduler, [[0.9], [0.8], [0.7]])
     trial = SimpleNamespace(trial_id="t2")
     scheduler.on_trial_add(CONTROLLER, trial)

@@ -5,10 +5,11 @@ from optuna.trial import TrialState
 
 from fashion_core.config import build_config
 from fashion_core.data.schema import AttributeSchema, Category
-from search.jobs.results import EPOCH, SCORE
+from search.records.events import EpochEnded, TrialEnded, TrialStarted
 from search.records.ledger import Ledger
-from search.space.space import parse_space
-from search.tune.searcher import TruthfulOptunaSearch
+from search.space.reading import parse_space
+from search.tune.results import EPOCH, SCORE
+from search.tune.searcher import TruthfulSearcher
 
 SCHEMA = AttributeSchema(
     (Category("pattern", ("floral", "solid")), Category("fit", ("tight", "loose", "conventional")))
@@ -31,7 +32,7 @@ def build(tmp_path):
     def build(seed=0):
         ledger = tmp_path / "ledger.jsonl"
         space = parse_space(SPACE, "test")
-        return TruthfulOptunaSearch(space, SCHEMA, study_name="s", trials=8, seed=seed, ledger=ledger)
+        return TruthfulSearcher(space, SCHEMA, trials=8, seed=seed, ledger=ledger)
 
     return build
 
@@ -77,7 +78,7 @@ def test_the_last_epoch_of_a_stopped_trial_is_told(build):
 def test_same_seed_same_proposals(build):
     first, second = build(seed=3), build(seed=3)
     assert [first.suggest(str(i)) for i in range(4)] == [second.suggest(str(i)) for i in range(4)]
-    assert build(seed=3).suggest("0") == build(seed=4).suggest("0")  # enqueued
+    assert build(seed=3).suggest("0")["params"] == build(seed=4).suggest("0")["params"]  # enqueued
     other = build(seed=4)
     assert [other.suggest(str(i)) for i in range(4)] != [build(seed=3).suggest(str(i)) for i in range(4)]
 
@@ -88,7 +89,7 @@ def test_numbers_stay_unique_after_a_restart(build, tmp_path):
     searcher.save(str(tmp_path / "snapshot"))
     with Ledger(tmp_path / "ledger.jsonl") as ledger:  # two more trials began after the snapshot
         for number in range(3):
-            ledger.append("trial_started", trial=number, trial_id=str(number), params={}, enqueued=False)
+            ledger.append(TrialStarted(trial=number, trial_id=str(number), params={}, enqueued=False))
     restored = build()
     restored.restore(str(tmp_path / "snapshot"))
     assert restored.suggest("d")["number"] == 3
@@ -104,11 +105,11 @@ def test_after_a_restart_what_ended_counts_and_what_was_cut_off_is_replaced(buil
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
         for number, proposal in enumerate(proposals):
             fields = {"trial": number, "trial_id": str(number)}
-            ledger.append("trial_started", **fields, params=proposal["params"], enqueued=proposal["enqueued"])
-            ledger.append("epoch", trial=number, epoch=1, metrics={"val/accuracy": 0.5})
-        ledger.append("trial_ended", trial=1, status="finished", best=0.7)
-        ledger.append("trial_ended", trial=2, status="interrupted", best=0.5)
-        ledger.append("trial_ended", trial=3, status="stopped", best=0.5)
+            ledger.append(TrialStarted(**fields, params=proposal["params"], enqueued=proposal["enqueued"]))
+            ledger.append(EpochEnded(trial=number, epoch=1, metrics={"val/accuracy": 0.5}))
+        ledger.append(TrialEnded(trial=1, status="finished", best=0.7))
+        ledger.append(TrialEnded(trial=2, status="interrupted", best=0.5))
+        ledger.append(TrialEnded(trial=3, status="stopped", best=0.5))
     restored = build()
     restored.restore(str(tmp_path / "snapshot"))
     states = [TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED]
@@ -122,7 +123,7 @@ def test_a_known_configuration_that_was_cut_off_is_tried_again(build, tmp_path):
     searcher.save(str(tmp_path / "snapshot"))
     known = searcher.suggest("0")
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
-        ledger.append("trial_started", trial=0, trial_id="0", params=known["params"], enqueued=True)
+        ledger.append(TrialStarted(trial=0, trial_id="0", params=known["params"], enqueued=True))
     restored = build()
     restored.restore(str(tmp_path / "snapshot"))
     again = restored.suggest("1")

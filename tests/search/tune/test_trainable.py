@@ -1,20 +1,20 @@
 """One trial as Ray drives it, without Ray: what it reports, when it asks to be saved, that it goes on from there."""
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
 from ray.tune.result import SHOULD_CHECKPOINT
 
+from fashion_core.data.pixels import PrepareSettings
 from fashion_core.files import MODEL_FILE, TRAINING_FILE
 from fashion_core.metrics import ACCURACY
 from fashion_core.models.saved import load_model
-from search.jobs.job import Job, save_selection
-from search.jobs.results import METRICS, SCORE
-from search.records.ledger import CORRECT, unpack_correct
+from search.jobs.training import JobSite, compute_seed, save_selection
+from search.records.ledger import unpack_correct
 from search.tune import trainable as trial_module
-from search.tune.trainable import TrialTrainable
+from search.tune.results import CORRECT, METRICS, SCORE
+from search.tune.trainable import TrialTrainable, bind
 
 VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch_size": 8, "epochs": 6, "lr": 0.01}
 
@@ -22,17 +22,21 @@ VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch
 @pytest.fixture
 def config(sample_prepared, tmp_path):
     save_selection(tmp_path / "selection.npz", np.arange(16), np.arange(120, 128))
-    job = Job({"64-box": str(sample_prepared.path)}, str(tmp_path / "selection.npz"), 0, 1)
-    return {"number": 4, "params": {}, "values": VALUES, "enqueued": False, "job": asdict(job)}
+    return {"number": 4, "params": {}, "values": VALUES | {"seed": compute_seed(0, 4)}, "enqueued": False}
 
 
 @pytest.fixture
-def build(config):
+def trainable(sample_prepared, tmp_path):
+    return bind(TrialTrainable, JobSite({PrepareSettings(64): sample_prepared.path}, tmp_path / "selection.npz", 1))
+
+
+@pytest.fixture
+def build(config, trainable):
     """A trial; all are stopped at the end."""
     built = []
 
     def build():
-        built.append(TrialTrainable(config=config))
+        built.append(trainable(config=config))
         return built[-1]
 
     yield build

@@ -1,0 +1,119 @@
+"""One network to be trained, on whatever process: a trial of a search, and a re-run of a promotion, alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fashion_core.config import FEATURE_FIELDS, TrainConfig
+from fashion_core.data.pixels import PrepareSettings, build_settings
+from fashion_core.data.prepared import PreparedData
+from fashion_core.files import whole
+from fashion_core.hardware.gpu_memory import limit_gpu_memory
+from fashion_core.training.loop import fit
+
+if TYPE_CHECKING:
+    from fashion_core.training.loop import EpochResult
+
+SAVE_INTERVAL_S = 10.0  # a training whose process dies goes on from a state this old at most, or an epoch old
+
+FeatureKey = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One network to be trained. Paths and numbers: it travels to a worker.
+
+    Attributes:
+        prepared: file of the images as the configuration wants them.
+        selection: file of the images to train and to select on, see `save_selection`.
+        features: file of cached features, where it begins with probe epochs.
+        threads: CPU threads.
+        gpus: a fraction is the share of a GPU's memory that it keeps to.
+    """
+
+    config: TrainConfig
+    prepared: Path
+    selection: Path
+    features: Path | None
+    threads: int
+    gpus: float = 0.0
+
+    def run(self, resume: Path | None = None) -> Iterator[EpochResult]:
+        """Train: see `fashion_core.training.loop.fit`.
+
+        Args:
+            resume: folder of a saved state to go on from.
+        """
+        torch.set_num_threads(self.threads)
+        limit_gpu_memory(self.gpus)
+        data = open_data(self.prepared)
+        train, select = load_selection(self.selection)
+        yield from fit(self.config, data, train=train, val=select, features=self.features, resume=resume)
+
+
+@dataclass(frozen=True)
+class JobSite:
+    """What all trainings of a search or a promotion share: where they find their images, and what each may use.
+
+    Attributes:
+        prepared: file of the images by how they were prepared.
+        features: file of the cached features by `find_feature_key`.
+        selection, threads, gpus: see `TrainingJob`.
+    """
+
+    prepared: Mapping[PrepareSettings, Path]
+    selection: Path
+    threads: int
+    gpus: float = 0.0
+    features: Mapping[FeatureKey, Path] = field(default_factory=dict)
+
+    def build_job(self, config: TrainConfig) -> TrainingJob:
+        """The training of one configuration."""
+        features = self.features[find_feature_key(config)] if config.probe_epochs else None
+        prepared = self.prepared[build_settings(config)]
+        return TrainingJob(config, prepared, self.selection, features, self.threads, self.gpus)
+
+
+def find_feature_key(config: TrainConfig) -> FeatureKey:
+    """All that decides the features a probe is trained on."""
+    return tuple(getattr(config, name) for name in FEATURE_FIELDS)
+
+
+def compute_seed(seed: int, number: int) -> int:
+    """Seed of trial `number` of a search that has this seed."""
+    (found,) = np.random.SeedSequence([seed, number]).generate_state(1, np.uint32)
+    return int(found)
+
+
+def save_selection(path: Path, train: np.ndarray, select: np.ndarray) -> None:
+    """Write the images to train and to select on, int64 indices into the prepared data, for workers to read."""
+    with whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, train=train, select=select)
+
+
+@lru_cache(maxsize=8)
+def open_data(path: Path) -> PreparedData:
+    """Prepared data, opened once a process."""
+    return PreparedData.open(path)
+
+
+@lru_cache(maxsize=8)
+def load_selection(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The images to train and to select on, read once a process."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["train"], arrays["select"]
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception in words: its type and message, with a remedy where memory ran out."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+        return f"out of memory: a smaller batch_size, image_size or backbone is needed ({text})"
+    return text
