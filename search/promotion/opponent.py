@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.data.annotations import load_annotations
-from fashion_core.data.prepared import PreparedData, prepare_all
+from fashion_core.data.prepared import prepare_all
 from fashion_core.errors import SearchError
 from fashion_core.hardware.device import choose_device
 from fashion_core.models.ensemble import as_ensemble, load_saved
