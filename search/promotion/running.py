@@ -88,11 +88,11 @@ def open_promotion(
     """
     started = time.time()
     settings = load_options(layout)
-    search = load_record(layout)
     if is_running(layout):
         raise SearchError(
             f"a search is promoted when it has ended, but {layout.name} still runs; wait for it, or stop it (Ctrl-C)"
         )
+    search = load_record(layout)
     with ExitStack() as stack:
         stack.enter_context(hold_folder(layout))
         plan = find_plan(layout, search, options, anew=replace)
