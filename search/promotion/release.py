@@ -191,7 +191,7 @@ def write_folder(release: Release, layout: FinalLayout) -> Shipped:
         pixels = {view: data[view].gather(checked) for view in ensemble.views}
         onnx_difference = export_onnx(saved, layout.onnx, pixels)
     except (ExportError, RuntimeError) as error:  # PyTorch's exporter raises the second where it lacks an operation
-        onnx_error = first_line(str(error)) or type(error).__name__
+        onnx_error = first_line(error)
     return Shipped(
         layout=layout,
         schema=ensemble.schema,
