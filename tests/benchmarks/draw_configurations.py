@@ -23,7 +23,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from fashion_core.config import build_config  # noqa: E402
 from fashion_core.data.schema import KNOWN_CATEGORIES, AttributeSchema, Category  # noqa: E402
-from search.space.space import load_space  # noqa: E402
+from search.space.reading import load_space
 from search.tune.searcher import build_sampler  # noqa: E402
 
 SEED = 0
