@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 
-import torch
-
 LIBRARIES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pyarrow")
 PROJECT = "fashion-search"
 PACKAGES = ("fashion_core", "search", "spaces")  # a search's own results, not yet committed, change no code
@@ -25,6 +23,8 @@ def collect_provenance(arguments: Sequence[str]) -> dict[str, str]:
     Args:
         arguments: the command line, as `sys.argv`.
     """
+    import torch  # takes seconds: a command's help reads this file too
+
     found = {
         "command": describe_command(arguments),
         "version": find_version(PROJECT),

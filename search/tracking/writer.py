@@ -1,7 +1,7 @@
 """The ledger's view in MLflow: one parent run a search, one child run a trial. Runs are written here alone.
 
 What is sent is keyed by the ledger: runs are found by tags, metrics have the event's time and the epoch as step. So
-sending an event twice changes nothing, and a whole search can be sent again: `search.tracking.resend`.
+sending an event twice changes nothing, and a whole search can be sent again: `search.tracking.resending`.
 """
 
 from __future__ import annotations
