@@ -97,6 +97,9 @@ class TrainConfig(BaseModel):
     eval_batch_size: int = Field(128, ge=1, le=65_536)
     eval_flip: bool = Field(True, description="average probabilities with those of the flipped image")
     seed: int = Field(0, ge=0, lt=2**63)
+    start_seed: int | None = Field(
+        None, ge=0, lt=2**63, description="of the new layers' first weights; None: the architecture's own start"
+    )
 
     @property
     def is_probe(self) -> bool:

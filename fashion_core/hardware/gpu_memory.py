@@ -29,7 +29,12 @@ def compute_fraction(share: float, total: int) -> float:
 
 
 def measure_free_memory(device: torch.device) -> int:
-    """Bytes that this process can still allocate on a GPU: those that are free, within its limit."""
-    free, total = torch.cuda.mem_get_info(device)
-    limit = int(torch.cuda.get_per_process_memory_fraction(device) * total)
-    return max(min(free, limit - torch.cuda.memory_reserved(device)), 0)
+    """Bytes that this process can still allocate on a GPU: those that are free, within its limit.
+
+    Args:
+        device: without an index, the GPU that this process has chosen, which is the first one by default.
+    """
+    index = torch.cuda.current_device() if device.index is None else device.index  # PyTorch asks for a number
+    free, total = torch.cuda.mem_get_info(index)
+    limit = int(torch.cuda.get_per_process_memory_fraction(index) * total)
+    return max(min(free, limit - torch.cuda.memory_reserved(index)), 0)

@@ -96,7 +96,8 @@ def build_network(config: TrainConfig, sizes: Sequence[int]) -> AttributeNet:
     """The network a configuration describes, with its starting weights.
 
     What starts at random is drawn from the architecture alone, not from the run's seed: all runs of one architecture
-    start from one point, so that their weights can be averaged later.
+    start from one point, so that their weights can be averaged later. A `start_seed` draws another start, for studies
+    of what that one point hides.
 
     Args:
         sizes: number of classes of each category.
@@ -104,9 +105,11 @@ def build_network(config: TrainConfig, sizes: Sequence[int]) -> AttributeNet:
     Raises:
         ConfigError, WeightsError: see `build_backbone`.
     """
-    architecture = f"{config.backbone}|{config.feature}|{config.fc_layers}|{tuple(sizes)}"
+    start = f"{config.backbone}|{config.feature}|{config.fc_layers}|{tuple(sizes)}"
+    if config.start_seed is not None:
+        start += f"|{config.start_seed}"
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(crc32(architecture.encode()))
+        torch.manual_seed(crc32(start.encode()))
         backbone = build_backbone(
             config.backbone,
             weights=config.weights,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fashion_core.models.saved import SavedModel
 
 # The same start: heads and FC layers are drawn by architecture (`build_network`), the backbone's weights are named.
-START_FIELDS = ("backbone", "weights", "feature", "fc_layers")
+START_FIELDS = ("backbone", "weights", "feature", "fc_layers", "start_seed")
 
 
 def find_soup_groups(models: Sequence[SavedModel]) -> list[list[int]]:

@@ -13,12 +13,11 @@ import torch
 from fashion_core.data.pixels import build_settings
 from fashion_core.hardware.device import choose_device
 from fashion_core.models.ensemble import Saved, as_ensemble, join_models
-from fashion_core.models.forward import predict_views
+from fashion_core.models.forward import predict_prepared, predict_views
 from fashion_core.models.saved import SavedModel, load_model
 from fashion_core.models.soup import average_networks, explain_no_soup, find_soup_groups
 from search.promotion.forms import SOUP, Choice, Decision, Network, Pool, decide
 from search.promotion.judgement import Cost, Trained
-from search.registry.answers import predict_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.data.annotations import load_annotations
-from fashion_core.data.prepared import PreparedData, prepare_all
+from fashion_core.data.prepared import prepare_all
 from fashion_core.errors import SearchError
 from fashion_core.hardware.device import choose_device
 from fashion_core.models.ensemble import as_ensemble, load_saved
+from fashion_core.models.forward import predict_prepared
 from search.promotion.forms import SINGLE, Decision
 from search.records.layout import FinalLayout
-from search.registry.answers import predict_prepared
 from search.registry.history import read_history
 from search.registry.versions import CHAMPION, JUDGED_TAG, KEY_TAG, Registry, Version
 from search.statistics.crossfit import cross_fit, cross_fit_seeds, find_best
@@ -188,8 +188,7 @@ def answer_by_champion(registry: Registry, champion: Version, material: Material
         )
     check_judgeable(final, champion, digests)
     annotations = load_annotations(material.folder, skip_bad=material.skip_bad)
-    paths = prepare_all(annotations, ensemble.views, material.cache_dir)
-    data = {view: PreparedData.open(path) for view, path in zip(ensemble.views, paths, strict=True)}
+    data = prepare_all(annotations, ensemble.views, material.cache_dir)
     return find_correct(predict_prepared(saved, data, material.val), material.labels)[None].astype(float)
 
 

@@ -20,13 +20,13 @@ from fashion_core.errors import SearchError, first_line
 from fashion_core.files import write_whole
 from search.promotion.options import LASTING, PromotionOptions
 from search.space.reading import parse_space
-from search.space.space import Space
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 
 if TYPE_CHECKING:
     from fashion_core.data.prepared import PreparedData
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
+    from search.space.space import Space
 
 FORMAT = "fashion-promotion/1"
 PLAN_FILE = "plan.json"
@@ -311,7 +311,7 @@ def build_baseline(wanted: str, best: TrainConfig, schema: AttributeSchema) -> C
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise SearchError(
                 f"--baseline must be `report`, `none` or a YAML file of training fields, but {wanted!r} cannot be read "
-                f"({first_line(str(error)) or type(error).__name__})"
+                f"({first_line(error)})"
             ) from None
         if not isinstance(given, dict):
             raise SearchError(f"a baseline's file must map training fields to values, but {wanted} does not")

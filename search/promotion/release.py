@@ -22,13 +22,13 @@ from fashion_core.inference.onnx import export_onnx
 from fashion_core.inference.submission import write_submission
 from fashion_core.inference.temperatures import apply_temperatures
 from fashion_core.models.ensemble import Saved, SavedEnsemble, as_ensemble, save_ensemble, save_member
+from fashion_core.models.forward import predict_prepared
 from search.promotion.card import describe_view, render_card
 from search.promotion.forms import SINGLE, Choice
 from search.promotion.licences import find_weights_licence
 from search.promotion.networks import measure_cost
 from search.promotion.result import Member, PromotionResult, Shipped
 from search.records.layout import FinalLayout
-from search.registry.answers import predict_prepared
 from search.reporting.figures import draw_confusion
 from search.statistics.calibration import compute_calibration, fit_temperatures
 
@@ -191,7 +191,7 @@ def write_folder(release: Release, layout: FinalLayout) -> Shipped:
         pixels = {view: data[view].gather(checked) for view in ensemble.views}
         onnx_difference = export_onnx(saved, layout.onnx, pixels)
     except (ExportError, RuntimeError) as error:  # PyTorch's exporter raises the second where it lacks an operation
-        onnx_error = first_line(str(error)) or type(error).__name__
+        onnx_error = first_line(error)
     return Shipped(
         layout=layout,
         schema=ensemble.schema,

@@ -15,7 +15,6 @@ import numpy as np
 from fashion_core.errors import SearchError
 from search.promotion.forms import ENSEMBLE, SEEDS, SINGLE, SOUP, Choice, Decision
 from search.promotion.licences import find_data_licence
-from search.records.events import SearchStarted
 from search.records.provenance import collect_provenance, describe_cpu
 from search.registry.models import Model, open_model
 from search.registry.versions import CHAMPION, Version
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from search.promotion.options import PromotionOptions
     from search.promotion.plan import PromotionPlan
     from search.promotion.running import Promotion
+    from search.records.events import SearchStarted
     from search.records.layout import FinalLayout, SearchLayout
     from search.statistics.calibration import Calibration
     from search.statistics.gate import Verdict

@@ -87,11 +87,12 @@ def open_promotion(
         FashionError: the data is at fault.
     """
     started = time.time()
-    search, settings = load_record(layout), load_options(layout)
+    settings = load_options(layout)
     if is_running(layout):
         raise SearchError(
             f"a search is promoted when it has ended, but {layout.name} still runs; wait for it, or stop it (Ctrl-C)"
         )
+    search = load_record(layout)
     with ExitStack() as stack:
         stack.enter_context(hold_folder(layout))
         plan = find_plan(layout, search, options, anew=replace)

@@ -53,13 +53,13 @@ class PromotionTracker:
         try:
             action(*arguments)
         except Exception as error:  # MLflow raises what its database or HTTP library raises
-            self.error = first_line(str(error)) or type(error).__name__
+            self.error = first_line(error)
 
     def start(self, options: PromotionOptions) -> None:
         """Find the promotion's run, or make it."""
         self.attempt(self.start_now, options)
 
-    def send_training(self, training: Training, status: str, scores: Sequence[Mapping[str, float]]) -> None:
+    def send_training(self, training: Training, status: TrialStatus, scores: Sequence[Mapping[str, float]]) -> None:
         """A network that was trained, with all its epochs."""
         self.attempt(self.send_training_now, training, status, scores)
 
@@ -88,7 +88,7 @@ class PromotionTracker:
         self.writer.log_params(self.run_id, params)
         client.update_run(self.run_id, status="RUNNING")
 
-    def send_training_now(self, training: Training, status: str, scores: Sequence[Mapping[str, float]]) -> None:
+    def send_training_now(self, training: Training, status: TrialStatus, scores: Sequence[Mapping[str, float]]) -> None:
         """What `send_training` attempts."""
         client, name = self.writer.connect(), training.folder.name
         if training.stop_epoch is not None:

@@ -1,6 +1,6 @@
 """What happens in a search, as types: one class a kind of event, and the states that trials and searches can be in.
 
-An event on the disk is one JSON object: `event` (its kind), `time` (unix seconds), `seq` (0, 1, 2, ...), and its fields.
+An event on the disk is one JSON object: `event` (its kind), `time` (unix seconds), `seq` (0, 1, 2, ...), its fields.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from fashion_core.hardware.allocator import keep_freed_memory
 from fashion_core.hardware.device import choose_device
 from fashion_core.inference.temperatures import apply_temperatures
 from fashion_core.models.ensemble import as_ensemble
+from fashion_core.models.forward import predict_prepared
 from search.cli import DEFAULT_RESULTS
-from search.registry.answers import predict_prepared
 from search.registry.history import History, check_unseen, find_history
 from search.registry.models import Model, open_model
 from search.reporting.live import preparing

@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from fashion_core import metrics
-from fashion_core.errors import first_line
 from search.records.events import EpochEnded, Event, TrialEnded, TrialStatus
 from search.records.record import SearchRecord, TrialRecord
 from search.reporting.words import (
@@ -173,7 +172,8 @@ def take_standing(record: SearchRecord, total_trials: int, max_epochs: int, star
     ]
     if ranked:
         best = ranked[0]
-        where = f"trial {best.number}, epoch {best.best_epoch}, {describe_origin(best, record)}"
+        origin = describe_origin(best, is_grid=record.settings.get("sampler") == "grid")
+        where = f"trial {best.number}, epoch {best.best_epoch}, {origin}"
         params = group_params(best.params, record.category_names)
         lines[-1] = ("best", f"{format_score(best.best, best.standard_error)}  {where}")
         lines.append(("", ", ".join(f"{name} {text}" for name, text in params.items())))
@@ -212,7 +212,7 @@ def describe_end(trial: TrialRecord, max_epochs: int) -> str:
     """One line on a trial that has ended."""
     ended = f"trial {trial.number} {trial.status} after {len(trial.epochs)}/{max_epochs} epochs"
     if trial.status not in (TrialStatus.FINISHED, TrialStatus.STOPPED):
-        return f"{ended}: {first_line(trial.reason)}"
+        return f"{ended}: {trial.reason}"
     score = format_score(trial.best, trial.standard_error)
     return f"{ended}: {score}" + (f" < {trial.cutoff:.4f}" if trial.cutoff is not None else "")
 

@@ -71,8 +71,8 @@ def work(workers: Path, seconds: float, count: int) -> None:
 
 def run_ours(folder: Path, workers: Path, trials: int, seconds: float, count: int, seed: int) -> list[float]:
     """Unix times at which the driver got the results."""
+    from search.records.events import EpochEnded
     from search.records.ledger import read_events
-    from search.tune import tuner as tuning
 
     class Sleeper(build_formula_trial(max_epochs=1)):  # type: ignore[misc]
         def step(self) -> dict[str, Any]:
@@ -80,9 +80,10 @@ def run_ours(folder: Path, workers: Path, trials: int, seconds: float, count: in
             result: dict[str, Any] = super().step()
             return result
 
-    tuning.TrialTrainable = Sleeper
-    ledger = launch(folder, trials, seed, scheduler="{type: none, max_epochs: 1}", concurrent=count, cpus=count)
-    return [event["time"] for event in read_events(ledger) if event["event"] == "epoch"]
+    ledger = launch(
+        Sleeper, folder, trials, seed, scheduler="{type: none, max_epochs: 1}", concurrent=count, cpus=count
+    )
+    return [event.time for event in read_events(ledger) if isinstance(event, EpochEnded)]
 
 
 def run_tune(

@@ -60,15 +60,23 @@ def build_tune_space() -> dict[str, Any]:
 
 
 def launch(
-    folder: Path, trials: int, seed: int, *, scheduler: str = ASHA, concurrent: int = 2, cpus: int | None = None
+    trainable: type,
+    folder: Path,
+    trials: int,
+    seed: int,
+    *,
+    scheduler: str = ASHA,
+    concurrent: int = 2,
+    cpus: int | None = None,
+    tracker: Any = None,
 ) -> Path:
-    """Run our whole command over `PARAMETERS`; only the report after the last trial is left out.
-
-    The caller has put its trainable in the place of `search.tune.tuner.TrialTrainable`.
+    """Run a whole search of ours over `PARAMETERS`; only the report after the last trial is left out.
 
     Args:
+        trainable: what trains a trial.
         scheduler: a space's, as YAML.
         cpus: logical CPUs of the machine; None: those it has.
+        tracker: where events are sent; None: MLflow on SQLite, in the folder.
 
     Returns:
         The ledger's path.
@@ -76,9 +84,10 @@ def launch(
     from rich.console import Console
 
     from fashion_core.samples.dataset import draw_sample_data
-    from search.experiment import search as driver
+    from search.experiment.search import run_search
     from search.planning.options import SearchOptions
     from search.planning.resources import Machine
+    from search.tracking.sender import Tracker
 
     space = folder / "formula.yaml"
     space.write_text(render_space(trials, scheduler))
@@ -91,14 +100,15 @@ def launch(
         gpus_per_trial=0,
         seed=seed,
         results=folder / "results",
-        tracking_uri=f"sqlite:///{folder / DATABASE}",
     )
-    layout = driver.name_search(options)
-    driver.finish_search = close_tracker
-    if cpus is not None:
-        driver.detect_machine = lambda: Machine(cpus, 0)
-    driver.launch(options, layout, Console(width=120))
-    return layout.ledger
+    tracker = tracker or Tracker(options.build_layout(), f"sqlite:///{folder / DATABASE}")
+    machine = None if cpus is None else Machine(cpus, 0)
+    found = run_search(
+        options, trainable=trainable, machine=machine, tracker=tracker, report=False, console=Console(width=120)
+    )
+    if (missing := tracker.close()) is not None:
+        raise RuntimeError(missing)
+    return found.layout.ledger
 
 
 def render_space(trials: int, scheduler: str) -> str:
@@ -115,13 +125,6 @@ def render_space(trials: int, scheduler: str) -> str:
     return "\n".join([*lines, f"scheduler: {scheduler}", ""])
 
 
-def close_tracker(plan: Any, session: Any, tracker: Any, schema: Any, console: Any) -> None:
-    """In the place of `finish_search`, which would load the best model for its report."""
-    missing = tracker.close()
-    if missing is not None:
-        raise RuntimeError(missing)
-
-
 def build_formula_trial(max_epochs: int = MAX_EPOCHS) -> type:
     """Our trainable with a formula in the place of the network.
 
@@ -130,7 +133,7 @@ def build_formula_trial(max_epochs: int = MAX_EPOCHS) -> type:
     """
     from fashion_core.files import MODEL_FILE
     from fashion_core.metrics import ACCURACY
-    from search.tune.results import METRICS, SCORE
+    from search.tune.results import METRICS, SCORE, STATUS
     from search.tune.trainable import TrialTrainable
 
     class FormulaTrial(TrialTrainable):
@@ -138,7 +141,7 @@ def build_formula_trial(max_epochs: int = MAX_EPOCHS) -> type:
             epoch = self.iteration + 1
             score, is_done = compute_score(self.config["params"], epoch), epoch >= max_epochs
             status = "finished" if is_done else "running"
-            return {SCORE: score, "status": status, METRICS: json.dumps({ACCURACY: score}), "done": is_done}
+            return {SCORE: score, STATUS: status, METRICS: json.dumps({ACCURACY: score}), "done": is_done}
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
             (Path(checkpoint_dir) / MODEL_FILE).write_bytes(b"nobody")

@@ -157,31 +157,27 @@ class Probe:
         import optuna
         from ray.tune.execution import tune_controller
         from ray.tune.execution.experiment_state import _ExperimentCheckpointManager
-        from ray.tune.schedulers.async_hyperband import _Bracket
         from simulated_actors import DirectActorManager
 
         from search.experiment import search as driver
         from search.reporting import live
         from search.tracking import writer as tracking
         from search.tune import callback as recorder
-        from search.tune import tuner as tuning
-        from search.tune.scheduler import RecordedASHA
-        from search.tune.searcher import TruthfulOptunaSearch
+        from search.tune.scheduler import ASHA
+        from search.tune.searcher import TruthfulSearcher
 
-        tuning.TrialTrainable = build_simulated_trial()
         if simulate:
             os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
             tune_controller.RayActorManager = DirectActorManager
         client = NoServer()
         tracking.Writer.connect = lambda writer: client
-        for owner in (recorder.Recorder, RecordedASHA, TruthfulOptunaSearch):
+        for owner in (recorder.Recorder, ASHA, TruthfulSearcher):
             for name in vars(owner):
                 if name.startswith("on_") or name in ("suggest", "setup"):
                     self.driver.wrap(owner, name, OURS)
         for owner, names in ((optuna.Study, ("ask", "tell")), (optuna.Trial, ("report", "suggest_float"))):
             for name in names:
                 self.driver.wrap(owner, name, "optuna")
-        self.driver.wrap(_Bracket, "cutoff", "ray")  # called from our scheduler, but Ray's
         self.driver.wrap(DirectActorManager, "work", "worker")
         self.driver.wrap(self, "check_ledger", "worker")
         self.tracker.wrap(tracking.Writer, "send", OURS)
@@ -195,12 +191,12 @@ class Probe:
         """Start the clock of each thread where it starts."""
         run_trials, run_tracker = driver.run_trials, driver.Tracker.run
 
-        def timed_trials(plan: Any, job: Any, session: Any, **options: Any) -> None:
+        def timed_trials(plan: Any, site: Any, session: Any, **options: Any) -> None:
             self.objects["session"] = session
             folder = plan.layout.folder
             sys.addaudithook(lambda event, args: self.note_open(folder, args) if event == "open" else None)
             self.driver.start()
-            run_trials(plan, job, session, **options)
+            run_trials(plan, site, session, **options)
             self.driver.thread = None
 
         def timed_tracker(tracker: Any) -> None:
@@ -301,7 +297,7 @@ def use_random_start(trials: int, tpe_window: int) -> None:
             searcher.study.sampler = build_tpe(searcher.space, 0)
 
     optuna_search.build_sampler = lambda space, seed: optuna.samplers.RandomSampler(seed=seed)
-    follow(optuna_search.TruthfulOptunaSearch, "suggest", change)
+    follow(optuna_search.TruthfulSearcher, "suggest", change)
 
 
 def run(variant: str, case: str, folder: Path, repeat: int, quick: bool) -> dict[str, float]:
@@ -314,7 +310,7 @@ def run(variant: str, case: str, folder: Path, repeat: int, quick: bool) -> dict
     probe = Probe(trials)
     use_random_start(trials, tpe_window)
     probe.install(simulate=not case.endswith(PROCESSES))
-    path = launch(folder, trials, repeat)
+    path = launch(build_simulated_trial(), folder, trials, repeat)
     probe.check_ledger(path)
     record = replay(read_events(path))
     ended = [trial for trial in record.trials.values() if trial.status in ("finished", "stopped")]
@@ -370,23 +366,23 @@ def measure_snapshots(probe: Probe) -> dict[str, float]:
 
 def measure_memory(probe: Probe, trials: int) -> dict[str, float]:
     """kB a trial: of our objects, Optuna's and Ray's (of some of its trials), and of the whole process."""
-    from search.tune.searcher import TruthfulOptunaSearch
+    from search.tune.searcher import TruthfulSearcher
 
     seen: set[int] = set()
     controller = probe.objects["controller"]
     searcher = controller._search_alg
-    while not isinstance(searcher, TruthfulOptunaSearch):
+    while not isinstance(searcher, TruthfulSearcher):
         searcher = searcher.searcher
     recorder, session, live = (probe.objects[name] for name in ("recorder", "session", "live"))
     ours = [session, probe.objects["tracker"], recorder, live]
     if recorder.scheduler is not None:
-        ours.append(recorder.scheduler.stops)
+        ours.append(recorder.scheduler)
     some = controller._trials[:: max(trials // RAY_TRIALS, 1)]
     saved = [controller._trial_metadata[trial.trial_id] for trial in some]
     first = trials // 10
     return {
         "ours_kb": measure_bytes(ours, seen, OUR_TYPES) / trials / 1000,
-        "optuna_kb": measure_bytes([searcher.study, searcher._ot_trials], seen, OPTUNA_TYPES) / trials / 1000,
+        "optuna_kb": measure_bytes([searcher.study, searcher.open], seen, OPTUNA_TYPES) / trials / 1000,
         "ray_kb": measure_bytes([some, saved], seen) / len(some) / 1000,
         "resident_kb": (probe.marks[-1].resident - probe.marks[first].resident) / (trials - 1 - first) / 1000,
     }

@@ -107,6 +107,7 @@ def run_ours(folder: Path, trials: int) -> dict[str, float]:
     """Ledger, tracker and live view, put together as `search.experiment.search.run_search` does."""
     from rich.console import Console
 
+    from search.records.events import EpochEnded, SearchStarted, TrialEnded, TrialStarted, TrialStatus
     from search.records.layout import SearchLayout
     from search.records.ledger import Ledger
     from search.records.record import SearchRecord
@@ -118,21 +119,21 @@ def run_ours(folder: Path, trials: int) -> dict[str, float]:
 
     class SessionDriver(Driver):
         def start(self, trial: int) -> None:
-            session.append("trial_started", trial=trial, trial_id=f"{trial:08x}", params=PARAMETERS, enqueued=False)
+            session.append(TrialStarted(trial=trial, trial_id=f"{trial:08x}", params=PARAMETERS, enqueued=False))
 
         def report(self, trial: int, epoch: int, metrics: dict[str, float]) -> None:
-            session.append("epoch", trial=trial, epoch=epoch, metrics=metrics)
+            session.append(EpochEnded(trial=trial, epoch=epoch, metrics=metrics))
 
         def end(self, trial: int) -> None:
             best = compute_metrics(trial, EPOCHS)[SCORE]
-            session.append("trial_ended", trial=trial, status="finished", reason="", best=best, best_epoch=EPOCHS)
+            session.append(TrialEnded(trial=trial, status=TrialStatus.FINISHED, best=best, best_epoch=EPOCHS))
 
     with Ledger(layout.ledger) as ledger, Tracker(layout, f"sqlite:///{folder / DATABASE}") as tracker:
-        session = Session(layout, ledger, SearchRecord(), EPOCHS, keep_best=3)
+        session = Session(layout, ledger, SearchRecord())
         session.listeners.append(tracker.send)
-        session.append("search_started", **describe_search("tracking", 0))
-        with LiveView(Console(width=120), trials, EPOCHS, CONCURRENT) as live:
-            session.listeners.append(lambda event: live.update(session.record, event))
+        session.append(SearchStarted(**describe_search("tracking", 0)))
+        with LiveView(Console(width=120), session.record, trials, EPOCHS) as live:
+            session.listeners.append(live.update)
             wait_for(
                 "the search's run", lambda: count_rows(folder / DATABASE, "runs") == 1
             )  # as the peers' client, the tracker is ready
@@ -237,23 +238,23 @@ def describe_search(name: str, search: int) -> dict[str, Any]:
     }
 
 
-def build_events(search: int, trials: range) -> list[dict[str, Any]]:
+def build_events(search: int, trials: range) -> list[Any]:
     """The ledger of a search whose trials have all finished."""
-    now = time.time()
-    events: list[dict[str, Any]] = []
+    from dataclasses import replace
 
-    def add(event: str, **fields: Any) -> None:
-        events.append({"event": event, "time": now + 0.01 * len(events), "seq": len(events), **fields})
+    from search.records.events import EpochEnded, SearchEnded, SearchStarted, TrialEnded, TrialStarted, TrialStatus
 
-    add("search_started", **describe_search(f"search-{search}", search))
+    events: list[Any] = [SearchStarted(**describe_search(f"search-{search}", search))]
     for number in trials:
-        add("trial_started", trial=number, trial_id=f"{number:08x}", params=PARAMETERS, enqueued=False)
+        events.append(TrialStarted(trial=number, trial_id=f"{number:08x}", params=PARAMETERS, enqueued=False))
         for epoch in range(1, PROJECT_EPOCHS + 1):
-            add("epoch", trial=number, epoch=epoch, metrics=compute_metrics(number, epoch))
+            events.append(EpochEnded(trial=number, epoch=epoch, metrics=compute_metrics(number, epoch)))
         best = compute_metrics(number, PROJECT_EPOCHS)[SCORE]
-        add("trial_ended", trial=number, status="finished", reason="all", best=best, best_epoch=PROJECT_EPOCHS)
-    add("search_ended", reason="all trials ended", seconds=1.0)
-    return events
+        ended = {"status": TrialStatus.FINISHED, "reason": "all", "best": best, "best_epoch": PROJECT_EPOCHS}
+        events.append(TrialEnded(trial=number, **ended))
+    events.append(SearchEnded(reason="all trials ended", seconds=1.0))
+    now = time.time()
+    return [replace(event, time=now + 0.01 * seq, seq=seq) for seq, event in enumerate(events)]
 
 
 def run_project(folder: Path, trials: int) -> dict[str, float]:

@@ -46,12 +46,11 @@ TRIALS, QUICK_TRIALS = 40, 6
 
 def run_ours(folder: Path, trials: int, seed: int) -> tuple[float, int]:
     """Returns: unix time of the first result, and number of reports."""
+    from search.records.events import EpochEnded
     from search.records.ledger import read_events
-    from search.tune import tuner as tuning
 
-    tuning.TrialTrainable = build_formula_trial()
-    ledger = launch(folder, trials, seed, concurrent=CONCURRENT)
-    epochs = [event["time"] for event in read_events(ledger) if event["event"] == "epoch"]
+    ledger = launch(build_formula_trial(), folder, trials, seed, concurrent=CONCURRENT)
+    epochs = [event.time for event in read_events(ledger) if isinstance(event, EpochEnded)]
     return min(epochs), len(epochs)
 
 

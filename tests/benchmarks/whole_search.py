@@ -103,8 +103,9 @@ def run_ours(data: Path, folder: Path, deadline: float, seed: int) -> list[Event
     """The whole command, with its ledger, tracker, live view, models and report."""
     from rich.console import Console
 
-    from search.experiment import search as driver
+    from search.experiment.search import run_search
     from search.planning.options import SearchOptions
+    from search.records.events import EpochEnded, TrialEnded, TrialStarted
     from search.records.ledger import read_events
 
     options = SearchOptions(
@@ -117,18 +118,16 @@ def run_ours(data: Path, folder: Path, deadline: float, seed: int) -> list[Event
         results=folder / "results",
         tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
     )
-    layout = driver.name_search(options)
-    driver.launch(options, layout, Console(width=120))
-    kinds: dict[str, Literal["start", "epoch", "end"]] = {
-        "trial_started": "start",
-        "epoch": "epoch",
-        "trial_ended": "end",
-    }
-    return [
-        Event(kinds[event["event"]], event["trial"], event["time"], event.get("metrics", {}).get("val/accuracy", 0.0))
-        for event in read_events(layout.ledger)
-        if event["event"] in kinds
-    ]
+    found: list[Event] = []
+    for event in read_events(run_search(options, console=Console(width=120)).layout.ledger):
+        match event:
+            case TrialStarted():
+                found.append(Event("start", event.trial, event.time, 0.0))
+            case EpochEnded():
+                found.append(Event("epoch", event.trial, event.time, event.metrics["val/accuracy"] or 0.0))
+            case TrialEnded():
+                found.append(Event("end", event.trial, event.time, 0.0))
+    return found
 
 
 def run_tune(data: Path, folder: Path, deadline: float, seed: int) -> list[Event]:

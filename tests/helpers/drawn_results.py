@@ -19,6 +19,7 @@ from search.promotion.options import PromotionOptions
 from search.promotion.plan import BASELINE, Candidate, PromotionPlan
 from search.promotion.release import Release, Source, ship
 from search.promotion.result import PromotionResult, Shipped
+from search.records.events import SearchStarted
 from search.records.layout import SearchLayout
 from search.statistics.gate import Verdict, compare_answers, judge
 from search.statistics.intervals import Estimate, estimate_score, estimate_seed_noise
@@ -43,8 +44,7 @@ class Stage:
 
 def open_stage(folder: Path, cache_dir: Path) -> Stage:
     """A data set, prepared."""
-    paths = prepare_all(load_annotations(folder), [BOX, WHOLE], cache_dir)
-    return Stage(dict(zip((BOX, WHOLE), map(PreparedData.open, paths), strict=True)), Source(folder, cache_dir))
+    return Stage(prepare_all(load_annotations(folder), [BOX, WHOLE], cache_dir), Source(folder, cache_dir))
 
 
 def draw_answers(stage: Stage, share: float, seed: int) -> np.ndarray:
@@ -82,14 +82,14 @@ def build_result(
         options=PromotionOptions(fit_on=fit_on, force=force),
         model_name="fashion-attributes",
         plan=PromotionPlan("id", 1.79e9, "drawn@0", candidates, baseline, (4, 5, 6), select_on, {}),
-        search={
-            "time": 1.79e9,
-            "provenance": {"command": "python search/run.py --data sample", "torch": "2.14.1"},
-            "data": {"folder": "sample", "fingerprint": "f00d", "counts": {"train": 120, "val": 48}, "skipped": 0},
-            "selection": {"select_on": select_on, "train_count": 102, "select_count": 18},
-            "space_hash": "ab" * 32,
-            "space_name": "tiny",
-        },
+        search=SearchStarted(
+            time=1.79e9,
+            provenance={"command": "python search/run.py --data sample", "torch": "2.14.1"},
+            data={"folder": "sample", "fingerprint": "f00d", "counts": {"train": 120, "val": 48}, "skipped": 0},
+            selection={"select_on": select_on, "train_count": 102, "select_count": 18},
+            space_hash="ab" * 32,
+            space_name="tiny",
+        ),
         search_seconds=4000.0,
         category_names=names,
         judgement=Judgement(tuple(rows), estimate_seed_noise([answers.mean(2), other.mean(2)]), (answers, other)),

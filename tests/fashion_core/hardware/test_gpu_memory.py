@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fashion_core.hardware.gpu_memory import CONTEXT_BYTES, compute_fraction, limit_gpu_memory
+from fashion_core.hardware.gpu_memory import CONTEXT_BYTES, compute_fraction, limit_gpu_memory, measure_free_memory
 
 GIB = 2**30
 
@@ -40,6 +40,20 @@ def test_a_share_limits_every_gpu_of_the_process(share, wanted, monkeypatch):
     assert limits == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize(
+    ("device", "wanted"),
+    [("cuda", 4 * GIB), ("cuda:0", 2 * GIB), ("cuda:1", 4 * GIB)],  # the chosen GPU is the second
+)
+def test_free_memory_is_that_of_a_numbered_gpu(device, wanted, monkeypatch):
+    """GPUs of 10 and 20 GiB, half of each allowed, 3 and 6 GiB in use. PyTorch tells the limit of a number alone."""
+    fractions, reserved = {0: 0.5, 1: 0.5}, {0: 3 * GIB, 1: 6 * GIB}
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (7 * GIB, (index + 1) * 10 * GIB))
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", fractions.__getitem__)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", reserved.__getitem__)
+    assert measure_free_memory(torch.device(device)) == wanted
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_more_than_the_share_is_too_much():
     """In a process of its own, which keeps its limit for good."""
@@ -48,7 +62,8 @@ import torch
 from fashion_core.hardware.gpu_memory import limit_gpu_memory, measure_free_memory
 limit_gpu_memory(0.25)
 total = torch.cuda.get_device_properties(0).total_memory
-assert measure_free_memory(torch.device("cuda", 0)) < 0.25 * total
+assert 0 < measure_free_memory(torch.device("cuda", 0)) < 0.25 * total
+assert measure_free_memory(torch.device("cuda")) == measure_free_memory(torch.device("cuda", 0))
 torch.empty(int(0.1 * total), dtype=torch.uint8, device="cuda")
 try:
     torch.empty(int(0.3 * total), dtype=torch.uint8, device="cuda")

@@ -66,6 +66,18 @@ def test_start_depends_on_the_architecture_alone():
     assert not torch.equal(build().heads[1].weight, build().heads[2].weight)
 
 
+# The sum of the first head's weights of `test_resnet`, as it was before there was a `start_seed`.
+FIRST_HEAD_SUM = -0.8326520211994648
+
+
+def test_a_start_seed_draws_another_start():
+    assert equal_states(build(), build(start_seed=None))
+    assert build().heads[0].weight.double().sum().item() == pytest.approx(FIRST_HEAD_SUM, abs=1e-6)
+    assert equal_states(build(start_seed=1, seed=3), build(start_seed=1, seed=4))
+    for one, other in ((build(), build(start_seed=0)), (build(start_seed=0), build(start_seed=1))):
+        assert all(not torch.equal(a.weight, b.weight) for a, b in zip(one.heads, other.heads, strict=True))
+
+
 def test_building_leaves_the_random_state_alone():
     torch.manual_seed(5)
     wanted = torch.rand(3)

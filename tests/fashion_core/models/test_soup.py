@@ -90,6 +90,7 @@ def test_why_there_is_no_soup():
     for change, message in [
         ({"backbone": "test_efficientnet"}, "`backbone` is test_resnet and test_efficientnet"),
         ({"fc_layers": 2}, "`fc_layers` is 0 and 2"),
+        ({"start_seed": 2}, "`start_seed` is None and 2"),
         ({"image_size": 96}, "`image_size` is 64 and 96"),
         ({"crop": "whole"}, "`crop` is box and whole"),
         ({"feature": "logits"}, "`feature` is pooled and logits"),

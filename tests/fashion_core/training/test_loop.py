@@ -290,6 +290,7 @@ CHANGES = {
     "precision": ({}, "bf16"),
     "eval_flip": ({}, True),
     "seed": ({}, 1),
+    "start_seed": ({}, 1),
 }
 SHOWN_ELSEWHERE = {
     "image_size": "test_data_prepared_otherwise_is_refused",

@@ -26,7 +26,6 @@ from search.promotion.plan import (
     settle_plan,
 )
 from search.records.layout import SearchLayout
-from search.records.ledger import Ledger
 from search.records.record import load_record
 
 RATES = [3e-3, 2e-3, 3e-3, 1e-3, 1e-4]
@@ -73,7 +72,7 @@ def test_the_baseline_is_the_reports_on_the_best_candidates_network(layout):
 def test_the_reports_weights_are_for_its_own_categories(layout):
     """Six others have none of their own."""
     best = build_promotion(load_record(layout), PromotionOptions()).candidates[0].config
-    categories = load_record(layout).search["data"]["categories"]
+    categories = load_record(layout).begun.categories
     turned = dict(reversed(categories.items()))
     weights = build_baseline("report", best, AttributeSchema.from_dict(turned)).config.category_weights
     assert weights == {"fit": 0.9, "material": 1, "neckline": 0.9, "length": 0.85, "sleeve": 0.85, "pattern": 0.95}
@@ -83,7 +82,7 @@ def test_the_reports_weights_are_for_its_own_categories(layout):
 
 def test_another_baseline(layout, tmp_path):
     best = build_promotion(load_record(layout), PromotionOptions()).candidates[0].config
-    schema = AttributeSchema.from_dict(load_record(layout).search["data"]["categories"])
+    schema = AttributeSchema.from_dict(load_record(layout).begun.categories)
     assert build_baseline("none", best, schema) is None
     path = tmp_path / "mine.yaml"
     path.write_text("focal_gamma: 0")
@@ -115,12 +114,6 @@ def test_it_goes_on_with_what_was_written_down(layout):
         load_promotion(layout, record, options)
 
 
-def test_a_search_that_runs_is_not_promoted(layout):
-    with Ledger(layout.ledger), pytest.raises(SearchError, match="still runs"):
-        load_record(layout)
-    assert load_record(layout).search["name"] == "mine"
-
-
 def test_other_images_or_labels_are_noticed(layout, sample_prepared):
     plan = dataclasses.replace(
         build_promotion(load_record(layout), PromotionOptions()), data=fingerprint_data(sample_prepared)
@@ -138,7 +131,7 @@ def test_other_images_or_labels_are_noticed(layout, sample_prepared):
 def test_a_handful_of_validation_images_is_too_few(tmp_path, layout):
     folder = draw_sample_data(tmp_path / "few", train=8, val=2, test=1)
     plan = build_promotion(load_record(layout), PromotionOptions())
-    schema = AttributeSchema.from_dict(load_record(layout).search["data"]["categories"])
+    schema = AttributeSchema.from_dict(load_record(layout).begun.categories)
     with pytest.raises(SearchError, match="3 different ones or more in val"):
         prepare_material(
             folder,

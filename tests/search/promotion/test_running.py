@@ -3,12 +3,15 @@
 from types import SimpleNamespace
 
 import pytest
+from written_search import write_search
 
 from fashion_core.errors import SearchError
 from search.promotion.judgement import UNLIMITED, Cost
-from search.promotion.options import PromotionOptions
-from search.promotion.running import Promotion, hold_folder
+from search.promotion.options import PromotionOptions, Workplace
+from search.promotion.running import Promotion, hold_folder, open_promotion
 from search.records.layout import SearchLayout
+from search.records.ledger import Ledger
+from search.reporting.silence import choose_console
 
 
 def test_one_process_promotes_a_search(tmp_path):
@@ -17,6 +20,15 @@ def test_one_process_promotes_a_search(tmp_path):
         pass
     with hold_folder(layout):
         pass
+
+
+def test_a_search_that_runs_is_not_promoted(tmp_path, sample_folder):
+    layout = write_search(tmp_path / "results", "mine", sample_folder, [1e-3])
+    given = (layout, PromotionOptions(), Workplace(), choose_console(None), ["search/promote.py"])
+    refused = pytest.raises(SearchError, match="mine still runs; wait for it")
+    with Ledger(layout.ledger), refused, open_promotion(*given, replace=False):
+        pass
+    assert not layout.promotion_folder.exists()
 
 
 def test_the_limit_is_what_was_asked_for():

@@ -8,6 +8,7 @@ from fashion_core.config import TrainConfig
 from search.promotion.options import PromotionOptions
 from search.promotion.plan import Candidate, PromotionPlan
 from search.promotion.tracking import PromotionTracker
+from search.records.events import SearchStarted
 from search.records.layout import SearchLayout
 from search.records.record import SearchRecord
 
@@ -20,7 +21,7 @@ def open_tracker(folder, uri=None):
     layout = SearchLayout(folder / "results", "mine")
     layout.folder.mkdir(parents=True, exist_ok=True)
     layout.promotion_report.write_text("# Promotion\n\nIt is good.\n\n## More\n")
-    record = SearchRecord(search={"name": "mine", "time": 0, "space_name": "tiny"})
+    record = SearchRecord(SearchStarted(name="mine", space_name="tiny"))
     return PromotionTracker(uri or f"sqlite:///{folder / 'mlflow.db'}", layout, record, PLAN)
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from fashion_core.config import TrainConfig
 from search.jobs.reruns import FINISHED, Training
+from search.jobs.training import TrainingJob
 from search.promotion.view import RerunView, draw_decision, draw_judgement, show_end, show_gate
 from search.records.layout import SearchLayout
 from search.registry.versions import Registry, Version
@@ -57,7 +58,7 @@ def test_the_end_says_what_came_of_it(stage, single):
 
 
 def test_a_line_a_network_where_there_is_no_terminal(tmp_path):
-    training = Training("trial-0003", 1, TrainConfig(epochs=2), tmp_path, "", "", None, 1)
+    training = Training("trial-0003", 1, TrainingJob(TrainConfig(epochs=2), tmp_path, tmp_path, None, 1), tmp_path)
     console = Console(file=io.StringIO(), width=80)
     with RerunView(console, "re-runs", [training], {"trial-0003": "trial 3"}) as view:
         view.update(training, {"epoch": 1, "metrics": {"val/accuracy": 0.25}})

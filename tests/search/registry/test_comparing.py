@@ -22,6 +22,7 @@ from fashion_core.models.ensemble import join_models, save_ensemble, save_member
 from fashion_core.models.saved import SavedModel, load_model
 from fashion_core.training.loop import fit
 from search.planning.options import SearchOptions
+from search.records.events import SearchStarted
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
 from search.registry import comparing
@@ -75,7 +76,7 @@ def write_search(tmp_path, sample_folder, data):
         layout = SearchLayout(tmp_path / "results", name)
         images = images or [data.names[index] for index in data.indices("val")]
         with Ledger(layout.ledger) as ledger:
-            ledger.append("search_started", name=name, selection={"select_on": select_on, "select_images": images})
+            ledger.append(SearchStarted(name=name, selection={"select_on": select_on, "select_images": images}))
         SearchOptions(data=folder, space="tiny", select_on=select_on, **options).save(layout.options)
         for number, saved in models.items():
             save_member(layout.checkpoint_folder(number), saved)
