@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from fashion_core.data.audit import audit, render_audit
@@ -21,7 +18,6 @@ from search.experiment.resuming import check_resumable
 from search.experiment.running import close_trials, run_session
 from search.jobs.cluster import join_ray, use_ray
 from search.planning.checks import check_weights, measure_backbones
-from search.planning.options import SearchOptions
 from search.planning.plan import Plan, build_plan, render_plan
 from search.planning.resources import Machine, detect_machine
 from search.records.events import SearchResumed
@@ -36,6 +32,12 @@ from search.tune.trainable import TrialTrainable
 from search.tune.tuner import clear_storage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from search.planning.options import SearchOptions
     from search.records.events import Event
     from search.records.layout import SearchLayout
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import optuna
 
 from fashion_core.config import Feature, TrainConfig, build_config
-from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ConfigError, SpaceError
 from fashion_core.models.backbones import build_backbone
-from search.space.space import Space
+
+if TYPE_CHECKING:
+    from fashion_core.data.schema import AttributeSchema
+    from search.space.space import Space
 
 DRAWS = 50  # of a space, looked at before the start
 

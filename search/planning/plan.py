@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fashion_core.data.annotations import Annotations, load_annotations
 from fashion_core.errors import SearchError
 from search.planning.checks import check_draws
-from search.planning.options import SearchOptions
 from search.planning.resources import Machine, Resources, choose_resources
-from search.records.layout import SearchLayout
 from search.space.reading import load_space
-from search.space.space import Space
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from search.planning.options import SearchOptions
+    from search.records.layout import SearchLayout
+    from search.space.space import Space
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,11 @@ import csv
 import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
 from operator import attrgetter
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
 from search.records.events import SearchStarted, TrialStatus
-from search.records.layout import SearchLayout
-from search.records.record import SearchRecord
 from search.reporting.figures import draw_curves
 from search.reporting.tables import Part, Rows, hide_places, join_parts
 from search.reporting.words import (
@@ -24,6 +20,13 @@ from search.reporting.words import (
     name_trials,
 )
 from search.space.weights import WEIGHTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord
 
 NUMBER = attrgetter("number")
 FIXED_COLUMNS = ("trial", "status", "reason", "rung", "cutoff", "enqueued", "epochs", "best_epoch", "seconds")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from fashion_core import metrics
 from search.reporting.words import SearchWords, name_trials
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_FAILURES_SHOWN = 3
 TOP = 5
@@ -40,6 +43,7 @@ class Wrapped:
         yield self.style(line)
 
     def style(self, line: str) -> Text:
+        """A line as it is printed."""
         return Text(line, style=self.text_style, no_wrap=True, overflow="ignore")
 
 
