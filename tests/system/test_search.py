@@ -89,7 +89,7 @@ def test_every_trial_has_an_end_and_a_reason(searched):
     statuses = {trial.status for trial in record.trials.values()}
     assert {"finished", "stopped", "diverged"} <= statuses <= {"finished", "stopped", "diverged", "failed"}
     for trial in record.trials.values():
-        assert trial.reason and trial.ended >= trial.started
+        assert trial.reason and trial.seconds >= 0
         if trial.status == "finished":
             assert len(trial.epochs) == 3
         if trial.status == "stopped":
@@ -97,7 +97,7 @@ def test_every_trial_has_an_end_and_a_reason(searched):
         if trial.status in ("finished", "stopped"):
             assert trial.best == max(row.metrics[ACCURACY] for row in trial.epochs)
     assert record.trials[1].status == "diverged" and record.trials[1].best == 0.0
-    assert "finite" in record.trials[1].error
+    assert "finite" in record.trials[1].end.error
 
 
 def test_the_best_model_is_the_best(searched):
