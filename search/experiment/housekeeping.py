@@ -6,7 +6,6 @@ import json
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.errors import SearchError
@@ -18,6 +17,7 @@ from search.records.record import list_searches, load_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 DAMAGED = "damaged"  # state of a search whose ledger cannot be read
 

@@ -6,6 +6,8 @@ import os
 import runpy
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -105,6 +107,12 @@ def test_commands_of_the_library_end_as_all_do(call, tmp_path: Path) -> None:
 def test_they_keep_their_own_usage(command: list[str], call) -> None:
     status, _, err = call(*command)
     assert status == 2 and f"usage: fashion-search {command[0]}" in err
+
+
+def test_the_console_command_has_the_sub_commands() -> None:
+    scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
+    assert EntryPoint("fashion-search", scripts["fashion-search"], "console_scripts").load() is app.main
+    assert EntryPoint("fashion-promote", scripts["fashion-promote"], "console_scripts").load() is app.promote_main
 
 
 def test_console_scripts_are_called_as_sub_commands(monkeypatch: pytest.MonkeyPatch) -> None:
