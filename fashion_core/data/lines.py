@@ -24,7 +24,7 @@ class TextRow(NamedTuple):
 
 
 class SplitText(NamedTuple):
-    """The files of one split as read: their rows, None where a file is at fault or absent; and faults of whole files."""
+    """The rows of the files of one split, None where one is at fault or absent; and the faults of whole files."""
 
     split: str
     images: list[TextRow] | None

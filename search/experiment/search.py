@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 from packaging.version import InvalidVersion, Version
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +23,6 @@ from search.experiment.result import SearchResult
 from search.jobs.cluster import join_ray, use_ray
 from search.jobs.images import prepare_images
 from search.jobs.training import save_selection
-from search.planning.checks import check_weights, measure_backbones
 from search.planning.options import SearchOptions
 from search.planning.plan import Plan, build_plan, render_plan
 from search.planning.resources import Machine, detect_machine
@@ -159,10 +157,10 @@ def plan_on(machine: Machine, options: SearchOptions, layout: SearchLayout, cons
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for topic, text in render_plan(plan, measure_backbones(plan.space), np.random.default_rng(0)):
+    for topic, text in render_plan(plan):
         table.add_row(topic, text)
     console.print(table, highlight=False)
-    check_weights(plan.space)
+    plan.check_weights()
     return plan
 
 
@@ -206,8 +204,7 @@ def check_space(plan: Plan, begun: SearchStarted) -> None:
 
 def prepare(plan: Plan, console: Console) -> tuple[Images, Selection]:
     """Every prepared set that trials can need, and which images are trained and selected on."""
-    space = plan.space
-    images = prepare_images(plan.annotations, space.prepare_settings(), space.list_probed(), plan.cache_dir, console)
+    images = prepare_images(plan.annotations, plan.settings, plan.probed, plan.cache_dir, console)
     return images, select_images(images.first, plan.options.select_on, plan.options.seed)
 
 
