@@ -9,11 +9,11 @@ how to crop and resize, and what the classes are. N images, S pixels a side, K c
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_core.errors import FashionError
+from fashion_core.command import run_command
+from fashion_core.errors import ExportError
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ __all__ = ["OnnxModel"]
 __getattr__ = attach("fashion_core", {"inference.onnx": ["OnnxModel"]})
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """All options of the command."""
-    parser = argparse.ArgumentParser(prog="fashion-export", description="Write a saved model as an ONNX file.")
+def build_parser(program: str = "fashion-export") -> argparse.ArgumentParser:
+    """All options of the command. program: its name in the help."""
+    parser = argparse.ArgumentParser(prog=program, description="Write a saved model as an ONNX file.")
     parser.add_argument("model", type=Path, metavar="MODEL", help="a saved model or ensemble: its file or folder")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="images, or folders, to check it on")
     parser.add_argument("--box", metavar="x1,y1,x2,y2", help="the garment's box in pixels; default: the whole image")
@@ -36,26 +36,33 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command `fashion-export`."""
-    given = build_parser().parse_intermixed_args(arguments)
+def main(arguments: Sequence[str] | None = None, program: str = "fashion-export") -> None:
+    """The command `fashion-export`. program: its name in the help."""
+    given = build_parser(program).parse_intermixed_args(arguments)
+    run_command(lambda: export(given))
 
+
+def export(given: argparse.Namespace) -> None:
+    """Do what the command line asks.
+
+    Raises:
+        FashionError: model or images are at fault, or the model cannot be written so.
+    """
     import numpy as np
 
     from fashion_core.inference.onnx import export_onnx
     from fashion_core.inference.predictor import find_images, parse_box, read_views
     from fashion_core.models.ensemble import as_ensemble, load_saved
 
+    box = None if given.box is None else parse_box(given.box)
+    saved = load_saved(given.model)
+    views = as_ensemble(saved).views
+    prepared = [read_views(path, box, views) for path in find_images(given.images)]
+    images = {view: np.stack([each[view] for each in prepared]) for view in views}
     try:
-        box = None if given.box is None else parse_box(given.box)
-        saved = load_saved(given.model)
-        views = as_ensemble(saved).views
-        prepared = [read_views(path, box, views) for path in find_images(given.images)]
-        images = {view: np.stack([each[view] for each in prepared]) for view in views}
         difference = export_onnx(saved, given.out, images)
-    except (FashionError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+    except ValueError as error:  # of the exporter, which has no type of its own
+        raise ExportError(str(error)) from error
     print(f"{given.out}: differs from PyTorch by at most {difference:.1e} on {len(prepared)} images")
 
 

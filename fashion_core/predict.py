@@ -16,11 +16,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_core.errors import FashionError
+from fashion_core.command import run_command
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from fashion_core.hardware.device import choose_device
     from fashion_core.inference.predictor import Question, answer_questions, parse_box, read_views
@@ -37,10 +37,10 @@ __getattr__ = attach(
 DEFAULT_CACHE = Path("results/.prepared")  # where a search keeps its prepared images too
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """All options of the command."""
+def build_parser(program: str = "fashion-predict") -> argparse.ArgumentParser:
+    """All options of the command. program: its name in the help."""
     parser = argparse.ArgumentParser(
-        prog="fashion-predict", description="Print the attributes of garments, or write the challenge's submission."
+        prog=program, description="Print the attributes of garments, or write the challenge's submission."
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="a saved model or ensemble: its file or folder")
     parser.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="image files, or folders of them")
@@ -74,24 +74,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `fashion-predict`."""
-    run_command(build_parser(), arguments, run)
+    given = parse(build_parser(), arguments)
+    run_command(lambda: run(given))
 
 
-def run_command(
-    parser: argparse.ArgumentParser, arguments: Sequence[str] | None, run: Callable[[argparse.Namespace], None]
-) -> None:
-    """Run what the parser, `build_parser`'s or one with more options, reads; errors end it with status 2."""
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the parser, `build_parser`'s or one with more options, reads; faults end the process with status 2."""
     given = parser.parse_intermixed_args(arguments)  # options may stand between model and images
     if bool(given.images) == bool(given.submission):
         parser.error("name images, or --submission DATA, and not both")
     if given.explain and given.submission:
         parser.error("--explain DIR goes with images, not with --submission; leave one of them out")
-    try:
-        run(given)
-    except (FashionError, OSError) as error:
-        sys.stdout.flush()
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+    return given
 
 
 def run(given: argparse.Namespace) -> None:

@@ -6,12 +6,10 @@ python -m fashion_core.sample_data DIR        # 900 pictures
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_core.errors import FashionError
-from fashion_core.samples.dataset import draw_sample_data
+from fashion_core.command import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--test", type=int, default=100, help="number of unlabelled test images (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other pictures (default: %(default)s)")
     given = parser.parse_args(arguments)
-    try:
-        draw_sample_data(given.folder, train=given.train, val=given.val, test=given.test, seed=given.seed)
-    except (FashionError, OSError) as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+    run_command(lambda: draw(given))
+
+
+def draw(given: argparse.Namespace) -> None:
+    """Do what the command line asks.
+
+    Raises:
+        DataError: the counts are impossible, or the folder holds something else.
+    """
+    from fashion_core.samples.dataset import draw_sample_data
+
+    draw_sample_data(given.folder, train=given.train, val=given.val, test=given.test, seed=given.seed)
     print(f"sample data: {given.folder} ({given.train} train, {given.val} val, {given.test} test images)")
 
 

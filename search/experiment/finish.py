@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.files import MODEL_FILE
-from fashion_core.models.saved import load_model
 from search.cli import DEFAULT_RESULTS
 from search.records.provenance import python_command
 from search.reporting.figures import draw_confusion
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 def write_results(layout: SearchLayout, record: SearchRecord) -> list[Path]:
     """Put the best model in its place, and write the report. Returns the files that are kept with the run in MLflow."""
+    from fashion_core.models.saved import load_model  # torch takes seconds, and the next steps are shown without it
+
     best = next((trial for trial in record.rank() if layout.find_checkpoint(trial.number)), None)
     if best is not None:
         layout.best_folder.mkdir(exist_ok=True)

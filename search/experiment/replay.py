@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from fashion_core import metrics
 from fashion_core.config import build_config
 from fashion_core.errors import SearchError
-from search.experiment.search import build_site, check_space, plan_on, prepare
+from search.experiment.beginning import prepare
+from search.experiment.resuming import check_space
+from search.experiment.search import plan_on
 from search.jobs.training import compute_seed
 from search.planning.options import load_options
 from search.planning.resources import detect_machine
@@ -33,9 +35,9 @@ def replay_trial(layout: SearchLayout, number: int, console: Console) -> None:
         raise SearchError(f"--trial must be one of the {len(record.trials)} trials of {layout.name}, but got {number}")
     plan = plan_on(detect_machine(), options, layout, console)
     check_space(plan, record.begun)
-    images, selection = prepare(plan, console)
-    site = replace(build_site(plan, images, selection), threads=record.settings["cpus_per_trial"])
-    values = plan.space.build_values(trial.params, images.first.schema) | {"seed": compute_seed(options.seed, number)}
+    prepared = prepare(plan, console)
+    site = replace(prepared.site, threads=record.settings["cpus_per_trial"])
+    values = plan.space.build_values(trial.params, prepared.data.schema) | {"seed": compute_seed(options.seed, number)}
     then = {row.epoch: row.metrics[metrics.ACCURACY] for row in trial.epochs}
     console.print(f"trial {number} of {layout.name}: {trial.status}, {trial.reason}", highlight=False)
     for result in site.build_job(build_config(values)).run():

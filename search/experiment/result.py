@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.errors import SearchError
-from fashion_core.models.saved import SavedModel, load_model
 from search.records.layout import SearchLayout
 from search.records.record import SearchRecord, TrialRecord, is_running, load_record
 from search.reporting.report import tabulate_trials
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from fashion_core.models.saved import SavedModel
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class SearchResult:
         Raises:
             SearchError: no trial's model was kept.
         """
+        from fashion_core.models.saved import load_model
+
         if not self.layout.best_model.is_file():
             raise SearchError(
                 f"a search has a model once a trial of it has ended with one, but {self.name} has none; go on with "

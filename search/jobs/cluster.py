@@ -7,9 +7,8 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import ray
@@ -19,6 +18,9 @@ import search
 import spaces
 from fashion_core.errors import SearchError, first_line
 from search.planning.resources import Machine, detect_machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",

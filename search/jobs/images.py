@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_core.data.pixels import PrepareSettings, build_settings
@@ -14,6 +12,9 @@ from search.jobs.training import FeatureKey, JobSite, find_feature_key
 from search.reporting.live import preparing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
     from rich.console import Console
 
     from fashion_core.config import TrainConfig

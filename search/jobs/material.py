@@ -5,25 +5,30 @@ N validation images, K categories.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
 
-from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.duplicates import group_near_duplicates
 from fashion_core.data.pixels import PrepareSettings, build_settings
-from fashion_core.data.prepared import PreparedData
-from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
 from search.jobs.images import Images, prepare_images
 from search.jobs.training import JobSite, save_selection
-from search.planning.resources import Resources
 from search.statistics.crossfit import FOLDS, assign_folds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from fashion_core.config import TrainConfig
+    from fashion_core.data.prepared import PreparedData
+    from fashion_core.data.schema import AttributeSchema
+    from search.planning.resources import Resources
 
 MIN_GROUPS = 3  # of validation images: two to choose on, one to score
 FOLD_SEED = 0  # folds are fixed before any result: the same images always fall into the same ones
@@ -59,6 +64,7 @@ class Material:
 
     @property
     def schema(self) -> AttributeSchema:
+        """Its categories."""
         return self.first.schema
 
     @property
@@ -69,7 +75,8 @@ class Material:
     @property
     def labels(self) -> np.ndarray:
         """[N, K] of the validation images."""
-        return self.first.labels[self.val]
+        labels: np.ndarray = self.first.labels[self.val]
+        return labels
 
     @cached_property
     def groups(self) -> np.ndarray:
@@ -87,7 +94,8 @@ class Material:
 
     def read_example(self) -> bytes:
         """The file of a validation image."""
-        return (self.folder / self.first.names[self.val[0]]).read_bytes()
+        path = self.folder / self.first.names[self.val[0]]
+        return path.read_bytes()
 
     def build_site(self, name: str, train: np.ndarray, resources: Resources) -> JobSite:
         """What trainings share that train on some images and are judged on `val`.

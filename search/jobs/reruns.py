@@ -14,22 +14,25 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
 
 from fashion_core import metrics
-from fashion_core.config import TrainConfig
 from fashion_core.errors import CheckpointError, DivergedError
 from fashion_core.files import MODEL_FILE, TRAINING_FILE, write_whole
 from fashion_core.models.saved import Best, save_model
 from fashion_core.training.checkpoint import save_training
-from fashion_core.training.loop import EpochResult
 from search.jobs.training import SAVE_INTERVAL_S, TrainingJob, describe_error
-from search.planning.resources import Resources
 from search.records.events import TrialStatus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fashion_core.config import TrainConfig
+    from fashion_core.training.loop import EpochResult
+    from search.planning.resources import Resources
 
 RUN_FILE = "run.json"
 EPOCHS_FOLDER = "epochs"
@@ -93,7 +96,8 @@ class Run:
 
 def train(training: Training) -> Iterator[dict[str, Any]]:
     """Train one network, or go on with it. Yields {epoch, metrics}, last {status, error}, as `run.json` has it."""
-    folder, outcome = training.folder, {"status": FINISHED, "error": None}
+    folder = training.folder
+    outcome: dict[str, str | None] = {"status": FINISHED, "error": None}
     folder.mkdir(parents=True, exist_ok=True)
     saved = time.monotonic()
     try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +17,9 @@ from fashion_core.hardware.gpu_memory import limit_gpu_memory
 from fashion_core.training.loop import fit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
     from fashion_core.training.loop import EpochResult
 
 SAVE_INTERVAL_S = 10.0  # a training whose process dies goes on from a state this old at most, or an epoch old

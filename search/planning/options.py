@@ -39,45 +39,52 @@ class SearchOptions(BaseModel):
 
     data: Path = Field(description="Folder in DeepFashion's layout: img/ and split/.")
     space: str = Field(description="Search space: a YAML file, or the name of a shipped one.")
-    trials: int | None = Field(None, ge=1, description="Number of trials; default: the space's own.")
+    trials: int | None = Field(default=None, ge=1, description="Number of trials; default: the space's own.")
     max_epochs: int | None = Field(
-        None, ge=1, description="Epochs of a trial that is not stopped; default: the space's."
+        default=None, ge=1, description="Epochs of a trial that is not stopped; default: the space's."
     )
     time_budget_s: Duration | None = Field(
-        None, gt=0, description="Start no more trials and end those running after this time: 90s, 45m, 8h, 2d."
+        default=None,
+        gt=0,
+        description="Start no more trials and end those running after this time: 90s, 45m, 8h, 2d.",
+        json_schema_extra={"option": "--time-budget"},
     )
     cpus_per_trial: int | None = Field(
-        None, ge=1, description="CPU cores of one trial; default: what there is, shared evenly."
+        default=None, ge=1, description="CPU cores of one trial; default: what there is, shared evenly."
     )
     gpus_per_trial: float | None = Field(
-        None, ge=0, description="GPUs of one trial; 0.5 puts two on one; default: 1 where there is one."
+        default=None, ge=0, description="GPUs of one trial; 0.5 puts two on one; default: 1 where there is one."
     )
-    concurrent: int | None = Field(None, ge=1, description="Trials at once; default: as many as the resources allow.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed of proposals, selection and training.")
+    concurrent: int | None = Field(
+        default=None, ge=1, description="Trials at once; default: as many as the resources allow."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of proposals, selection and training.")
     name: str | None = Field(
-        None, description="Name of the search and its folder; default: the space's name and the time."
+        default=None, description="Name of the search and its folder; default: the space's name and the time."
     )
     storage: str | None = Field(
-        None,
+        default=None,
         description="Where Ray keeps its state: a folder all nodes share, s3://..., gs://...; "
         "default: in the search's folder.",
     )
     tracking_uri: str | None = Field(
-        None, description="MLflow's tracking server or database; default: SQLite under the results."
+        default=None, description="MLflow's tracking server or database; default: SQLite under the results."
     )
     address: str | None = Field(
-        None, description="Ray cluster to join (`auto` on one of its nodes); default: start Ray on this machine."
+        default=None,
+        description="Ray cluster to join (`auto` on one of its nodes); default: start Ray on this machine.",
     )
     select_on: Literal["val", "heldout"] = Field(
-        "val",
+        default="val",
         description="Images that scores are compared on: val, or 15% held out of train, so that val stays unseen.",
     )
-    skip_bad: bool = Field(False, description="Leave faulty annotation rows out instead of stopping.")
+    skip_bad: bool = Field(default=False, description="Leave faulty annotation rows out instead of stopping.")
     cache_dir: Path | None = Field(
-        None, description="Where prepared images are kept, for all searches; default: .prepared under the results."
+        default=None,
+        description="Where prepared images are kept, for all searches; default: .prepared under the results.",
     )
-    results: Path = Field(Path("results"), description="Folder that holds the folders of all searches.")
-    keep_best: int = Field(3, ge=1, description="How many of the best trials' models are kept.")
+    results: Path = Field(default=Path("results"), description="Folder that holds the folders of all searches.")
+    keep_best: int = Field(default=3, ge=1, description="How many of the best trials' models are kept.")
 
     def save(self, path: Path) -> None:
         """Write them as JSON."""

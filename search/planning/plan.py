@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import Annotations, load_annotations
-from fashion_core.data.pixels import PrepareSettings
 from fashion_core.errors import SearchError, WeightsError
 from search.planning.backbones import measure_backbones
-from search.planning.options import SearchOptions
 from search.planning.resources import Machine, Resources, choose_resources
-from search.records.layout import SearchLayout
 from search.space.reading import load_space
-from search.space.space import Space
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from fashion_core.config import TrainConfig
+    from fashion_core.data.pixels import PrepareSettings
+    from search.planning.options import SearchOptions
+    from search.records.layout import SearchLayout
+    from search.space.space import Space
 
 EXPECTATION_SEED = 0  # of the simulated searches that tell how many epochs to expect
 

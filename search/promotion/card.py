@@ -21,7 +21,7 @@ from search.records.events import SearchStarted
 from search.records.layout import FinalLayout
 from search.reporting.report import describe_run
 from search.reporting.tables import hide_places, render_table
-from search.reporting.words import format_score, format_value
+from search.reporting.words import format_duration, format_score, format_value
 from search.statistics.calibration import BINS
 from search.statistics.intervals import IMAGES, LEVEL, Estimate
 
@@ -285,7 +285,7 @@ def render_provenance(result: PromotionResult) -> list[str]:
         ("promotion", promotion, result.seconds),
         ("search", result.search, result.search_seconds),
     ):
-        rows += [(f"{what}: {topic}", text) for topic, text in describe_run(run, seconds)]
+        rows += [(f"{what}: {topic}", text) for topic, text in describe_run(run, format_duration(seconds))]
     return [render_table(["", ""], rows)]
 
 

@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from search.cli import DEFAULT_RESULTS
 from search.registry.versions import DEFAULT_MODEL
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 FitOn = Literal["train", "train+val"]
 LASTING = ("top", "seeds", "baseline")
 
 
 class PromotionOptions(BaseModel):
-    """What a person asks of a promotion. `top`, `seeds` and `baseline` cannot change once it has begun.
-
-    Attributes:
-        top: how many of the best trials are trained again.
-        seeds: how often each is trained, with fresh seeds.
-        baseline: what they must beat where there is no champion: `report`, `none`, or a YAML file of training fields.
-        fit_on: what ships was trained on: train, or once more on train and val together.
-        budget_hours: for the re-runs; None for as long as they take.
-        max_ms, max_params: what the model may cost: milliseconds an image, and parameters.
-        force: make it the champion whatever the gate says.
-    """
+    """What a person asks of a promotion. `top`, `seeds` and `baseline` cannot change once it has begun."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    top: int = Field(default=4, ge=1)
-    seeds: int = Field(default=3, ge=1)
-    baseline: str = "report"
-    fit_on: FitOn = "train"
-    budget_hours: float | None = Field(default=None, gt=0)
-    max_ms: float | None = Field(default=None, gt=0)
-    max_params: float | None = Field(default=None, gt=0)
-    force: bool = False
+    top: int = Field(default=4, ge=1, description="How many of the best trials are trained again.")
+    seeds: int = Field(
+        default=3, ge=1, description="How often each is trained, with fresh seeds; 1 says nothing of luck."
+    )
+    baseline: str = Field(
+        default="report",
+        description="What they must beat where there is no champion: `report` (its loss and optimizer on the best "
+        "trial's backbone), a YAML file of training fields, or `none`.",
+    )
+    fit_on: FitOn = Field(
+        default="train",
+        description="Ship the best network of the re-runs, or train once more on train and val together.",
+    )
+    budget_hours: float | None = Field(
+        default=None, gt=0, description="Hours for the re-runs: clear losers are dropped to keep to them."
+    )
+    max_ms: float | None = Field(default=None, gt=0, description="Milliseconds an image that the model may take here.")
+    max_params: float | None = Field(default=None, gt=0, description="Parameters that the model may have, like 5e6.")
+    force: bool = Field(default=False, description="Make it the champion whatever the gate says; a tag records it.")
 
     @property
     def is_recipe(self) -> bool:
@@ -52,22 +50,21 @@ class PromotionOptions(BaseModel):
         return " ".join([promotion_id, *(f"{name}={value}" for name, value in values.items() if value is not None)])
 
 
-@dataclass(frozen=True)
-class Workplace:
-    """Where a promotion runs, and what it works with; None: as the search did, or chosen from what there is.
+class Workplace(BaseModel):
+    """Where a promotion runs, and what it works with; None: as the search did, or chosen from what there is."""
 
-    Attributes:
-        results: folder of all searches.
-        model: name of the registered model.
-        address: of a Ray cluster; None: this machine.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    results: Path = DEFAULT_RESULTS
-    data: Path | None = None
-    cache_dir: Path | None = None
-    tracking_uri: str | None = None
-    model: str = DEFAULT_MODEL
-    address: str | None = None
-    concurrent: int | None = None
-    cpus_per_trial: int | None = None
-    gpus_per_trial: float | None = None
+    results: Path = Field(default=DEFAULT_RESULTS, description="Folder that holds the folders of all searches.")
+    data: Path | None = Field(default=None, description="The data set; default: that of the search.")
+    cache_dir: Path | None = Field(
+        default=None, description="Where prepared images are kept; default: as the search did."
+    )
+    tracking_uri: str | None = Field(
+        default=None, description="MLflow's tracking server or database, with its registry; default: the search's."
+    )
+    model: str = Field(default=DEFAULT_MODEL, description="Name of the registered model.")
+    address: str | None = Field(default=None, description="Ray cluster to join; default: start Ray on this machine.")
+    concurrent: int | None = Field(default=None, ge=1, description="Networks trained at once; default: what there is.")
+    cpus_per_trial: int | None = Field(default=None, ge=1, description="CPU cores of one network.")
+    gpus_per_trial: float | None = Field(default=None, ge=0, description="GPUs of one network; 0.5 puts two on one.")

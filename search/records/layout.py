@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fashion_core.errors import SearchError
 from fashion_core.files import MODEL_FILE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 REPORT = "README.md"  # of a search
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -35,19 +38,23 @@ class SearchLayout:
     # shared by all searches
     @property
     def prepared_folder(self) -> Path:
+        """Prepared images, of all searches."""
         return self.results / ".prepared"
 
     @property
     def tracking_db(self) -> Path:
+        """MLflow's database, of all searches."""
         return self.results / "mlflow.db"
 
     @property
     def artifacts(self) -> Path:
+        """MLflow's files, of all searches."""
         return self.results / "mlartifacts"
 
     # of this search
     @property
     def folder(self) -> Path:
+        """Everything of this search."""
         return self.results / self.name
 
     @property
@@ -62,6 +69,7 @@ class SearchLayout:
 
     @property
     def space_yaml(self) -> Path:
+        """The space, as it ran."""
         return self.folder / "space.yaml"
 
     @property
@@ -71,10 +79,12 @@ class SearchLayout:
 
     @property
     def trials_csv(self) -> Path:
+        """A row a trial."""
         return self.folder / "trials.csv"
 
     @property
     def report(self) -> Path:
+        """What people read of it."""
         return self.folder / REPORT
 
     @property
@@ -84,14 +94,17 @@ class SearchLayout:
 
     @property
     def best_config(self) -> Path:
+        """The best trial and its configuration."""
         return self.folder / "best_config.json"
 
     @property
     def best_folder(self) -> Path:
+        """Where the best model stands."""
         return self.folder / "best"
 
     @property
     def best_model(self) -> Path:
+        """Its file."""
         return self.best_folder / MODEL_FILE
 
     @property
@@ -106,6 +119,7 @@ class SearchLayout:
 
     @property
     def promotion_report(self) -> Path:
+        """What people read of its promotion."""
         return self.folder / "PROMOTION.md"
 
     @property
@@ -175,10 +189,12 @@ class FinalLayout:
 
     @property
     def onnx(self) -> Path:
+        """The model for ONNX Runtime."""
         return self.folder / "model.onnx"
 
     @property
     def card(self) -> Path:
+        """What people read of the model."""
         return self.folder / "MODEL_CARD.md"
 
     def confusion(self, category: str) -> Path:

@@ -12,8 +12,7 @@ import math
 import os
 import time
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +25,9 @@ from search.records.events import (
     read_event,
     write_event,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SYNCED = (SearchStarted, TrialEnded, SearchEnded)  # written through to the disk: a power cut keeps them
 ENCODER = json.JSONEncoder(allow_nan=False)  # made once: each event is written while the search waits

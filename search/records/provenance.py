@@ -7,11 +7,12 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LIBRARIES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pyarrow")
 PROJECT = "fashion-search"
@@ -25,6 +26,8 @@ def collect_provenance(arguments: Sequence[str]) -> dict[str, str]:
     Args:
         arguments: the command line, as `sys.argv`.
     """
+    import torch  # takes seconds: a command's help reads this file too
+
     found = {
         "command": describe_command(arguments),
         "version": find_version(PROJECT),
@@ -58,6 +61,7 @@ def python_command() -> str:
 
 
 def find_version(package: str) -> str:
+    """Of an installed package."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import fcntl
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
-from fashion_core.errors import SearchError
+from fashion_core.errors import SearchError, first_line
 from search.records.events import (
     ENDS,
     EpochEnded,
@@ -24,6 +23,7 @@ from search.records.events import (
 from search.records.ledger import read_events
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from search.records.layout import SearchLayout
@@ -58,8 +58,8 @@ class TrialRecord:
 
     @property
     def reason(self) -> str:
-        """Why it ended, in words; empty while it runs."""
-        return "" if self.end is None else self.end.reason
+        """Why it ended, in one line; empty while it runs."""
+        return "" if self.end is None else first_line(self.end.reason)
 
     @property
     def checkpoint(self) -> str | None:
@@ -246,6 +246,41 @@ class SearchRecord:
     def param_names(self) -> list[str]:
         """Flat names of all parameters, in the order in which trials have them."""
         return list(dict.fromkeys(name for _, trial in sorted(self.trials.items()) for name in trial.params))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the trials of a search came out, so far.
+
+    Attributes:
+        ranked: those with a score that stands, the best first; others: those without, by number.
+        tied: of the ranked ones, those that are not told apart from the best; None where its error is not known.
+        statuses: see `SearchRecord.count_statuses`.
+        epochs, full_epochs, saved_epochs: trained; if no trial were stopped, and saved by stopping (0 where unknown).
+    """
+
+    ranked: list[TrialRecord]
+    others: list[TrialRecord]
+    tied: list[TrialRecord] | None
+    statuses: dict[str, int]
+    epochs: int
+    full_epochs: int
+    saved_epochs: int
+
+
+def sum_up(record: SearchRecord) -> Outcome:
+    """How a search came out, worked out once."""
+    ranked, max_epochs = record.rank(), record.settings.get("max_epochs", 0)
+    standing = {trial.number for trial in ranked}
+    return Outcome(
+        ranked=ranked,
+        others=[trial for number, trial in sorted(record.trials.items()) if number not in standing],
+        tied=find_tied(ranked) if ranked and ranked[0].standard_error is not None else None,
+        statuses=record.count_statuses(),
+        epochs=record.count_epochs(),
+        full_epochs=len(record.trials) * max_epochs,
+        saved_epochs=record.count_saved(max_epochs) if max_epochs else 0,
+    )
 
 
 def find_tied(ranked: Sequence[TrialRecord]) -> list[TrialRecord]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fashion_core import metrics
 from fashion_core.errors import SearchError
 from search.records.events import TrialStatus
-from search.records.layout import SearchLayout
 from search.records.ledger import unpack_correct
-from search.records.record import SearchRecord, TrialRecord
 from search.reporting.tables import render_table
 from search.reporting.words import format_value
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 from search.statistics.effects import BOOTSTRAPS, MIN_SPARE, SURE, Design, Effects, compute_kendall, estimate_effects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord, TrialRecord
 
 MAX_LEVELS = 5  # of a number that is taken as a choice
 ENDS = (0.1, 0.5, 0.9)  # quantiles between which the effect of a number is told

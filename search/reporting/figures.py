@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fashion_core import metrics
-from search.records.record import SearchRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from matplotlib.figure import Figure
+
+    from search.records.record import SearchRecord
 
 DPI = 110
 MAX_LABELLED = 30  # classes of a matrix that can still be read

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from fashion_core import metrics
-from fashion_core.errors import first_line
 from search.records.events import EpochEnded, Event, TrialEnded, TrialStatus
 from search.records.record import SearchRecord, TrialRecord
 from search.reporting.words import (
@@ -26,6 +24,11 @@ from search.reporting.words import (
     format_value,
     group_params,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.console import Console, RenderableType
 
 MAX_RUNNING_SHOWN = 8
 PROGRESS_INTERVAL_S = 60  # between two progress lines where there is no terminal
@@ -173,7 +176,8 @@ def take_standing(record: SearchRecord, total_trials: int, max_epochs: int, star
     ]
     if ranked:
         best = ranked[0]
-        where = f"trial {best.number}, epoch {best.best_epoch}, {describe_origin(best, record)}"
+        origin = describe_origin(best, is_grid=record.settings.get("sampler") == "grid")
+        where = f"trial {best.number}, epoch {best.best_epoch}, {origin}"
         params = group_params(best.params, record.category_names)
         lines[-1] = ("best", f"{format_score(best.best, best.standard_error)}  {where}")
         lines.append(("", ", ".join(f"{name} {text}" for name, text in params.items())))
@@ -212,7 +216,7 @@ def describe_end(trial: TrialRecord, max_epochs: int) -> str:
     """One line on a trial that has ended."""
     ended = f"trial {trial.number} {trial.status} after {len(trial.epochs)}/{max_epochs} epochs"
     if trial.status not in (TrialStatus.FINISHED, TrialStatus.STOPPED):
-        return f"{ended}: {first_line(trial.reason)}"
+        return f"{ended}: {trial.reason}"
     score = format_score(trial.best, trial.standard_error)
     return f"{ended}: {score}" + (f" < {trial.cutoff:.4f}" if trial.cutoff is not None else "")
 

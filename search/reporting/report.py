@@ -6,27 +6,27 @@ import csv
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
-from fashion_core.errors import first_line
 from search.records.events import SearchStarted, TrialStatus
-from search.records.layout import SearchLayout
-from search.records.record import SearchRecord
 from search.reporting.figures import draw_curves
-from search.reporting.tables import hide_places, render_pairs, render_table
+from search.reporting.tables import Part, Rows, hide_places, join_parts
 from search.reporting.words import (
     SearchWords,
     describe_counts,
     describe_search,
-    format_duration,
-    format_score,
     name_trials,
 )
-from search.space.weights import WEIGHT_PREFIX, WEIGHTS
+from search.space.weights import WEIGHTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord
 
 NUMBER = attrgetter("number")
 FIXED_COLUMNS = ("trial", "status", "reason", "rung", "cutoff", "enqueued", "epochs", "best_epoch", "seconds")
@@ -34,15 +34,14 @@ FIXED_COLUMNS = ("trial", "status", "reason", "rung", "cutoff", "enqueued", "epo
 
 def write_report(layout: SearchLayout, record: SearchRecord) -> list[Path]:
     """Write the report of a search from its record; also of one that still runs. Returns what was written."""
+    search = describe_search(record)
     write_trials_csv(record, layout.trials_csv)
-    written = [layout.report, layout.trials_csv]
     curves = layout.folder / "curves.png"
-    if draw_curves(record, curves):
-        written.append(curves)
-    pictures = [path.name for name in record.category_names if (path := layout.confusion(name)).is_file()]
-    text = render_report(record, [path.name for path in written], pictures)
-    layout.report.write_text(text, encoding="utf-8")
-    return written
+    has_curves = draw_curves(record, curves)
+    pictures = [path.name for name in search.categories if (path := layout.confusion(name)).is_file()]
+    parts = build_report(search, record, [curves.name] if has_curves else [], pictures)
+    layout.report.write_text(join_parts(parts), encoding="utf-8")
+    return [layout.report, layout.trials_csv, *([curves] if has_curves else [])]
 
 
 def tabulate_trials(record: SearchRecord) -> tuple[list[str], list[list[Any]]]:
@@ -53,7 +52,7 @@ def tabulate_trials(record: SearchRecord) -> tuple[list[str], list[list[Any]]]:
     for number, trial in sorted(record.trials.items()):
         found = {**trial.best_metrics, metrics.ACCURACY: trial.best}
         seconds = None if trial.seconds is None else round(trial.seconds, 1)
-        fixed = [number, str(trial.status), hide_places(first_line(trial.reason)), trial.rung, trial.cutoff]
+        fixed = [number, str(trial.status), hide_places(trial.reason), trial.rung, trial.cutoff]
         fixed += [trial.enqueued, len(trial.epochs), trial.best_epoch, seconds]
         rows.append([*fixed, *(found.get(name) for name in scores), *(trial.params.get(name) for name in params)])
     return [*FIXED_COLUMNS, *scores, *params], rows
@@ -77,52 +76,54 @@ ORIGINS = {
 }
 
 
-def render_report(record: SearchRecord, written: Sequence[str], pictures: Sequence[str]) -> str:
-    """The report as markdown.
+def build_report(
+    search: SearchWords, record: SearchRecord, curves: Sequence[str], pictures: Sequence[str]
+) -> list[Part]:
+    """The report, as parts of a markdown document.
 
     Args:
-        written, pictures: names of files beside the report; pictures of confusion matrices.
+        curves, pictures: names of files beside the report: of the curves, and of the confusion matrices.
     """
-    search = describe_search(record)
-    parts = [f"# Search `{record.name}`", *render_result(search, record)]
-    parts += ["## How it ran", render_pairs(describe_run(record.search, record.seconds))]
+    parts: list[Part] = [f"# Search `{record.name}`", *describe_result(search, is_over=record.ended is not None)]
+    parts += ["## How it ran", Rows(("", ""), describe_run(record.search, search.duration))]
     parts += ["## Trials", describe_trials(search, record)]
-    if "curves.png" in written:
-        parts.append("![val/accuracy of every trial by epoch](curves.png)")
+    parts += [f"![val/accuracy of every trial by epoch]({name})" for name in curves]
     if search.trials:
-        parts.append(render_trials(search))
+        parts.append(list_trials(search))
         parts.append(
             f"Scores are those of a trial's best epoch, ± one standard error; `{metrics.CLASS_ACCURACY}` is the recall "
             "averaged over all classes. Numbers are shortened; `trials.csv` has them in full."
         )
-        parts += render_lost(search)
+        parts += list_lost(search)
     if search.ranked:
-        best = record.trials[search.ranked[0].number]
-        parts += ["## The best trial", *render_best(search, record, best.best_metrics, pictures)]
-        parts += ["## How sure these numbers are", *render_certainty(search, record, best.standard_error)]
-    return "\n\n".join(parts) + "\n"
+        parts += ["## The best trial", *describe_best(search, pictures)]
+        parts += ["## How sure these numbers are", *describe_certainty(search)]
+    return parts
 
 
-def render_result(search: SearchWords, record: SearchRecord) -> list[str]:
+def describe_result(search: SearchWords, *, is_over: bool) -> list[Part]:
     """The first paragraph: what came out."""
-    if record.ended is None:
-        state = "**The search has not ended:** it still runs, or was killed. What follows is what stands so far."
-    else:
-        state = ""
+    parts: list[Part] = []
+    if not is_over:
+        parts.append("**The search has not ended:** it still runs, or was killed. What follows is what stands so far.")
     if not search.ranked:
-        return [line for line in (state, "No trial has a score.") if line]
-    best, majority = search.ranked[0], record.data.get("majority")
-    against = "" if majority is None else f" Always answering the commonest class scores {format_score(majority)}."
-    text = (
+        return [*parts, "No trial has a score."]
+    best = search.ranked[0]
+    against = "" if search.majority is None else f" Always answering the commonest class scores {search.majority}."
+    parts.append(
         f"Best `{metrics.ACCURACY}` (mean over {len(search.categories)} categories): **{best.score}**, "
         f"trial {best.number} after epoch {best.best_epoch}, {ORIGINS[best.origin]}. Its "
         f"`{metrics.CLASS_ACCURACY}` is {best.class_score}.{against}"
     )
-    return [line for line in (state, text) if line]
+    return parts
 
 
-def describe_run(search: SearchStarted | None, seconds: float) -> list[tuple[str, str]]:
-    """(topic, text) on command, machine, time, versions, data and settings; without what the ledger lacks."""
+def describe_run(search: SearchStarted | None, duration: str) -> list[tuple[str, str]]:
+    """(topic, text) on command, machine, time, versions, data and settings; without what the ledger lacks.
+
+    Args:
+        duration: how long it ran.
+    """
     if search is None:
         return []
     found, settings, data, selection = search.provenance, search.settings, search.data, search.selection
@@ -130,7 +131,7 @@ def describe_run(search: SearchStarted | None, seconds: float) -> list[tuple[str
     if "command" in found:
         pairs.append(("command", f"`{hide_places(found['command'])}`"))
     pairs.append(("date", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(search.time))))
-    pairs.append(("wall time", format_duration(seconds)))
+    pairs.append(("wall time", duration))
     machine = [found.get("gpu"), found.get("cpu"), found.get("platform")]
     if found.get("cpu_count"):
         machine[1] = f"{found['cpu_count']} cores of {found.get('cpu', 'a CPU')}"
@@ -195,12 +196,12 @@ def describe_trials(search: SearchWords, record: SearchRecord) -> str:
     return text
 
 
-def render_trials(search: SearchWords) -> str:
+def list_trials(search: SearchWords) -> Rows:
     """Table of all trials: the ranked by score, then the others by number."""
     everyone = (*search.ranked, *search.others)
     columns = list(dict.fromkeys(name for trial in sorted(everyone, key=NUMBER) for name in trial.params))
     titles = [f"{WEIGHTS}: {' '.join(search.categories)}" if name == WEIGHTS else name for name in columns]
-    head = ["rank", "trial", "status", "epochs", metrics.ACCURACY, metrics.CLASS_ACCURACY, "origin", *titles]
+    head = ("rank", "trial", "status", "epochs", metrics.ACCURACY, metrics.CLASS_ACCURACY, "origin", *titles)
     rows = []
     for rank, trial in enumerate(everyone, 1):
         is_stopped = trial.status == TrialStatus.STOPPED and trial.cutoff
@@ -208,41 +209,28 @@ def render_trials(search: SearchWords) -> str:
         place = str(rank) if rank <= len(search.ranked) else "-"
         cells = [place, str(trial.number), status, str(trial.epochs), trial.score, trial.class_score, trial.origin]
         rows.append([*cells, *(trial.params.get(name, "") for name in columns)])
-    return render_table(head, rows)
+    return Rows(head, rows)
 
 
-def render_lost(search: SearchWords) -> list[str]:
+def list_lost(search: SearchWords) -> list[Part]:
     """What went wrong in the trials that failed or diverged."""
     lines = [f"- trial {trial.number} {trial.status}: {hide_places(trial.reason)}" for trial in search.lost]
     return ["Trials without a result:", "\n".join(lines)] if lines else []
 
 
-def render_best(
-    search: SearchWords, record: SearchRecord, found: Mapping[str, float | None], pictures: Sequence[str]
-) -> list[str]:
-    """Configuration, accuracy of each category, and the pictures of the confusion matrices.
-
-    Args:
-        found: metrics of the best epoch of the best trial.
-    """
+def describe_best(search: SearchWords, pictures: Sequence[str]) -> list[Part]:
+    """Configuration, accuracy of each category, and the pictures of the confusion matrices."""
     best, shown = search.ranked[0], dict(search.ranked[0].params)
-    parts = [f"Trial {best.number}, {ORIGINS[best.origin]}. Its searched parameters:"]
+    parts: list[Part] = [f"Trial {best.number}, {ORIGINS[best.origin]}. Its searched parameters:"]
     if WEIGHTS in shown and not shown[WEIGHTS].startswith("all"):
-        params = record.trials[best.number].params
-        searched = [name for name in search.categories if WEIGHT_PREFIX + name in params]
-        values = zip(searched, shown[WEIGHTS].split(), strict=True)
+        values = zip(best.weighted, shown[WEIGHTS].split(), strict=True)
         shown[WEIGHTS] = ", ".join(f"{name} {value}" for name, value in values)
-    parts.append(render_table(["parameter", "value"], [[f"`{name}`", value] for name, value in shown.items()]))
-    majority = record.data.get("majority_by_category", {})
-    rows = [[name, format_score(found.get(f"{metrics.ACCURACY}/{name}"))] for name in search.categories]
-    rows.append(["**mean**", f"**{format_score(found.get(metrics.ACCURACY))}**"])
-    head = ["category", "accuracy"]
-    if majority:
-        head.append("commonest class")
-        commonest = [*(majority.get(name) for name in search.categories), record.data.get("majority")]
-        for row, value in zip(rows, commonest, strict=True):
-            row.append(format_score(value))
-    parts.append(render_table(head, rows))
+    parts.append(Rows(("parameter", "value"), [(f"`{name}`", value) for name, value in shown.items()]))
+    *categories, mean = search.accuracies
+    rows = [*categories, ("**mean**", f"**{mean[1]}**", mean[2])]
+    with_commonest = mean[2] is not None
+    head = ("category", "accuracy", *(["commonest class"] if with_commonest else []))
+    parts.append(Rows(head, [[name, own, *([other or ""] if with_commonest else [])] for name, own, other in rows]))
     if pictures:
         names = "".join(f"\n![{name.removesuffix('.png').replace('_', ' ', 1)}]({name})" for name in pictures)
         parts.append(
@@ -251,17 +239,16 @@ def render_best(
     return parts
 
 
-def render_certainty(search: SearchWords, record: SearchRecord, error: float | None) -> list[str]:
+def describe_certainty(search: SearchWords) -> list[Part]:
     """What the standard error of the best score allows one to say."""
-    if error is None or search.tied is None:
+    if search.tied is None:
         return ["The ledger holds no standard error of the best score."]
-    count = record.selection.get("select_count")
-    on = f"the {count:,} images" if count else "the images"
+    on = f"the {search.images:,} images" if search.images else "the images"
     close = search.tied
     who = f"{name_trials(close)} {'are' if len(close) > 1 else 'is'}" if close else ""
     verdict = f"{who} not distinguishable from the best by this data: less than one standard error below it."
     text = (
-        f"The standard error of the best score on {on} it was selected on is {error:.4f}. "
+        f"The standard error of the best score on {on} it was selected on is {search.error}. "
         f"{verdict[0].upper() + verdict[1:] if close else 'No other trial comes that close to the best.'} "
         "All trials are scored on the same images, so part of this noise is common to them: "
         "a difference below one standard error says nothing, one above about two is likely real."

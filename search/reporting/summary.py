@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from fashion_core import metrics
-from search.records.record import SearchRecord
-from search.reporting.words import SearchWords, describe_search, format_duration, name_trials
+from search.reporting.words import SearchWords, name_trials
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_FAILURES_SHOWN = 3
 TOP = 5
@@ -41,17 +43,17 @@ class Wrapped:
         yield self.style(line)
 
     def style(self, line: str) -> Text:
+        """A line as it is printed."""
         return Text(line, style=self.text_style, no_wrap=True, overflow="ignore")
 
 
-def render_summary(record: SearchRecord, steps: Sequence[tuple[str, str]]) -> RenderableType:
+def render_summary(search: SearchWords, steps: Sequence[tuple[str, str]]) -> RenderableType:
     """The end of a search: counts, the top five, how sure that is, and what to do next.
 
     Args:
         steps: (purpose, command).
     """
-    search = describe_search(record)
-    parts: list[RenderableType] = [Text(), describe_whole(search, record)]
+    parts: list[RenderableType] = [Text(), describe_whole(search)]
     if search.ranked:
         head = ("rank", "trial", "status", "epochs", metrics.ACCURACY, "origin")
         parts += [Text(), Text(NUMBERS.format(*head), style="dim")]
@@ -60,7 +62,7 @@ def render_summary(record: SearchRecord, steps: Sequence[tuple[str, str]]) -> Re
         parts.append(Text(NUMBERS.format(*row), style="bold" if rank == 1 else ""))
         pieces = [f"{name} {value}" for name, value in trial.params.items()]
         parts.append(Wrapped(pieces, "dim", ", ", ",", (13, 13)))
-    parts += [Text(), Text(describe_certainty(search, record.selection.get("select_count")))]
+    parts += [Text(), Text(describe_certainty(search))]
     for trial in search.lost[:MAX_FAILURES_SHOWN]:
         parts.append(Text(f"trial {trial.number} {trial.status}: {trial.reason}", style=STYLES[trial.status]))
     if len(search.lost) > MAX_FAILURES_SHOWN:
@@ -76,13 +78,13 @@ def render_summary(record: SearchRecord, steps: Sequence[tuple[str, str]]) -> Re
     return Group(*parts)
 
 
-def describe_whole(search: SearchWords, record: SearchRecord) -> Text:
+def describe_whole(search: SearchWords) -> Text:
     """One paragraph: how many trials ended how, in what time, and what stopping saved."""
     text = Text.assemble((search.name, "bold"), f": {search.trials} trial{'s' if search.trials != 1 else ''}")
     if search.trials:
         text.append(f", {search.counts}")
-    if record.ended is not None:
-        text.append(f", in {format_duration(record.ended.seconds)}")
+    if search.took is not None:
+        text.append(f", in {search.took}")
     if full := search.full_epochs:
         text.append(f". {search.epochs} epochs of {full} for full training ({search.epochs / full:.0%})")
         if saved := search.saved_epochs:
@@ -90,17 +92,13 @@ def describe_whole(search: SearchWords, record: SearchRecord) -> Text:
     return text.append(".")
 
 
-def describe_certainty(search: SearchWords, images: int | None) -> str:
-    """Which of the top five the data cannot tell from the best.
-
-    Args:
-        images: how many they were scored on; None where that is not known.
-    """
+def describe_certainty(search: SearchWords) -> str:
+    """Which of the top five the data cannot tell from the best."""
     if not search.ranked:
         return "No trial has a score."
     if search.tied is None:
         return "The standard error of the best score is not known."
-    on = f" on {images:,} images" if images else ""
+    on = f" on {search.images:,} images" if search.images else ""
     close = [trial.number for trial in search.ranked[:TOP] if trial.number in search.tied]
     if len(search.ranked) == 1:
         return f"± is one standard error{on}."

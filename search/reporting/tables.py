@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 URL = re.compile(r"\b(\w+)://[^\s'\"`,;)]+")
 ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b")
 ABSOLUTE_PATH = re.compile(r"(?<![\w.)/\\])(?:~|[A-Za-z]:)?(?:[/\\]+[^\s/\\:'\"`,;()<>|]+)+[/\\]?")
 
 
-def render_pairs(pairs: Sequence[tuple[str, str]]) -> str:
-    return render_table(["", ""], pairs)
+class Rows(NamedTuple):
+    """A table: titles of its columns, and its rows."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+Part = str | Rows  # of a markdown document
+
+
+def join_parts(parts: Sequence[Part]) -> str:
+    """A markdown document of its paragraphs and tables."""
+    return "\n\n".join(part if isinstance(part, str) else render_table(*part) for part in parts) + "\n"
 
 
 def render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

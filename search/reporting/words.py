@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
-from fashion_core.errors import first_line
 from search.records.events import TrialStatus
-from search.records.record import SearchRecord, TrialRecord, find_tied
+from search.records.record import SearchRecord, TrialRecord, sum_up
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 from search.statistics.intervals import LEVEL, Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class TrialWords:
         score: best val/accuracy with its standard error; class_score: val/class_accuracy of that epoch.
         origin: see `describe_origin`.
         params: short texts by name, the category weights as one.
+        weighted: the categories whose weights were searched.
         reason: one line on its end.
     """
 
@@ -33,6 +35,7 @@ class TrialWords:
     class_score: str
     origin: str
     params: dict[str, str]
+    weighted: tuple[str, ...]
     reason: str
     cutoff: float | None
 
@@ -43,21 +46,31 @@ class SearchWords:
 
     Attributes:
         counts: `3 finished, 2 stopped`.
-        ranked: trials with a score that stands, the best first; others: those without, by number.
-        epochs, full_epochs, saved_epochs: trained; if no trial were stopped, and saved by stopping (0 where unknown).
-        tied: numbers of the ranked trials that are not told apart from the best, in order; None where the best score's
-            error is not known.
+        duration: how long it ran; took: the same once it has ended, else None.
+        ranked, others, epochs, full_epochs, saved_epochs: see `search.records.record.Outcome`.
+        tied: numbers of the trials that are not told apart from the best; None where the best score's error is not
+            known.
+        error: standard error of the best score.
+        majority: score of always answering the commonest class.
+        accuracies: (category, accuracy of the best trial, of always answering its commonest class), the mean last.
+        images: how many the trials were scored on; None where that is not known.
     """
 
     name: str
     categories: tuple[str, ...]
     counts: str
+    duration: str
+    took: str | None
     ranked: tuple[TrialWords, ...]
     others: tuple[TrialWords, ...]
     epochs: int
     full_epochs: int
     saved_epochs: int
     tied: tuple[int, ...] | None
+    error: str
+    majority: str | None
+    accuracies: tuple[tuple[str, str, str | None], ...]
+    images: int | None
 
     @property
     def trials(self) -> int:
@@ -74,25 +87,34 @@ class SearchWords:
 
 def describe_search(record: SearchRecord) -> SearchWords:
     """The words of a search, once for all who print it."""
-    ranked, categories = record.rank(), record.category_names
-    standing = {trial.number for trial in ranked}
-    others = [trial for number, trial in sorted(record.trials.items()) if number not in standing]
-    max_epochs = record.settings.get("max_epochs", 0)
-    tied = tuple(trial.number for trial in find_tied(ranked))
+    outcome, categories = sum_up(record), record.category_names
+    is_grid, data = record.settings.get("sampler") == "grid", record.data
+    best = outcome.ranked[0].best_metrics if outcome.ranked else {}
+    commonest: dict[str, float] | None = data.get("majority_by_category")
+    rows = [(name, f"{metrics.ACCURACY}/{name}", (commonest or {}).get(name)) for name in categories]
+    rows.append(("mean", metrics.ACCURACY, data.get("majority")))
     return SearchWords(
-        record.name or "the search",
-        tuple(categories),
-        describe_counts(record.count_statuses()),
-        tuple(describe_trial(trial, record, categories) for trial in ranked),
-        tuple(describe_trial(trial, record, categories) for trial in others),
-        record.count_epochs(),
-        len(record.trials) * max_epochs,
-        record.count_saved(max_epochs) if max_epochs else 0,
-        tied if ranked and ranked[0].standard_error is not None else None,
+        name=record.name or "the search",
+        categories=tuple(categories),
+        counts=describe_counts(outcome.statuses),
+        duration=format_duration(record.seconds),
+        took=None if record.ended is None else format_duration(record.ended.seconds),
+        ranked=tuple(describe_trial(trial, categories, is_grid=is_grid) for trial in outcome.ranked),
+        others=tuple(describe_trial(trial, categories, is_grid=is_grid) for trial in outcome.others),
+        epochs=outcome.epochs,
+        full_epochs=outcome.full_epochs,
+        saved_epochs=outcome.saved_epochs,
+        tied=None if outcome.tied is None else tuple(trial.number for trial in outcome.tied),
+        error=format_score(best.get(metrics.ACCURACY_SE)),
+        majority=None if data.get("majority") is None else format_score(data["majority"]),
+        accuracies=tuple(
+            (name, format_score(best.get(key)), format_score(value) if commonest else None) for name, key, value in rows
+        ),
+        images=record.selection.get("select_count"),
     )
 
 
-def describe_trial(trial: TrialRecord, record: SearchRecord, categories: Sequence[str]) -> TrialWords:
+def describe_trial(trial: TrialRecord, categories: Sequence[str], *, is_grid: bool) -> TrialWords:
     """The words of one trial."""
     row = trial.best_metrics
     return TrialWords(
@@ -102,9 +124,10 @@ def describe_trial(trial: TrialRecord, record: SearchRecord, categories: Sequenc
         trial.best_epoch,
         format_score(trial.best, row.get(metrics.ACCURACY_SE)),
         format_score(row.get(metrics.CLASS_ACCURACY)),
-        describe_origin(trial, record),
+        describe_origin(trial, is_grid=is_grid),
         group_params(trial.params, categories),
-        first_line(trial.reason),
+        tuple(name for name in categories if WEIGHT_PREFIX + name in trial.params),
+        trial.reason,
         trial.cutoff,
     )
 
@@ -114,9 +137,9 @@ def describe_counts(counts: dict[str, int], *, skip: Sequence[str] = ()) -> str:
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count and status not in skip) or "none"
 
 
-def describe_origin(trial: TrialRecord, record: SearchRecord) -> str:
+def describe_origin(trial: TrialRecord, *, is_grid: bool) -> str:
     """Where the trial's configuration came from: `tried first`, `sampled` or `grid`."""
-    if record.settings.get("sampler") == "grid":
+    if is_grid:
         return "grid"
     return "tried first" if trial.enqueued else "sampled"
 

@@ -1,5 +1,10 @@
 """`python -m search.tracking NAME`: send a search to MLflow again."""
 
-from search.commands import resend_main
+from __future__ import annotations
 
-resend_main()
+from search.commands.app import alias
+
+main = alias("resend")
+
+if __name__ == "__main__":
+    main()

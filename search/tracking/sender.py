@@ -5,12 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fashion_core.errors import first_line
-from search.records.events import Event
-from search.records.layout import SearchLayout
 from search.tracking.store import default_uri
 from search.tracking.writer import Writer
+
+if TYPE_CHECKING:
+    from search.records.events import Event
+    from search.records.layout import SearchLayout
 
 RETRY_SECONDS = (1, 2, 5, 10, 30)
 

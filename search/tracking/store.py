@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from fashion_core.errors import FashionError, SearchError, first_line
-from search.records.layout import SearchLayout
 from search.records.provenance import python_command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mlflow.tracking import MlflowClient
+
+    from search.records.layout import SearchLayout
 
 SQLITE = "sqlite:///"
 NOTE_TAG = "mlflow.note.content"  # what MLflow's pages show as the description of a run

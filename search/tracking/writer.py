@@ -1,14 +1,12 @@
 """The ledger's view in MLflow: one parent run a search, one child run a trial. Runs are written here alone.
 
 What is sent is keyed by the ledger: runs are found by tags, metrics have the event's time and the epoch as step. So
-sending an event twice changes nothing, and a whole search can be sent again: `search.tracking.resend`.
+sending an event twice changes nothing, and a whole search can be sent again: `search.tracking.resending`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.records.events import (
@@ -27,6 +25,9 @@ from search.records.record import SearchRecord, TrialRecord
 from search.tracking.store import NOTE_TAG, gather_statistics, open_store, take_head
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     from mlflow.entities import Metric, Run
     from mlflow.tracking import MlflowClient
 
@@ -170,7 +171,7 @@ class Writer:
     def start_search(self, event: SearchStarted) -> None:
         """The search's run, with its settings, provenance, space and selection."""
         client, run, data = self.connect(), self.find_parent(), event.data
-        params = {key: str(value) for key, value in event.settings.items()}
+        params: dict[str, Any] = {key: str(value) for key, value in event.settings.items()}
         params |= {"space": event.space_name, "space_hash": event.space_hash}
         params |= {"data": data.get("folder"), "data_fingerprint": data.get("fingerprint")}
         params |= {f"{key}_images": event.selection.get(f"{key}_count") for key in ("train", "select")}

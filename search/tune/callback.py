@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,8 @@ from search.records.events import EpochEnded, TrialEnded, TrialRetried, TrialSta
 from search.tune.results import CORRECT, EPOCH, ERROR, METRICS, SCORE, STATUS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ray.tune.experiment import Trial
 
     from search.records.record import TrialRecord

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.fs as pafs
@@ -11,6 +10,8 @@ import pyarrow.fs as pafs
 from fashion_core.files import MODEL_FILE, whole
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ray.tune.experiment import Trial
 
     from search.records.layout import SearchLayout

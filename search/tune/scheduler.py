@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from search.records.record import SearchRecord
 
+# Ray's words for what becomes of a trial
+STOP: str = TrialScheduler.STOP
+CONTINUE: str = TrialScheduler.CONTINUE
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -73,17 +77,17 @@ class ASHA(FIFOScheduler):
         """Stop a trial at its last epoch, or at a rung where its score is below the others' cut-off."""
         epoch, score = result[EPOCH], result[SCORE]
         if epoch >= self.max_epochs:
-            return TrialScheduler.STOP
+            return STOP
         if epoch not in self.rungs:
-            return TrialScheduler.CONTINUE
+            return CONTINUE
         rung = self.rungs[epoch]
         rung.drop(trial.trial_id)  # an epoch run again after a restart is judged again
         cutoff = compute_cutoff(rung.ascending, self.reduction_factor)
         rung.add(trial.trial_id, score)
         if cutoff is None or score >= cutoff:
-            return TrialScheduler.CONTINUE
+            return CONTINUE
         self.stops[trial.trial_id] = Stop(epoch, score, cutoff)
-        return TrialScheduler.STOP
+        return STOP
 
     def load_scores(self, record: SearchRecord) -> None:
         """Fill the rungs from a search's ledger, which is more recent than any snapshot of Ray's."""

@@ -5,7 +5,6 @@ COMPLETE.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,8 @@ from search.records.record import replay
 from search.tune.results import EPOCH, SCORE, STATUS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fashion_core.data.schema import AttributeSchema
     from search.space.space import Space
 
@@ -56,7 +57,8 @@ class TruthfulSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """The next proposal; `FINISHED` after the last."""
         if self.next_number >= self.end:
-            return self.FINISHED
+            finished: str = self.FINISHED
+            return finished
         trial = self.open[trial_id] = self.study.ask()
         params = self.space.suggest(trial, self.schema)
         number, self.next_number = self.next_number, self.next_number + 1

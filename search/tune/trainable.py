@@ -11,7 +11,6 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,6 +30,8 @@ from search.records.ledger import pack_correct
 from search.tune.results import CORRECT, ERROR, METRICS, SCORE, STATUS, WORST_SCORE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fashion_core.data.schema import AttributeSchema
     from fashion_core.training.loop import EpochResult
     from search.jobs.training import JobSite

@@ -23,7 +23,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from fashion_core.config import build_config  # noqa: E402
 from fashion_core.data.schema import KNOWN_CATEGORIES, AttributeSchema, Category  # noqa: E402
-from search.space.space import load_space  # noqa: E402
+from search.space.reading import load_space  # noqa: E402
 from search.tune.searcher import build_sampler  # noqa: E402
 
 SEED = 0
@@ -32,7 +32,7 @@ SMALL_SIZE, EARLY_EPOCHS = 96, 3  # pixels, and epochs at them where a run grows
 REPEATED, REPEATS = 12, 4  # draws with further seeds, and how many
 WIDE_DRAWS, WIDE_SEEDS = 8, 3  # of each backbone
 WIDE_BACKBONES = ("tf_efficientnet_lite1", "tf_efficientnet_lite2")
-# The recipe at the end of TASK.md, and what is drawn around it; the first draw is the recipe.
+# A plain recipe that is known to do well, and what is drawn around it; the first draw is the recipe.
 WIDE_FIXED: dict[str, Any] = {
     "image_size": 224,
     "crop": "box_margin",

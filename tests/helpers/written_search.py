@@ -6,7 +6,7 @@ from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import prepare
 from fashion_core.data.splits import select_images
-from search.experiment.search import describe_start
+from search.experiment.beginning import describe_start
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
 from search.planning.resources import Machine

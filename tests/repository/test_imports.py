@@ -30,7 +30,7 @@ MLFLOW_FILES = (
 # A file imports from lower floors and from its own room alone.
 CORE_FLOORS = (
     ("errors", "lazy"),
-    ("config", "metrics", "files"),
+    ("config", "metrics", "files", "command"),
     ("hardware",),
     ("data",),
     ("samples",),
@@ -50,7 +50,8 @@ SEARCH_FLOORS = (
     ("experiment",),
     ("registry",),
     ("promotion",),
-    ("run", "promote", "predict", "report", "effects"),
+    ("commands",),
+    ("run", "promote", "predict", "report", "effects", "__main__"),
 )
 CORE_FLOORS = tuple(tuple(f"fashion_core.{room}" for room in floor) for floor in CORE_FLOORS)
 SEARCH_FLOORS = tuple(tuple(f"search.{room}" for room in floor) for floor in SEARCH_FLOORS)
@@ -100,7 +101,12 @@ def test_imports_run_one_way(path: Path) -> None:
 
 
 def name_room(module: str) -> str:
-    """`search.records` of `search.records.ledger`; of a file on the top level its own name."""
+    """`search.records` of `search.records.ledger`; of a file on the top level its own name.
+
+    What makes a command of a package, its `__main__`, stands on the top level too.
+    """
+    if module.endswith(".__main__"):
+        return f"{module.split('.')[0]}.__main__"
     return ".".join(module.split(".")[:2])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
+from search.records.events import EpochEnded, TrialRetried
 from search.records.ledger import read_events
 from search.records.record import replay
 
@@ -36,7 +37,7 @@ def test_a_search_survives_the_loss_of_a_node(tmp_path, sample_folder):
         )
         ledger = tmp_path / "results" / "spread" / "ledger.jsonl"
         deadline = time.monotonic() + 120
-        while len({event["trial"] for event in read_events(ledger) if event["event"] == "epoch"}) < 2:
+        while len({event.trial for event in read_events(ledger) if isinstance(event, EpochEnded)}) < 2:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
         cluster.remove_node(nodes[0], allow_graceful=False)  # as by a power cut, while both nodes train
@@ -49,5 +50,5 @@ def test_a_search_survives_the_loss_of_a_node(tmp_path, sample_folder):
     assert [trial.status for trial in record.trials.values()] == ["finished"] * TRIALS
     for trial in record.trials.values():
         assert sorted(row.epoch for row in trial.epochs) == list(range(1, EPOCHS + 1))
-    (retried,) = (event for event in read_events(ledger) if event["event"] == "trial_retried")
-    assert "the machine it was on" in retried["error"]
+    (retried,) = (event for event in read_events(ledger) if isinstance(event, TrialRetried))
+    assert "the machine it was on" in retried.error

@@ -10,13 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 from written_search import write_search
 
-from fashion_core.errors import SearchError
 from fashion_core.models.ensemble import load_saved
 from fashion_core.models.saved import load_model
-from search.promote import app
 from search.records.layout import SearchLayout
 from search.registry.versions import Registry
 
@@ -259,21 +256,7 @@ def test_bad_input_is_told_and_changes_nothing(tmp_path, sample_folder):
     assert "known are short" in promote(tmp_path, "shorty", "--results", results, status=2)
     told = promote(tmp_path, "short", "--results", results, status=2)
     assert "reached their full budget" in told and "--resume short" in told
-    assert "exactly one" in promote(tmp_path, "--results", results, status=2)
+    assert "Missing argument 'NAME'" in promote(tmp_path, "--results", results, status=2)
     after = sorted(path.name for path in results.rglob("*"))
     assert set(after) - set(before) <= {"promotion", ".lock"}
     assert not layout.final.folder.exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--rollback", "--top", "2", "--force"], "--rollback goes with --model, --results, --tracking-uri, but got"),
-        (["--compare", "a", "b", "--model", "x"], "--compare goes with --cache-dir, --data, --results, --tracking-uri"),
-        (["mine", "--rollback"], "exactly one of them"),
-        (["--compare", "a", "b", "--rollback"], "exactly one of them"),
-    ],
-)
-def test_options_that_do_not_go_together_are_refused(options, message):
-    with pytest.raises(SearchError, match=message):
-        CliRunner().invoke(app, options, catch_exceptions=False)

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from fashion_core.metrics import ACCURACY, PROBE
 from fashion_core.models.backbones import build_backbone
 from fashion_core.models.saved import load_model
+from search.records.events import EpochEnded
 from search.records.ledger import read_events, unpack_correct
 from search.records.record import replay
 
@@ -84,11 +85,11 @@ def searched(tmp_path_factory, sample_folder):
 
 def test_every_trial_has_an_end_and_a_reason(searched):
     record = read(searched[0], "first")
-    assert sorted(record.trials) == list(range(6)) and record.ended["reason"] == "all trials ended"
+    assert sorted(record.trials) == list(range(6)) and record.ended.reason == "all trials ended"
     statuses = {trial.status for trial in record.trials.values()}
     assert {"finished", "stopped", "diverged"} <= statuses <= {"finished", "stopped", "diverged", "failed"}
     for trial in record.trials.values():
-        assert trial.reason and trial.ended >= trial.started
+        assert trial.reason and trial.seconds >= 0
         if trial.status == "finished":
             assert len(trial.epochs) == 3
         if trial.status == "stopped":
@@ -96,7 +97,7 @@ def test_every_trial_has_an_end_and_a_reason(searched):
         if trial.status in ("finished", "stopped"):
             assert trial.best == max(row.metrics[ACCURACY] for row in trial.epochs)
     assert record.trials[1].status == "diverged" and record.trials[1].best == 0.0
-    assert "finite" in record.trials[1].error
+    assert "finite" in record.trials[1].end.error
 
 
 def test_the_best_model_is_the_best(searched):
@@ -148,7 +149,7 @@ def test_a_second_search_does_not_decode_again(searched, sample_folder):
 def test_one_trial_alone_gives_the_same_numbers(searched):
     done = run(searched[0], "--name", "first", "--trial", 0)
     for row in read(searched[0], "first").trials[0].epochs:
-        score = f"{row['metrics'][ACCURACY]:.4f}"
+        score = f"{row.metrics[ACCURACY]:.4f}"
         assert f"{score} (in the search: {score})" in done.stdout
 
 
@@ -173,7 +174,7 @@ def test_a_dry_run_shows_the_plan_before_it_misses_weights(tmp_path, sample_fold
 def test_held_out_images_leave_val_unseen(tmp_path, sample_folder):
     options = ("--data", sample_folder, "--space", write_space(tmp_path), "--name", "held", "--select-on", "heldout")
     run(tmp_path, *options, "--trials", 1, "--max-epochs", 2)
-    seen = set(read(tmp_path, "held").search["selection"]["select_images"])
+    seen = set(read(tmp_path, "held").selection["select_images"])
     lists = {split: (sample_folder / "split" / f"{split}.txt").read_text().split() for split in ("train", "val")}
     assert seen < set(lists["train"]) and not seen & set(lists["val"])
     assert len(seen) == pytest.approx(0.15 * len(lists["train"]), abs=3)
@@ -219,7 +220,7 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path, sample_folder):
     )
     ledger = tmp_path / "results" / "killed" / "ledger.jsonl"
     deadline = time.monotonic() + 120
-    while sum(event["event"] == "epoch" for event in read_events(ledger)) < 12 and time.monotonic() < deadline:
+    while sum(isinstance(event, EpochEnded) for event in read_events(ledger)) < 12 and time.monotonic() < deadline:
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -228,7 +229,7 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path, sample_folder):
     run(tmp_path, "--resume", "killed")
     after = read(tmp_path, "killed")
     done = [trial for trial in after.trials.values() if trial.status != "interrupted"]
-    assert len(done) == 6 and after.ended["reason"] == "all trials ended"
+    assert len(done) == 6 and after.ended.reason == "all trials ended"
     for number, trial in before.trials.items():
         if trial.status != "running":  # what had ended is as it was
             assert after.trials[number] == trial

@@ -13,7 +13,7 @@ from search.records.ledger import Ledger
 from search.records.record import SearchRecord, find_tied
 from search.reporting.live import LiveView, expect_epochs, preparing
 from search.reporting.summary import render_summary
-from search.reporting.words import format_duration
+from search.reporting.words import describe_search, format_duration
 
 MAX_EPOCHS, TRIALS = 6, 5
 CATEGORIES = ("pattern", "fit")
@@ -210,7 +210,7 @@ def test_on_a_terminal_the_panel_is_drawn_and_cleared(search):
 
 def summary(record, steps=STEPS, width=80):
     console = plain_console(width)
-    console.print(render_summary(record, steps))
+    console.print(render_summary(describe_search(record), steps))
     return written(console)
 
 

@@ -1,0 +1,57 @@
+"""How every command of this project ends: in order, or with a line that says what is wrong, or quietly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from fashion_core.errors import FashionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FAULT = 2  # exit status where something is wrong; 1 is that of a crash
+INTERRUPTED = 130  # as shells have it
+NO_READER = 1
+
+
+def run_command(command: Callable[[], Any]) -> None:
+    """Run a command. What ends it ends the process, by SystemExit.
+
+    Errors of this project and of the operating system are told on stderr, without a traceback, with status 2; Ctrl-C
+    and SIGTERM end it quietly, with 130; so does a reader that wants no more, such as `head`, with 1.
+    """
+    try:
+        with terminated_like_interrupted():
+            try:
+                command()
+            finally:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it closes it
+        sys.exit(NO_READER)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (FashionError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(FAULT)
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Inside, SIGTERM does what Ctrl-C would do just then, so that what is under way is closed in order.
+
+    In the main thread alone: no other can say what signals do.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

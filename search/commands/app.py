@@ -1,0 +1,86 @@
+"""The console command `fashion-search` with its sub-commands, and what else they are called as.
+
+Nothing heavy is imported before a command begins to work: each imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from fashion_core import audit as data_audit
+from fashion_core import onnx_export
+from fashion_core.command import run_command
+from fashion_core.errors import SearchError
+from search.commands import predict as asking
+from search.commands.promote import compare, promote, rollback
+from search.commands.reports import effects, report, resend
+from search.commands.run import run
+from search.commands.searches import delete, list_, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+NAME = "fashion-search"
+OF_ALL = ("--help", "--install-completion", "--show-completion")  # options of the command itself
+PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+app = typer.Typer(
+    name=NAME,
+    help="Search hyperparameters, promote what was found, and ask it. Without a sub-command: `run`.",
+    pretty_exceptions_enable=False,
+    no_args_is_help=False,
+)
+
+
+@app.command(context_settings=PASSED_ON)
+def predict(context: typer.Context) -> None:
+    """Print the attributes of garments, or write the challenge's submission."""
+    asking.main(context.args, context.command_path)
+
+
+@app.command(context_settings=PASSED_ON)
+def audit(context: typer.Context) -> None:
+    """Count classes, duplicates and odd boxes of a data set."""
+    data_audit.main(context.args, context.command_path)
+
+
+@app.command(context_settings=PASSED_ON)
+def export(context: typer.Context) -> None:
+    """Write a saved model as an ONNX file."""
+    onnx_export.main(context.args, context.command_path)
+
+
+for command in (run, promote, report, effects, compare, rollback, resend, show, delete):
+    app.command()(command)
+app.command("list")(list_)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `fashion-search`. arguments: None: those of this process."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or (given[0].startswith("-") and given[0].split("=")[0] not in OF_ALL):
+        given.insert(0, "run")
+    run_command(lambda: call(given))
+
+
+def call(arguments: list[str]) -> None:
+    """Call a sub-command, and end this process with its status.
+
+    Raises:
+        SearchError: the arguments cannot be read.
+    """
+    try:
+        status = app(arguments, prog_name=NAME, standalone_mode=False)
+    except typer.TyperException as error:
+        raise SearchError(f"{error.format_message().rstrip('.')}; see --help") from None
+    except typer.Abort:  # at a question
+        raise KeyboardInterrupt from None
+    sys.exit(status or 0)
+
+
+def alias(*words: str) -> Callable[[], None]:
+    """The entry point of another command that is called like this one with these words before what was typed."""
+    return lambda: main([*words, *sys.argv[1:]])

@@ -1,0 +1,68 @@
+"""Launch a search, go on with one, or replay one of its trials."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from fashion_core.errors import SearchError
+from search.cli import build, refuse_others, take_fields
+from search.planning.options import SearchOptions, load_options
+from search.records.layout import SearchLayout
+
+Replace = Annotated[bool, typer.Option("--replace", help="Delete an earlier search of the same name first.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
+Resume = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Go on with the search of this name, after an interruption.")
+]
+Trial = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Replay trial N of the search --name, alone, in this process, for debugging."),
+]
+
+
+@take_fields(SearchOptions)
+def run(
+    values: dict[str, Any],
+    context: typer.Context,
+    replace: Replace = False,
+    dry_run: DryRun = False,
+    resume: Resume = None,
+    trial: Trial = None,
+) -> None:
+    """Search hyperparameters for fine-tuning an attribute network.
+
+    The word `run` may be left out. Example:
+
+    fashion-search run --data FashionDataset --space spaces/weighted_focal.yaml --trials 64
+    """
+    console = Console()
+    if trial is not None:
+        refuse_others(context, "--trial", {"trial", "name", "results"})
+        if values["name"] is None:
+            raise SearchError("--name must be given: the search whose trial is replayed; see --help")
+        replay(SearchLayout(values["results"], values["name"]), trial, console)
+        return
+    from search.experiment.search import plan_search, run_search  # Ray and torch take seconds: not for --help
+
+    if resume is not None:
+        refuse_others(context, "--resume", {"resume", "results"})
+        begun = load_options(SearchLayout(values["results"], resume))
+        options = begun.model_copy(update={"results": values["results"], "name": resume})
+        run_search(options, resume=True, console=console, command=sys.argv)
+        return
+    options = build(SearchOptions, values)
+    if dry_run:
+        plan_search(options, console)
+    else:
+        run_search(options, replace=replace, console=console, command=sys.argv)
+
+
+def replay(layout: SearchLayout, trial: int, console: Console) -> None:
+    """Train one trial of a search again, in this process."""
+    from search.experiment.replay import replay_trial
+
+    replay_trial(layout, trial, console)

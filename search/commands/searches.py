@@ -1,0 +1,219 @@
+"""The searches of a folder of results: all of them, one of them, and one of them deleted."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fashion_core.errors import SearchError
+from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
+from search.records.layout import SearchLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search.experiment.housekeeping import Glance, Removal
+    from search.experiment.result import SearchResult
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+WithRuns = Annotated[bool, typer.Option("--mlflow", help="Delete its runs in MLflow too.")]
+WIDE = 80  # columns that the times of a list need
+SHORT = {"all trials ended": "done"}  # words of a list for states
+
+
+# --------------------------------------------------------------------------------------------------------------- list
+
+
+def list_(results: Results = DEFAULT_RESULTS, tracking_uri: TrackingUri = None, as_json: AsJson = False) -> None:
+    """All searches: state, trials, best score, when, and whether the champion comes from it."""
+    from search.experiment.housekeeping import glance_at
+
+    found = glance_at(results)
+    standings = find_standings([SearchLayout(results, each.name) for each in found], tracking_uri)
+    if as_json:
+        unknown = [None if standing == "?" else standing == "champion" for standing in standings]
+        print_json([each.to_dict() | {"champion": is_it} for each, is_it in zip(found, unknown, strict=True)])
+        return
+    console = Console()
+    if not found:
+        console.print(f"no search stands in {results}", highlight=False, markup=False)
+        return
+    console.print(render_list(found, standings, console.width))
+
+
+def render_list(found: Sequence[Glance], standings: Sequence[str], width: int) -> Table:
+    """A row a search. width: of the terminal, in columns."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("name", overflow="fold")
+    for head, side in (("state", "left"), ("trials", "right"), ("best", "right"), ("started", "left"), ("", "left")):
+        table.add_column(head, justify="right" if side == "right" else "left", no_wrap=True)
+    for each, standing in zip(found, standings, strict=True):
+        form = "%Y-%m-%d %H:%M" if width >= WIDE else "%m-%d"
+        when = "" if each.started is None else time.strftime(form, time.localtime(each.started))
+        best = "" if each.best is None else f"{each.best:.4f}"
+        cells = [each.name, SHORT.get(each.state, each.state), str(each.trials), best, when, standing]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def find_standings(searches: Sequence[SearchLayout], tracking_uri: str | None) -> list[str]:
+    """Of each search `champion`, `previous`, or nothing, by the model in use that comes from it; `?`: not known."""
+    from search.registry.sources import find_sources
+
+    known: dict[str, dict[str, str] | None] = {}
+    standings = []
+    for layout in searches:
+        if not layout.promotion_folder.is_dir():
+            standings.append("")  # never promoted: no need to wait for MLflow
+            continue
+        uri = list_registries(layout, tracking_uri)[0]
+        if uri not in known:
+            try:
+                known[uri] = find_sources(uri)
+            except SearchError:
+                known[uri] = None
+        sources = known[uri]
+        standings.append("?" if sources is None else sources.get(layout.name, ""))
+    return standings
+
+
+def list_registries(layout: SearchLayout, tracking_uri: str | None) -> list[str]:
+    """Where a search's model can be registered, the likeliest first: what was said, its own options, its results."""
+    from search.planning.options import load_options
+    from search.tracking.store import default_uri
+
+    own = load_options(layout).tracking_uri if layout.options.is_file() else None
+    return list(dict.fromkeys(uri for uri in (tracking_uri, own, default_uri(layout)) if uri is not None))
+
+
+# --------------------------------------------------------------------------------------------------------------- show
+
+
+def show(name: SearchName, results: Results = DEFAULT_RESULTS, as_json: AsJson = False) -> None:
+    """A search as far as it has come: its summary, state, options, and where its files are."""
+    from search.experiment.result import load_search
+
+    search = load_search(name, results)
+    if as_json:
+        print_json(search.to_dict())
+    else:
+        show_search(search, Console())
+
+
+def show_search(search: SearchResult, console: Console) -> None:
+    """Print it."""
+    from search.experiment.finish import list_next_steps
+    from search.planning.options import load_options
+    from search.reporting.summary import render_summary
+    from search.reporting.words import describe_search
+
+    layout, rows = search.layout, [("state", search.state)]
+    options = load_options(layout) if layout.options.is_file() else None
+    steps = list_next_steps(layout, None if options is None else options.tracking_uri)
+    console.print(render_summary(describe_search(search.record), steps))
+    if options is not None:
+        given = options.model_dump(mode="json", exclude_defaults=True)
+        rows.append(("options", ", ".join(f"{name} {value}" for name, value in given.items())))
+    files = {
+        "ledger": layout.ledger,
+        "report": layout.report,
+        "trials": layout.trials_csv,
+        "best model": layout.best_folder,
+        "promoted model": layout.final.folder,
+        "promotion": layout.promotion_report,
+    }
+    rows += [(what, str(path)) for what, path in files.items() if path.exists()]
+    console.print(Text())
+    console.print(build_pairs(rows))
+
+
+def build_pairs(rows: Sequence[tuple[str, str]]) -> Table:
+    """Lines of a topic and a text."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for topic, text in rows:
+        table.add_row(topic, Text(text))
+    return table
+
+
+# ------------------------------------------------------------------------------------------------------------- delete
+
+
+def delete(
+    name: SearchName,
+    results: Results = DEFAULT_RESULTS,
+    tracking_uri: TrackingUri = None,
+    runs: WithRuns = False,
+    yes: Yes = False,
+) -> None:
+    """Delete a search: ledger, models, report, and prepared images that no other search uses.
+
+    Refused while it runs, and where the champion or the one before it comes from it. Shows what goes, and asks.
+    """
+    from search.experiment.housekeeping import delete_search, plan_removal
+
+    removal, console = plan_removal(SearchLayout(results, name)), Console()
+    refuse_source(removal.layout, tracking_uri)
+    console.print(build_pairs(describe_removal(removal, runs=runs)))
+    if not yes:
+        ask(f"delete {name}?")
+    if runs:
+        remove_runs(removal.layout, tracking_uri, console)
+    delete_search(removal)
+    console.print(f"deleted {name}: {format_bytes(removal.total_bytes)}", highlight=False)
+
+
+def refuse_source(layout: SearchLayout, tracking_uri: str | None) -> None:
+    """Raise SearchError where a model in use comes from the search, or a registry does not say so."""
+    from search.registry.sources import find_sources
+
+    for uri in list_registries(layout, tracking_uri):
+        if (standing := find_sources(uri).get(layout.name)) is not None:
+            which = "the champion" if standing == "champion" else "the champion of before, to which one can go back,"
+            raise SearchError(
+                f"a search is deleted when no model in use comes from it, but {which} comes from {layout.name}; "
+                "promote another search first"
+            )
+
+
+def describe_removal(removal: Removal, *, runs: bool) -> list[tuple[str, str]]:
+    """What goes, with its size, and what stays."""
+    folder, size = removal.folder
+    rows = [("deletes", f"{folder}: {format_bytes(size)}")]
+    if removal.cache:
+        caches = sorted({str(path.parent) for path, _ in removal.cache})
+        count = len(removal.cache)
+        files = f"{count} file{'s' if count > 1 else ''} of prepared data in {', '.join(caches)}"
+        rows.append(("", f"{files}: {format_bytes(removal.cache_bytes)}"))
+    if runs:
+        rows.append(("", "its runs in MLflow; those of its promotions stay, since registered versions name them"))
+    return rows + [("keeps", text) for text in removal.kept]
+
+
+def ask(question: str) -> None:
+    """Raise SearchError unless a person at a terminal says yes."""
+    if not sys.stdin.isatty():
+        raise SearchError("what is deleted must be agreed to at a terminal, but there is none; give --yes")
+    if not typer.confirm(question):
+        raise SearchError("nothing was deleted")
+
+
+def remove_runs(layout: SearchLayout, tracking_uri: str | None, console: Console) -> None:
+    """Delete a search's runs in MLflow."""
+    from search.records.record import load_record
+    from search.tracking.removal import delete_runs
+
+    count = delete_runs(load_record(layout), list_registries(layout, tracking_uri)[0])
+    console.print(f"deleted {count} runs in MLflow; `mlflow gc` frees their space", highlight=False)
+
+
+def format_bytes(size: int) -> str:
+    """`12.3 MiB`; of less than one, `3.4 KiB`."""
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB"

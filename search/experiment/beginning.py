@@ -1,0 +1,91 @@
+"""What a search makes before its first trial: images and selection, and the words that it began with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fashion_core import metrics
+from fashion_core.data.splits import Selection, select_images
+from search.jobs.images import Images, prepare_images
+from search.jobs.training import JobSite, save_selection
+from search.records.events import SearchStarted
+from search.records.provenance import collect_provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from fashion_core.data.prepared import PreparedData
+    from search.planning.plan import Plan
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What trials need.
+
+    Attributes:
+        site: what all of them share.
+    """
+
+    images: Images
+    selection: Selection
+    site: JobSite
+
+    @property
+    def data(self) -> PreparedData:
+        """One of the prepared sets: labels, names and digests are those of all."""
+        return self.images.first
+
+
+def prepare(plan: Plan, console: Console) -> Prepared:
+    """Make every prepared set that trials can need, and choose which images are trained and selected on."""
+    images = prepare_images(plan.annotations, plan.settings, plan.probed, plan.cache_dir, console)
+    selection = select_images(images.first, plan.options.select_on, plan.options.seed)
+    name = f"selection-{images.first.fingerprint}-{selection.select_on}-{selection.seed}.npz"
+    path = plan.cache_dir.resolve() / name
+    save_selection(path, selection.train, selection.select)
+    return Prepared(images, selection, images.build_site(path, plan.resources))
+
+
+def describe_start(plan: Plan, data: PreparedData, selection: Selection, command: Sequence[str]) -> SearchStarted:
+    """How a search begins: settings, space, provenance, and which images each choice has seen."""
+    scheduler, options = plan.space.scheduler, plan.options
+    labels = data.labels
+    majority = metrics.compute_majority_score(labels[selection.select], labels[selection.train])
+    return SearchStarted(
+        name=plan.layout.name,
+        settings={
+            "trials": plan.trials,
+            "sampler": plan.space.sampler,
+            "scheduler": scheduler.type,
+            "max_epochs": scheduler.max_epochs,
+            "grace_epochs": scheduler.grace_epochs,
+            "reduction_factor": scheduler.reduction_factor,
+            "seed": options.seed,
+            "select_on": options.select_on,
+            "concurrent": plan.resources.concurrent,
+            "cpus_per_trial": plan.resources.cpus_per_trial,
+            "gpus_per_trial": plan.resources.gpus_per_trial,
+        },
+        space=plan.space.text,
+        space_name=plan.space.name,
+        space_hash=plan.space.hash,
+        provenance=collect_provenance(command),
+        data={
+            "folder": options.data.resolve().name,
+            "fingerprint": data.fingerprint,
+            "counts": {split: len(data.indices(split)) for split in ("train", "val", "test")},
+            "skipped": len(plan.annotations.skipped),
+            "majority": majority,
+            "categories": data.schema.to_dict(),
+        },
+        selection={
+            "select_on": selection.select_on,
+            "seed": selection.seed,
+            "train_count": len(selection.train),
+            "select_count": len(selection.select),
+            "select_images": [data.names[index] for index in selection.select],
+        },
+    )

@@ -1,0 +1,206 @@
+"""All searches of a folder of results at a glance, and one of them taken away with all that is its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fashion_core.errors import SearchError
+from fashion_core.files import hold, try_lock
+from search.experiment.result import SearchResult, load_search
+from search.planning.options import load_options
+from search.records.layout import NAME_PATTERN, SearchLayout
+from search.records.record import list_searches, load_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+DAMAGED = "damaged"  # state of a search whose ledger cannot be read
+
+
+@dataclass(frozen=True)
+class Glance:
+    """A search in a list of all.
+
+    Attributes:
+        state: see `SearchResult.state`; `damaged` where its ledger cannot be read.
+        trials: how many it has begun.
+        best: the best score that stands, val/accuracy; None where there is none.
+        started: unix seconds; None where it is not known.
+    """
+
+    name: str
+    state: str
+    trials: int = 0
+    best: float | None = None
+    started: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return dict(vars(self))
+
+
+def glance_at(results: Path) -> list[Glance]:
+    """Every search of a folder of results that has begun, the oldest first. One that is damaged stands among them."""
+    found = []
+    for name in list_searches(results):
+        if NAME_PATTERN.fullmatch(name):
+            try:
+                found.append(describe(load_search(name, results)))
+            except (SearchError, OSError):
+                found.append(Glance(name, DAMAGED))
+    return sorted(found, key=lambda each: (each.started or 0.0, each.name))
+
+
+def describe(search: SearchResult) -> Glance:
+    """What a list says of a search."""
+    best = search.best
+    return Glance(
+        search.name,
+        search.state,
+        len(search.record.trials),
+        None if best is None else best.best,
+        search.record.begun.time,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ removal
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What goes when a search is deleted.
+
+    Attributes:
+        folder: the search's own, with ledger, models, report and promotion, and its size in bytes.
+        cache: prepared images and what else no other search uses, with sizes in bytes.
+        kept: what stays, and why, in words.
+    """
+
+    layout: SearchLayout
+    folder: tuple[Path, int]
+    cache: tuple[tuple[Path, int], ...]
+    kept: tuple[str, ...]
+
+    @property
+    def cache_bytes(self) -> int:
+        """Size of what goes from the cache."""
+        return sum(size for _, size in self.cache)
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all that goes."""
+        return self.folder[1] + self.cache_bytes
+
+
+def plan_removal(layout: SearchLayout) -> Removal:
+    """What would go with a search. Nothing is touched.
+
+    Raises:
+        SearchError: there is no such search, or it runs.
+    """
+    if not layout.options.is_file() and not layout.ledger.is_file():
+        load_options(layout)  # tells which searches there are
+    check_idle(layout)
+    cache, kept = find_cache(layout)
+    if layout.options.is_file() and (storage := load_options(layout).storage) is not None:
+        kept.append(f"Ray's state in {storage}: --storage named it")
+    return Removal(
+        layout, (layout.folder, measure(layout.folder)), tuple((path, measure(path)) for path in cache), tuple(kept)
+    )
+
+
+def delete_search(removal: Removal) -> None:
+    """Delete it. What is gone already is no fault.
+
+    Raises:
+        SearchError: the search runs by now.
+    """
+    layout = removal.layout
+    with ExitStack() as stack:
+        for path in list_locks(layout):
+            stack.enter_context(hold(path, build_busy(layout)))
+        for path, _ in removal.cache:
+            path.unlink(missing_ok=True)
+        shutil.rmtree(layout.folder)
+
+
+def check_idle(layout: SearchLayout) -> None:
+    """Raise SearchError where the search, or its promotion, runs."""
+    if is_busy(layout):
+        raise build_busy(layout)
+
+
+def build_busy(layout: SearchLayout) -> SearchError:
+    """That a search cannot be deleted now."""
+    return SearchError(
+        f"a search is deleted when nothing works on it, but {layout.name} runs, or its promotion does; wait for it, "
+        "or end it"
+    )
+
+
+def is_busy(layout: SearchLayout) -> bool:
+    """Whether a process runs the search or promotes it."""
+    for path in list_locks(layout):
+        with path.open("rb") as file:
+            if not try_lock(file, shared=True):
+                return True
+    return False
+
+
+def list_locks(layout: SearchLayout) -> list[Path]:
+    """Files that whoever works on a search holds, those that exist."""
+    return [path for path in (layout.ledger, layout.promotion_folder / ".lock") if path.is_file()]
+
+
+def find_cache(layout: SearchLayout) -> tuple[list[Path], list[str]]:
+    """Files of the cache that go with a search, and what stays of it, in words.
+
+    Its ledger names the first form in which its images were prepared. Files of other forms and features do not tell
+    whose they are, so they go with the last search of these results.
+    """
+    given = load_options(layout).cache_dir if layout.options.is_file() else None
+    cache = given or layout.prepared_folder
+    if not cache.is_dir():
+        return [], []
+    if cache.resolve() != layout.prepared_folder.resolve():
+        return [], [f"{cache}: searches of other results may use it, since --cache-dir named it"]
+    others = [SearchLayout(layout.results, name) for name in list_searches(layout.results) if name != layout.name]
+    if any(is_busy(other) for other in others):
+        return [], [f"{cache}: another search that runs may use it"]
+    if not others:
+        return [path for path in sorted(cache.rglob("*")) if path.is_file()], []
+    try:
+        fingerprint = read_fingerprint(layout)
+        used = {read_fingerprint(other) for other in others}
+    except SearchError as error:
+        return [], [f"{cache}: it cannot be told who uses it, since {error}"]
+    own = [] if fingerprint is None or fingerprint in used else list(list_prepared(cache, fingerprint))
+    left = sum(measure(path) for path in cache.glob("*.*")) - sum(map(measure, own))
+    return own, [f"{left / 2**20:,.1f} MiB in {cache}: other searches may use them"] if left else []
+
+
+def read_fingerprint(layout: SearchLayout) -> str | None:
+    """What names the first form of a search's images; None where its ledger does not say."""
+    found: str | None = load_record(layout).data.get("fingerprint") if layout.ledger.is_file() else None
+    return found
+
+
+def list_prepared(cache: Path, fingerprint: str) -> Iterable[Path]:
+    """The files of one form of a data set: images, which of them were trained on, notes that lead to them, locks."""
+    prepared = f"prepared-{fingerprint}"
+    yield from sorted([*cache.glob(f"{prepared}.*"), *cache.glob(f"selection-{fingerprint}-*")])
+    for note in sorted(cache.glob("known-*.json")):
+        if json.loads(note.read_text()).get("file") == f"{prepared}.arrow":
+            yield from (path for path in (note, note.with_suffix(".lock")) if path.is_file())
+
+
+def measure(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; links count as themselves."""
+    if not path.is_dir():
+        return path.lstat().st_size
+    return sum(each.lstat().st_size for each in path.rglob("*") if not each.is_dir())

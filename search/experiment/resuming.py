@@ -1,0 +1,56 @@
+"""Whether a search can go on, and whether a trial of it can be run again."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from packaging.version import InvalidVersion, Version
+
+from fashion_core.errors import SearchError
+from search.records.events import EndReason
+
+if TYPE_CHECKING:
+    from search.planning.plan import Plan
+    from search.records.events import SearchStarted
+    from search.records.record import SearchRecord
+
+OLDEST = Version("0.2")  # that began a search which this version can go on with
+
+
+def check_resumable(plan: Plan, record: SearchRecord) -> None:
+    """A search goes on while it has time, with the space it began with, in a version that knows how it began.
+
+    Raises:
+        SearchError: it cannot go on.
+    """
+    begun = record.begun
+    if begun_by_older(begun.provenance.get("version", "")):
+        raise SearchError(
+            f"a search goes on in the version it began in, but {begun.name} was begun by an earlier version "
+            f"({begun.provenance.get('version')}, this is {version('fashion-search')}); start a new search: its "
+            "report and its models can still be used"
+        )
+    if record.ended is not None and record.ended.reason == EndReason.TIME_BUDGET:
+        raise SearchError(  # Ray takes up none of its trials once its time budget is spent
+            f"a search goes on while it has time, but the budget of {begun.name} is spent; start a new "
+            "search, with a longer --time-budget"
+        )
+    check_space(plan, begun)
+
+
+def begun_by_older(found: str) -> bool:
+    """Whether a version is older than `OLDEST`; one that is not known is not."""
+    try:
+        return Version(found) < OLDEST
+    except InvalidVersion:
+        return False
+
+
+def check_space(plan: Plan, begun: SearchStarted) -> None:
+    """Raises SearchError where the space's file has changed since the search began."""
+    if begun.space_hash != plan.space.hash:
+        raise SearchError(
+            f"a search goes on with the space it began with, but {plan.options.space} has changed since; "
+            f"restore it (a copy is {plan.layout.space_yaml}) or start a new search"
+        )

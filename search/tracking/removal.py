@@ -1,0 +1,32 @@
+"""A search's runs taken out of MLflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from search.tracking.store import open_store, tell_errors
+from search.tracking.writer import SEARCH_TAG
+
+if TYPE_CHECKING:
+    from search.records.record import SearchRecord
+
+
+def delete_runs(record: SearchRecord, uri: str) -> int:
+    """Delete the runs of a search and of its trials, as MLflow's pages would. Returns how many.
+
+    They can be restored until `mlflow gc` frees their space. Runs of promotions stay: registered versions name them.
+
+    Raises:
+        SearchError: MLflow does not answer.
+    """
+    with tell_errors(uri):
+        client = open_store(uri)
+        experiment = client.get_experiment_by_name(record.begun.space_name)
+        if experiment is None:
+            return 0
+        count, wanted = 0, f"tags.{SEARCH_TAG} = '{record.search_id}'"
+        while page := client.search_runs([experiment.experiment_id], wanted):  # those deleted are found no more
+            for run in page:
+                client.delete_run(run.info.run_id)
+            count += len(page)
+        return count

@@ -1,0 +1,82 @@
+"""How commands end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from fashion_core.command import run_command
+from fashion_core.errors import FashionError
+
+
+def end(error: BaseException) -> int:
+    """The status of a command that raises this."""
+
+    def command() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as stopped:
+        run_command(command)
+    return stopped.value.code
+
+
+@pytest.mark.parametrize("error", [FashionError("no such thing; make one"), PermissionError(13, "denied", "here")])
+def test_an_error_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end(error) == 2
+    output = capsys.readouterr()
+    assert output.out == "" and output.err == f"error: {error}\n"
+
+
+def test_interrupted_quietly(capsys: pytest.CaptureFixture[str]) -> None:
+    assert end(KeyboardInterrupt()) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_crash_is_a_crash() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda: 1 / 0)
+
+
+def test_terminated_like_interrupted() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped:
+        run_command(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert stopped.value.code == 130 and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_who_takes_ctrl_c_takes_sigterm() -> None:
+    seen: list[int] = []
+
+    def command() -> None:
+        before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.signal(signal.SIGINT, before)
+
+    run_command(command)
+    assert seen == [signal.SIGINT]
+
+
+def test_a_thread_may_run_a_command() -> None:
+    done = []
+    thread = threading.Thread(target=run_command, args=(lambda: done.append(1),))
+    thread.start()
+    thread.join()
+    assert done == [1]
+
+
+@pytest.mark.parametrize("count", [1, 100_000])
+def test_a_reader_that_goes_away_is_no_error(count: int) -> None:
+    code = f"from fashion_core.command import run_command; run_command(lambda: print('x\\n' * {count}))"
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=buffered
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 1
+    process.stderr.close()

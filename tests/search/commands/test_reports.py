@@ -1,0 +1,34 @@
+"""`report`, `effects` and `resend`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from made_search import make_search
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_report(tmp_path: Path, call) -> None:
+    layout = make_search(tmp_path, "mine", [0.5, 0.75])
+    status, out, _ = call("report", "mine", "--results", tmp_path)
+    written = [line.removeprefix("wrote ") for line in out.splitlines()]
+    assert (status == 0 and str(layout.report) in written) or str(layout.trials_csv) in written
+    assert layout.report.is_file() and layout.trials_csv.is_file()
+    found = json.loads(call("report", "mine", "--json", "--results", tmp_path)[1])
+    assert found == {"name": "mine", "files": written}
+
+
+def test_what_cannot_be_made_is_told(tmp_path: Path, call) -> None:
+    make_search(tmp_path, "mine")
+    for arguments in (["report", "none"], ["effects", "none"], ["resend", "none"], ["effects", "mine"]):
+        status, out, err = call(*arguments, "--results", tmp_path)
+        assert status == 2 and not out and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_trouble_with_mlflow_is_one_line(tmp_path: Path, call) -> None:
+    make_search(tmp_path, "mine")
+    status, out, err = call("resend", "mine", "--results", tmp_path, "--tracking-uri", "postgresql+none://x:secret@y/z")
+    assert status == 2 and not out and err.startswith("error: MLflow must be") and "secret" not in err

@@ -1,0 +1,87 @@
+"""`fashion-search run`: what it makes of its options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from made_search import make_search
+
+from search.experiment import replay, search
+from search.planning.options import SearchOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, dict[str, Any]]]:
+    """What was started: the function, its first argument, the others by name."""
+    calls: list[tuple[str, Any, dict[str, Any]]] = []
+    monkeypatch.setattr(search, "run_search", lambda options, **others: calls.append(("run", options, others)))
+    monkeypatch.setattr(search, "plan_search", lambda options, *_: calls.append(("plan", options, {})))
+    monkeypatch.setattr(
+        replay, "replay_trial", lambda layout, number, _: calls.append(("replay", layout, {"n": number}))
+    )
+    return calls
+
+
+def test_options_become_the_searchs(ran, call, tmp_path: Path) -> None:
+    given = ["--time-budget", "45m", "--gpus-per-trial", "0.5", "--skip-bad", "--select-on", "heldout", "--replace"]
+    assert call("--data", "d", "--space", "s", *given, "--results", tmp_path) == (0, "", "")
+    ((what, options, others),) = ran
+    assert what == "run" and others["replace"] and not others.get("resume")
+    assert options == SearchOptions(
+        data="d",
+        space="s",
+        time_budget_s=2700,
+        gpus_per_trial=0.5,
+        skip_bad=True,
+        select_on="heldout",
+        results=tmp_path,
+    )
+
+
+def test_a_dry_run_plans(ran, call) -> None:
+    call("run", "--data", "d", "--space", "s", "--dry-run")
+    assert [what for what, _, _ in ran] == ["plan"] and ran[0][1] == SearchOptions(data="d", space="s")
+
+
+def test_a_search_goes_on_where_it_is_now(ran, call, tmp_path: Path) -> None:
+    make_search(tmp_path / "before", "mine", keep_best=7)
+    (tmp_path / "before").rename(tmp_path / "after")
+    call("--resume", "mine", "--results", tmp_path / "after")
+    ((_, options, others),) = ran
+    assert others["resume"] and options.keep_best == 7
+    assert options.build_layout().folder == tmp_path / "after" / "mine"
+
+
+def test_a_trial_is_replayed(ran, call, tmp_path: Path) -> None:
+    call("--trial", "3", "--name", "mine", "--results", tmp_path)
+    ((what, layout, others),) = ran
+    assert what == "replay" and layout.folder == tmp_path / "mine" and others == {"n": 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "error: --data must be given: folder in DeepFashion's layout: img/ and split/; see --help\n--space must"),
+        (["--data", "d", "--space", "s", "--time-budget", "5"], "--time-budget must be a number with a unit, like 90s"),
+        (["--data", "d", "--space", "s", "--seed", "4294967296"], "--seed must be less than 4294967296, but got"),
+        (
+            ["--data", "d", "--space", "s", "--trials", "0"],
+            "error: --trials must be greater than or equal to 1, but got 0; see --help",
+        ),
+        (["--data", "d", "--space", "s", "--select-on", "test"], "'test' is not one of"),
+        (["--no-such"], "No such option: --no-such"),
+        (["--resume", "x", "--time-budget", "5m", "--replace"], "--resume takes the options that the search was"),
+        (["--resume", "x", "--time-budget", "5m", "--replace"], "--replace, --time-budget as well"),
+        (["--trial", "1", "--name", "x", "--seed", "1"], "--trial takes the options that the search was"),
+        (["--trial", "1"], "--name must be given"),
+        (["--resume", "x"], "no search of the name 'x'"),
+    ],
+)
+def test_wrong_options_are_told(arguments: list[str], message: str, ran, call, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call("run", *arguments)
+    assert status == 2 and not out and message in err and "Traceback" not in err and not ran
