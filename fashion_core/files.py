@@ -7,12 +7,12 @@ import json
 import os
 import threading
 from contextlib import ExitStack, contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from fashion_core.errors import CheckpointError, FashionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -21,6 +21,8 @@ ENSEMBLE_FILE = "ensemble.json"
 MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
 HEADER_KEY = "description"
+
+T = TypeVar("T")
 
 # -------------------------------------------------------------------------------------------------------------- locks
 
@@ -80,16 +82,36 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what processes that were killed had written of this file. For who holds its lock."""
-    for leftover in path.parent.glob(f"{path.name}.*.tmp"):
-        leftover.unlink(missing_ok=True)
-
-
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader sees all of it or none. Text is written as UTF-8."""
     with whole(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def open_or_make(paths: Sequence[Path], read: Callable[[Path], T], make: Callable[[list[Path]], None]) -> list[T]:
+    """What each of these files holds. Those that are not there or not whole are made first.
+
+    Processes that ask at once wait for one that makes them; what an earlier one left when it was killed is removed.
+
+    Args:
+        read: opens a file; raises FashionError where it is not whole.
+        make: called at most once, with the paths of the files that are wanted; writes each whole or not at all.
+    """
+
+    def is_whole(path: Path) -> bool:
+        try:
+            read(path)
+        except FashionError:
+            return False
+        return True
+
+    with lock(paths):
+        if missing := [path for path in paths if not is_whole(path)]:
+            for path in missing:
+                for leftover in path.parent.glob(f"{path.name}.*.tmp"):
+                    leftover.unlink(missing_ok=True)
+            make(missing)
+        return [read(path) for path in paths]
 
 
 # ------------------------------------------------------------------------------------------------------------- tensors

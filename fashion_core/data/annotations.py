@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from fashion_core.data.lines import TextRow, is_whole, read_rows
+from fashion_core.data.lines import SplitText, TextRow, is_whole, read_splits
 from fashion_core.data.pixels import IMAGE_FORMATS, MAX_PIXELS
 from fashion_core.data.schema import LIST_FILE, AttributeSchema, load_schema
 from fashion_core.errors import DataError, Fault, first_line
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-SPLITS = ("train", "val", "test")
 # Stands in an image's last bytes unless it is cut off, or carries something behind its end: then it is decoded to tell.
 END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
 TAIL_BYTES = 64
@@ -92,9 +91,9 @@ def load_annotations(folder: Path | str, *, skip_bad: bool = False, check_images
     except DataError as error:
         structural += error.faults
     rows: list[Row] = []
-    for split in SPLITS:
-        if split != "test" or (folder / "split" / f"{split}.txt").exists():
-            rows += read_split(folder, split, schema, structural)
+    for text in read_splits(folder):
+        structural += text.faults
+        rows += parse_split(text, schema, structural)
     if check_images:
         check_all_images(folder, rows)
     faults = tuple(fault for row in rows for fault in row.faults)
@@ -112,17 +111,11 @@ def load_annotations(folder: Path | str, *, skip_bad: bool = False, check_images
     return Annotations(folder, schema, build_table(good, len(schema.categories)), faults)
 
 
-def read_split(folder: Path, split: str, schema: AttributeSchema | None, structural: list[Fault]) -> list[Row]:
-    """All rows of one split, each with its faults; faults of whole files go to `structural`."""
-    columns = len(schema.categories) if schema else 0
-    images = read_rows(folder, f"{split}.txt", None, structural)
-    boxes = read_rows(folder, f"{split}_bbox.txt", 4, structural)
-    labels: list[TextRow] | None = []
-    has_labels = split != "test" or (folder / "split" / f"{split}_attr.txt").exists()
-    if has_labels:
-        labels = read_rows(folder, f"{split}_attr.txt", columns, structural)
+def parse_split(text: SplitText, schema: AttributeSchema | None, structural: list[Fault]) -> list[Row]:
+    """All rows of one split, each with its faults; files of different lengths go to `structural`."""
+    split, images, boxes, labels = text.split, text.images, text.boxes, text.labels
     aligned = images is not None and boxes is not None
-    for name, found in (("bbox", boxes), ("attr", labels if has_labels else None)):
+    for name, found in (("bbox", boxes), ("attr", labels)):
         if images is not None and found is not None and len(found) != len(images):
             aligned = False
             line = found[min(len(images), len(found) - 1)].line if found else None  # the first too many, or the last
@@ -141,7 +134,7 @@ def read_split(folder: Path, split: str, schema: AttributeSchema | None, structu
         if label and schema:
             row.labels, row.labels_line = parse_labels(row, label, schema), label.line
         elif schema:
-            row.labels = (UNLABELLED,) * columns
+            row.labels = (UNLABELLED,) * len(schema.categories)
         if not aligned:
             row.box = None  # it may be another image's
         rows.append(row)

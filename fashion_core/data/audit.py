@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from fashion_core.data.annotations import SPLITS
 from fashion_core.data.duplicates import find_near_duplicates
+from fashion_core.data.lines import SPLITS
 
 if TYPE_CHECKING:
     from fashion_core.data.prepared import PreparedData

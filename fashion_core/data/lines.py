@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+SPLITS = ("train", "val", "test")
 MAX_FILE_BYTES = 1 << 28
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")  # nine digits fit int32
 
@@ -20,6 +21,34 @@ class TextRow(NamedTuple):
 
     line: int
     words: list[str]
+
+
+class SplitText(NamedTuple):
+    """The rows of the files of one split, None where one is at fault or absent; and the faults of whole files."""
+
+    split: str
+    images: list[TextRow] | None
+    boxes: list[TextRow] | None
+    labels: list[TextRow] | None
+    faults: list[Fault]
+
+
+def read_splits(folder: Path) -> list[SplitText]:
+    """The files of all splits of a data set's folder. Those of test may be absent, its labels alone too."""
+    return [
+        read_split(folder, split) for split in SPLITS if split != "test" or (folder / "split" / f"{split}.txt").exists()
+    ]
+
+
+def read_split(folder: Path, split: str) -> SplitText:
+    """The files of one split."""
+    faults: list[Fault] = []
+    images = read_rows(folder, f"{split}.txt", faults, numbers=False)
+    boxes = read_rows(folder, f"{split}_bbox.txt", faults)
+    labels = None
+    if split != "test" or (folder / "split" / f"{split}_attr.txt").exists():
+        labels = read_rows(folder, f"{split}_attr.txt", faults)
+    return SplitText(split, images, boxes, labels, faults)
 
 
 def read_lines(path: Path, max_bytes: int = MAX_FILE_BYTES) -> list[str]:
@@ -53,12 +82,12 @@ def fault_of_file(file: str, line: int | None, message: str) -> DataError:
     return DataError("a file of the data set is at fault:", [Fault(file, line, message)])
 
 
-def read_rows(folder: Path, name: str, columns: int | None, faults: list[Fault]) -> list[TextRow] | None:
+def read_rows(folder: Path, name: str, faults: list[Fault], *, numbers: bool = True) -> list[TextRow] | None:
     """The rows of `split/<name>`, without empty lines and without what may stand before them: a count, a header.
 
     Args:
-        columns: whole numbers in a row; None where rows are paths.
         faults: gets the reason where the answer is None, and a count that does not hold.
+        numbers: a row is whole numbers; else a path.
     """
     try:
         lines = read_lines(folder / "split" / name)
@@ -67,12 +96,12 @@ def read_rows(folder: Path, name: str, columns: int | None, faults: list[Fault])
         return None
     rows = [TextRow(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
     # a count stands only before a header: alone, a single number is a row that lost its others
-    if len(rows) > 1 and is_count(rows[0].words) and is_header(rows[1].words, columns):
+    if len(rows) > 1 and is_count(rows[0].words) and is_header(rows[1].words, numbers=numbers):
         announced, rows = rows[0], rows[2:]
         if int(announced.words[0]) != len(rows):
             message = f"the first line must be the number of rows, {len(rows)}, but is {announced.words[0]}; correct it"
             faults.append(Fault(f"split/{name}", announced.line, message))
-    elif rows and is_header(rows[0].words, columns):
+    elif rows and is_header(rows[0].words, numbers=numbers):
         rows = rows[1:]
     return rows
 
@@ -82,11 +111,11 @@ def is_count(words: Sequence[str]) -> bool:
     return len(words) == 1 and is_whole(words[0])
 
 
-def is_header(words: Sequence[str], columns: int | None) -> bool:
-    """Whether a first row names columns: nothing in it could be a path, or no word of it a number."""
-    if columns is None:
-        return not any(mark in word for word in words for mark in "./\\") and not is_count(words)
-    return not any(is_whole(word) for word in words)
+def is_header(words: Sequence[str], *, numbers: bool) -> bool:
+    """Whether a first row names columns: no word of it is a number, or nothing in it could be a path."""
+    if numbers:
+        return not any(is_whole(word) for word in words)
+    return not any(mark in word for word in words for mark in "./\\") and not is_count(words)
 
 
 def is_whole(word: str) -> bool:

@@ -26,7 +26,7 @@ from fashion_core.data.fingerprints import compute_digest, fingerprint_content, 
 from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize, open_image
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import DataError, Fault, first_line
-from fashion_core.files import lock, remove_leftovers, whole, write_whole
+from fashion_core.files import open_or_make, whole, write_whole
 
 FORMAT = "fashion-prepared/1"
 BATCH_IMAGES = 256
@@ -71,51 +71,48 @@ def prepare_all(
     """
     cache_dir = Path(cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    workers = workers or len(os.sched_getaffinity(0))
     files = [annotations.folder / name for name in annotations.table["image"].to_pylist()]
     notes = {
         each: cache_dir / f"known-{fingerprint_quickly(FORMAT, annotations, each, files)}.json" for each in settings
     }
-    with lock(notes.values()), ThreadPoolExecutor(workers) as pool:
-        prepared = {each: find_known(note) for each, note in notes.items()}
-        if unknown := [each for each, data in prepared.items() if data is None]:
+    prepared = {each: find_known(note) for each, note in notes.items()}
+    unknown = [each for each, data in prepared.items() if data is None]
+    if unknown:
+        with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
             digests = list(pool.map(compute_digest, files))
-            named = {
-                each: cache_dir / f"prepared-{fingerprint_content(FORMAT, annotations, each, digests)}.arrow"
+            paths = {
+                cache_dir / f"prepared-{fingerprint_content(FORMAT, annotations, each, digests)}.arrow": each
                 for each in unknown
             }
-            with lock(named.values()):
-                missing = {each: path for each, path in named.items() if open_whole(path) is None}
-                if missing:
-                    write_files(annotations, missing, files, digests, pool, progress)
-            for each, path in named.items():
-                write_whole(notes[each], json.dumps({"file": path.name}))
-                prepared[each] = PreparedData.open(path)
+
+            def make(missing: list[Path]) -> None:
+                write_files(annotations, {path: paths[path] for path in missing}, files, digests, pool, progress)
+
+            for data in open_or_make(list(paths), PreparedData.open, make):
+                write_whole(notes[data.settings], json.dumps({"file": data.path.name}))
+                prepared[data.settings] = data
     return {each: data for each, data in prepared.items() if data is not None}
 
 
 def find_known(note: Path) -> PreparedData | None:
     """What was made when sizes and times of all images were those the note is named by; None if it is not there."""
-    return open_whole(note.with_name(json.loads(note.read_text())["file"])) if note.is_file() else None
-
-
-def open_whole(path: Path) -> PreparedData | None:
-    """The prepared file, if it is there, whole and readable."""
+    if not note.is_file():
+        return None
     try:
-        return PreparedData.open(path)
+        return PreparedData.open(note.with_name(json.loads(note.read_text())["file"]))
     except DataError:
         return None
 
 
 def write_files(
     annotations: Annotations,
-    paths: dict[PrepareSettings, Path],
+    paths: dict[Path, PrepareSettings],
     files: list[Path],
     digests: list[str],
     pool: ThreadPoolExecutor,
     progress: Progress | None,
 ) -> None:
-    """Decode each image once, and write it as each setting has it; a file appears whole or not at all."""
+    """Decode each image once, and write it as each path's settings have it; a file appears whole or not at all."""
     boxes = np.stack([annotations.table[name].to_numpy() for name in BOX], 1)
 
     def decode(row: int) -> list[bytes] | str:
@@ -123,7 +120,7 @@ def write_files(
         try:
             image = open_image(files[row])
             box = tuple(boxes[row].tolist())
-            pixels = [crop_and_resize(image, box, each).tobytes() for each in paths]
+            pixels = [crop_and_resize(image, box, each).tobytes() for each in paths.values()]
             return [compute_thumbnail(image).tobytes(), *pixels]
         except Exception as error:  # a decoder may raise anything on damaged bytes
             return first_line(error)[:MAX_REASON]
@@ -132,8 +129,7 @@ def write_files(
     rows = iter(range(len(files)))
     with ExitStack() as stack:
         writers = []
-        for settings, path in paths.items():
-            remove_leftovers(path)  # we hold the lock
+        for path, settings in paths.items():
             sink = stack.enter_context(pa.OSFile(str(stack.enter_context(whole(path))), "wb"))
             schema = build_schema(annotations, settings, path)
             writers.append((stack.enter_context(pa.ipc.new_file(sink, schema)), schema))

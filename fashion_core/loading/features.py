@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fashion_core.data.fingerprints import DIGEST_BYTES
 from fashion_core.errors import CheckpointError, DataError
-from fashion_core.files import lock, read_tensors, remove_leftovers, write_tensors
+from fashion_core.files import open_or_make, read_tensors, write_tensors
 from fashion_core.hardware.allocator import keep_freed_memory
 from fashion_core.hardware.device import choose_device
 from fashion_core.loading.batches import BatchSource
@@ -75,14 +75,13 @@ def cache_features(
     cache_dir = Path(cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
     path = cache_dir / f"features-{fingerprint}.safetensors"
-    with lock([path]):
-        try:
-            open_features(path)
-        except DataError:  # absent, or cut off
-            remove_leftovers(path)  # we hold the lock
-            values = compute_features(backbone, data, config, device, progress=progress)
-            description = {"format": FORMAT, "fingerprint": fingerprint, "backbone": config.backbone}
-            write_tensors(path, {TENSOR: values}, description)
+
+    def make(_: list[Path]) -> None:
+        values = compute_features(backbone, data, config, device, progress=progress)
+        description = {"format": FORMAT, "fingerprint": fingerprint, "backbone": config.backbone}
+        write_tensors(path, {TENSOR: values}, description)
+
+    open_or_make([path], open_features, make)
     return path
 
 
@@ -122,12 +121,12 @@ def compute_features(
     """[2, N, F] float32: the features of all images, then of their mirror images; without augmentation."""
     memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
     backbone = backbone.to(device).to(memory_format=memory_format).eval()
-    source = BatchSource(data, np.arange(len(data)), device, channels_last=config.channels_last)
     values = torch.empty(2, len(data), backbone.feature_size)
     for positions in torch.arange(len(data)).split(config.eval_batch_size):
-        images, _ = source.batch(positions)
-        for mirrored, pixels in enumerate((images, images.flip(3))):
-            values[mirrored, positions] = backbone(pixels).cpu()
+        pixels = torch.from_numpy(data.gather(positions.numpy())).to(device)
+        images = pixels.permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
+        for mirrored, seen in enumerate((images, images.flip(3))):
+            values[mirrored, positions] = backbone(seen).cpu()
         if progress is not None:
             progress(int(positions[-1]) + 1, len(data))
     return values

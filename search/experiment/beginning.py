@@ -41,11 +41,10 @@ class Prepared:
 
 def prepare(plan: Plan, console: Console) -> Prepared:
     """Make every prepared set that trials can need, and choose which images are trained and selected on."""
-    space, cache_dir = plan.space, plan.cache_dir
-    images = prepare_images(plan.annotations, space.prepare_settings(), space.list_probed(), cache_dir, console)
+    images = prepare_images(plan.annotations, plan.settings, plan.probed, plan.cache_dir, console)
     selection = select_images(images.first, plan.options.select_on, plan.options.seed)
     name = f"selection-{images.first.fingerprint}-{selection.select_on}-{selection.seed}.npz"
-    path = cache_dir.resolve() / name
+    path = plan.cache_dir.resolve() / name
     save_selection(path, selection.train, selection.select)
     return Prepared(images, selection, images.build_site(path, plan.resources))
 

@@ -6,7 +6,6 @@ import shutil
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 from rich.table import Table
 
 from fashion_core.data.audit import audit, render_audit
@@ -17,7 +16,6 @@ from search.experiment.result import SearchResult
 from search.experiment.resuming import check_resumable
 from search.experiment.running import close_trials, run_session
 from search.jobs.cluster import join_ray, use_ray
-from search.planning.checks import check_weights, measure_backbones
 from search.planning.plan import Plan, build_plan, render_plan
 from search.planning.resources import Machine, detect_machine
 from search.records.events import SearchResumed
@@ -152,8 +150,8 @@ def plan_on(machine: Machine, options: SearchOptions, layout: SearchLayout, cons
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for topic, text in render_plan(plan, measure_backbones(plan.space), np.random.default_rng(0)):
+    for topic, text in render_plan(plan):
         table.add_row(topic, text)
     console.print(table, highlight=False)
-    check_weights(plan.space)
+    plan.check_weights()
     return plan

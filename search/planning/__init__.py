@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
-    from search.planning.checks import check_draws, check_weights, measure_backbones
+    from search.planning.backbones import measure_backbones
     from search.planning.options import SearchOptions, load_options
     from search.planning.plan import Plan, build_plan, render_plan
     from search.planning.resources import Machine, Resources, choose_resources, detect_machine
@@ -16,8 +16,6 @@ __all__ = [
     "Resources",
     "SearchOptions",
     "build_plan",
-    "check_draws",
-    "check_weights",
     "choose_resources",
     "detect_machine",
     "load_options",
@@ -27,7 +25,7 @@ __all__ = [
 __getattr__ = attach(
     __name__,
     {
-        "checks": ["check_draws", "check_weights", "measure_backbones"],
+        "backbones": ["measure_backbones"],
         "options": ["SearchOptions", "load_options"],
         "plan": ["Plan", "build_plan", "render_plan"],
         "resources": ["Machine", "Resources", "choose_resources", "detect_machine"],

@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.data.annotations import Annotations, load_annotations
-from fashion_core.errors import SearchError
-from search.planning.checks import check_draws
+from fashion_core.errors import SearchError, WeightsError
+from search.planning.backbones import measure_backbones
 from search.planning.resources import Machine, Resources, choose_resources
 from search.space.reading import load_space
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from fashion_core.config import TrainConfig
+    from fashion_core.data.pixels import PrepareSettings
     from search.planning.options import SearchOptions
     from search.records.layout import SearchLayout
     from search.space.space import Space
+
+EXPECTATION_SEED = 0  # of the simulated searches that tell how many epochs to expect
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,12 @@ class Plan:
         trials: how many will run.
         space: with the scheduler as it will run.
         cache_dir: where prepared data stands.
+        settings: all ways in which trials can want their images prepared.
+        probed: a configuration for every set of features that trials can probe.
+        known_trials: how many known configurations are run first.
+        expected_epochs: of all trials together, for some are stopped early.
+        backbone_sizes: number of parameters by name.
+        missing: why the weights of a backbone cannot be had; None if all can.
     """
 
     options: SearchOptions
@@ -38,6 +49,12 @@ class Plan:
     resources: Resources
     trials: int
     cache_dir: Path
+    settings: Sequence[PrepareSettings]
+    probed: Sequence[TrainConfig]
+    known_trials: int
+    expected_epochs: float
+    backbone_sizes: Mapping[str, int]
+    missing: WeightsError | None
 
     @property
     def full_epochs(self) -> int:
@@ -47,14 +64,21 @@ class Plan:
     @property
     def prepared_bytes(self) -> int:
         """Memory-mapped pixels of all prepared sets, shared by all trials."""
-        return sum(len(self.annotations.table) * each.image_size**2 * 3 for each in self.space.prepare_settings())
+        return sum(len(self.annotations.table) * each.image_size**2 * 3 for each in self.settings)
+
+    def check_weights(self) -> None:
+        """Raises WeightsError where the weights of a backbone cannot be had; the plan can be shown all the same."""
+        if self.missing is not None:
+            raise self.missing
 
 
 def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -> Plan:
     """Read space and annotations, and check that they, the backbones and the machine go together.
 
+    Weights that cannot be had are told by the plan's `check_weights`.
+
     Raises:
-        SearchError, SpaceError, DataError, ConfigError, WeightsError: what does not fit, and what to do.
+        SearchError, SpaceError, DataError, ConfigError: what does not fit, and what to do.
     """
     space = load_space(options.space)
     if options.max_epochs is not None:
@@ -65,8 +89,9 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
             f"--trials must be at most {space.count_grid()}, the combinations of {space.name}, but got {trials}"
         )
     annotations = load_annotations(options.data, skip_bad=options.skip_bad)
-    space.check_schema(annotations.schema)
-    check_draws(space, annotations.schema)
+    space.check(annotations.schema)
+    known_trials = len(space.first_points(annotations.schema))
+    settings, probed, backbones = space.prepare_settings(), space.list_probed(), space.backbones()
     resources = choose_resources(
         machine,
         trials,
@@ -74,19 +99,34 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
         cpus_per_trial=options.cpus_per_trial,
         gpus_per_trial=options.gpus_per_trial,
     )
-    cache_dir = options.cache_dir or layout.results / ".prepared"
-    return Plan(options, layout, space, annotations, resources, trials, cache_dir)
+    expected_epochs = space.scheduler.expect_epochs(trials, np.random.default_rng(EXPECTATION_SEED))
+    backbone_sizes, missing = measure_backbones(backbones)
+    return Plan(
+        options=options,
+        layout=layout,
+        space=space,
+        annotations=annotations,
+        resources=resources,
+        trials=trials,
+        cache_dir=options.cache_dir or layout.results / ".prepared",
+        settings=settings,
+        probed=probed,
+        known_trials=known_trials,
+        expected_epochs=expected_epochs,
+        backbone_sizes=backbone_sizes,
+        missing=missing,
+    )
 
 
-def render_plan(plan: Plan, backbone_sizes: dict[str, int], rng: np.random.Generator) -> list[tuple[str, str]]:
+def render_plan(plan: Plan) -> list[tuple[str, str]]:
     """What a dry run shows: (topic, text) lines."""
     space, scheduler, resources = plan.space, plan.space.scheduler, plan.resources
     counts = {
         split: int(np.sum(plan.annotations.table["split"].to_numpy() == split)) for split in ("train", "val", "test")
     }
-    expected = scheduler.expect_epochs(plan.trials, rng)
+    share = plan.expected_epochs / plan.full_epochs
     rungs = ", ".join(map(str, scheduler.rungs())) or "none: every trial trains to the end"
-    settings = ", ".join(map(str, space.prepare_settings()))
+    settings = ", ".join(map(str, plan.settings))
     per_trial = f"{resources.cpus_per_trial} CPU core{'s' if resources.cpus_per_trial > 1 else ''}"
     if resources.gpus_per_trial:
         per_trial += f" and {resources.gpus_per_trial:g} GPU"
@@ -95,15 +135,12 @@ def render_plan(plan: Plan, backbone_sizes: dict[str, int], rng: np.random.Gener
         ("space", f"{space.name}: {space.description}"),
         ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
         ("selects on", "val" if plan.options.select_on == "val" else "15% of train, held out; val stays unseen"),
-        (
-            "trials",
-            f"{plan.trials} by {space.sampler}, {len(space.first_points(plan.annotations.schema))} of them known ones",
-        ),
+        ("trials", f"{plan.trials} by {space.sampler}, {plan.known_trials} of them known ones"),
         ("searched", ", ".join(parameter.name for parameter in space.parameters)),
         ("rungs", f"{rungs} (of {scheduler.max_epochs} epochs)"),
-        ("epochs", f"about {expected:.0f}, {expected / plan.full_epochs:.0%} of full training ({plan.full_epochs})"),
+        ("epochs", f"about {plan.expected_epochs:.0f}, {share:.0%} of full training ({plan.full_epochs})"),
         ("at once", f"{resources.concurrent} trials, each with {per_trial}"),
-        ("backbones", ", ".join(f"{name} ({size / 1e6:.1f} M)" for name, size in backbone_sizes.items())),
+        ("backbones", ", ".join(f"{name} ({size / 1e6:.1f} M)" for name, size in plan.backbone_sizes.items())),
         (
             "prepared data",
             f"{settings}: {plan.prepared_bytes / 2**20:,.0f} MiB in {plan.cache_dir}, shared by all trials",

@@ -6,15 +6,15 @@ from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
     from search.space.reading import load_space, parse_space
-    from search.space.rungs import compute_cutoff, list_rungs
-    from search.space.space import Parameter, Scheduler, Space
+    from search.space.rungs import Scheduler, compute_cutoff, list_rungs
+    from search.space.space import Parameter, Space
 
 __all__ = ["Parameter", "Scheduler", "Space", "compute_cutoff", "list_rungs", "load_space", "parse_space"]
 __getattr__ = attach(
     __name__,
     {
         "reading": ["load_space", "parse_space"],
-        "rungs": ["compute_cutoff", "list_rungs"],
-        "space": ["Parameter", "Scheduler", "Space"],
+        "rungs": ["Scheduler", "compute_cutoff", "list_rungs"],
+        "space": ["Parameter", "Space"],
     },
 )

@@ -24,7 +24,8 @@ import yaml
 import spaces
 from fashion_core.config import TrainConfig, check_field, find_field, suggest_name
 from fashion_core.errors import Fault, SpaceError
-from search.space.space import Parameter, Scalar, Scheduler, Space, is_number
+from search.space.rungs import Scheduler
+from search.space.space import Parameter, Scalar, Space, is_number
 from search.space.weights import WEIGHTS
 
 if TYPE_CHECKING:

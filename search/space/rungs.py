@@ -1,4 +1,4 @@
-"""The rule of ASHA's rungs: after which epochs a trial may be stopped, and what score it then needs.
+"""How trials are stopped: the rule of ASHA's rungs, after which a trial may be stopped, and the score it then needs.
 
 Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", in its stopping form: a trial whose
 score at a rung is below the best 1/reduction_factor of those that reached the rung before it is stopped there.
@@ -7,7 +7,10 @@ score at a rung is below the best 1/reduction_factor of those that reached the r
 from __future__ import annotations
 
 from bisect import insort
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from fashion_core.config import check_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +18,40 @@ if TYPE_CHECKING:
     import numpy as np
 
 SIMULATED_TRIALS, MIN_SIMULATIONS = 20_000, 3
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """How trials are stopped: ``asha``, or ``none``, where each trains for ``max_epochs``; the rest is None."""
+
+    type: str
+    max_epochs: int
+    grace_epochs: int | None = None
+    reduction_factor: int | None = None
+
+    def rungs(self) -> list[int]:
+        """Epochs after which a trial may be stopped, ascending."""
+        return list_rungs(self.max_epochs, self.grace_epochs, self.reduction_factor)
+
+    def expect_epochs(self, trials: int, rng: np.random.Generator) -> float:
+        """Epochs to expect of so many trials."""
+        if self.reduction_factor is None:
+            return trials * self.max_epochs
+        return expect_epochs(trials, self.max_epochs, self.rungs(), self.reduction_factor, rng)
+
+    def find_faults(self) -> dict[str, str]:
+        """What is wrong with the numbers, by name."""
+        faults: dict[str, str] = {}
+        if messages := check_field("epochs", self.max_epochs)[1]:
+            faults["max_epochs"] = messages[0].replace("`epochs`", "`max_epochs`")
+        elif self.grace_epochs is not None and not 1 <= self.grace_epochs < self.max_epochs:
+            faults["grace_epochs"] = (
+                f"`grace_epochs` must be at least 1 and below `max_epochs`, {self.max_epochs}, "
+                f"but got {self.grace_epochs}; to stop no trial early give `type: none`"
+            )
+        if self.reduction_factor is not None and self.reduction_factor < 2:
+            faults["reduction_factor"] = f"`reduction_factor` must be at least 2, but got {self.reduction_factor}"
+        return faults
 
 
 def list_rungs(max_epochs: int, grace_epochs: int | None, reduction_factor: int | None) -> list[int]:

@@ -1,4 +1,4 @@
-"""A search space: its parameters and its scheduler, what Optuna draws of it, and the `TrainConfig` that this makes.
+"""A search space: its parameters, what Optuna draws of it, and the `TrainConfig` that this makes.
 
 A parameter's flat name is what Optuna, the ledger and MLflow show: a field of `TrainConfig`, or ``weight_<category>``
 for the category weights.
@@ -10,22 +10,24 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fashion_core.config import FEATURE_FIELDS, TrainConfig, build_config, check_field
+from fashion_core.config import FEATURE_FIELDS, TrainConfig, build_config
 from fashion_core.data.pixels import PrepareSettings
-from fashion_core.errors import Fault, SearchError, SpaceError
-from search.space.rungs import expect_epochs, list_rungs
+from fashion_core.errors import ConfigError, Fault, SearchError, SpaceError
+from search.space.rungs import Scheduler
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS, normalise_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from optuna.trial import BaseTrial
 
+    from fashion_core.config import Feature
     from fashion_core.data.schema import AttributeSchema
 
 PREPARE_FIELDS = ("image_size", "crop", "crop_margin")
 MAX_COMBINATIONS = 10_000
+CHECKED_DRAWS = 100  # of a space, looked at before the start
+MAX_CHECKED_POINTS = 50  # so many of them its known configurations; the others are drawn
 Scalar = str | int | float | bool | None
 
 
@@ -81,40 +83,6 @@ class Parameter:
         return value if self.kind == "int" else float(value)
 
 
-@dataclass(frozen=True)
-class Scheduler:
-    """How trials are stopped: ``asha``, or ``none``, where each trains for ``max_epochs``; the rest is None."""
-
-    type: str
-    max_epochs: int
-    grace_epochs: int | None = None
-    reduction_factor: int | None = None
-
-    def rungs(self) -> list[int]:
-        """Epochs after which a trial may be stopped, ascending."""
-        return list_rungs(self.max_epochs, self.grace_epochs, self.reduction_factor)
-
-    def expect_epochs(self, trials: int, rng: np.random.Generator) -> float:
-        """Epochs to expect of so many trials."""
-        if self.reduction_factor is None:
-            return trials * self.max_epochs
-        return expect_epochs(trials, self.max_epochs, self.rungs(), self.reduction_factor, rng)
-
-    def find_faults(self) -> dict[str, str]:
-        """What is wrong with the numbers, by name."""
-        faults: dict[str, str] = {}
-        if messages := check_field("epochs", self.max_epochs)[1]:
-            faults["max_epochs"] = messages[0].replace("`epochs`", "`max_epochs`")
-        elif self.grace_epochs is not None and not 1 <= self.grace_epochs < self.max_epochs:
-            faults["grace_epochs"] = (
-                f"`grace_epochs` must be at least 1 and below `max_epochs`, {self.max_epochs}, "
-                f"but got {self.grace_epochs}; to stop no trial early give `type: none`"
-            )
-        if self.reduction_factor is not None and self.reduction_factor < 2:
-            faults["reduction_factor"] = f"`reduction_factor` must be at least 2, but got {self.reduction_factor}"
-        return faults
-
-
 def is_number(value: Any, *, whole: bool = False) -> bool:
     """Whether a value is a number (a whole one), which true and false are not."""
     return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
@@ -148,6 +116,26 @@ class Space:
     category_lines: tuple[tuple[str, int], ...] = ()
     file: str = field(default="", compare=False)
 
+    def check(self, schema: AttributeSchema) -> None:
+        """Find what would stop its trials: categories that the data has not, and fields that do not go together.
+
+        Raises:
+            SpaceError: the space does not fit the data's categories, or one of some draws is no possible configuration.
+        """
+        import optuna  # a third of a second, and reading a space needs none of it
+
+        self.check_schema(schema)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for point in self.first_points(schema)[:MAX_CHECKED_POINTS]:
+            study.enqueue_trial(point)
+        for _ in range(CHECKED_DRAWS):
+            values = self.build_values(self.suggest(study.ask(), schema), schema)
+            try:
+                build_config(values)
+            except ConfigError as error:
+                raise SpaceError(f"a space must draw possible configurations, but of {self.name} {error}") from None
+
     def check_schema(self, schema: AttributeSchema) -> None:
         """Raises `SpaceError` where the space does not fit the data's categories."""
         known = ", ".join(schema.names)
@@ -173,12 +161,13 @@ class Space:
         Returns:
             flat name -> value, the category weights divided by their mean; ``trial.params`` keeps them as drawn.
         """
+        weight_names = self.weight_names(schema)
         drawn: dict[str, Any] = {}
         for parameter in self.parameters:
             if parameter.is_drawn(self.fixed | drawn):
-                for name in self.weight_names(schema) if parameter.name == WEIGHTS else [parameter.name]:
+                for name in weight_names if parameter.name == WEIGHTS else [parameter.name]:
                     drawn[name] = parameter.suggest(trial, name)
-        return drawn | normalise_weights({name: drawn[name] for name in self.weight_names(schema) if name in drawn})
+        return drawn | normalise_weights({name: drawn[name] for name in weight_names if name in drawn})
 
     def build_values(self, params: dict[str, Any], schema: AttributeSchema) -> dict[str, Any]:
         """Values of a `TrainConfig`, all but the seed, from the flat parameters that `suggest` gave.
@@ -224,9 +213,9 @@ class Space:
         """All ways in which trials can want their images prepared."""
         return list(dict.fromkeys(PrepareSettings(*found) for found in self.list_settings(*PREPARE_FIELDS)))
 
-    def backbones(self) -> list[tuple[str, str]]:
-        """Distinct (backbone, weights) that trials can have."""
-        return self.list_settings("backbone", "weights")
+    def backbones(self) -> list[tuple[str, str, Feature]]:
+        """Distinct (backbone, weights, feature) that trials can have."""
+        return self.list_settings("backbone", "weights", "feature")
 
     def list_probed(self) -> list[TrainConfig]:
         """A configuration for every distinct set of features that trials with probe epochs can need."""

@@ -60,7 +60,7 @@ class ASHA(FIFOScheduler):
     """Asynchronous successive halving in one bracket; it decides only in the epoch of a rung.
 
     Args:
-        max_epochs, grace_epochs, reduction_factor: see `search.space.space.Scheduler`.
+        max_epochs, grace_epochs, reduction_factor: see `search.space.rungs.Scheduler`.
 
     Attributes:
         rungs: by their epoch.

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from fashion_core.errors import CheckpointError, FashionError
 from fashion_core.files import (
     hold,
     lock,
+    open_or_make,
     read_tensors,
-    remove_leftovers,
     try_lock,
     whole,
     write_tensors,
@@ -119,6 +120,47 @@ def test_two_threads_write_beside_each_other(tmp_path):
     assert path.read_bytes() in (b"a" * 1000, b"b" * 1000) and list(tmp_path.iterdir()) == [path]
 
 
+def read_content(path: Path) -> str:
+    """What a file holds, if that is whole: it then ends with a full stop."""
+    if not path.is_file() or not path.read_text().endswith("."):
+        raise FashionError("not whole")
+    return path.read_text()
+
+
+def test_only_what_is_not_whole_is_made(tmp_path):
+    paths = [tmp_path / name for name in ("whole", "cut", "absent")]
+    paths[0].write_text("as it was.")
+    paths[1].write_text("as it")
+    asked = []
+
+    def make(missing: list[Path]) -> None:
+        asked.append(missing)
+        for path in missing:
+            write_whole(path, f"{path.name} made.")
+
+    for _ in range(2):
+        assert open_or_make(paths, read_content, make) == ["as it was.", "cut made.", "absent made."]
+    assert asked == [paths[1:]]
+
+
+def test_what_is_made_in_vain_is_an_error(tmp_path):
+    with pytest.raises(FashionError, match="not whole"):
+        open_or_make([tmp_path / "file"], read_content, lambda missing: None)
+
+
+def test_those_who_ask_at_once_wait_for_one_that_makes(tmp_path):
+    path, asked = tmp_path / "file", []
+
+    def make(missing: list[Path]) -> None:
+        asked.extend(missing)
+        time.sleep(0.05)  # the others ask meanwhile
+        write_whole(path, "made.")
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: open_or_make([path], read_content, make), range(4)))
+    assert found == [["made."]] * 4 and asked == [path]
+
+
 def test_leftovers_of_one_file_go_and_no_others(tmp_path):
     path = tmp_path / "file"
     killed = "with whole(Path(sys.argv[1])) as temporary:\n    temporary.touch()\n    os.kill(os.getpid(), 9)"
@@ -127,8 +169,8 @@ def test_leftovers_of_one_file_go_and_no_others(tmp_path):
     other = tmp_path / "other.1.tmp"
     other.touch()
     assert len(os.listdir(tmp_path)) == 2
-    remove_leftovers(path)
-    assert list(tmp_path.iterdir()) == [other]
+    open_or_make([path], read_content, lambda missing: write_whole(path, "made."))
+    assert sorted(tmp_path.iterdir()) == [path, path.with_suffix(".lock"), other]
 
 
 # ------------------------------------------------------------------------------------------------------------- tensors

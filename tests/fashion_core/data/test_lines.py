@@ -34,35 +34,36 @@ def test_what_is_no_plain_text_is_told_with_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "columns", "rows"),
+    ("text", "numbers", "rows"),
     [
-        ("img/a.jpg\nimg/b.jpg\n", None, [(1, ["img/a.jpg"]), (2, ["img/b.jpg"])]),
-        ("2\nimage_name\nimg/a.jpg\n\nimg/b.jpg", None, [(3, ["img/a.jpg"]), (5, ["img/b.jpg"])]),
-        ("image_name\nimg/a.jpg\n", None, [(2, ["img/a.jpg"])]),
-        ("x1 y1\n1 2\n3 4\n", 2, [(2, ["1", "2"]), (3, ["3", "4"])]),
-        ("1 2\n3 4\n", 2, [(1, ["1", "2"]), (2, ["3", "4"])]),
-        ("5\n3 4\n", 2, [(1, ["5"]), (2, ["3", "4"])]),  # a row that lost its others, and no count
-        ("", 2, []),
+        ("img/a.jpg\nimg/b.jpg\n", False, [(1, ["img/a.jpg"]), (2, ["img/b.jpg"])]),
+        ("2\nimage_name\nimg/a.jpg\n\nimg/b.jpg", False, [(3, ["img/a.jpg"]), (5, ["img/b.jpg"])]),
+        ("image_name\nimg/a.jpg\n", False, [(2, ["img/a.jpg"])]),
+        ("x1 y1\n1 2\n3 4\n", True, [(2, ["1", "2"]), (3, ["3", "4"])]),
+        ("1 2\n3 4\n", True, [(1, ["1", "2"]), (2, ["3", "4"])]),
+        ("5\n3 4\n", True, [(1, ["5"]), (2, ["3", "4"])]),  # a row that lost its others, and no count
+        ("", True, []),
     ],
 )
-def test_counts_and_headers_are_no_rows(tmp_path: Path, text: str, columns: int | None, rows: list) -> None:
+def test_counts_and_headers_are_no_rows(tmp_path: Path, text: str, numbers: bool, rows: list) -> None:
     (tmp_path / "split").mkdir()
     (tmp_path / "split" / "val.txt").write_text(text)
     faults: list[Fault] = []
-    assert read_rows(tmp_path, "val.txt", columns, faults) == rows and not faults
+    assert read_rows(tmp_path, "val.txt", faults, numbers=numbers) == rows and not faults
 
 
 def test_a_count_that_does_not_hold_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "split").mkdir()
     (tmp_path / "split" / "val.txt").write_text("3\nx1 y1\n1 2\n")
     faults: list[Fault] = []
-    assert read_rows(tmp_path, "val.txt", 2, faults) == [(3, ["1", "2"])]
+    assert read_rows(tmp_path, "val.txt", faults) == [(3, ["1", "2"])]
     assert [(fault.line, "number of rows, 1, but is 3" in fault.message) for fault in faults] == [(1, True)]
-    assert read_rows(tmp_path, "gone.txt", 2, faults) is None and len(faults) == 2
+    assert read_rows(tmp_path, "gone.txt", faults) is None and len(faults) == 2
 
 
 def test_words() -> None:
     assert all(map(is_whole, ["0", "-12", "+7", "999999999"]))
     assert not any(map(is_whole, ["", "1.0", "1e3", "1234567890", "x", "\u0663"]))  # an Arabic 3 is a digit to `int`
     assert is_count(["12"]) and not is_count(["1", "2"]) and not is_count(["a"])
-    assert is_header(["image_name"], None) and not is_header(["a.jpg"], None) and not is_header(["7"], None)
+    assert is_header(["image_name"], numbers=False)
+    assert not is_header(["a.jpg"], numbers=False) and not is_header(["7"], numbers=False)

@@ -14,7 +14,6 @@ from fashion_core.config import build_config
 from fashion_core.data.pixels import PrepareSettings, build_settings
 from fashion_core.data.schema import AttributeSchema, Category
 from fashion_core.errors import SearchError, SpaceError
-from search.planning.checks import check_draws
 from search.space.reading import load_space, parse_space
 
 CATEGORIES = ("pattern", "sleeve", "length", "neckline", "material", "fit")
@@ -58,7 +57,7 @@ def test_all_that_a_shipped_space_draws_is_a_configuration(name, sampler):
         if config.category_weights:
             assert sum(config.category_weights.values()) / 6 == pytest.approx(1)
         sizes.add(build_settings(config))
-        backbones.add((config.backbone, config.weights))
+        backbones.add((config.backbone, config.weights, config.feature))
     assert sizes == set(space.prepare_settings()) and backbones == set(space.backbones())
 
 
@@ -89,9 +88,9 @@ def test_draws_that_are_no_configuration_are_found_before_the_start():
     """A rule on several fields: what only probes has no stochastic depth."""
     text = "trials: 4\nfixed: {{probe_epochs: 9}}\nsearch: {{drop_path: {{uniform: [0, 0.2]}}}}\n"
     text += "scheduler: {{max_epochs: {}}}"
-    check_draws(parse_space(text.format(10), "test"), SCHEMA)
+    parse_space(text.format(10), "test").check(SCHEMA)
     with pytest.raises(SpaceError, match=r"(?s)of test .*`drop_path` must be 0 .* \(9 of 9\)"):
-        check_draws(parse_space(text.format(9), "test"), SCHEMA)
+        parse_space(text.format(9), "test").check(SCHEMA)
 
 
 def test_the_features_a_space_can_need():

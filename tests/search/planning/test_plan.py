@@ -1,0 +1,99 @@
+"""A plan: what is measured of its backbones, what it shows, and weights that cannot be had."""
+
+import pytest
+from safetensors.torch import save_file
+
+from fashion_core.errors import ConfigError, WeightsError
+from fashion_core.models.backbones import build_backbone
+from search.planning import backbones
+from search.planning.backbones import measure_backbones
+from search.planning.options import SearchOptions
+from search.planning.plan import build_plan, render_plan
+from search.planning.resources import Machine
+from search.space.reading import load_space
+
+SPACE = """
+trials: 12
+fixed: {backbone: test_resnet, image_size: 32, weights: WEIGHTS}
+search:
+  probe_epochs: {choice: [0, 1]}
+  crop: {choice: [box, whole]}
+  lr: {loguniform: [1e-4, 1e-2]}
+try_first: [{probe_epochs: 0, crop: box, lr: 1e-3}]
+scheduler: {max_epochs: 9, grace_epochs: 1, reduction_factor: 3}
+"""
+
+
+def count(name, feature):
+    return sum(parameter.numel() for parameter in build_backbone(name, weights="none", feature=feature).parameters())
+
+
+@pytest.fixture
+def plan(sample_folder, tmp_path):
+    weights = tmp_path / "weights.safetensors"
+    save_file(build_backbone("test_resnet", weights="none", feature="logits").network.state_dict(), weights)
+    return plan_with(weights, sample_folder, tmp_path)
+
+
+def plan_with(weights, data, folder):
+    (folder / "small.yaml").write_text(SPACE.replace("WEIGHTS", str(weights)))
+    options = SearchOptions(data=data, space=str(folder / "small.yaml"), name="one", results=folder)
+    return build_plan(options, options.build_layout(), Machine(2, 0))
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """What was built: names and weights."""
+    calls = []
+
+    def build(name, *, weights, feature):
+        calls.append((name, weights))
+        return build_backbone(name, weights=weights, feature=feature)
+
+    monkeypatch.setattr(backbones, "build_backbone", build)
+    return calls
+
+
+def test_a_backbone_is_as_large_as_its_largest_use(built):
+    wanted = [("test_resnet", "none", feature) for feature in ("pooled", "logits", "pooled")]
+    sizes, missing = measure_backbones([*wanted, ("test_efficientnet", "none", "pooled")])
+    assert sizes == {
+        "test_resnet": count("test_resnet", "logits"),
+        "test_efficientnet": count("test_efficientnet", "pooled"),
+    }
+    assert sizes["test_resnet"] > count("test_resnet", "pooled") and missing is None and len(built) == 4
+
+
+def test_the_first_missing_weights_are_told_and_none_looked_for_after_them(built):
+    sizes, missing = measure_backbones(
+        [("test_resnet", "gone.pth", "pooled"), ("test_efficientnet", "lost.pth", "pooled")]
+    )
+    assert isinstance(missing, WeightsError) and "gone.pth" in str(missing)
+    assert sizes == {name: count(name, "pooled") for name in ("test_resnet", "test_efficientnet")}
+    assert built == [("test_resnet", "gone.pth"), ("test_resnet", "none"), ("test_efficientnet", "none")]
+
+
+def test_a_backbone_that_is_none_is_an_error_whatever_its_weights():
+    for weights in ("none", "auto", "gone.pth"):
+        with pytest.raises(ConfigError, match="must be a timm model name"):
+            measure_backbones([("test_resent", weights, "pooled")])
+
+
+def test_what_is_shown_is_what_will_be_used(plan):
+    space = load_space(plan.options.space)
+    assert (plan.settings, plan.probed) == (space.prepare_settings(), space.list_probed())
+    assert len(plan.settings) == len(plan.probed) == 2
+    shown = dict(render_plan(plan))
+    assert shown["trials"] == "12 by tpe, 1 of them known ones"
+    assert shown["rungs"] == "1, 3 (of 9 epochs)"
+    assert plan.full_epochs == 12 * 9 and 12 < plan.expected_epochs < plan.full_epochs
+    assert shown["prepared data"].startswith("32-box, 32-whole: 1 MiB in ")
+    assert shown["backbones"] == f"test_resnet ({count('test_resnet', 'pooled') / 1e6:.1f} M)"
+
+
+def test_a_plan_without_its_weights_is_shown_but_does_not_start(plan, sample_folder, tmp_path):
+    plan.check_weights()
+    missing = plan_with(tmp_path / "gone.safetensors", sample_folder, tmp_path)
+    assert render_plan(missing) == render_plan(plan)
+    with pytest.raises(WeightsError, match=r"gone\.safetensors"):
+        missing.check_weights()
