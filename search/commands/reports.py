@@ -14,9 +14,11 @@ def report(name: SearchName, results: Results = DEFAULT_RESULTS, as_json: AsJson
     """Write the report of a search again from its ledger: README.md, trials.csv and curves.png."""
     from search.records.record import load_record
     from search.reporting.report import write_report
+    from search.reporting.words import describe_search
 
     layout = SearchLayout(results, name)
-    written = write_report(layout, load_record(layout))
+    record = load_record(layout)
+    written = write_report(layout, record, describe_search(record))
     if as_json:
         print_json({"name": name, "files": [str(path) for path in written]})
         return

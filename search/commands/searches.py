@@ -14,6 +14,7 @@ from rich.text import Text
 from fashion_core.errors import SearchError
 from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
 from search.records.layout import SearchLayout
+from search.reporting.terminal import draw_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +109,7 @@ def show(name: SearchName, results: Results = DEFAULT_RESULTS, as_json: AsJson =
 
 def show_search(search: SearchResult, console: Console) -> None:
     """Print it."""
-    from search.experiment.finish import list_next_steps
+    from search.experiment.steps import list_next_steps
     from search.planning.options import load_options
     from search.reporting.summary import render_summary
     from search.reporting.words import describe_search
@@ -130,17 +131,7 @@ def show_search(search: SearchResult, console: Console) -> None:
     }
     rows += [(what, str(path)) for what, path in files.items() if path.exists()]
     console.print(Text())
-    console.print(build_pairs(rows))
-
-
-def build_pairs(rows: Sequence[tuple[str, str]]) -> Table:
-    """Lines of a topic and a text."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for topic, text in rows:
-        table.add_row(topic, Text(text))
-    return table
+    console.print(draw_pairs(rows))
 
 
 # ------------------------------------------------------------------------------------------------------------- delete
@@ -161,7 +152,7 @@ def delete(
 
     removal, console = plan_removal(SearchLayout(results, name)), Console()
     refuse_source(removal.layout, tracking_uri)
-    console.print(build_pairs(describe_removal(removal, runs=runs)))
+    console.print(draw_pairs(describe_removal(removal, runs=runs)))
     if not yes:
         ask(f"delete {name}?")
     if runs:

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
-
-from rich.table import Table
 
 from fashion_core.data.audit import audit, render_audit
 from fashion_core.errors import SearchError
 from search.experiment.beginning import describe_start, prepare
-from search.experiment.finish import list_next_steps, write_results
+from search.experiment.finish import write_results
 from search.experiment.result import SearchResult
 from search.experiment.resuming import check_resumable
 from search.experiment.running import close_trials, run_session
-from search.jobs.cluster import join_ray, use_ray
+from search.experiment.steps import list_next_steps
+from search.jobs.cluster import look_at_cluster, open_ray
 from search.planning.plan import Plan, build_plan, render_plan
-from search.planning.resources import Machine, detect_machine
 from search.records.events import SearchResumed
 from search.records.ledger import Ledger, read_events
 from search.records.record import SearchRecord, replay
 from search.records.session import Session
-from search.reporting.silence import choose_console
 from search.reporting.summary import render_summary
+from search.reporting.terminal import choose_console, draw_pairs
 from search.reporting.words import describe_search
 from search.tracking.sender import Tracker
+from search.tune.storage import clear_storage
 from search.tune.trainable import TrialTrainable
-from search.tune.tuner import clear_storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +34,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.planning.options import SearchOptions
+    from search.planning.resources import Machine
     from search.records.events import Event
-    from search.records.layout import SearchLayout
 
 CALLED = ("search.run_search",)  # the command of a search that Python code started
 
@@ -65,8 +63,11 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
     Raises:
         FashionError: it cannot start.
     """
-    with enter_cluster(options.address, machine) as found:
-        return plan_on(found, options, options.build_layout(), choose_console(console))
+    with look_at_cluster(options.address, machine) as found:
+        plan = build_plan(options, options.build_layout(), found)
+        choose_console(console).print(draw_pairs(render_plan(plan)), highlight=False)
+        plan.check_weights()
+        return plan
 
 
 def run_search(
@@ -103,9 +104,10 @@ def run_search(
             f"go on with --resume {layout.name}, or delete the old one with --replace"
         )
     with ExitStack() as stack:
-        plan = plan_on(stack.enter_context(enter_cluster(options.address, machine)), options, layout, console)
-        if options.address is None:
-            stack.enter_context(use_ray(machine or detect_machine()))
+        plan = build_plan(options, layout, stack.enter_context(look_at_cluster(options.address, machine)))
+        console.print(draw_pairs(render_plan(plan)), highlight=False)
+        plan.check_weights()
+        stack.enter_context(open_ray(options.address, plan.machine))
         events = read_events(layout.ledger)
         record = replay(events)
         if resume and record.search is not None:  # one killed before its first event simply starts
@@ -130,28 +132,11 @@ def run_search(
             session.append(describe_start(plan, prepared.data, prepared.selection, command))
             layout.audit.write_text(render_audit(audit(prepared.data)))
         run_session(plan, session, prepared.site, console, trainable, resume=bool(events))
-        for path in write_results(layout, record) if report else []:
+        search = describe_search(record)
+        for path in write_results(layout, record, search) if report else []:
             tracker.send_file(path)
         missing = tracker.close()
-        console.print(render_summary(describe_search(record), list_next_steps(layout, options.tracking_uri)))
+        console.print(render_summary(search, list_next_steps(layout, options.tracking_uri)))
         if missing is not None:
             console.print(missing, style="yellow", highlight=False, markup=False)
     return SearchResult(layout, record)
-
-
-def enter_cluster(address: str | None, machine: Machine | None) -> AbstractContextManager[Machine]:
-    """What there is to run on: the cluster, joined, or this machine."""
-    return join_ray(address) if address is not None else nullcontext(machine or detect_machine())
-
-
-def plan_on(machine: Machine, options: SearchOptions, layout: SearchLayout, console: Console) -> Plan:
-    """The plan of a search on a machine, shown; and the weights that it starts from, looked for."""
-    plan = build_plan(options, layout, machine)
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for topic, text in render_plan(plan):
-        table.add_row(topic, text)
-    console.print(table, highlight=False)
-    plan.check_weights()
-    return plan

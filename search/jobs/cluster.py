@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -69,20 +69,24 @@ def join_ray(address: str) -> Iterator[Machine]:
         yield Machine(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
 
 
+def look_at_cluster(address: str | None, machine: Machine | None = None) -> AbstractContextManager[Machine]:
+    """What there is to run on: the cluster at the address, joined; else this machine, or the part of it that is given.
+
+    Raises:
+        SearchError: no cluster answers.
+    """
+    return join_ray(address) if address is not None else nullcontext(machine or detect_machine())
+
+
 @contextmanager
-def open_ray(address: str | None) -> Iterator[Machine]:
+def open_ray(address: str | None, machine: Machine | None = None) -> Iterator[Machine]:
     """Run on the cluster at the address, or on a Ray of this machine. Gives what there is.
 
     Raises:
         SearchError: there is none, or Ray cannot start.
     """
-    if address is not None:
-        with join_ray(address) as machine:
-            yield machine
-    else:
-        machine = detect_machine()
-        with use_ray(machine):
-            yield machine
+    with look_at_cluster(address, machine) as found, nullcontext() if address is not None else use_ray(found):
+        yield found
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,12 +31,13 @@ class Plan:
     """A search that can start.
 
     Args:
+        machine: what there is to run on.
         trials: how many will run.
         space: with the scheduler as it will run.
         cache_dir: where prepared data stands.
         settings: all ways in which trials can want their images prepared.
         probed: a configuration for every set of features that trials can probe.
-        known_trials: how many known configurations are run first.
+        known: the configurations that are run first, as flat parameters.
         expected_epochs: of all trials together, for some are stopped early.
         backbone_sizes: number of parameters by name.
         missing: why the weights of a backbone cannot be had; None if all can.
@@ -46,12 +47,13 @@ class Plan:
     layout: SearchLayout
     space: Space
     annotations: Annotations
+    machine: Machine
     resources: Resources
     trials: int
     cache_dir: Path
     settings: Sequence[PrepareSettings]
     probed: Sequence[TrainConfig]
-    known_trials: int
+    known: Sequence[dict[str, Any]]
     expected_epochs: float
     backbone_sizes: Mapping[str, int]
     missing: WeightsError | None
@@ -90,7 +92,7 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
         )
     annotations = load_annotations(options.data, skip_bad=options.skip_bad)
     space.check(annotations.schema)
-    known_trials = len(space.first_points(annotations.schema))
+    known = space.first_points(annotations.schema)
     settings, probed, backbones = space.prepare_settings(), space.list_probed(), space.backbones()
     resources = choose_resources(
         machine,
@@ -106,12 +108,13 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
         layout=layout,
         space=space,
         annotations=annotations,
+        machine=machine,
         resources=resources,
         trials=trials,
         cache_dir=options.cache_dir or layout.results / ".prepared",
         settings=settings,
         probed=probed,
-        known_trials=known_trials,
+        known=known,
         expected_epochs=expected_epochs,
         backbone_sizes=backbone_sizes,
         missing=missing,
@@ -135,7 +138,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("space", f"{space.name}: {space.description}"),
         ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
         ("selects on", "val" if plan.options.select_on == "val" else "15% of train, held out; val stays unseen"),
-        ("trials", f"{plan.trials} by {space.sampler}, {plan.known_trials} of them known ones"),
+        ("trials", f"{plan.trials} by {space.sampler}, {len(plan.known)} of them known ones"),
         ("searched", ", ".join(parameter.name for parameter in space.parameters)),
         ("rungs", f"{rungs} (of {scheduler.max_epochs} epochs)"),
         ("epochs", f"about {plan.expected_epochs:.0f}, {share:.0%} of full training ({plan.full_epochs})"),

@@ -23,7 +23,7 @@ from search.promotion.view import draw_decision, draw_judgement, draw_plan, show
 from search.records.layout import SearchLayout
 from search.records.provenance import python_command
 from search.registry.versions import JUDGED_TAG, KEY_TAG
-from search.reporting.silence import choose_console
+from search.reporting.terminal import choose_console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ from search.cli import DEFAULT_RESULTS
 from search.registry.history import History, check_unseen, find_history
 from search.registry.models import Model, open_model
 from search.reporting.live import preparing
-from search.reporting.silence import choose_console
+from search.reporting.terminal import choose_console
 from search.statistics.calibration import compute_calibration
 from search.statistics.gate import Difference, compare_answers
 from search.statistics.intervals import LEVEL, Estimate, estimate_score

@@ -16,7 +16,6 @@ from search.reporting.tables import Part, Rows, hide_places, join_parts
 from search.reporting.words import (
     SearchWords,
     describe_counts,
-    describe_search,
     name_trials,
 )
 from search.space.weights import WEIGHTS
@@ -32,9 +31,8 @@ NUMBER = attrgetter("number")
 FIXED_COLUMNS = ("trial", "status", "reason", "rung", "cutoff", "enqueued", "epochs", "best_epoch", "seconds")
 
 
-def write_report(layout: SearchLayout, record: SearchRecord) -> list[Path]:
+def write_report(layout: SearchLayout, record: SearchRecord, search: SearchWords) -> list[Path]:
     """Write the report of a search from its record; also of one that still runs. Returns what was written."""
-    search = describe_search(record)
     write_trials_csv(record, layout.trials_csv)
     curves = layout.folder / "curves.png"
     has_curves = draw_curves(record, curves)

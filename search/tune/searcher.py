@@ -19,7 +19,7 @@ from search.records.record import replay
 from search.tune.results import EPOCH, SCORE, STATUS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fashion_core.data.schema import AttributeSchema
     from search.space.space import Space
@@ -38,6 +38,7 @@ class TruthfulSearcher(Searcher):
 
     Args:
         space, schema: what to draw, for which categories.
+        known: configurations to propose first, as flat parameters.
         trials: how many to propose.
         seed: of the search.
         ledger: of the search, read after a restart: it knows of trials that Ray's last snapshot does not.
@@ -45,11 +46,20 @@ class TruthfulSearcher(Searcher):
     A proposal is {number, enqueued, params (flat, as shown), values (of a `TrainConfig`)}.
     """
 
-    def __init__(self, space: Space, schema: AttributeSchema, *, trials: int, seed: int, ledger: Path) -> None:
+    def __init__(
+        self,
+        space: Space,
+        schema: AttributeSchema,
+        known: Sequence[dict[str, Any]],
+        *,
+        trials: int,
+        seed: int,
+        ledger: Path,
+    ) -> None:
         super().__init__(metric=SCORE, mode="max")
         self.space, self.schema, self.seed, self.ledger = space, schema, seed, ledger
         self.study = optuna.create_study(direction="maximize", sampler=build_sampler(space, seed))
-        for point in space.first_points(schema):
+        for point in known:
             self.study.enqueue_trial(point, user_attrs={ENQUEUED: True})
         self.open: dict[str, optuna.Trial] = {}  # proposed and not told, by Ray's trial id
         self.next_number, self.end = 0, trials

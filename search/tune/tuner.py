@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.fs as pafs
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.schedulers import FIFOScheduler
@@ -17,6 +15,7 @@ from search.tune.checkpoints import BestModels
 from search.tune.results import SCORE
 from search.tune.scheduler import ASHA
 from search.tune.searcher import TruthfulSearcher
+from search.tune.storage import locate_experiment
 from search.tune.trainable import TrialTrainable, bind
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from search.records.session import Session
 
 MAX_RESTARTS = 3
-TUNE_NAME = "tune"
 
 
 def run_trials(
@@ -44,11 +42,8 @@ def run_trials(
     experiment, trained = locate_experiment(plan), build_trainable(plan, bind(trainable, site))
     models = BestModels(plan.layout, plan.options.keep_best, session.record)
     with watch(session, models, plan.space.scheduler.max_epochs):
-        if resume:
-            tuner = restore_tuner(plan, experiment, trained)
-        else:
-            tuner = build_tuner(plan, experiment, trained, session.record.search_id)
         for restarts in range(MAX_RESTARTS + 1):
+            tuner = open_tuner(plan, experiment, trained, session.record.search_id, is_new=not resume and not restarts)
             try:
                 tuner.fit()
                 return
@@ -59,37 +54,6 @@ def run_trials(
                         f"Ray Tune broke {restarts + 1} times, the last time with {type(error).__name__}: {error}; "
                         f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
                     ) from error
-                tuner = restore_tuner(plan, experiment, trained)
-
-
-def locate_experiment(plan: Plan) -> str:
-    """Where Ray keeps the state of this search: a URI, or an absolute path."""
-    storage = plan.options.storage
-    if storage is None:
-        return str(plan.layout.ray.resolve() / TUNE_NAME)
-    if "://" not in storage:
-        storage = str(Path(storage).expanduser().resolve())
-    return f"{storage.rstrip('/')}/{plan.layout.name}"
-
-
-def clear_storage(plan: Plan, *, replace: bool) -> None:
-    """Delete what an earlier search of this name left in a storage of its own.
-
-    Raises:
-        SearchError: it left something, but may not be replaced.
-    """
-    if plan.options.storage is None:
-        return  # it stands in the search's folder
-    experiment = locate_experiment(plan)
-    filesystem, path = pafs.FileSystem.from_uri(experiment)
-    if filesystem.get_file_info(path).type == pafs.FileType.NotFound:
-        return
-    if not replace:
-        raise SearchError(
-            f"--storage must hold no search of the name {plan.layout.name}, but {experiment} exists; give another "
-            "--name, or delete the old one with --replace"
-        )
-    filesystem.delete_dir(path)
 
 
 def build_tuner(plan: Plan, experiment: str, trained: Any, search_id: str) -> Tuner:
@@ -105,7 +69,7 @@ def build_tuner(plan: Plan, experiment: str, trained: Any, search_id: str) -> Tu
         trained,
         tune_config=TuneConfig(
             search_alg=TruthfulSearcher(
-                space, plan.annotations.schema, trials=plan.trials, seed=plan.options.seed, ledger=ledger
+                space, plan.annotations.schema, plan.known, trials=plan.trials, seed=plan.options.seed, ledger=ledger
             ),
             scheduler=asha or FIFOScheduler(),
             metric=SCORE,
@@ -136,12 +100,14 @@ def build_trainable(plan: Plan, trainable: type[TrialTrainable]) -> Any:
     return tune.with_resources(trainable, resources)
 
 
-def restore_tuner(plan: Plan, experiment: str, trained: Any) -> Tuner:
-    """Tune where it stopped: unfinished trials go on after the last epoch that was saved.
+def open_tuner(plan: Plan, experiment: str, trained: Any, search_id: str, *, is_new: bool) -> Tuner:
+    """Tune from the start, or where it stopped: unfinished trials go on after the last epoch that was saved.
 
     Raises:
-        SearchError: Tune had not begun.
+        SearchError: it is to go on, but had not begun.
     """
+    if is_new:
+        return build_tuner(plan, experiment, trained, search_id)
     if not Tuner.can_restore(experiment):
         raise SearchError(f"the search {plan.layout.name} ended before its first trial; start it again with --replace")
     return Tuner.restore(experiment, trainable=trained)

@@ -11,7 +11,7 @@ from search.promotion.options import PromotionOptions, Workplace
 from search.promotion.running import Promotion, hold_folder, open_promotion
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
-from search.reporting.silence import choose_console
+from search.reporting.terminal import choose_console
 
 
 def test_one_process_promotes_a_search(tmp_path):

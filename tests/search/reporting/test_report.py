@@ -16,6 +16,7 @@ from search.report import main
 from search.reporting.figures import draw_confusion
 from search.reporting.report import write_report
 from search.reporting.tables import hide_places
+from search.reporting.words import describe_search
 
 CATEGORIES = {"pattern": ["floral", "solid"], "fit": ["tight", "loose", "conventional"]}
 MAX_EPOCHS = 4
@@ -65,6 +66,11 @@ def build_search(layout, trials, *, ended=True, **extra):
             ledger.append(SearchEnded(reason="all trials ended", seconds=1.0))
 
 
+def report(layout):
+    record = load_record(layout)
+    return write_report(layout, record, describe_search(record))
+
+
 TRIALS = [
     (True, [0.6, 0.7, 0.8, 0.79], "finished", {"lr": 1 / 3000, "net": "a|b", "weight_pattern": 1.0, "weight_fit": 1.0}),
     (False, [0.5, 0.7], "stopped", {"lr": 0.1, "net": "x", "weight_pattern": 1.23456, "weight_fit": 0.76544}),
@@ -84,7 +90,7 @@ TRIALS = [
 def layout(tmp_path):
     layout = SearchLayout(tmp_path / "results", "tiny")
     build_search(layout, TRIALS)
-    write_report(layout, load_record(layout))
+    report(layout)
     return layout
 
 
@@ -206,7 +212,7 @@ def test_a_search_that_is_not_there_is_told_without_a_traceback(layout, monkeypa
 def test_a_search_without_a_result_has_a_report(tmp_path, trials):
     layout = SearchLayout(tmp_path, "none")
     build_search(layout, trials)
-    write_report(layout, load_record(layout))
+    report(layout)
     assert "No trial has a score." in layout.report.read_text()
     assert len(read_csv(layout)) == len(trials)
 
@@ -218,7 +224,7 @@ def test_a_running_search_and_a_sparse_ledger(tmp_path):
         ledger.append(TrialStarted(trial=0, trial_id="a", params={"lr": 0.1}, enqueued=False))
         ledger.append(EpochEnded(trial=0, epoch=1, metrics={"val/accuracy": 0.5, "val/accuracy/fit": 0.4}))
         ledger.append(EpochEnded(trial=0, epoch=2, metrics={"val/accuracy": None}))
-    write_report(layout, load_record(layout))
+    report(layout)
     text = layout.report.read_text()
     assert "has not ended" in text and "| fit | 0.4000 |" in text and "no standard error" in text
     assert read_csv(layout)[0]["val/accuracy"] == "0.5" and read_csv(layout)[0]["best_epoch"] == "1"
@@ -228,14 +234,14 @@ def test_the_baseline_of_each_category_stands_beside_it(tmp_path):
     layout = SearchLayout(tmp_path, "baseline")
     data = {"majority": 0.6, "majority_by_category": {"pattern": 0.55, "fit": 0.65}, "categories": CATEGORIES}
     build_search(layout, TRIALS, data=data)
-    write_report(layout, load_record(layout))
+    report(layout)
     text = layout.report.read_text()
     assert "| fit | 0.9056 | 0.6500 |" in text and "| **mean** | **0.8056** | 0.6000 |" in text
 
 
 def test_pictures_that_exist_are_shown(layout):
     draw_confusion(np.array([[30, 2], [1, 5]]), CATEGORIES["pattern"], "pattern", layout.confusion("pattern"))
-    write_report(layout, load_record(layout))
+    report(layout)
     assert "](confusion_pattern.png)" in layout.report.read_text() and "confusion_fit" not in layout.report.read_text()
 
 
@@ -267,5 +273,5 @@ def test_wall_time_leaves_out_interruptions():
 def test_a_torn_ledger_still_reports(layout):
     with layout.ledger.open("ab") as file:
         file.write(b'{"event": "epo')
-    write_report(layout, load_record(layout))
+    report(layout)
     assert len(load_record(layout).trials) == len(TRIALS)

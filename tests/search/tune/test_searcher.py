@@ -32,7 +32,7 @@ def build(tmp_path):
     def build(seed=0):
         ledger = tmp_path / "ledger.jsonl"
         space = parse_space(SPACE, "test")
-        return TruthfulSearcher(space, SCHEMA, trials=8, seed=seed, ledger=ledger)
+        return TruthfulSearcher(space, SCHEMA, space.first_points(SCHEMA), trials=8, seed=seed, ledger=ledger)
 
     return build
 

@@ -1,0 +1,29 @@
+"""What to do after a search, as commands that can be copied."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from search.cli import DEFAULT_RESULTS
+from search.records.provenance import python_command
+from search.tracking.store import ui_command
+
+if TYPE_CHECKING:
+    from search.records.layout import SearchLayout
+
+
+def list_next_steps(layout: SearchLayout, tracking_uri: str | None) -> list[tuple[str, str]]:
+    """What to do next: (purpose, command)."""
+    python = python_command()
+    where = "" if layout.results == DEFAULT_RESULTS else f" --results {layout.results}"
+    steps = [("compare trials", ui_command(layout, tracking_uri))]
+    if layout.best_model.is_file():
+        steps.append(
+            ("use the best model", f"{python} -m fashion_core.predict {layout.best_model} IMAGE --box x1,y1,x2,y2")
+        )
+        steps.append(("promote it, if it holds", f"{python} search/promote.py {layout.name}{where}"))
+    steps.append(("read the report", str(layout.report)))
+    steps.append(
+        ("search your data", f"{python} search/run.py --data DIR --space spaces/weighted_focal.yaml --trials 64")
+    )
+    return steps
