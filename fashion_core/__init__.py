@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from fashion_core.lazy import attach
 
+__version__ = "0.2.0"  # of the project
+
 if TYPE_CHECKING:
     from fashion_core.config import TrainConfig
     from fashion_core.data.annotations import load_annotations

@@ -8,27 +8,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 if __name__ == "__main__" and __package__ is None:  # as a script: the repository holds the packages
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from search.commands import app
+from search.commands.app import promote_main as main
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command `fashion-promote`."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    for option in ("compare", "rollback"):
-        if f"--{option}" in given:
-            given.remove(f"--{option}")
-            app.main([option, *given])
-            return
-    app.main(["promote", *given])
-
+__all__ = ["main"]
 
 if __name__ == "__main__":
     main()

@@ -84,3 +84,10 @@ def call(arguments: list[str]) -> None:
 def alias(*words: str) -> Callable[[], None]:
     """The entry point of another command that is called like this one with these words before what was typed."""
     return lambda: main([*words, *sys.argv[1:]])
+
+
+def promote_main(arguments: Sequence[str] | None = None) -> None:
+    """The command `fashion-promote`: `promote`, or the sub-command that `--compare` or `--rollback` stands for."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = next((each for each in ("compare", "rollback") if f"--{each}" in given), "promote")
+    main([name, *(each for each in given if each != f"--{name}")])

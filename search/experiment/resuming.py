@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+import re
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
-
+import fashion_core
 from fashion_core.errors import SearchError
 from search.records.events import EndReason
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from search.records.events import SearchStarted
     from search.records.record import SearchRecord
 
-OLDEST = Version("0.2")  # that began a search which this version can go on with
+OLDEST = (0, 2)  # major and minor version that began a search which this one can go on with
 
 
 def check_resumable(plan: Plan, record: SearchRecord) -> None:
@@ -28,7 +27,7 @@ def check_resumable(plan: Plan, record: SearchRecord) -> None:
     if begun_by_older(begun.provenance.get("version", "")):
         raise SearchError(
             f"a search goes on in the version it began in, but {begun.name} was begun by an earlier version "
-            f"({begun.provenance.get('version')}, this is {version('fashion-search')}); start a new search: its "
+            f"({begun.provenance.get('version')}, this is {fashion_core.__version__}); start a new search: its "
             "report and its models can still be used"
         )
     if record.ended is not None and record.ended.reason == EndReason.TIME_BUDGET:
@@ -41,10 +40,8 @@ def check_resumable(plan: Plan, record: SearchRecord) -> None:
 
 def begun_by_older(found: str) -> bool:
     """Whether a version is older than `OLDEST`; one that is not known is not."""
-    try:
-        return Version(found) < OLDEST
-    except InvalidVersion:
-        return False
+    numbers = re.match(r"(\d+)\.(\d+)", found)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST
 
 
 def check_space(plan: Plan, begun: SearchStarted) -> None:

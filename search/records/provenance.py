@@ -11,11 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+import fashion_core
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LIBRARIES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pyarrow")
-PROJECT = "fashion-search"
 PACKAGES = ("fashion_core", "search", "spaces")  # a search's own results, not yet committed, change no code
 GIT_TIMEOUT_S = 10
 
@@ -30,7 +31,7 @@ def collect_provenance(arguments: Sequence[str]) -> dict[str, str]:
 
     found = {
         "command": describe_command(arguments),
-        "version": find_version(PROJECT),
+        "version": fashion_core.__version__,
         **describe_git(),
         "python": platform.python_version(),
         **{name: find_version(name) for name in LIBRARIES},

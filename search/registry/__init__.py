@@ -9,6 +9,7 @@ from fashion_core.lazy import attach
 if TYPE_CHECKING:
     from search.registry.comparing import Comparison, compare
     from search.registry.models import Model, find_model, open_model
+    from search.registry.sources import find_sources
     from search.registry.versions import Registry, Version, default_registry, rollback
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "compare",
     "default_registry",
     "find_model",
+    "find_sources",
     "open_model",
     "rollback",
 ]
@@ -27,6 +29,7 @@ __getattr__ = attach(
     {
         "comparing": ["Comparison", "compare"],
         "models": ["Model", "find_model", "open_model"],
+        "sources": ["find_sources"],
         "versions": ["Registry", "Version", "default_registry", "rollback"],
     },
 )

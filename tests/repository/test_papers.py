@@ -1,21 +1,21 @@
 """The pages around the code hold what they name."""
 
 import re
-import tomllib
 from datetime import date
 from pathlib import Path
 
 import yaml
 
+import fashion_core
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
 def test_the_citation_is_of_this_version() -> None:
     """The keys that the schema of CFF 1.2.0 requires, and the types it gives them."""
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
     assert citation["cff-version"] == "1.2.0" and citation["type"] == "software" and citation["message"]
-    assert citation["version"] == PROJECT["version"] and "title" in citation
+    assert citation["version"] == fashion_core.__version__ and "title" in citation
     assert all(author.keys() == {"name"} for author in citation["authors"]) and citation["authors"]
     assert citation.keys() <= {"cff-version", "message", "type", "title", "version", "abstract", "authors", "keywords"}
 
@@ -24,7 +24,7 @@ def test_the_changelog_has_this_version_under_what_comes() -> None:
     headings = re.findall(r"^## (.*)$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == "[Unreleased]"
     released = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\S+)", heading).groups() for heading in headings[1:]]
-    assert released[0][0] == PROJECT["version"]
+    assert released[0][0] == fashion_core.__version__
     assert [date.fromisoformat(day) for _, day in released] == sorted(
         (date.fromisoformat(day) for _, day in released), reverse=True
     )

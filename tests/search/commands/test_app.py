@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+import runpy
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -107,18 +109,24 @@ def test_they_keep_their_own_usage(command: list[str], call) -> None:
     assert status == 2 and f"usage: fashion-search {command[0]}" in err
 
 
+def test_the_console_command_has_the_sub_commands() -> None:
+    scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
+    assert EntryPoint("fashion-search", scripts["fashion-search"], "console_scripts").load() is app.main
+    assert EntryPoint("fashion-promote", scripts["fashion-promote"], "console_scripts").load() is app.promote_main
+
+
 def test_console_scripts_are_called_as_sub_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[list[str]] = []
     monkeypatch.setattr(app, "app", lambda arguments, **_: given.append(arguments))
     calls = {
-        "search.run": ["run", "-x"],
-        "search.promote": ["promote", "-x"],
-        "search.report": ["report", "-x"],
-        "search.effects": ["effects", "-x"],
-        "search.tracking.__main__": ["resend", "-x"],
+        "run.py": "run",
+        "promote.py": "promote",
+        "report.py": "report",
+        "effects.py": "effects",
+        "tracking/__main__.py": "resend",
     }
     monkeypatch.setattr(sys, "argv", ["command", "-x"])
-    for module, wanted in calls.items():
+    for file, wanted in calls.items():
         with pytest.raises(SystemExit):
-            importlib.import_module(module).main()
-        assert given.pop() == wanted
+            runpy.run_path(str(REPOSITORY / "search" / file))["main"]()
+        assert given.pop() == [wanted, "-x"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from search import promote as script
+from search.commands import app
 from search.promotion import pipeline
 from search.promotion.options import PromotionOptions, Workplace
 from search.registry import comparing, comparison_view, versions
@@ -112,7 +112,7 @@ def test_the_script_takes_the_others_as_options(promoted, others, call, monkeypa
         ["--rollback", "--model", "m"],
     ):
         with pytest.raises(SystemExit) as stopped:
-            script.main(arguments)
+            app.promote_main(arguments)
         assert stopped.value.code == 0
     assert promoted.calls[0][0] == "demo" and others[0][:2] == ("a", "b") and others[0][2]["results"] == Path("r")
     assert others[1][0] == "m" and len(others) == 2
@@ -126,6 +126,6 @@ def test_the_script_takes_the_others_as_options(promoted, others, call, monkeypa
 )  # fmt: skip
 def test_the_script_refuses_what_does_not_go_together(arguments: list[str], promoted, others, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
-        script.main(arguments)
+        app.promote_main(arguments)
     assert stopped.value.code == 2 and capsys.readouterr().err.startswith("error: ")
     assert not promoted.calls and not others
