@@ -255,12 +255,6 @@ def check_image(root: Path, name: str) -> tuple[tuple[int, int], str | None]:
     return size, None
 
 
-def fault_of_row(annotations: Annotations, row: int, message: str) -> Fault:
-    """A fault in the image of a row of the table."""
-    split, line = (annotations.table[name][row].as_py() for name in ("split", "line"))
-    return Fault(f"split/{split}.txt", line, message)
-
-
 def build_table(rows: Sequence[Row], categories: int) -> pa.Table:
     """The sound rows as a table."""
     import pyarrow as pa  # a tenth of a second, and nothing before needs it

@@ -14,19 +14,21 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from fashion_core.config import TrainConfig
-from fashion_core.data.annotations import Annotations, fault_of_row
 from fashion_core.data.duplicates import THUMBNAIL_SIDE, compute_thumbnail
 from fashion_core.data.fingerprints import compute_digest, fingerprint_content, fingerprint_quickly
 from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize, open_image
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import DataError, Fault, first_line
 from fashion_core.files import open_or_make, whole, write_whole
+
+if TYPE_CHECKING:
+    from fashion_core.data.annotations import Annotations
 
 FORMAT = "fashion-prepared/1"
 BATCH_IMAGES = 256
@@ -151,6 +153,12 @@ def write_files(
                 progress(part[-1] + 1, len(files))
         if faults:
             raise DataError(f"images of {annotations.folder.name} cannot be prepared:", faults)
+
+
+def fault_of_row(annotations: Annotations, row: int, message: str) -> Fault:
+    """A fault in the image of a row of the table."""
+    split, line = (annotations.table[name][row].as_py() for name in ("split", "line"))
+    return Fault(f"split/{split}.txt", line, message)
 
 
 def build_schema(annotations: Annotations, settings: PrepareSettings, path: Path) -> pa.Schema:
