@@ -94,7 +94,7 @@ class Material:
 
     def read_example(self) -> bytes:
         """The file of a validation image."""
-        path = self.folder / self.first.names[self.val[0]]
+        path: Path = self.folder / self.first.names[self.val[0]]
         return path.read_bytes()
 
     def build_site(self, name: str, train: np.ndarray, resources: Resources) -> JobSite:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from fashion_core.errors import SearchError
 from search.records.layout import SearchLayout, unique_name
 
+TUNE_NAME = "tune"  # of Ray's state in the search's own folder
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -104,6 +105,15 @@ class SearchOptions(BaseModel):
             raise SearchError(
                 f"{path.name} must hold the options of a search, but: {faults}; restore it from a backup"
             ) from None
+
+    def locate_experiment(self, layout: SearchLayout) -> str:
+        """Where Ray keeps the state of the search: a URI, or an absolute path."""
+        if self.storage is None:
+            return str(layout.ray.resolve() / TUNE_NAME)
+        storage = self.storage
+        if "://" not in storage:
+            storage = str(Path(storage).expanduser().resolve())
+        return f"{storage.rstrip('/')}/{layout.name}"
 
     def build_layout(self) -> SearchLayout:
         """The paths of the search: of the name given, or of one made from the space and the time."""

@@ -34,6 +34,7 @@ class Plan:
         machine: what there is to run on.
         trials: how many will run.
         space: with the scheduler as it will run.
+        experiment: where Ray keeps the state of the search: a URI, or an absolute path.
         cache_dir: where prepared data stands.
         settings: all ways in which trials can want their images prepared.
         probed: a configuration for every set of features that trials can probe.
@@ -50,6 +51,7 @@ class Plan:
     machine: Machine
     resources: Resources
     trials: int
+    experiment: str
     cache_dir: Path
     settings: Sequence[PrepareSettings]
     probed: Sequence[TrainConfig]
@@ -111,6 +113,7 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
         machine=machine,
         resources=resources,
         trials=trials,
+        experiment=options.locate_experiment(layout),
         cache_dir=options.cache_dir or layout.results / ".prepared",
         settings=settings,
         probed=probed,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.fs as pafs
@@ -11,18 +10,6 @@ from fashion_core.errors import SearchError
 
 if TYPE_CHECKING:
     from search.planning.plan import Plan
-
-TUNE_NAME = "tune"
-
-
-def locate_experiment(plan: Plan) -> str:
-    """Where Ray keeps the state of this search: a URI, or an absolute path."""
-    storage = plan.options.storage
-    if storage is None:
-        return str(plan.layout.ray.resolve() / TUNE_NAME)
-    if "://" not in storage:
-        storage = str(Path(storage).expanduser().resolve())
-    return f"{storage.rstrip('/')}/{plan.layout.name}"
 
 
 def clear_storage(plan: Plan, *, replace: bool) -> None:
@@ -33,13 +20,12 @@ def clear_storage(plan: Plan, *, replace: bool) -> None:
     """
     if plan.options.storage is None:
         return  # it stands in the search's folder
-    experiment = locate_experiment(plan)
-    filesystem, path = pafs.FileSystem.from_uri(experiment)
+    filesystem, path = pafs.FileSystem.from_uri(plan.experiment)
     if filesystem.get_file_info(path).type == pafs.FileType.NotFound:
         return
     if not replace:
         raise SearchError(
-            f"--storage must hold no search of the name {plan.layout.name}, but {experiment} exists; give another "
+            f"--storage must hold no search of the name {plan.layout.name}, but {plan.experiment} exists; give another "
             "--name, or delete the old one with --replace"
         )
     filesystem.delete_dir(path)

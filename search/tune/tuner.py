@@ -15,7 +15,6 @@ from search.tune.checkpoints import BestModels
 from search.tune.results import SCORE
 from search.tune.scheduler import ASHA
 from search.tune.searcher import TruthfulSearcher
-from search.tune.storage import locate_experiment
 from search.tune.trainable import TrialTrainable, bind
 
 if TYPE_CHECKING:
@@ -39,31 +38,31 @@ def run_trials(
     Raises:
         SearchError: Tune broke more often than `MAX_RESTARTS` times.
     """
-    experiment, trained = locate_experiment(plan), build_trainable(plan, bind(trainable, site))
+    trained = build_trainable(plan, bind(trainable, site))
     models = BestModels(plan.layout, plan.options.keep_best, session.record)
     with watch(session, models, plan.space.scheduler.max_epochs):
         for restarts in range(MAX_RESTARTS + 1):
-            tuner = open_tuner(plan, experiment, trained, session.record.search_id, is_new=not resume and not restarts)
+            tuner = open_tuner(plan, trained, session.record.search_id, is_new=not resume and not restarts)
             try:
                 tuner.fit()
                 return
             except Exception as error:
                 session.append(SearchBroke(error=f"{type(error).__name__}: {error}", restarts=restarts))
-                if restarts == MAX_RESTARTS or not Tuner.can_restore(experiment):
+                if restarts == MAX_RESTARTS or not Tuner.can_restore(plan.experiment):
                     raise SearchError(
                         f"Ray Tune broke {restarts + 1} times, the last time with {type(error).__name__}: {error}; "
                         f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
                     ) from error
 
 
-def build_tuner(plan: Plan, experiment: str, trained: Any, search_id: str) -> Tuner:
+def build_tuner(plan: Plan, trained: Any, search_id: str) -> Tuner:
     """Tune over the plan's space, from the start."""
     space, scheduler = plan.space, plan.space.scheduler
     asha = None
     if scheduler.rungs():
         assert scheduler.grace_epochs is not None and scheduler.reduction_factor is not None
         asha = ASHA(scheduler.max_epochs, scheduler.grace_epochs, scheduler.reduction_factor)
-    storage, name = experiment.rsplit("/", 1)
+    storage, name = plan.experiment.rsplit("/", 1)
     ledger = plan.layout.ledger.resolve()
     return Tuner(
         trained,
@@ -100,17 +99,17 @@ def build_trainable(plan: Plan, trainable: type[TrialTrainable]) -> Any:
     return tune.with_resources(trainable, resources)
 
 
-def open_tuner(plan: Plan, experiment: str, trained: Any, search_id: str, *, is_new: bool) -> Tuner:
+def open_tuner(plan: Plan, trained: Any, search_id: str, *, is_new: bool) -> Tuner:
     """Tune from the start, or where it stopped: unfinished trials go on after the last epoch that was saved.
 
     Raises:
         SearchError: it is to go on, but had not begun.
     """
     if is_new:
-        return build_tuner(plan, experiment, trained, search_id)
-    if not Tuner.can_restore(experiment):
+        return build_tuner(plan, trained, search_id)
+    if not Tuner.can_restore(plan.experiment):
         raise SearchError(f"the search {plan.layout.name} ended before its first trial; start it again with --replace")
-    return Tuner.restore(experiment, trainable=trained)
+    return Tuner.restore(plan.experiment, trainable=trained)
 
 
 def name_trial(trial: Trial) -> str:

@@ -159,7 +159,7 @@ class Probe:
         from ray.tune.execution.experiment_state import _ExperimentCheckpointManager
         from simulated_actors import DirectActorManager
 
-        from search.experiment import search as driver
+        from search.experiment import running, search
         from search.reporting import live
         from search.tracking import writer as tracking
         from search.tune import callback as recorder
@@ -185,11 +185,11 @@ class Probe:
         follow(recorder.Recorder, "on_trial_complete", self.mark)
         follow(tracking.Writer, "end_trial", self.mark_tracker)
         follow(live.LiveView, "update", lambda view, *state: self.objects.update(live=view))
-        self.watch_threads(driver)
+        self.watch_threads(running, search)
 
-    def watch_threads(self, driver: Any) -> None:
+    def watch_threads(self, running: Any, search: Any) -> None:
         """Start the clock of each thread where it starts."""
-        run_trials, run_tracker = driver.run_trials, driver.Tracker.run
+        run_trials, run_tracker = running.run_trials, search.Tracker.run
 
         def timed_trials(plan: Any, site: Any, session: Any, **options: Any) -> None:
             self.objects["session"] = session
@@ -206,7 +206,7 @@ class Probe:
             self.tracker.start()
             run_tracker(tracker)
 
-        driver.run_trials, driver.Tracker.run = timed_trials, timed_tracker
+        running.run_trials, search.Tracker.run = timed_trials, timed_tracker
 
     def watch_snapshots(self, controller: Any, manager: Any) -> None:
         """Note those calls of the manager in which the controller saved itself."""

@@ -92,7 +92,6 @@ def test_the_report_of_an_older_search_is_written_again(tmp_path, sample_folder)
     assert "val/accuracy" in (today.folder / "results/tiny/README.md").read_text()
 
 
-@pytest.mark.xfail(strict=False, reason="is not refused yet")
 def test_a_search_that_an_older_version_began_is_not_gone_on_with(tmp_path, sample_folder):
     today = open_older(tmp_path, sample_folder)
     ledger = today.folder / "results/cut/ledger.jsonl"
