@@ -35,27 +35,38 @@ app = typer.Typer(
 )
 
 
-@app.command(context_settings=PASSED_ON)
 def predict(context: typer.Context) -> None:
     """Print the attributes of garments, or write the challenge's submission."""
     asking.main(context.args, context.command_path)
 
 
-@app.command(context_settings=PASSED_ON)
 def audit(context: typer.Context) -> None:
     """Count classes, duplicates and odd boxes of a data set."""
     data_audit.main(context.args, context.command_path)
 
 
-@app.command(context_settings=PASSED_ON)
 def export(context: typer.Context) -> None:
     """Write a saved model as an ONNX file."""
     onnx_export.main(context.args, context.command_path)
 
 
-for command in (run, promote, report, effects, compare, rollback, resend, show, delete):
-    app.command()(command)
-app.command("list")(list_)
+COMMANDS: dict[str, Callable[..., object]] = {
+    "run": run,
+    "list": list_,
+    "show": show,
+    "report": report,
+    "effects": effects,
+    "promote": promote,
+    "compare": compare,
+    "rollback": rollback,
+    "predict": predict,
+    "export": export,
+    "audit": audit,
+    "resend": resend,
+    "delete": delete,
+}
+for name, command in COMMANDS.items():
+    app.command(name, context_settings=PASSED_ON if command in (predict, audit, export) else None)(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
