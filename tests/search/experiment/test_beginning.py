@@ -1,0 +1,111 @@
+"""What a search makes before its first trial: the images its trials open, and the words it begins with."""
+
+import io
+from collections import Counter
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import fashion_core
+from fashion_core.config import TrainConfig
+from fashion_core.data.pixels import PrepareSettings
+from search.experiment.beginning import describe_start, prepare
+from search.jobs.training import load_selection
+from search.planning.options import SearchOptions
+from search.planning.plan import build_plan
+from search.planning.resources import Machine
+
+SPACE = """
+trials: 12
+fixed: {backbone: test_resnet, image_size: 32, weights: none}
+search: {crop: {choice: [box, whole]}, lr: {loguniform: [1e-4, 1e-2]}}
+scheduler: {max_epochs: 9, grace_epochs: 1, reduction_factor: 3}
+"""
+
+
+def begin(folder, data, **options):
+    """A plan, and what a search of it makes first."""
+    (folder / "small.yaml").write_text(SPACE)
+    options = SearchOptions(data=data, space=str(folder / "small.yaml"), name="one", results=folder, **options)
+    plan = build_plan(options, options.build_layout(), Machine(4, 0))
+    return plan, prepare(plan, Console(file=io.StringIO()))
+
+
+@pytest.fixture(scope="module")
+def begun(sample_folder, tmp_path_factory):
+    return begin(tmp_path_factory.mktemp("begun"), sample_folder, concurrent=2, cpus_per_trial=2)
+
+
+def list_lines(folder, split):
+    return (folder / "split" / f"{split}.txt").read_text().split()
+
+
+def test_trials_find_their_images_whatever_they_draw(begun):
+    plan, prepared = begun
+    assert prepared.images.prepared.keys() == {PrepareSettings(32), PrepareSettings(32, "whole")}
+    for crop in ("box", "whole"):
+        job = prepared.site.build_job(TrainConfig(image_size=32, crop=crop))
+        assert job.prepared.is_absolute() and job.prepared.parent == plan.cache_dir.resolve()
+        assert (job.threads, job.gpus) == (2, 0.0)
+    train, select = load_selection(prepared.site.selection)
+    assert np.array_equal(train, prepared.selection.train) and np.array_equal(select, prepared.selection.select)
+
+
+def test_val_is_selected_on_unless_it_is_to_stay_unseen(begun, sample_folder, tmp_path):
+    _, prepared = begun
+    names = np.array(prepared.data.names)
+    assert names[prepared.selection.train].tolist() == list_lines(sample_folder, "train")
+    assert names[prepared.selection.select].tolist() == list_lines(sample_folder, "val")
+    _, held = begin(tmp_path, sample_folder, select_on="heldout", seed=5)
+    chosen = [held.selection.train, held.selection.select]
+    assert sorted(names[np.concatenate(chosen)]) == sorted(list_lines(sample_folder, "train"))
+    assert held.site.selection != prepared.site.selection
+
+
+def test_each_choice_of_images_has_a_file_of_its_own(sample_folder, tmp_path):
+    choices = ({"seed": 1}, {"seed": 2}, {"select_on": "heldout", "seed": 1}, {"select_on": "heldout", "seed": 2})
+    begun = [begin(tmp_path, sample_folder, **options)[1] for options in choices]
+    assert len({each.site.selection for each in begun}) == 4
+    for each in begun:  # the later ones have not overwritten the earlier ones
+        assert np.array_equal(load_selection(each.site.selection)[1], each.selection.select)
+
+
+def test_a_search_says_how_it_begins(begun, sample_folder):
+    plan, prepared = begun
+    start = describe_start(plan, prepared.data, prepared.selection, ["python", "search/run.py"])
+    assert start.settings == {
+        "trials": 12,
+        "sampler": "tpe",
+        "scheduler": "asha",
+        "max_epochs": 9,
+        "grace_epochs": 1,
+        "reduction_factor": 3,
+        "seed": 0,
+        "select_on": "val",
+        "concurrent": 2,
+        "cpus_per_trial": 2,
+        "gpus_per_trial": 0.0,
+    }
+    assert (start.name, start.space, start.space_name, start.space_hash) == ("one", SPACE, "small", plan.space.hash)
+    assert start.provenance["command"] == "python search/run.py"
+    assert start.provenance["version"] == fashion_core.__version__
+    assert start.data["folder"] == sample_folder.name and start.data["skipped"] == 0
+    assert start.data["counts"] == {"train": 120, "val": 48, "test": 24}
+    assert start.data["fingerprint"] == prepared.data.fingerprint
+    assert start.categories == {each.name: list(each.classes) for each in prepared.data.schema.categories}
+    assert start.selection["select_images"] == list_lines(sample_folder, "val")
+    assert (start.selection["train_count"], start.selection["select_count"]) == (120, 48)
+
+
+def test_the_majority_is_that_of_the_images_trained_on(begun):
+    """The share of right answers that the commonest class of train, in each category, has on val."""
+    plan, prepared = begun
+    labels = prepared.data.labels
+    shares = []
+    for column in labels.T:
+        train, select = column[prepared.selection.train].tolist(), column[prepared.selection.select].tolist()
+        commonest = Counter(sorted(train)).most_common(1)[0][0]  # the first of equals
+        shares.append(select.count(commonest) / len(select))
+    start = describe_start(plan, prepared.data, prepared.selection, ["python"])
+    assert start.data["majority"] == pytest.approx(np.mean(shares))

@@ -1,0 +1,118 @@
+"""How a search's trials and the search itself ended, where Tune did not say it."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+from drawn_models import SCHEMA, draw_model
+from rich.console import Console
+
+from fashion_core.models.saved import Best, save_model
+from search.experiment import running
+from search.experiment.running import close_trials, run_session
+from search.records.events import EpochEnded, SearchEnded, SearchStarted, TrialEnded, TrialStarted
+from search.records.layout import SearchLayout
+from search.records.ledger import Ledger, read_events
+from search.records.record import SearchRecord, replay
+from search.records.session import Session
+
+
+@pytest.fixture
+def session(tmp_path):
+    """A search that has begun."""
+    layout = SearchLayout(tmp_path, "s")
+    with Ledger(layout.ledger) as ledger:
+        session = Session(layout, ledger, SearchRecord())
+        session.append(SearchStarted(name="s", settings={"trials": 3, "max_epochs": 9}))
+        yield session
+
+
+def start(session, number, scores=()):
+    """A trial that has come so far."""
+    session.append(TrialStarted(trial=number, trial_id=str(number), params={}, enqueued=False))
+    for epoch, score in enumerate(scores, 1):
+        session.append(EpochEnded(trial=number, epoch=epoch, metrics={"val/accuracy": score}))
+
+
+def end(session, number, status="finished"):
+    session.append(TrialEnded(trial=number, status=status, best=0.5, best_epoch=1))
+
+
+def keep(session, number, score, epoch):
+    """The model of an epoch, as `BestModels` keeps it."""
+    drawn = draw_model(number)
+    best = Best(epoch, {"val/accuracy": score}, [], drawn.network.state_dict())
+    save_model(session.layout.checkpoint_folder(number), best, drawn.config, SCHEMA, "data")
+
+
+def test_only_trials_that_run_are_closed(session):
+    start(session, 0, [0.5])
+    end(session, 0)
+    start(session, 1, [0.25, 0.75, 0.5])
+    start(session, 2)
+    before = session.ledger.seq
+    close_trials(session, "the search ended first")
+    first, second = read_events(session.layout.ledger)[before:]
+    assert (first.trial, first.status, first.reason) == (1, "interrupted", "the search ended first")
+    assert (first.best, first.best_epoch, first.checkpoint) == (0.75, 2, None)
+    assert (second.trial, second.best, second.best_epoch) == (2, None, None)
+    assert session.record.trials[0].status == "finished"
+    close_trials(session, "once more")
+    assert session.ledger.seq == before + 2
+
+
+def test_the_best_is_that_of_the_model_that_is_kept(session):
+    """The third epoch was better, but its model went with the process."""
+    start(session, 4, [0.25, 0.5, 0.75])
+    keep(session, 4, 0.5, 2)
+    close_trials(session, "cut off")
+    trial = session.record.trials[4]
+    assert (trial.end.best, trial.end.best_epoch, trial.checkpoint) == (0.5, 2, "checkpoints/trial-0004")
+
+
+def test_a_trial_that_goes_on_is_closed_again(session):
+    start(session, 0, [0.25])
+    close_trials(session, "the search was interrupted")
+    start(session, 0)
+    session.append(EpochEnded(trial=0, epoch=2, metrics={"val/accuracy": 0.5}))
+    close_trials(session, "the search ended first")
+    trial = session.record.trials[0]
+    assert (trial.status, trial.end.best, trial.end.best_epoch) == ("interrupted", 0.5, 2)
+
+
+def run(session, monkeypatch, trials, *, budget=None):
+    """A search whose trials are run by a function, in place of Tune."""
+    scheduler = SimpleNamespace(max_epochs=9)
+    plan = SimpleNamespace(
+        trials=3, space=SimpleNamespace(scheduler=scheduler), options=SimpleNamespace(time_budget_s=budget)
+    )
+    monkeypatch.setattr(running, "run_trials", lambda *_, **__: trials())
+    console = Console(file=io.StringIO(), width=80)
+    run_session(plan, session, None, console, None, resume=False)
+    assert replay(read_events(session.layout.ledger)) == session.record
+    return session.record.ended, console.file.getvalue()
+
+
+def test_a_search_whose_trials_have_all_ended_ended_in_order(session, monkeypatch):
+    def trials():
+        for number, status in enumerate(("finished", "stopped", "failed")):
+            start(session, number, [0.5])
+            end(session, number, status)
+
+    ended, shown = run(session, monkeypatch, trials, budget=1e-9)  # time was up as well: no matter
+    assert isinstance(ended, SearchEnded) and ended.reason == "all trials ended"
+    assert ended.seconds == pytest.approx(session.record.seconds, abs=1)
+    assert shown  # a line a trial
+
+
+@pytest.mark.parametrize("budget, reason", [(1e-9, "time budget"), (1e9, "interrupted"), (None, "interrupted")])
+def test_a_search_that_did_not_run_all_of_them_says_why(budget, reason, session, monkeypatch):
+    def trials():
+        start(session, 0, [0.5])
+        end(session, 0)
+        start(session, 1, [0.5])  # still trains
+        start(session, 2, [0.5])
+        end(session, 2)
+
+    ended, _ = run(session, monkeypatch, trials, budget=budget)
+    assert ended.reason == reason and session.record.trials[1].status == "interrupted"

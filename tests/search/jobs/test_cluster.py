@@ -1,0 +1,181 @@
+"""Ray of this process: how many searches use it, who ends it, and what is told where it does not start."""
+
+import logging
+import os
+import signal
+import threading
+
+import pytest
+import ray
+
+from fashion_core.errors import SearchError
+from search.jobs.cluster import SETTINGS, Users, describe_remedy, look_at_cluster, open_ray, use_ray
+from search.planning.resources import Machine, detect_machine
+
+
+class RayState:
+    """Ray as this process sees it, but with nothing started: whether it runs, and how often it was."""
+
+    def __init__(self):
+        self.runs, self.starts, self.ends, self.options = False, 0, 0, None
+
+    def init(self, **options):
+        assert not self.runs
+        self.runs, self.starts, self.options = True, self.starts + 1, options
+
+    def shutdown(self):
+        self.runs, self.ends = False, self.ends + 1
+
+
+@pytest.fixture
+def state(monkeypatch):
+    """Starting Ray itself takes seconds: whole searches do that, in tests/system."""
+    state = RayState()
+    monkeypatch.setattr(ray, "init", state.init)
+    monkeypatch.setattr(ray, "shutdown", state.shutdown)
+    monkeypatch.setattr(ray, "is_initialized", lambda: state.runs)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    levels = {name: logging.getLogger(name).level for name in ("ray", "ray.train", "ray.tune")}
+    yield state
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    assert (Users.count, Users.is_ours) == (0, False)
+
+
+def test_the_last_user_ends_what_the_first_began(state):
+    with use_ray(Machine(3, 1)):
+        with use_ray(Machine(9, 0)):
+            assert (state.starts, state.ends) == (1, 0)
+        assert state.runs
+    assert not state.runs and (state.starts, state.ends) == (1, 1)
+    assert (state.options["num_cpus"], state.options["num_gpus"], state.options["address"]) == (3, 1, "local")
+    with use_ray(Machine(1, 0)):
+        assert state.runs and state.starts == 2  # it can begin anew
+
+
+def test_it_does_not_matter_who_leaves_first(state):
+    first, second = use_ray(Machine(1, 0)), use_ray(Machine(1, 0))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert state.runs
+    second.__exit__(None, None, None)
+    assert not state.runs
+
+
+def test_searches_at_once_start_it_once(state):
+    entered, leave = threading.Barrier(5), threading.Event()
+
+    def search():
+        with use_ray(Machine(1, 0)):
+            entered.wait(timeout=60)
+            leave.wait(timeout=60)
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    entered.wait(timeout=60)
+    assert (state.starts, state.ends, Users.count) == (1, 0, 4)
+    leave.set()
+    for thread in threads:
+        thread.join()
+    assert (state.starts, state.ends) == (1, 1)
+
+
+def test_a_ray_of_someone_else_goes_on(state):
+    ray.init(num_cpus=1)
+    with use_ray(Machine(1, 0)):
+        pass
+    assert state.runs and (state.starts, state.ends) == (1, 0)
+
+
+def test_a_search_that_fails_leaves_it_too(state):
+    with pytest.raises(ZeroDivisionError), use_ray(Machine(1, 0)):
+        raise ZeroDivisionError
+    assert not state.runs
+
+
+def test_signals_are_handled_as_before(state, monkeypatch):
+    def stop(*_):
+        raise AssertionError("not sent")
+
+    def init(**options):
+        state.init(**options)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as Ray does, in its own way
+
+    monkeypatch.setattr(ray, "init", init)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with use_ray(Machine(1, 0)):
+            assert signal.getsignal(signal.SIGTERM) is stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    "error, remedy",
+    [
+        (OSError("AF_UNIX path length cannot exceed 107 bytes: /very/long"), "set TMPDIR to a short path"),
+        (TimeoutError("The current node timed out during startup"), "too busy"),
+        (PermissionError("[Errno 13] Permission denied: '/root'"), "HOME and TMPDIR can be written"),
+        (FileNotFoundError("[Errno 2] No such file"), "HOME and TMPDIR can be written"),
+        (ValueError("what it was"), "has room and can be written"),
+    ],
+)
+def test_what_helps_is_told_where_it_does_not_start(error, remedy, state, monkeypatch):
+    def init(**_):
+        state.runs = True  # half begun
+        raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    assert remedy in describe_remedy(error)
+    with (
+        pytest.raises(SearchError, match="Ray must start on this machine, but does not") as caught,
+        use_ray(Machine(1, 0)),
+    ):
+        raise AssertionError("it did not start")
+    assert remedy in str(caught.value) and type(error).__name__ in str(caught.value)
+    assert not state.runs and caught.value.__cause__ is error
+
+
+def test_a_cluster_that_does_not_answer_is_told(state, monkeypatch):
+    def init(**_):
+        raise ConnectionError("nobody there\nand more")
+
+    monkeypatch.setattr(ray, "init", init)
+    for look in (look_at_cluster, open_ray):
+        with pytest.raises(SearchError) as caught, look("10.0.0.1:6379"):
+            raise AssertionError("it did not answer")
+        assert "--address" in str(caught.value) and "'10.0.0.1:6379'" in str(caught.value)
+        assert "ray start --head" in str(caught.value) and "and more" not in str(caught.value)
+
+
+def test_a_cluster_is_used_as_large_as_it_is_and_gets_this_code(state, monkeypatch):
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 96.0, "GPU": 8.0, "memory": 1e12})
+    with open_ray("auto", Machine(1, 0)) as machine:
+        assert machine == Machine(96, 8) and state.options["address"] == "auto"
+    assert {path.rsplit("/", 1)[1] for path in state.options["runtime_env"]["py_modules"]} == {
+        "fashion_core",
+        "search",
+        "spaces",
+    }
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    with look_at_cluster("auto") as machine:
+        assert machine == Machine(0, 0)
+    assert (state.starts, state.ends) == (2, 2)
+
+
+def test_looking_at_this_machine_starts_nothing(state):
+    with look_at_cluster(None) as machine:
+        assert machine == detect_machine()
+    with look_at_cluster(None, Machine(3, 2)) as machine:
+        assert machine == Machine(3, 2)
+    assert not state.starts
+
+
+def test_settings_that_a_person_made_stay(state, monkeypatch):
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_DEDUP_LOGS", "1")
+    with use_ray(Machine(1, 0)):
+        assert {name: os.environ[name] for name in SETTINGS} == SETTINGS | {"RAY_DEDUP_LOGS": "1"}

@@ -1,0 +1,106 @@
+"""The images of a promotion: whose they are, what is too few of them, and folds that keep duplicates together."""
+
+import hashlib
+import io
+import shutil
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from fashion_core.config import TrainConfig
+from fashion_core.data.annotations import load_annotations
+from fashion_core.data.pixels import PrepareSettings
+from fashion_core.data.schema import AttributeSchema
+from fashion_core.errors import SearchError
+from search.jobs.material import prepare_material
+from search.jobs.training import load_selection
+from search.planning.resources import Resources
+
+BOX, WHOLE = TrainConfig(image_size=32), TrainConfig(image_size=32, crop="whole")
+
+
+def prepare(folder, cache, configs=(BOX,), schema=None):
+    schema = schema or load_annotations(folder).schema
+    return prepare_material(folder, configs, schema, cache, Console(file=io.StringIO()), skip_bad=False)
+
+
+@pytest.fixture(scope="module")
+def material(sample_folder, tmp_path_factory):
+    return prepare(sample_folder, tmp_path_factory.mktemp("prepared"), [BOX, WHOLE, BOX])
+
+
+@pytest.fixture
+def own_folder(sample_folder, tmp_path):
+    """A copy of the data set, to be changed."""
+    return shutil.copytree(sample_folder, tmp_path / "data")
+
+
+def list_lines(folder, split):
+    return (folder / "split" / f"{split}.txt").read_text().split()
+
+
+def test_images_are_those_of_the_splits(material, sample_folder):
+    for split, positions in (("train", material.train), ("val", material.val)):
+        assert [str(material.first.names[position]) for position in positions] == list_lines(sample_folder, split)
+    assert material.counts == {"train": 120, "val": 48, "test": 24}
+    assert material.data.keys() == {PrepareSettings(32), PrepareSettings(32, "whole")}
+    assert material.labels.shape == (48, len(material.schema.names)) and (material.labels >= 0).all()
+
+
+def test_digests_and_example_are_of_the_files(material, sample_folder):
+    some = material.val[[5, 0, 7]]
+    files = [sample_folder / material.first.names[position] for position in some]
+    assert material.list_digests(some) == [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    assert material.read_example() == (sample_folder / list_lines(sample_folder, "val")[0]).read_bytes()
+
+
+def test_each_choice_of_images_has_a_file_of_its_own(material):
+    both = np.concatenate([material.train, material.val])
+    sites = {
+        name: material.build_site(name, train, Resources(1, 2, 0.5))
+        for name, train in (("train", material.train), ("all", both))
+    }
+    for name, train in (("train", material.train), ("all", both)):
+        found, judged = load_selection(sites[name].selection)
+        assert np.array_equal(found, train) and np.array_equal(judged, material.val)
+        assert (sites[name].threads, sites[name].gpus) == (2, 0.5)
+    assert sites["all"].build_job(WHOLE).prepared == material.data[PrepareSettings(32, "whole")].path.resolve()
+
+
+def test_folds_keep_near_duplicates_together(own_folder, tmp_path):
+    names = list_lines(own_folder, "val")
+    twins = names[:12]
+    for name in twins[1:]:
+        shutil.copy(own_folder / twins[0], own_folder / name)
+    for box in (own_folder / "split").glob("val_bbox*"):  # the same part of each
+        lines = box.read_text().splitlines()
+        box.write_text("\n".join([lines[0]] * 12 + lines[12:]) + "\n")
+    material = prepare(own_folder, tmp_path / "cache")
+    assert len(set(material.groups[:12])) == 1 and len(set(material.groups)) > 1
+    assert len(set(material.folds[:12])) == 1 and len(set(material.folds)) > 1
+    again = prepare(own_folder, tmp_path / "cache")
+    assert np.array_equal(again.folds, material.folds)  # fixed before any result
+
+
+def test_data_of_other_categories_is_refused(sample_folder, tmp_path, material):
+    categories = material.schema.to_dict()
+    renamed = AttributeSchema.from_dict(
+        {("other" if name == "fit" else name): each for name, each in categories.items()}
+    )
+    with pytest.raises(SearchError, match=r"needs the data of its search, with the categories .*other"):
+        prepare(sample_folder, tmp_path, schema=renamed)
+    turned = AttributeSchema.from_dict(categories | {"fit": categories["fit"][::-1]})
+    with pytest.raises(SearchError, match="or other classes"):
+        prepare(sample_folder, tmp_path, schema=turned)
+    assert not list(tmp_path.iterdir())  # nothing was decoded
+
+
+def test_copies_of_one_image_do_not_make_a_validation_set(own_folder, tmp_path):
+    names = list_lines(own_folder, "val")
+    for name in names[1:]:
+        shutil.copy(own_folder / names[0], own_folder / name)
+    for box in (own_folder / "split").glob("val_bbox*"):
+        box.write_text("\n".join([box.read_text().splitlines()[0]] * len(names)) + "\n")
+    with pytest.raises(SearchError, match="has 120 and 1; label more"):
+        prepare(own_folder, tmp_path / "cache")
