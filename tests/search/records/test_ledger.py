@@ -3,13 +3,14 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fashion_core.errors import SearchError
 from search.records.events import EpochEnded, SearchEnded, SearchResumed, SearchStarted, TrialEnded, TrialStarted
-from search.records.ledger import Ledger, read_events
+from search.records.ledger import Ledger, pack_correct, read_events, unpack_correct
 from search.records.record import replay
 
 
@@ -95,3 +96,9 @@ def test_unknown_events_change_nothing(tmp_path):
     with (tmp_path / "l.jsonl").open("a") as file:
         file.write('{"event": "from_a_later_version", "time": 1.0, "seq": 3, "anything": 1}\n')
     assert replay(read_events(tmp_path / "l.jsonl")) == before
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 6), (500, 6), (7, 3)])
+def test_answers_survive_packing(shape):
+    correct = np.random.default_rng(0).random(shape) < 0.5
+    assert np.array_equal(unpack_correct(pack_correct(correct), *shape), correct)

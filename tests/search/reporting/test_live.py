@@ -1,91 +1,15 @@
-"""What a person sees: lines, panel and summary of searches written down by a real ledger."""
+"""What a person sees while a search runs: lines and panel, of one that a real session writes down."""
 
 import io
-import subprocess
 import time
-from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from told_search import MAX_EPOCHS, TRIALS
 
-from search.records.events import EpochEnded, SearchEnded, SearchResumed, SearchStarted, TrialEnded, TrialStarted
-from search.records.ledger import Ledger
-from search.records.record import SearchRecord, find_tied
+from search.records.events import SearchResumed
+from search.records.record import SearchRecord
 from search.reporting.live import LiveView, expect_epochs, preparing
-from search.reporting.summary import render_summary
-from search.reporting.words import describe_search, format_duration
-
-MAX_EPOCHS, TRIALS = 6, 5
-CATEGORIES = ("pattern", "fit")
-STEPS = [
-    ("compare trials", "mlflow ui --backend-store-uri sqlite:///results/mlflow.db"),
-    (
-        "use it",
-        "python -m fashion_core.predict results/some_long_name/best/model.safetensors 'my photo.jpg' --box 1,2,3,4",
-    ),
-]
-LONG_REASON = "CUDA out of memory: a smaller batch_size, or fewer trials at once, usually helps; " + "x" * 60
-
-
-class Search:
-    """A search that is being written down. Listeners are called after every event."""
-
-    def __init__(self, folder):
-        self.ledger = Ledger(folder / "ledger.jsonl")
-        self.record, self.listeners = SearchRecord(), []
-        self.append(
-            SearchStarted(
-                name="some_search",
-                settings={"trials": TRIALS, "max_epochs": MAX_EPOCHS, "sampler": "tpe"},
-                data={"categories": {name: ["a", "b"] for name in CATEGORIES}},
-                selection={"select_on": "val", "select_count": 500, "train_count": 5000},
-            )
-        )
-
-    def append(self, event):
-        event = self.ledger.append(event)
-        self.record.apply(event)
-        for listener in self.listeners:
-            listener(event)
-
-    def start(self, number, enqueued=False):
-        params = {"backbone": "tf_efficientnet_lite0", "lr": 0.000123456, "dropout": 0.1 * number, "fc_layers": 0}
-        params |= {"weight_pattern": 1.234567, "weight_fit": 0.765433}
-        self.append(TrialStarted(trial=number, trial_id=f"id{number}", params=params, enqueued=enqueued))
-
-    def epoch(self, number, epoch, score):
-        self.append(EpochEnded(trial=number, epoch=epoch, metrics={"val/accuracy": score, "val/accuracy_se": 0.0071}))
-
-    def end(self, number, status, best=None, best_epoch=None, reason="because", **fields):
-        fields |= {"status": status, "reason": reason, "best": best, "best_epoch": best_epoch}
-        self.append(TrialEnded(trial=number, **fields))
-
-    def run(self):
-        """Five trials: two finish, one is stopped, one fails, one diverges."""
-        for number, scores in enumerate(
-            [[0.7, 0.75, 0.78, 0.8, 0.81, 0.805], [0.6, 0.65], [0.7, 0.76, 0.79, 0.8, 0.8, 0.806]]
-        ):
-            self.start(number, enqueued=number == 0)
-            for epoch, score in enumerate(scores, 1):
-                self.epoch(number, epoch, score)
-            best = max(scores)
-            if len(scores) == MAX_EPOCHS:
-                self.end(number, "finished", best, scores.index(best) + 1)
-            else:
-                self.end(number, "stopped", best, 2, rung=2, cutoff=0.75)
-        self.start(3)
-        self.epoch(3, 1, 0.9)  # better than all, but its model is gone
-        self.end(3, "failed", 0.9, 1, LONG_REASON)
-        self.start(4)
-        self.end(4, "diverged", 0.0, None, "training loss must stay finite, but was nan")
-        self.append(SearchEnded(reason="all trials ended", seconds=7380.0))
-
-
-@pytest.fixture
-def search(tmp_path):
-    search = Search(tmp_path)
-    yield search
-    search.ledger.close()
 
 
 def plain_console(width=80):
@@ -208,70 +132,6 @@ def test_on_a_terminal_the_panel_is_drawn_and_cleared(search):
     assert "searching for" in written(console) and "\x1b[2K" in written(console)
 
 
-def summary(record, steps=STEPS, width=80):
-    console = plain_console(width)
-    console.print(render_summary(describe_search(record), steps))
-    return written(console)
-
-
-@pytest.mark.parametrize("width", [60, 80, 200])
-def test_the_summary_fits(search, width):
-    search.run()
-    lines = summary(search.record, width=width).splitlines()
-    assert max(map(len, lines)) <= width
-
-
-def test_the_summary_says_what_came_out(search):
-    search.run()
-    text = " ".join(summary(search.record).split())
-    assert "some_search: 5 trials, 2 finished, 1 stopped, 1 failed, 1 diverged, in 2 h 03 min." in text
-    assert "15 epochs of 30 for full training (50%); ASHA saved 4 (13%)." in text
-    assert "1 0 finished 6 0.8100 ± 0.0071 tried first" in text
-    assert "2 2 finished 6 0.8060 ± 0.0071 sampled" in text
-    assert "3 1 stopped 2 0.6500 ± 0.0071 sampled" in text
-    assert "category_weights 1.2 0.77" in text
-    assert "on 500 images: trial 2 is not distinguishable from the best" in text
-    assert "trial 3 failed: CUDA out of memory" in text and "trial 4 diverged: training loss" in text
-
-
-def test_commands_can_be_copied_whole(search, tmp_path):
-    search.run()
-    lines = summary(search.record, width=60).splitlines()
-    start = next(index for index, line in enumerate(lines) if "fashion_core.predict" in line)
-    script = "set -- " + "\n".join(lines[start:]) + "\nprintf '%s\\n' \"$@\""
-    words = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
-    assert words == [
-        "python", "-m", "fashion_core.predict", "results/some_long_name/best/model.safetensors", "my photo.jpg",
-        "--box", "1,2,3,4",
-    ]  # fmt: skip
-
-
-def test_a_summary_of_nothing(search):
-    assert "0 trials" in summary(search.record) and "No trial has a score." in summary(search.record)
-    search.start(0)
-    search.end(0, "failed", None, None, "")
-    text = summary(search.record, [])
-    assert "1 trial, 1 failed" in text and "No trial has a score." in text
-    assert "0 trials" in summary(SearchRecord())
-
-
-def test_ranking_leaves_out_what_does_not_stand(search):
-    search.run()
-    assert [trial.number for trial in search.record.rank()] == [0, 2, 1]
-    lost = search.record.trials[3]
-    lost.end = replace(lost.end, checkpoint="checkpoints/trial-0003")  # failed, but its model is kept
-    assert search.record.rank()[0].number == 3
-
-
-def test_noise_and_savings(search):
-    search.run()
-    ranked = search.record.rank()
-    assert [trial.number for trial in find_tied(ranked)] == [2]
-    ranked[0].epochs[4].metrics["val/accuracy_se"] = 0.003
-    assert find_tied(ranked) == []
-    assert search.record.count_saved(MAX_EPOCHS) == 4  # the stopped one's; not those of the failed
-
-
 def test_preparing_is_quiet_when_there_is_nothing_to_do():
     console = plain_console()
     with preparing(console):
@@ -297,24 +157,3 @@ def test_preparing_that_fails_claims_no_success():
             raise ValueError
         assert "prepared 3,000" not in written(console)
         assert ("━" in written(console)) == interactive
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0 s"),
-        (59.6, "1 min 00 s"),
-        (3599, "59 min 59 s"),
-        (3600, "1 h 00 min"),
-        (7380, "2 h 03 min"),
-        (90_000, "1 d 1 h"),
-    ],
-)
-def test_durations(seconds, text):
-    assert format_duration(seconds) == text
-
-
-def test_text_from_a_ledger_is_no_markup(search):
-    search.start(0)
-    search.end(0, "failed", None, None, "list index [bold] out of [/range]")
-    assert "[bold] out of [/range]" in summary(search.record)
