@@ -1,12 +1,10 @@
-"""A plan: what is measured of its backbones, what it shows, and weights that cannot be had."""
+"""A plan: what it shows, and weights that cannot be had."""
 
 import pytest
 from safetensors.torch import save_file
 
-from fashion_core.errors import ConfigError, WeightsError
+from fashion_core.errors import WeightsError
 from fashion_core.models.backbones import build_backbone
-from search.planning import backbones
-from search.planning.backbones import measure_backbones
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan, render_plan
 from search.planning.resources import Machine
@@ -39,44 +37,6 @@ def plan_with(weights, data, folder):
     (folder / "small.yaml").write_text(SPACE.replace("WEIGHTS", str(weights)))
     options = SearchOptions(data=data, space=str(folder / "small.yaml"), name="one", results=folder)
     return build_plan(options, options.build_layout(), Machine(2, 0))
-
-
-@pytest.fixture
-def built(monkeypatch):
-    """What was built: names and weights."""
-    calls = []
-
-    def build(name, *, weights, feature):
-        calls.append((name, weights))
-        return build_backbone(name, weights=weights, feature=feature)
-
-    monkeypatch.setattr(backbones, "build_backbone", build)
-    return calls
-
-
-def test_a_backbone_is_as_large_as_its_largest_use(built):
-    wanted = [("test_resnet", "none", feature) for feature in ("pooled", "logits", "pooled")]
-    sizes, missing = measure_backbones([*wanted, ("test_efficientnet", "none", "pooled")])
-    assert sizes == {
-        "test_resnet": count("test_resnet", "logits"),
-        "test_efficientnet": count("test_efficientnet", "pooled"),
-    }
-    assert sizes["test_resnet"] > count("test_resnet", "pooled") and missing is None and len(built) == 4
-
-
-def test_the_first_missing_weights_are_told_and_none_looked_for_after_them(built):
-    sizes, missing = measure_backbones(
-        [("test_resnet", "gone.pth", "pooled"), ("test_efficientnet", "lost.pth", "pooled")]
-    )
-    assert isinstance(missing, WeightsError) and "gone.pth" in str(missing)
-    assert sizes == {name: count(name, "pooled") for name in ("test_resnet", "test_efficientnet")}
-    assert built == [("test_resnet", "gone.pth"), ("test_resnet", "none"), ("test_efficientnet", "none")]
-
-
-def test_a_backbone_that_is_none_is_an_error_whatever_its_weights():
-    for weights in ("none", "auto", "gone.pth"):
-        with pytest.raises(ConfigError, match="must be a timm model name"):
-            measure_backbones([("test_resent", weights, "pooled")])
 
 
 def test_what_is_shown_is_what_will_be_used(plan):

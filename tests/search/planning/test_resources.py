@@ -3,7 +3,6 @@
 import pytest
 
 from fashion_core.errors import SearchError
-from search.planning.options import SearchOptions, parse_duration
 from search.planning.resources import Machine, Resources, choose_resources
 
 
@@ -30,11 +29,3 @@ def test_shares(machine, trials, given, expected):
 def test_more_than_there_is(given):
     with pytest.raises(SearchError, match="at most what there is"):
         choose_resources(Machine(8, 0), 4, **given)
-
-
-def test_durations():
-    assert [parse_duration(text) for text in ("90s", "45m", "8h", "1.5d")] == [90, 2700, 28800, 129600]
-    for text in ("90", "h", "-1h", "0s", "1w"):
-        with pytest.raises(ValueError, match="a number with a unit"):
-            parse_duration(text)
-    assert SearchOptions(data=".", space="demo", time_budget_s="45m").time_budget_s == 2700

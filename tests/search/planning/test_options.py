@@ -1,0 +1,169 @@
+"""What a person asks of a search: read, checked, kept beside the search, and found again."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_search import make_search
+from pydantic import ValidationError
+
+from fashion_core.errors import SearchError
+from search.planning.options import SECONDS, TUNE_NAME, SearchOptions, load_options, parse_duration
+from search.records.layout import SearchLayout
+
+ASKED = {"data": ".", "space": "demo"}
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,10}", fullmatch=True)
+WHOLE = st.integers(1, 1000)
+
+
+def test_durations():
+    assert [parse_duration(text) for text in ("90s", "45m", "8h", "1.5d", " 2h ")] == [90, 2700, 28800, 129600, 7200]
+    for text in ("90", "h", "-1h", "0s", "0.0d", "1w", "", "1h30m", "1 h", "1.h", "infs", "1H"):
+        with pytest.raises(ValueError, match="a number with a unit"):
+            parse_duration(text)
+    assert SearchOptions(**ASKED, time_budget_s="45m").time_budget_s == 2700
+    assert SearchOptions(**ASKED, time_budget_s=12).time_budget_s == 12
+
+
+@given(st.integers(1, 10**6), st.sampled_from("smhd"))
+def test_a_duration_is_its_number_of_units(number, unit):
+    assert parse_duration(f"{number}{unit}") == number * SECONDS[unit]
+    assert parse_duration(f"{number}.5{unit}") == (number + 0.5) * SECONDS[unit]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"trials": 0},
+        {"max_epochs": 0},
+        {"time_budget_s": 0},
+        {"time_budget_s": "5"},
+        {"cpus_per_trial": 0},
+        {"gpus_per_trial": -0.5},
+        {"concurrent": 0},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"select_on": "test"},
+        {"keep_best": 0},
+        {"trails": 5},
+        {"data": None},
+    ],
+)
+def test_what_cannot_be_is_refused(fault):
+    (name,) = fault
+    with pytest.raises(ValidationError) as caught:
+        SearchOptions(**(ASKED | fault))
+    assert [error["loc"] for error in caught.value.errors()] == [(name,)]
+
+
+def test_options_do_not_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        SearchOptions(**ASKED).trials = 5
+
+
+@given(
+    st.fixed_dictionaries(
+        {"data": NAMES, "space": NAMES},
+        optional={
+            "trials": WHOLE,
+            "max_epochs": WHOLE,
+            "time_budget_s": st.floats(0.1, 1e9),
+            "cpus_per_trial": WHOLE,
+            "gpus_per_trial": st.floats(0, 8),
+            "concurrent": WHOLE,
+            "seed": st.integers(0, 2**32 - 1),
+            "name": NAMES,
+            "storage": st.sampled_from(["shared", "s3://bucket/π"]),
+            "tracking_uri": st.just("http://localhost:5000"),
+            "address": st.just("auto"),
+            "select_on": st.sampled_from(["val", "heldout"]),
+            "skip_bad": st.booleans(),
+            "cache_dir": NAMES,
+            "results": NAMES,
+            "keep_best": WHOLE,
+        },
+    )
+)
+def test_what_was_saved_comes_back(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("options") / "options.json"
+    options = SearchOptions(**values)
+    options.save(path)
+    assert SearchOptions.load(path) == options
+    assert json.loads(path.read_text()).keys() == SearchOptions.model_fields.keys()
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("no JSON", "Invalid JSON"),
+        ('{"data": ".", "space": "demo"', "Invalid JSON"),
+        ('{"data": "."}', "space: Field required"),
+        ('{"data": ".", "space": "demo", "trials": 0, "colour": "red"}', "trials: "),
+        ('{"data": ".", "space": "demo", "trials": 0, "colour": "red"}', "colour: "),
+    ],
+)
+def test_a_file_of_something_else_is_told(text, told, tmp_path):
+    (tmp_path / "options.json").write_text(text)
+    with pytest.raises(SearchError, match=r"^options\.json must hold the options of a search, but: ") as caught:
+        SearchOptions.load(tmp_path / "options.json")
+    assert told in str(caught.value) and "restore it" in str(caught.value)
+
+
+def test_options_are_found_by_the_searchs_name(tmp_path):
+    layout = make_search(tmp_path, "mine", seed=7, storage="s3://bucket")
+    assert load_options(layout) == SearchOptions(
+        data="data", space="tiny", name="mine", results=tmp_path, seed=7, storage="s3://bucket"
+    )
+
+
+def test_a_search_that_is_none_is_told_with_those_there_are(tmp_path):
+    with pytest.raises(SearchError, match=r"'mine' .*; known are none"):
+        load_options(SearchLayout(tmp_path, "mine"))
+    make_search(tmp_path, "other")
+    make_search(tmp_path, "another")
+    with pytest.raises(SearchError, match=r"'mine' .*; known are another, other"):
+        load_options(SearchLayout(tmp_path, "mine"))
+
+
+def test_ray_keeps_its_state_in_the_searchs_own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = SearchOptions(**ASKED, name="one", results=Path("results"))
+    assert options.locate_experiment(options.build_layout()) == str(tmp_path / "results/one/ray" / TUNE_NAME)
+
+
+@pytest.mark.parametrize(
+    "storage, expected",
+    [
+        ("s3://bucket/folder", "s3://bucket/folder/one"),
+        ("gs://bucket/", "gs://bucket/one"),
+        ("/shared/ray/", "/shared/ray/one"),
+        ("shared", "HERE/shared/one"),
+        ("../shared", "ABOVE/shared/one"),
+        ("~/shared", "HOME/shared/one"),
+    ],
+)
+def test_storage_that_was_named_holds_a_folder_of_the_searchs_name(storage, expected, tmp_path, monkeypatch):
+    (here := tmp_path / "here").mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    options = SearchOptions(**ASKED, name="one", storage=storage)
+    for name, path in (("HERE", here), ("ABOVE", tmp_path), ("HOME", tmp_path / "home")):
+        expected = expected.replace(name, str(path))
+    assert options.locate_experiment(options.build_layout()) == expected
+
+
+def test_a_name_is_given_or_made_of_the_space_and_the_time(tmp_path):
+    assert SearchOptions(**ASKED, name="one", results=tmp_path).build_layout() == SearchLayout(tmp_path, "one")
+    unnamed = SearchOptions(data=".", space="spaces/my space.yaml", results=tmp_path)
+    first = unnamed.build_layout()
+    assert first.results == tmp_path and first.name.startswith("my-space-")
+    names = set()
+    for _ in range(3):  # within a second
+        layout = unnamed.build_layout()
+        layout.folder.mkdir()
+        names.add(layout.name)
+    assert len(names) == 3
+    with pytest.raises(SearchError, match="a search's name must be"):
+        SearchOptions(**ASKED, name="../one").build_layout()
