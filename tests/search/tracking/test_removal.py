@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_its_runs_go_and_no_others(tmp_path: Path) -> None:
+def test_its_runs_go_and_no_others(tmp_path: Path, empty_database: Path) -> None:
     mine, other = make_search(tmp_path, "mine", [0.5, 0.25]), make_search(tmp_path, "other", [0.5])
+    shutil.copy(empty_database, mine.tracking_db)
     uri = default_uri(mine)
     client = open_store(uri)
     assert delete_runs(load_record(mine), uri) == 0  # no experiment yet

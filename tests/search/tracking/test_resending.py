@@ -1,0 +1,88 @@
+"""A whole search sent to MLflow again: once, however often, and with the files it has."""
+
+import shutil
+
+import pytest
+from made_search import make_search
+
+from fashion_core.errors import SearchError
+from search.records.events import EndReason
+from search.records.layout import SearchLayout
+from search.records.ledger import read_events
+from search.tracking.resending import Sent, resend
+from search.tracking.store import default_uri, open_store
+
+
+def look(uri):
+    """Runs by name: tags, parameters, every point of the score."""
+    client = open_store(uri)
+    experiment = client.get_experiment_by_name("tiny")
+    return {
+        run.info.run_name: (
+            run.info.run_id,
+            run.info.status,
+            run.data.tags,
+            run.data.params,
+            [(each.step, each.value) for each in client.get_metric_history(run.info.run_id, "val/accuracy")],
+        )
+        for run in client.search_runs([experiment.experiment_id])
+    }
+
+
+@pytest.fixture
+def layout(tmp_path, empty_database):
+    layout = make_search(tmp_path / "results", "mine", [0.5, 0.25])
+    shutil.copy(empty_database, layout.tracking_db)
+    layout.report.write_text("# mine\n\nBest score: 0.5.\n\n## Trials\n")
+    layout.trials_csv.write_text("trial,score\n")
+    return layout
+
+
+def test_all_of_it_is_sent_and_told(layout):
+    events = read_events(layout.ledger)
+    assert resend(layout) == Sent(events=len(events), trials=2, files=2)
+    runs = look(default_uri(layout))
+    assert runs.keys() == {"mine", "trial-0000", "trial-0001"}
+    assert runs["mine"][1] == "FINISHED" and runs["mine"][2]["mlflow.note.content"] == "Best score: 0.5."
+    assert [runs[f"trial-000{number}"][4] for number in (0, 1)] == [[(1, 0.5)], [(1, 0.25)]]
+    names = {each.path for each in open_store(default_uri(layout)).list_artifacts(runs["mine"][0])}
+    assert {layout.report.name, layout.trials_csv.name} <= names
+
+
+def test_once_more_changes_nothing(layout):
+    sent = resend(layout)
+    before = look(default_uri(layout))
+    assert resend(layout) == sent and look(default_uri(layout)) == before
+
+
+def test_it_goes_where_it_is_wanted(layout, tmp_path):
+    layout.tracking_db.rename(tmp_path / "runs.db")
+    uri = f"sqlite:///{tmp_path}/runs.db"
+    resend(layout, uri)
+    assert len(look(uri)) == 3 and not layout.tracking_db.exists()
+
+
+def test_one_that_did_not_end_can_be_sent(tmp_path, empty_database):
+    layout = make_search(tmp_path, "mine", [0.5], ended=None)
+    shutil.copy(empty_database, layout.tracking_db)
+    assert resend(layout).files == 0
+    assert look(default_uri(layout))["mine"][1] == "RUNNING"
+    budget = make_search(tmp_path, "budget", [0.5], ended=EndReason.TIME_BUDGET)
+    resend(budget)
+    assert look(default_uri(layout))["budget"][1] == "KILLED"
+
+
+def test_one_that_is_none_is_told(tmp_path):
+    layout = SearchLayout(tmp_path, "mine")
+    with pytest.raises(SearchError, match="no search of the name 'mine' has a ledger"):
+        resend(layout)
+    layout.folder.mkdir()
+    layout.ledger.touch()  # killed before its first event
+    with pytest.raises(SearchError, match="no search of the name 'mine' has a ledger"):
+        resend(layout)
+    assert not layout.tracking_db.exists()
+
+
+def test_where_mlflow_does_not_answer_it_is_told(layout):
+    with pytest.raises(SearchError, match=r"postgresql\+none://me:\*\*\*@x/y does not"):
+        resend(layout, "postgresql+none://me:secret@x/y")

@@ -1,0 +1,132 @@
+"""A tracker never holds up its search, whatever MLflow does, and says what is missing in the end."""
+
+import socket
+import threading
+import time
+
+from tracked_runs import STATUSES, look
+
+from search.records.ledger import read_events
+from search.tracking import sender
+from search.tracking.sender import Tracker
+
+
+def test_a_server_that_is_away_does_not_hold_up_the_search(layout, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(sender, "RETRY_SECONDS", (0.05,))
+    with socket.socket() as probe:  # a port where nobody listens
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    events = read_events(layout.ledger)
+    with Tracker(layout, f"http://127.0.0.1:{port}") as tracker:
+        for event in events:
+            tracker.send(event)
+        missing = tracker.close(timeout_s=20)
+    assert missing is not None and "python -m search.tracking search" in missing
+
+
+def test_the_tracker_catches_up(layout, monkeypatch):
+    monkeypatch.setattr(sender, "RETRY_SECONDS", (0.05,))
+    events = read_events(layout.ledger)
+    failures = iter([ConnectionError("away")] * 3)
+    with Tracker(layout) as tracker:
+        connect = tracker.writer.connect
+
+        def flaky():  # the real store, which does not answer the first three times
+            for failure in failures:
+                raise failure
+            return connect()
+
+        monkeypatch.setattr(tracker.writer, "connect", flaky)
+        for event in events:
+            tracker.send(event)
+            time.sleep(0.01)
+        tracker.send_file(layout.ledger)
+        assert tracker.close() is None
+    sent = look(layout)
+    assert {name: run[4]["status"] for name, run in sent.items() if name != "search"} == {
+        f"trial-{number:04d}": status for number, status in enumerate(STATUSES)
+    }
+    assert all(len(run[5]["val/accuracy"]) == 2 for name, run in sent.items() if name != "search")
+
+
+class Held:
+    """A writer that notes what it is sent, once it may; or fails."""
+
+    def __init__(self, tracker):
+        self.batches, self.failures = [], []
+        self.asked, self.go = threading.Event(), threading.Event()
+        tracker.writer = self
+
+    def send(self, events):
+        self.asked.set()
+        assert self.go.wait(60)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.batches.append(list(events))
+
+    def send_file(self, path):
+        self.send([path])
+
+    def forget_runs(self):
+        self.batches.append("forgot")
+
+
+def test_what_gathers_while_mlflow_is_slow_goes_at_once_and_in_order(layout):
+    """A file goes after the events before it: its run must be there."""
+    events = read_events(layout.ledger)
+    with Tracker(layout) as tracker:
+        held = Held(tracker)
+        tracker.send(events[0])
+        assert held.asked.wait(60)  # it holds the first one
+        for event in events[1:4]:
+            tracker.send(event)
+        tracker.send_file(layout.ledger)
+        for event in events[4:]:
+            tracker.send(event)
+        assert not held.batches  # it returned at once
+        held.go.set()
+        assert tracker.close() is None
+    assert held.batches[0] == events[:1]
+    assert held.batches[1:] == [events[1:4], [layout.ledger], events[4:]]
+
+
+def test_what_failed_is_sent_again_whole(layout, monkeypatch):
+    monkeypatch.setattr(sender, "RETRY_SECONDS", (0.001,))
+    events = read_events(layout.ledger)
+    with Tracker(layout) as tracker:
+        held = Held(tracker)
+        held.failures = [ConnectionError("away"), OSError("still away")]
+        tracker.send(events[0])
+        held.go.set()
+        assert tracker.close() is None
+    assert held.batches == ["forgot", "forgot", events[:1]]  # what was made before an error is looked up again
+
+
+def test_one_that_does_not_answer_is_left_after_a_while(layout):
+    with Tracker(layout, "http://127.0.0.1:5000") as tracker:
+        held = Held(tracker)
+        tracker.send(read_events(layout.ledger)[0])
+        missing = tracker.close(timeout_s=0.1)
+        assert "(no answer yet)" in missing and "--tracking-uri http://127.0.0.1:5000" in missing
+        assert f"search.tracking search --results {layout.results}" in missing
+        held.go.set()
+
+
+def test_one_that_only_fails_is_left_with_its_error(layout, monkeypatch):
+    monkeypatch.setattr(sender, "RETRY_SECONDS", (0.001,))
+    with Tracker(layout) as tracker:
+        held = Held(tracker)
+        held.failures = [PermissionError("not yours\nand more")] * 1_000_000
+        held.go.set()
+        tracker.send(read_events(layout.ledger)[0])
+        missing = tracker.close()
+        assert not tracker.thread.is_alive()
+    assert "(PermissionError: not yours)" in missing
+
+
+def test_closing_twice_or_with_nothing_sent_is_no_fault(layout):
+    with Tracker(layout) as tracker:
+        assert tracker.close() is None
+        assert tracker.close() is None
+    assert not tracker.thread.is_alive()

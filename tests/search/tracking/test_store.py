@@ -1,0 +1,124 @@
+"""MLflow's database or server: made where there is none, its address without its password, its errors in words."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_search import make_search
+
+from fashion_core.errors import ConfigError, SearchError
+from search.records.layout import SearchLayout
+from search.tracking import store
+from search.tracking.resending import resend
+from search.tracking.store import (
+    MAX_NOTE,
+    default_uri,
+    gather_statistics,
+    hide_password,
+    open_store,
+    take_head,
+    tell_errors,
+    ui_command,
+)
+
+WORDS = st.text("abc123", min_size=1, max_size=8)
+
+
+def test_a_database_is_made_with_its_folder(tmp_path):
+    layout = SearchLayout(tmp_path / "results", "mine")
+    client = open_store(default_uri(layout))
+    assert layout.tracking_db.is_file() and client.tracking_uri == default_uri(layout)
+    made = client.create_experiment("tiny")
+    assert open_store(default_uri(layout)).get_experiment_by_name("tiny").experiment_id == made
+    with closing(sqlite3.connect(layout.tracking_db)) as database:  # readers and the writer do not wait
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_sqlite_knows_its_tables_after_a_search(tmp_path, empty_database):
+    """Only then does it take the index that pages sorted by a metric need."""
+    layout = make_search(tmp_path, "mine")
+    shutil.copy(empty_database, layout.tracking_db)
+    resend(layout)
+    with closing(sqlite3.connect(layout.tracking_db)) as database:
+        known = {name for (name,) in database.execute("SELECT DISTINCT tbl FROM sqlite_stat1")}
+    assert {"runs", "latest_metrics"} <= known
+
+
+def test_a_locked_database_keeps_its_old_statistics(tmp_path, monkeypatch):
+    path, uri = tmp_path / "some.db", f"sqlite:///{tmp_path}/some.db"
+    count = "SELECT stat FROM sqlite_stat1 WHERE tbl = 'numbers'"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE numbers (n INTEGER)")
+        database.execute("CREATE INDEX by_n ON numbers (n)")
+        database.executemany("INSERT INTO numbers VALUES (?)", [(1,), (2,)])
+        database.commit()
+        gather_statistics(uri)
+        before = database.execute(count).fetchall()
+        database.execute("INSERT INTO numbers VALUES (3)")
+        database.commit()
+    connect = sqlite3.connect
+    monkeypatch.setattr(store.sqlite3, "connect", lambda path: connect(path, timeout=0))
+    with closing(connect(path)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        gather_statistics(uri)
+        assert database.execute(count).fetchall() == before
+        database.rollback()
+        gather_statistics(uri)
+        assert database.execute(count).fetchall() != before
+
+
+def test_statistics_of_a_server_are_its_own():
+    gather_statistics("http://127.0.0.1:1")  # nobody is asked
+
+
+@given(st.sampled_from(["http", "postgresql+psycopg2", "mysql"]), WORDS, WORDS, WORDS)
+def test_passwords_are_not_shown(scheme, user, password, rest):
+    uri = f"{scheme}://{user}:{password}X@host:5432/{rest}?ssl={rest}"
+    assert hide_password(uri) == f"{scheme}://{user}:***@host:5432/{rest}?ssl={rest}"
+
+
+@pytest.mark.parametrize("uri", ["sqlite:////a/b.db", "http://host:5000/path", "http://user@host", "databricks"])
+def test_addresses_without_one_are_shown_as_they_are(uri):
+    assert hide_password(uri) == uri
+
+
+def test_errors_are_told_in_words_without_the_password():
+    uri = "postgresql://me:secret@host/db"
+    with pytest.raises(SearchError) as caught, tell_errors(uri):
+        raise ConnectionError(f"could not connect to {uri}\nand more")
+    told = str(caught.value)
+    assert "postgresql://me:***@host/db does not (ConnectionError: could not connect to postgresql://me:***@" in told
+    assert "secret" not in told and "and more" not in told
+    assert isinstance(caught.value.__cause__, ConnectionError)
+
+
+def test_errors_of_this_project_pass():
+    with pytest.raises(ConfigError, match=r"^as it is$"), tell_errors("sqlite:///x"):
+        raise ConfigError("as it is")
+    with pytest.raises(KeyboardInterrupt), tell_errors("sqlite:///x"):
+        raise KeyboardInterrupt
+
+
+def test_no_database_at_all_is_told(tmp_path):
+    (tmp_path / "mlflow.db").write_text("no database " * 1000)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with pytest.raises(SearchError, match="MLflow must be a server or database that answers"), tell_errors(uri):
+        open_store(uri)
+
+
+def test_a_reports_head_is_what_stands_between_title_and_heading():
+    assert take_head("# Title\n\nBest score.\nAnd more.\n\n## Trials\n\n| a |\n") == "Best score.\nAnd more."
+    assert take_head("# Title\n\n### Small\n\ntext\n\n## Trials\n") == "### Small\n\ntext"
+    assert take_head("# Title\n\nA\n\n## B\n\nC\n\n## D", until="\n## D") == "A\n\n## B\n\nC"
+    assert take_head("# Title") == "" and take_head("") == ""
+    assert len(take_head("# Title\n" + "x" * 2 * MAX_NOTE)) == MAX_NOTE
+
+
+def test_runs_are_looked_at_where_they_are(tmp_path):
+    layout = SearchLayout(tmp_path, "mine")
+    assert ui_command(layout, None).endswith(f"-m mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db")
+    assert ui_command(layout, "postgresql://host/db").endswith("--backend-store-uri postgresql://host/db")
+    assert ui_command(layout, "https://host") == "open https://host in a browser"
