@@ -4,7 +4,7 @@ import inspect
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fashion_core.errors import SearchError
@@ -69,6 +69,7 @@ def test_names_that_cannot(name):
 
 
 @given(st.text(max_size=90), st.floats(0, 4e9))
+@example("x" * 90, NOW)
 def test_a_name_made_of_any_spaces_is_a_name(tmp_path_factory, space_name, now):
     name = unique_name(Path("a-folder-that-is-not-there"), space_name, now)
     assert SearchLayout(Path("results"), name).name == name

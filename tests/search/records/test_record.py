@@ -218,14 +218,14 @@ def test_names_are_in_the_order_in_which_they_came():
     assert record.category_names == ["sleeve", "fit"]
 
 
-@pytest.mark.parametrize("error", [None, 0.01, 0.06, 1.0])
+@pytest.mark.parametrize("error", [None, 0.01, 0.0625, 0.25, 1.0])
 def test_trials_within_an_error_of_the_best_are_tied(error):
     events = [SearchStarted()]
-    for number, score in enumerate([0.75, 0.70, 0.80, 0.80]):
+    for number, score in enumerate([0.6875, 0.5, 0.75, 0.75]):
         metrics = {"val/accuracy": score, "val/accuracy_se": error}
         events += [start(number), EpochEnded(trial=number, epoch=1, metrics=metrics)]
     tied = sum_up(replay(events)).tied
-    wanted = {None: None, 0.01: [3], 0.06: [3, 0], 1.0: [3, 0, 1]}[error]
+    wanted = {None: None, 0.01: [3], 0.0625: [3], 0.25: [3, 0], 1.0: [3, 0, 1]}[error]
     assert (tied and [trial.number for trial in tied]) == wanted
 
 

@@ -24,7 +24,8 @@ def count_colour(path, colour):
 def test_a_confusion_matrix_is_dark_where_the_share_is_large(tmp_path, count):
     matrix = np.eye(count, dtype=np.int64) * 50
     matrix[0, 0] = 0  # a class without images
-    draw_confusion(matrix, [f"class {index}" for index in range(count)], "a title", tmp_path / "a.png")
+    with np.errstate(all="raise"):
+        draw_confusion(matrix, [f"class {index}" for index in range(count)], "a title", tmp_path / "a.png")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     pixels = read_pixels(tmp_path / "a.png")
     dark = (pixels == [8, 48, 107]).all(2)  # the end of the scale; the colour bar holds some of it too
@@ -34,9 +35,9 @@ def test_a_confusion_matrix_is_dark_where_the_share_is_large(tmp_path, count):
 def test_colours_are_shares_of_the_true_class(tmp_path):
     """Ten times the images of a class change its numbers, not its colours; answers and truth are not exchanged."""
     matrix = np.array([[1, 9], [5, 5]])
-    for name, each in {"one": matrix, "more": matrix * [[10], [1]], "turned": matrix.T}.items():
+    for name, each in {"one": matrix, "more": matrix * [[10], [1]], "turned": matrix.T, "even": matrix * 0 + 5}.items():
         draw_confusion(each, ["a", "b"], "fit", tmp_path / f"{name}.png")
-    pixels = {name: read_pixels(tmp_path / f"{name}.png") for name in ("one", "more", "turned")}
+    pixels = {name: read_pixels(tmp_path / f"{name}.png") for name in ("one", "more", "turned", "even")}
 
     def list_cells(picture):
         """The colours that fill large areas."""
@@ -45,6 +46,7 @@ def test_colours_are_shares_of_the_true_class(tmp_path):
 
     assert list_cells(pixels["one"]) == list_cells(pixels["more"]) != list_cells(pixels["turned"])
     assert len(list_cells(pixels["one"])) == 4  # 0.1, 0.5, 0.9 and the paper
+    assert list_cells(pixels["even"]) < list_cells(pixels["one"])  # half is as dark in every picture
 
 
 def tell_search(folder, count):

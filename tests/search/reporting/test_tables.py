@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from search.reporting.tables import Rows, hide_places, join_parts, render_table
 
-CELLS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\\\r"), max_size=8)
+CELLS = st.text(
+    st.sampled_from("|\n ab") | st.characters(exclude_categories=["Cs"], exclude_characters="\\\r"), max_size=8
+)
 NAMES = st.from_regex(r"[a-z0-9_]([a-z0-9_.-]{0,8}[a-z0-9_.])?", fullmatch=True)
 
 
