@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fashion_core import metrics
 from fashion_core.config import FEATURE_FIELDS, TrainConfig
 from fashion_core.data.pixels import PrepareSettings
+from fashion_core.errors import DataError
 from fashion_core.training.checkpoint import save_training
 from fashion_core.training.loop import fit
 from search.jobs.training import (
@@ -78,8 +79,9 @@ def test_a_job_goes_on_from_a_saved_state(sample_prepared, selection, tmp_path, 
     assert_equal_numbers(get_numbers(rest), whole[1:])
 
 
-def test_a_job_uses_the_threads_it_was_given(sample_prepared, selection, one_thread):
-    next(TrainingJob(TrainConfig(**TINY), sample_prepared.path, selection, None, threads=2).run())
+def test_a_job_uses_the_threads_it_was_given(selection, tmp_path, one_thread):
+    with pytest.raises(DataError):  # before it opens anything
+        next(TrainingJob(TrainConfig(**TINY), tmp_path / "gone", selection, None, threads=2).run())
     assert torch.get_num_threads() == 2
 
 
