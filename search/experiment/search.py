@@ -103,6 +103,8 @@ def run_search(
             f"a search's name must be new, but {layout.folder} exists; give another --name, "
             f"go on with --resume {layout.name}, or delete the old one with --replace"
         )
+    if replace:
+        layout.check_replaceable()
     with ExitStack() as stack:
         plan = build_plan(options, layout, stack.enter_context(look_at_cluster(options.address, machine)))
         console.print(draw_pairs(render_plan(plan)), highlight=False)
@@ -136,7 +138,7 @@ def run_search(
         for path in write_results(layout, record, search) if report else []:
             tracker.send_file(path)
         missing = tracker.close()
-        console.print(render_summary(search, list_next_steps(layout, options.tracking_uri)))
+        console.print(render_summary(search, list_next_steps(layout, options.tracking_uri)), crop=False)
         if missing is not None:
             console.print(missing, style="yellow", highlight=False, markup=False)
     return SearchResult(layout, record)

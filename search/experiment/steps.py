@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from search.cli import DEFAULT_RESULTS
@@ -15,12 +16,11 @@ if TYPE_CHECKING:
 def list_next_steps(layout: SearchLayout, tracking_uri: str | None) -> list[tuple[str, str]]:
     """What to do next: (purpose, command)."""
     python = python_command()
-    where = "" if layout.results == DEFAULT_RESULTS else f" --results {layout.results}"
+    where = "" if layout.results == DEFAULT_RESULTS else f" --results {shlex.quote(str(layout.results))}"
     steps = [("compare trials", ui_command(layout, tracking_uri))]
     if layout.best_model.is_file():
-        steps.append(
-            ("use the best model", f"{python} -m fashion_core.predict {layout.best_model} IMAGE --box x1,y1,x2,y2")
-        )
+        best = shlex.quote(str(layout.best_model))
+        steps.append(("use the best model", f"{python} -m fashion_core.predict {best} IMAGE --box x1,y1,x2,y2"))
         steps.append(("promote it, if it holds", f"{python} search/promote.py {layout.name}{where}"))
     steps.append(("read the report", str(layout.report)))
     steps.append(

@@ -12,6 +12,7 @@ from fashion_core.errors import SearchError, WeightsError
 from search.planning.backbones import measure_backbones
 from search.planning.resources import Machine, Resources, choose_resources
 from search.space.reading import load_space
+from search.tracking.store import hide_password
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,7 +153,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
             f"{settings}: {plan.prepared_bytes / 2**20:,.0f} MiB in {plan.cache_dir}, shared by all trials",
         ),
         ("results", str(plan.layout.folder)),
-        ("tracking", plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}"),
+        ("tracking", hide_password(plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}")),
     ]
     if skipped:
         lines.insert(2, ("skipped", f"{skipped} faults in the annotations; their rows are left out"))

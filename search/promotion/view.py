@@ -13,11 +13,10 @@ from search.cli import DEFAULT_RESULTS
 from search.jobs.reruns import FINISHED, Training
 from search.promotion.forms import SINGLE, Decision
 from search.records.provenance import python_command
-from search.registry.access import hide_password
 from search.registry.versions import CHAMPION
 from search.reporting.words import format_duration, format_score, write_interval, write_points
 from search.statistics.intervals import LEVEL
-from search.tracking.store import default_uri
+from search.tracking.store import default_uri, hide_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

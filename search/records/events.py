@@ -136,6 +136,10 @@ class EpochEnded(Event):
     epoch: int
     metrics: dict[str, float | None]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.metrics, dict):
+            raise ValueError(f"metrics must be values by name, but are {self.metrics!r}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialEnded(Event):

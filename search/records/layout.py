@@ -34,6 +34,17 @@ class SearchLayout:
                 "a search's name must be 1 to 80 letters, digits, `.`, `_` or `-` and begin with a letter or digit, "
                 f"but got {self.name!r}"
             )
+        if self.folder in (self.tracking_db, self.artifacts):
+            raise SearchError(
+                f"a search's name must not be that of MLflow's files, but got {self.name!r}; give another"
+            )
+
+    def check_replaceable(self) -> None:
+        """Raises SearchError where something stands in the search's place that is no search."""
+        if self.folder.exists() and not (self.options.exists() or self.ledger.exists() or is_empty(self.folder)):
+            raise SearchError(
+                f"what is replaced must be a search, but {self.folder} holds none; give another --name, or move it away"
+            )
 
     # shared by all searches
     @property
@@ -210,3 +221,8 @@ def unique_name(results: Path, space_name: str, now: float) -> str:
     while (results / (candidate := name if number == 1 else f"{name}-{number}")).exists():
         number += 1
     return candidate
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether nothing stands in a folder."""
+    return folder.is_dir() and not any(folder.iterdir())

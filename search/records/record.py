@@ -186,7 +186,11 @@ class SearchRecord:
         return max(self.trials, default=-1) + 1
 
     def apply(self, event: Event) -> None:
-        """Take in the next event."""
+        """Take in the next event.
+
+        Raises:
+            SearchError: it is of a trial that never started.
+        """
         if self.last is not None and not isinstance(event, (SearchStarted, SearchResumed)):
             self.seconds += event.time - self.last
         self.last = event.time
@@ -205,10 +209,20 @@ class SearchRecord:
                 else:
                     trial.go_on()
             case EpochEnded():
-                self.trials[event.trial].take_epoch(event)
+                self.find_started(event).take_epoch(event)
             case TrialEnded():
-                trial = self.trials[event.trial]
+                trial = self.find_started(event)
                 trial.end, trial.best = event, event.best
+
+    def find_started(self, event: EpochEnded | TrialEnded) -> TrialRecord:
+        """The trial that something happened in."""
+        trial = self.trials.get(event.trial)
+        if trial is None:
+            raise SearchError(
+                f"an event {event.kind} must come after its trial has started, but trial {event.trial} has not; "
+                "restore the ledger from a backup"
+            )
+        return trial
 
     # ------------------------------------------------------------------------------------------------- how it stands
 

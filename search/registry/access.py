@@ -8,10 +8,10 @@ import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from fashion_core.errors import FashionError, SearchError, first_line
-from search.tracking.store import SQLITE, open_store
+from search.tracking.store import SQLITE, hide_password, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,19 +64,11 @@ def ask_database(uri: str) -> None:
 
 def build_error(uri: str, error: Exception) -> SearchError:
     """That a registry does not answer, in words without its password."""
-    reason = first_line(str(error)).replace(uri, hide_password(uri))
+    reason = first_line(error).replace(uri, hide_password(uri))
     return SearchError(
         f"a registry must be an MLflow server or database that answers, but {hide_password(uri)} does not "
         f"({type(error).__name__}: {reason}); see that it runs and that this is its address"
     )
-
-
-def hide_password(uri: str) -> str:
-    """The URI as a message may show it."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from fashion_core.models.ensemble import SavedEnsemble, as_ensemble, load_saved
 from search.cli import DEFAULT_RESULTS
 from search.planning.options import SearchOptions
 from search.records.layout import NAME_PATTERN, FinalLayout, SearchLayout
-from search.registry.access import hide_password
 from search.registry.versions import Registry, default_registry
+from search.tracking.store import hide_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SERVED_MODEL = Path(__file__).with_name("served_model.py")
 # What its code and that of fashion_core import to answer; and torchvision, which timm asks for: built for this torch.
 SERVED_PACKAGES = (
-    "mlflow", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "timm", "torch", "torchvision",
+    "mlflow", "numpy", "pandas", "pillow", "pydantic", "safetensors", "timm", "torch", "torchvision",
 )  # fmt: skip
 
 

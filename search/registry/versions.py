@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 from fashion_core.errors import SearchError
 from search.cli import DEFAULT_RESULTS
 from search.records.layout import FinalLayout, SearchLayout
-from search.registry.access import find_or_none, hide_password, open_registry, tell_errors
+from search.registry.access import find_or_none, open_registry, tell_errors
 from search.registry.lock import Check, lock_by_tag, lock_file
-from search.tracking.store import SQLITE, default_uri, take_head
+from search.tracking.store import SQLITE, default_uri, hide_password, take_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core import metrics
+from fashion_core.files import whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +99,5 @@ def draw_curves(record: SearchRecord, path: Path) -> bool:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, complete or not at all."""
-    temporary = path.with_suffix(".tmp")
-    figure.savefig(temporary, format="png", metadata={"Software": None})
-    temporary.replace(path)
+    with whole(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LINE_END = re.compile(r"\r\n|\r|\n")
 URL = re.compile(r"\b(\w+)://[^\s'\"`,;)]+")
 ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b")
 ABSOLUTE_PATH = re.compile(r"(?<![\w.)/\\])(?:~|[A-Za-z]:)?(?:[/\\]+[^\s/\\:'\"`,;()<>|]+)+[/\\]?")
@@ -32,7 +33,7 @@ def render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+        "| " + " | ".join(LINE_END.sub(" ", cell.replace("|", "\\|")) for cell in line) + " |" for line in lines
     )
 
 

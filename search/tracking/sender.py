@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import queue
+import shlex
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_core.errors import first_line
-from search.tracking.store import default_uri
+from search.tracking.store import default_uri, hide_password
 from search.tracking.writer import Writer
 
 if TYPE_CHECKING:
@@ -61,12 +62,14 @@ class Tracker:
             self.thread.join(timeout_s)
         if not self.unsent and not self.thread.is_alive():
             return None
-        why = f"{type(self.error).__name__}: {first_line(self.error)}" if self.error else "no answer yet"
+        why, shown = "no answer yet", hide_password(self.uri)
+        if self.error is not None:
+            why = f"{type(self.error).__name__}: {first_line(self.error).replace(self.uri, shown)}"
+        words = [self.layout.name, "--results", str(self.layout.results), "--tracking-uri", shown]
         return (
-            f"MLflow at {self.uri} does not take the search ({why}); "
+            f"MLflow at {shown} does not take the search ({why}); "
             "nothing is lost: send it there later with "
-            f"`python -m search.tracking {self.layout.name} --results {self.layout.results} "
-            f"--tracking-uri {self.uri}`"
+            f"`python -m search.tracking {shlex.join(words)}`"
         )
 
     def run(self) -> None:

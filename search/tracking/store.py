@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -95,5 +96,7 @@ def tell_errors(uri: str) -> Iterator[None]:
 def ui_command(layout: SearchLayout, uri: str | None) -> str:
     """How to look at the runs."""
     if uri is not None and uri.startswith("http"):
-        return f"open {uri} in a browser"
-    return f"{python_command()} -m mlflow ui --backend-store-uri {uri or default_uri(layout)}"
+        return f"open {hide_password(uri)} in a browser"
+    return (
+        f"{python_command()} -m mlflow ui --backend-store-uri {shlex.quote(hide_password(uri or default_uri(layout)))}"
+    )

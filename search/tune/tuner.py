@@ -49,8 +49,9 @@ def run_trials(
             except Exception as error:
                 session.append(SearchBroke(error=f"{type(error).__name__}: {error}", restarts=restarts))
                 if restarts == MAX_RESTARTS or not Tuner.can_restore(plan.experiment):
+                    times = f"{restarts + 1} times" if restarts else "once"
                     raise SearchError(
-                        f"Ray Tune broke {restarts + 1} times, the last time with {type(error).__name__}: {error}; "
+                        f"Ray Tune broke {times}, lastly with {type(error).__name__}: {error}; "
                         f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
                     ) from error
 

@@ -54,7 +54,7 @@ from fashion_core import metrics  # noqa: E402
 from fashion_core.config import TrainConfig  # noqa: E402
 from fashion_core.data.annotations import load_annotations  # noqa: E402
 from fashion_core.data.pixels import PrepareSettings  # noqa: E402
-from fashion_core.data.prepared import PreparedData, prepare_all  # noqa: E402
+from fashion_core.data.prepared import PreparedData, prepare, prepare_all  # noqa: E402
 from fashion_core.hardware.gpu_memory import limit_gpu_memory  # noqa: E402
 from fashion_core.samples.dataset import draw_sample_data  # noqa: E402
 from fashion_core.training.loop import EpochResult, fit  # noqa: E402
@@ -248,8 +248,7 @@ def find_photographs(task: Task) -> Path:
 def open_data(task: Task, image_size: int) -> PreparedData:
     """Photographs cut to the garment's box."""
     annotations = load_annotations(find_photographs(task), check_images=False)
-    (path,) = prepare_all(annotations, [PrepareSettings(image_size)], task.folder / "prepared")
-    return PreparedData.open(path)
+    return prepare(annotations, PrepareSettings(image_size), task.folder / "prepared")
 
 
 def run_tests(task: Task, note: Note) -> None:

@@ -455,8 +455,8 @@ def build_place(
         DataError: the images, or the selection, do not go with the data.
     """
     settings = list_settings(runs)
-    paths = prepare_all(load_annotations(data), settings, cache)
-    first = PreparedData.open(paths[0])
+    prepared = prepare_all(load_annotations(data), settings, cache)
+    first = prepared[settings[0]]
     if selection is None:
         chosen = select_images(first, "val" if score_on == "val" else "heldout", SELECTION_SEED)
         train, select = chosen.train, chosen.select
@@ -471,8 +471,8 @@ def build_place(
             )
     cores = len(os.sched_getaffinity(0))
     threads = 1 if device == "cuda" else max(1, cores // processes)
-    prepared = {each: str(path) for each, path in zip(settings, paths, strict=True)}
-    return Place(prepared, train, select, score_on, device, 1 / processes, threads, deadline)
+    paths = {each: str(data.path) for each, data in prepared.items()}
+    return Place(paths, train, select, score_on, device, 1 / processes, threads, deadline)
 
 
 def tell(record: dict[str, Any]) -> None:

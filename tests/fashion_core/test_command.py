@@ -45,7 +45,7 @@ def test_a_crash_is_a_crash() -> None:
 def test_terminated_like_interrupted() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as stopped:
-        run_command(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        run_command(lambda: signal.raise_signal(signal.SIGTERM))
     assert stopped.value.code == 130 and signal.getsignal(signal.SIGTERM) is before
 
 
@@ -54,7 +54,7 @@ def test_who_takes_ctrl_c_takes_sigterm() -> None:
 
     def command() -> None:
         before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         signal.signal(signal.SIGINT, before)
 
     run_command(command)

@@ -61,3 +61,13 @@ def test_what_they_name_exists(layout):
         for word in words:
             if word.endswith((".py", ".yaml")):
                 assert (REPOSITORY / word).is_file(), purpose
+
+
+def test_they_can_be_copied_from_any_folder(tmp_path):
+    layout = make_search(tmp_path / "my $results", "mine")
+    layout.best_folder.mkdir()
+    layout.best_model.touch()
+    words = {purpose: shlex.split(command) for purpose, command in list_next_steps(layout, None)}
+    assert words["use the best model"][-4] == str(layout.best_model)
+    assert words["promote it, if it holds"][-1] == str(layout.results)
+    assert words["compare trials"][-1] == f"sqlite:///{layout.tracking_db}"

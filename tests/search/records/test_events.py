@@ -138,3 +138,9 @@ def test_an_event_is_told_by_its_kind_on_the_disk():
     }  # fmt: skip
     epoch = EpochEnded(trial=1, epoch=2, metrics={"val/accuracy": None})
     assert write_event(epoch)["metrics"] == {"val/accuracy": None}
+
+
+@given(st.none() | st.integers() | st.text() | st.lists(st.integers()))
+def test_metrics_are_values_by_name(metrics):
+    with pytest.raises(SearchError, match="metrics must be values by name"):
+        read_event({"event": "epoch", "time": 1.0, "seq": 1, "trial": 0, "epoch": 0, "metrics": metrics})

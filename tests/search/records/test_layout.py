@@ -111,3 +111,21 @@ def test_what_goes_along_to_the_tracking_server_is_what_there_is(tmp_path):
     assert layout.list_artifacts() == wanted
     layout.audit.unlink()
     assert layout.list_artifacts() == [path for path in wanted if path != layout.audit]
+
+
+@pytest.mark.parametrize("name", ["mlflow.db", "mlartifacts"])
+def test_no_search_has_the_name_of_mlflows_files(tmp_path, name):
+    with pytest.raises(SearchError, match=f"must not be that of MLflow's files, but got '{name}'"):
+        SearchLayout(tmp_path, name)
+
+
+def test_only_a_search_is_replaced(tmp_path):
+    layout = SearchLayout(tmp_path, "mine")
+    layout.check_replaceable()
+    layout.folder.mkdir()
+    layout.check_replaceable()  # of a search that was killed at once
+    (layout.folder / "photographs").mkdir()
+    with pytest.raises(SearchError, match=r"what is replaced must be a search, but .*mine holds none"):
+        layout.check_replaceable()
+    layout.options.touch()
+    layout.check_replaceable()

@@ -260,3 +260,9 @@ def test_a_search_runs_while_its_ledger_is_held(tmp_path):
         assert is_running(layout)
     assert not is_running(layout)
     Ledger(layout.ledger).close()  # asking left no lock behind
+
+
+def test_what_happens_before_its_trial_started_is_refused():
+    for event in (EpochEnded(trial=1, epoch=0, metrics={}), TrialEnded(trial=1, status=TrialStatus.FINISHED)):
+        with pytest.raises(SearchError, match=r"must come after its trial has started, but trial 1 has not"):
+            SearchRecord().apply(event)

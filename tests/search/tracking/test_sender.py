@@ -1,11 +1,14 @@
 """A tracker never holds up its search, whatever MLflow does, and says what is missing in the end."""
 
+import re
+import shlex
 import socket
 import threading
 import time
 
 from tracked_runs import STATUSES, look
 
+from search.records.layout import SearchLayout
 from search.records.ledger import read_events
 from search.tracking import sender
 from search.tracking.sender import Tracker
@@ -130,3 +133,13 @@ def test_closing_twice_or_with_nothing_sent_is_no_fault(layout):
         assert tracker.close() is None
         assert tracker.close() is None
     assert not tracker.thread.is_alive()
+
+
+def test_how_to_send_it_later_can_be_copied_and_has_no_password(tmp_path):
+    uri = "http://me:secret@127.0.0.1:1"
+    tracker = Tracker(SearchLayout(tmp_path / "my results", "mine"), uri)
+    tracker.unsent, tracker.error = [tmp_path], ConnectionError(f"no answer of {uri}")
+    told = tracker.close()
+    assert "secret" not in told and "no answer of http://me:***@127.0.0.1:1" in told
+    command = shlex.split(re.search("`(.*)`", told)[1])
+    assert command[3:] == ["mine", "--results", f"{tmp_path}/my results", "--tracking-uri", "http://me:***@127.0.0.1:1"]

@@ -122,3 +122,9 @@ def test_runs_are_looked_at_where_they_are(tmp_path):
     assert ui_command(layout, None).endswith(f"-m mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db")
     assert ui_command(layout, "postgresql://host/db").endswith("--backend-store-uri postgresql://host/db")
     assert ui_command(layout, "https://host") == "open https://host in a browser"
+
+
+def test_where_runs_are_looked_at_has_no_password(tmp_path):
+    for scheme in ("https", "postgresql"):
+        told = ui_command(SearchLayout(tmp_path, "mine"), f"{scheme}://me:secret@host/db")
+        assert f"{scheme}://me:***@host/db" in told and "secret" not in told
