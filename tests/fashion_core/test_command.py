@@ -49,6 +49,17 @@ def test_terminated_like_interrupted() -> None:
     assert stopped.value.code == 130 and signal.getsignal(signal.SIGTERM) is before
 
 
+def test_terminated_in_the_background_of_a_script() -> None:
+    """There the shell has Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            run_command(lambda: signal.raise_signal(signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stopped.value.code == 130
+
+
 def test_who_takes_ctrl_c_takes_sigterm() -> None:
     seen: list[int] = []
 
