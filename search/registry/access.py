@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from fashion_core.errors import FashionError, SearchError, first_line
-from search.tracking.store import SQLITE, hide_password, open_store
+from fashion_core.errors import FashionError
+from search.tracking.store import SQLITE, build_error, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +24,7 @@ PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 FIRST = {RETRIES: "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_S)}
 LATER = {RETRIES: "1", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}  # the bar would stand in a report's lines
+RULE = "a registry must be an MLflow server or database"
 Found = TypeVar("Found")
 
 
@@ -41,7 +42,7 @@ def open_registry(uri: str) -> MlflowClient:
         os.environ.update(FIRST)
         return open_store(uri)
     except Exception as error:  # of a network, a server, a database, a driver that is not installed
-        raise build_error(uri, error) from error
+        raise build_error(uri, error, RULE) from error
     finally:
         for name, before in kept.items():
             os.environ.pop(name, None)
@@ -62,15 +63,6 @@ def ask_database(uri: str) -> None:
         socket.create_connection((parts.hostname, parts.port or PORTS[dialect]), ANSWER_S).close()
 
 
-def build_error(uri: str, error: Exception) -> SearchError:
-    """That a registry does not answer, in words without its password."""
-    reason = first_line(error).replace(uri, hide_password(uri))
-    return SearchError(
-        f"a registry must be an MLflow server or database that answers, but {hide_password(uri)} does not "
-        f"({type(error).__name__}: {reason}); see that it runs and that this is its address"
-    )
-
-
 @contextmanager
 def tell_errors(uri: str) -> Iterator[None]:
     """What goes wrong with the registry inside, as this project's error."""
@@ -83,7 +75,7 @@ def tell_errors(uri: str) -> Iterator[None]:
 
         if not isinstance(error, (MlflowException, OSError)):
             raise
-        raise build_error(uri, error) from error
+        raise build_error(uri, error, RULE) from error
 
 
 def find_or_none(call: Callable[[], Found]) -> Found | None:

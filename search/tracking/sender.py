@@ -8,8 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_core.errors import first_line
-from search.tracking.store import default_uri, hide_password
+from search.tracking.store import default_uri, describe_error, hide_password
 from search.tracking.writer import Writer
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class Tracker:
             return None
         why, shown = "no answer yet", hide_password(self.uri)
         if self.error is not None:
-            why = f"{type(self.error).__name__}: {first_line(self.error).replace(self.uri, shown)}"
+            why = describe_error(self.uri, self.error)
         words = [self.layout.name, "--results", str(self.layout.results), "--tracking-uri", shown]
         return (
             f"MLflow at {shown} does not take the search ({why}); "

@@ -73,12 +73,16 @@ def hide_password(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
 
 
-def build_error(uri: str, error: Exception) -> SearchError:
+def describe_error(uri: str, error: Exception) -> str:
+    """Kind and first line of an error, without the URI's password."""
+    return f"{type(error).__name__}: {first_line(error).replace(uri, hide_password(uri))}"
+
+
+def build_error(uri: str, error: Exception, rule: str = "MLflow must be a server or database") -> SearchError:
     """What an error of MLflow, its database or its network means."""
-    reason = first_line(error).replace(uri, hide_password(uri))
     return SearchError(
-        f"MLflow must be a server or database that answers, but {hide_password(uri)} does not "
-        f"({type(error).__name__}: {reason}); see that it runs and that this is its address"
+        f"{rule} that answers, but {hide_password(uri)} does not ({describe_error(uri, error)}); "
+        "see that it runs and that this is its address"
     )
 
 
