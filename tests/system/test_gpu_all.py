@@ -180,7 +180,7 @@ def test_recorded_curves_are_of_the_drawn_configurations():
     curves = BENCHMARKS.parents[1] / "results" / "curves" / "lite0.jsonl"
     heading, *records = map(json.loads, curves.read_text().splitlines())
     drawn = {run["name"]: run["config"] for run in draw_configurations.draw_lite0()}
-    assert len(records) == 56 and len(heading["images"]) == 749
+    assert len(records) == 72 and len(heading["images"]) == 749
     for record in records:
         assert TrainConfig(**record["config"]) == TrainConfig(**drawn[record["name"]])
         last = record["epochs"][-1]
