@@ -6,6 +6,8 @@ PORT ?= 5000
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SAMPLE := results/.sample
+# two tests at once: most of a whole command's time is waiting; a file's tests share what they stand on
+TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # no command of ours reports usage to anyone
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -44,13 +46,13 @@ demo: env
 	$(BIN)/python search/promote.py demo --top 2 --seeds 2 --model demo || test $$? -eq 3  # the second time: no better
 
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO)
 
 test-fast: env
-	FASHION_TESTS=fast $(BIN)/python -m pytest -q -m "not slow" --numprocesses 2 --dist loadfile
+	FASHION_TESTS=fast $(BIN)/python -m pytest -q -m "not slow" $(TWO)
 
 test-all: env
-	FASHION_TESTS=all $(BIN)/python -m pytest --summary results/tests/README.md
+	FASHION_TESTS=all $(BIN)/python -m pytest $(TWO) --summary results/tests/README.md
 
 coverage: env
 	$(BIN)/coverage erase

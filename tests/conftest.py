@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Read by libraries when they are imported, so set before any of them is.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -16,30 +16,40 @@ os.environ["DO_NOT_TRACK"] = "true"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import pytest
-import torch
 
-from fashion_core.data.annotations import load_annotations
-from fashion_core.data.pixels import PrepareSettings
-from fashion_core.data.prepared import PreparedData, prepare
-from fashion_core.samples.dataset import draw_sample_data
+if TYPE_CHECKING:
+    from fashion_core.data.prepared import PreparedData
 
 pytest_plugins = ["house_rules"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE_SIZE = 64  # pixels
 
-# Tests are small: a second thread costs more than it gives on a busy machine, and numbers would depend on their count.
-torch.set_num_threads(1)
+# What is heavy is imported where it is used: the process that hands tests out to others (-n 2) needs none of it.
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tests are small: a second thread costs more than it gives, and numbers would depend on their count."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn data set of 120 training, 48 validation and 24 test images. Read-only: copy it to change it."""
+    from fashion_core.samples.dataset import draw_sample_data
+
     return draw_sample_data(tmp_path_factory.mktemp("data") / "sample", train=120, val=48, test=24)
 
 
 @pytest.fixture(scope="session")
 def sample_prepared(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     """The drawn data set, prepared at 64 px from the garments' boxes."""
+    from fashion_core.data.annotations import load_annotations
+    from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.data.prepared import prepare
+
     settings = PrepareSettings(image_size=SAMPLE_SIZE, crop="box", crop_margin=0.0)
     return prepare(load_annotations(sample_folder), settings, tmp_path_factory.mktemp("prepared"))
 

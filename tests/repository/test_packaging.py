@@ -114,6 +114,7 @@ def test_ci_runs_lint_and_test() -> None:
 MAKEFILE = "env lint:\n\t@true\ntest:\n\t@sleep 1; echo strict=$$FASHION_CI\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit_s", "status"), [("60", 0), ("0", 1)])
 def test_ci_fails_over_its_time(limit_s: str, status: int, tmp_path: Path) -> None:
     (tmp_path / ".ci").mkdir()

@@ -191,6 +191,7 @@ def test_the_columns_are_as_promised(folder: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_real_set(fashion_data: Path) -> None:
     annotations = load_annotations(fashion_data)
     rows = annotations.table.to_pydict()

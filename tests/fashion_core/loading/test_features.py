@@ -155,6 +155,7 @@ def test_a_probe_is_scored_in_float32_whatever_it_trains_in(build, sample_prepar
     assert losses["bf16"] != losses["fp32"] and losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
 
 
+@pytest.mark.slow
 def test_what_decides_the_features_decides_the_name(build, sample_folder, sample_prepared, weights, tmp_path):
     other = tmp_path / "other.safetensors"
     state = build_backbone("test_resnet", weights=weights["test_resnet"], feature="logits").network.state_dict()
@@ -301,7 +302,7 @@ def test_the_probe_of_two_stages_is_the_probe(build, sample_prepared):
     assert last.state.ema_updates == 6 and last.metrics[metrics.PROBE] == 0
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 3])
+@pytest.mark.parametrize("stop_after", [2, *(pytest.param(epoch, marks=pytest.mark.slow) for epoch in (1, 3))])
 def test_resuming_gives_the_same_numbers_in_both_stages(build, sample_prepared, tmp_path, stop_after):
     """Stopped within the probe, between the stages, and within the fine-tuning; to the bit."""
     config = build(epochs=4, probe_epochs=2, dropout=0.3, lr=1e-3, **NOT_PROBED)

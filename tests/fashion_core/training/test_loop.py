@@ -125,6 +125,7 @@ def test_report_backbones_overfit_one_batch(sample_prepared, backbone):
     assert accuracy >= 0.99
 
 
+@pytest.mark.slow
 def test_whole_loop_overfits(sample_prepared):
     """Evaluated on what it was trained on, with the running statistics of batch norm."""
     config = tiny(epochs=80, lr=5e-3, flip=0.0, dropout=0.0, batch_size=16)

@@ -37,6 +37,7 @@ def replay(layout, number):
     return console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_a_trial_has_its_own_numbers_again(written, sample_folder):
     """Alone, straight from `fit`: the seed is the trial's, the images are those of the search."""
     data = prepare(load_annotations(sample_folder), PrepareSettings(32, "box"), written.prepared_folder)
@@ -63,6 +64,7 @@ def test_a_trial_has_its_own_numbers_again(written, sample_folder):
     assert [then for _, _, then, _ in found] == ["not reached"] * 5 + ["0.4900"]  # what its ledger has
 
 
+@pytest.mark.slow
 def test_the_ledger_stays_as_it_is(written):
     before = written.ledger.read_bytes()
     replay(written, 0)

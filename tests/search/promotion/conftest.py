@@ -14,6 +14,13 @@ from search.promotion.release import ship
 from search.promotion.result import Shipped
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What ships a model is slow: it is traced, as ONNX."""
+    for item in items:
+        if {"single", "ensemble"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def stage(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return open_stage(sample_folder, tmp_path_factory.mktemp("prepared32"))

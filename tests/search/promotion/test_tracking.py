@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from mlflow.tracking import MlflowClient
 
 from fashion_core.config import TrainConfig
@@ -25,6 +26,7 @@ def open_tracker(folder, uri=None):
     return PromotionTracker(uri or f"sqlite:///{folder / 'mlflow.db'}", layout, record, PLAN)
 
 
+@pytest.mark.slow
 def test_one_run_however_often_it_is_sent(tmp_path):
     for _ in range(2):
         tracker = open_tracker(tmp_path)
@@ -40,6 +42,7 @@ def test_one_run_however_often_it_is_sent(tmp_path):
     assert run.data.params["candidates"] == "trial 3"
 
 
+@pytest.mark.slow
 def test_one_that_broke_off_does_not_go_on_running(tmp_path):
     tracker = open_tracker(tmp_path)
     tracker.start(PromotionOptions())

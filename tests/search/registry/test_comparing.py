@@ -250,6 +250,7 @@ def test_a_promoted_model_goes_before_the_best_trial(write_search, compare, data
     assert "So the difference leans towards B." in text and "A's score" not in text
 
 
+@pytest.mark.slow
 def test_a_registered_version(tmp_path, write_search, compare, data, trained, damaged):
     """What its folder says travels with it into MLflow's registry."""
     layout = write_search("demo", {2: damaged}, best=2)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["boots", "shoes"])  # before and after the first model
 def test_champions_of_all_models_count(name: str, tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path / 'mlflow.db'}").tracking_uri

@@ -118,6 +118,7 @@ def test_another_champion_by_now(store: str) -> None:
     assert read_aliases(registry) == (2, 1) and "gain" not in registry.find(3).tags
 
 
+@pytest.mark.slow
 def test_a_promote_cut_off_anywhere_is_finished_by_the_next(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process ends right after each of the writes in turn: there is always a champion, and going on works."""
     writes = ("set_model_version_tag", "delete_registered_model_alias", "set_registered_model_alias")

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 
+import pytest
 from tracked_runs import STATUSES, look
 
 from search.records.layout import SearchLayout
@@ -14,6 +15,7 @@ from search.tracking import sender
 from search.tracking.sender import Tracker
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_does_not_hold_up_the_search(layout, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr(sender, "RETRY_SECONDS", (0.05,))
