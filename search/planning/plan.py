@@ -138,11 +138,12 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     if resources.gpus_per_trial:
         per_trial += f" and {resources.gpus_per_trial:g} GPU"
     skipped = len(plan.annotations.skipped)
+    known = min(len(plan.known), plan.trials)
     lines = [
         ("space", f"{space.name}: {space.description}"),
         ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
         ("selects on", "val" if plan.options.select_on == "val" else "15% of train, held out; val stays unseen"),
-        ("trials", f"{plan.trials} by {space.sampler}, {len(plan.known)} of them known ones"),
+        ("trials", f"{plan.trials}: {known} known, {plan.trials - known} drawn by {space.sampler}"),
         ("searched", ", ".join(parameter.name for parameter in space.parameters)),
         ("rungs", f"{rungs} (of {scheduler.max_epochs} epochs)"),
         ("epochs", f"about {plan.expected_epochs:.0f}, {share:.0%} of full training ({plan.full_epochs})"),

@@ -40,6 +40,8 @@ def open_store(uri: str) -> MlflowClient:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if uri.startswith(SQLITE):
+        # MLflow goes on with what it once opened under this address, whatever folder this process works in by then
+        uri = f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
         Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
     client = mlflow.tracking.MlflowClient(uri, uri)
     client.search_experiments(max_results=1)

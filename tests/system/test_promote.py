@@ -3,13 +3,11 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from whole_commands import call, start
 from written_search import write_search
 
 from fashion_core.models.ensemble import load_saved
@@ -17,33 +15,18 @@ from fashion_core.models.saved import load_model
 from search.records.layout import SearchLayout
 from search.registry.versions import Registry
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("shared_ray")
 
 GOOD, POOR = 5e-3, 1e-9
 # Equal for all commands of this file but those that say otherwise.
 USUAL = ["--top", "2", "--seeds", "2"]
 
 
-def start(folder, *options):
-    """`search/promote.py` in a process of its own, working in the folder."""
-    command = [sys.executable, str(REPOSITORY / "search" / "promote.py"), *map(str, options)]
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},  # networks this small are slower on two
-        start_new_session=True,
-    )
-
-
 def promote(folder, *options, status=0):
-    """Runs to its end, which must be of this exit status; returns what it printed, on one line."""
-    process = start(folder, *options)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == status, output
+    """The command in this process, which must end with this exit status; returns what it printed, on one line."""
+    done = call(folder, "promote.py", *options)
+    output = done.stdout + done.stderr
+    assert done.returncode == status, output
     return " ".join(output.split())
 
 
@@ -52,7 +35,7 @@ def open_registry(folder):
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory, sample_folder):
+def story(tmp_path_factory, sample_folder, shared_ray):
     """A poor model made champion by force, a better one after it, then an equal and a poorer one: what each printed."""
     folder = tmp_path_factory.mktemp("story")
     results = folder / "results"
@@ -223,7 +206,7 @@ def test_a_kill_at_any_stage_costs_nothing_but_time(tmp_path, sample_folder, sto
     layout = write_search(results, "good", sample_folder, [GOOD, POOR])
     options = ("good", "--results", results, *USUAL, "--force")
     for stage, pattern in STAGES.items():
-        process = start(tmp_path, *options)
+        process = start(tmp_path, "promote.py", *options)
         deadline = time.monotonic() + 120
         while not list(layout.folder.glob(pattern)):
             assert process.poll() is None and time.monotonic() < deadline, (stage, process.communicate()[0])

@@ -1,16 +1,14 @@
-"""Whole searches with real Ray, real MLflow and real images, each started as a person starts it."""
+"""Whole searches with real Ray, real MLflow and real images, by the command."""
 
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from whole_commands import call, start
 
 from fashion_core.metrics import ACCURACY, PROBE
 from fashion_core.models.backbones import build_backbone
@@ -19,8 +17,7 @@ from search.records.events import EpochEnded
 from search.records.ledger import read_events, unpack_correct
 from search.records.record import replay
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("shared_ray")
 
 # Small enough for seconds; its known configurations end in each of the ways a trial can end.
 SPACE = """
@@ -61,9 +58,8 @@ def write_space(folder, trials=6, epochs=3):
 
 
 def run(folder, *options, check=True):
-    """`search/run.py` in a process of its own, working in the folder."""
-    command = [sys.executable, str(REPOSITORY / "search" / "run.py"), *map(str, options)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    """`search/run.py` in this process, working in the folder."""
+    done = call(folder, "run.py", *options)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -77,10 +73,11 @@ def searched(tmp_path_factory, sample_folder):
     """A folder with one finished search, `first`, and what it printed."""
     folder = tmp_path_factory.mktemp("searched")
     space = write_space(folder)
-    done = run(
-        folder, "--data", sample_folder, "--space", space, "--name", "first", "--keep-best", 2, "--concurrent", 1
-    )
-    return folder, done.stdout + done.stderr
+    options = ("--data", sample_folder, "--space", space, "--name", "first", "--keep-best", 2, "--concurrent", 1)
+    process = start(folder, "run.py", *options)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return folder, output
 
 
 def test_every_trial_has_an_end_and_a_reason(searched):
@@ -204,19 +201,8 @@ def test_only_trials_that_the_probe_favours_are_fine_tuned(tmp_path, sample_fold
 
 def test_a_killed_search_goes_on_where_it_was(tmp_path, sample_folder):
     space = write_space(tmp_path, trials=6, epochs=9)
-    command = [
-        sys.executable,
-        str(REPOSITORY / "search" / "run.py"),
-        "--data",
-        str(sample_folder),
-        "--space",
-        str(space),
-    ]
-    process = subprocess.Popen(
-        [*command, "--name", "killed", "--concurrent", "1"],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
+    process = start(
+        tmp_path, "run.py", "--data", sample_folder, "--space", space, "--name", "killed", "--concurrent", 1
     )
     ledger = tmp_path / "results" / "killed" / "ledger.jsonl"
     deadline = time.monotonic() + 120
@@ -224,9 +210,11 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path, sample_folder):
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    process.stdout.close()
     before = read(tmp_path, "killed")
     assert before.trials and before.ended is None
-    run(tmp_path, "--resume", "killed")
+    resumed = run(tmp_path, "--resume", "killed")
+    assert "does not take" not in resumed.stdout + resumed.stderr
     after = read(tmp_path, "killed")
     done = [trial for trial in after.trials.values() if trial.status != "interrupted"]
     assert len(done) == 6 and after.ended.reason == "all trials ended"

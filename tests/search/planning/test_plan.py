@@ -44,7 +44,7 @@ def test_what_is_shown_is_what_will_be_used(plan):
     assert (plan.settings, plan.probed) == (space.prepare_settings(), space.list_probed())
     assert len(plan.settings) == len(plan.probed) == 2
     shown = dict(render_plan(plan))
-    assert shown["trials"] == "12 by tpe, 1 of them known ones"
+    assert shown["trials"] == "12: 1 known, 11 drawn by tpe"
     assert shown["rungs"] == "1, 3 (of 9 epochs)"
     assert plan.full_epochs == 12 * 9 and 12 < plan.expected_epochs < plan.full_epochs
     assert shown["prepared data"].startswith("32-box, 32-whole: 1 MiB in ")

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -35,6 +36,18 @@ def test_a_database_is_made_with_its_folder(tmp_path):
     assert open_store(default_uri(layout)).get_experiment_by_name("tiny").experiment_id == made
     with closing(sqlite3.connect(layout.tracking_db)) as database:  # readers and the writer do not wait
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_relative_address_is_of_the_folder_one_works_in(tmp_path, empty_database, monkeypatch):
+    """A notebook may go to another folder between two searches, whose addresses are then written the same."""
+    uri = default_uri(SearchLayout(Path("results"), "mine"))
+    for name in ("one", "other"):
+        (tmp_path / name / "results").mkdir(parents=True)
+        shutil.copy(empty_database, tmp_path / name / "results" / "mlflow.db")
+        monkeypatch.chdir(tmp_path / name)
+        open_store(uri).create_experiment(name)
+    found = [each.name for each in open_store(uri).search_experiments()]
+    assert "other" in found and "one" not in found
 
 
 def test_sqlite_knows_its_tables_after_a_search(tmp_path, empty_database):

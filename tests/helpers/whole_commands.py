@@ -1,0 +1,59 @@
+"""Whole commands, given as a person gives them: in a process of their own, or in this one, which costs no start."""
+
+from __future__ import annotations
+
+import io
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.jobs.cluster import use_ray
+from search.planning.resources import detect_machine
+
+SEARCH = Path(__file__).resolve().parents[2] / "search"
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # networks this small are slower on two
+
+
+def start(folder: Path, script: str, *options: Any) -> subprocess.Popen[str]:
+    """A script of `search/` in a process and a group of its own, working in the folder."""
+    return subprocess.Popen(
+        [sys.executable, str(SEARCH / script), *map(str, options)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | ONE_THREAD,
+        start_new_session=True,
+    )
+
+
+def call(folder: Path, script: str, *options: Any) -> subprocess.CompletedProcess[str]:
+    """The same in this process; on the Ray that it uses, where it uses one."""
+    arguments = [str(SEARCH / script), *map(str, options)]
+    output, errors, status = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", arguments)
+        patch.setattr(sys, "path", [*sys.path])
+        try:
+            runpy.run_path(arguments[0], run_name="__main__")
+        except SystemExit as stopped:
+            status = int(stopped.code or 0)
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
+
+
+@contextmanager
+def share_ray() -> Iterator[None]:
+    """One Ray for all commands that this process calls inside."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ONE_THREAD.items():
+            patch.setenv(name, value)
+        with use_ray(detect_machine()):
+            yield
