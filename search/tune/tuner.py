@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
-from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune import CheckpointConfig, FailureConfig, ProgressReporter, RunConfig, TuneConfig, Tuner
 from ray.tune.schedulers import FIFOScheduler
 
 from fashion_core.errors import SearchError
@@ -89,9 +89,20 @@ def build_tuner(plan: Plan, trained: Any, search_id: str) -> Tuner:
             # the last snapshot, which may not know the newer one yet.
             checkpoint_config=CheckpointConfig(num_to_keep=2, checkpoint_at_end=True),
             failure_config=FailureConfig(max_failures=1),
+            progress_reporter=NoReporter(),
             verbose=0,
         ),
     )
+
+
+class NoReporter(ProgressReporter):
+    """Says nothing. In a notebook, `verbose=0` alone would still clear the cell's output, again and again."""
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        """Nothing."""
 
 
 def build_trainable(plan: Plan, trainable: type[TrialTrainable]) -> Any:

@@ -1,10 +1,12 @@
-"""The product as an object: README's Python block, in a thread, twice in one process, silent."""
+"""The product as an object: README's Python block, in a thread, twice in one process, silent; in a notebook."""
 
 import re
 import threading
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from fashion_core.models.saved import SavedModel
 from search import SearchOptions, SearchResult, load_search, run_search
@@ -60,6 +62,26 @@ def test_the_readmes_block_runs_in_a_thread_and_twice(block, capfd):
     assert "trial 0" not in printed and "preparing" not in printed  # and nothing of the search
     again = load_search(first.name)
     assert again.state == "all trials ended" and again.to_dict()["best"] == first.to_dict()["best"]
+
+
+NOTEBOOK = """
+print("before")
+from search import SearchOptions, run_search
+result = run_search(SearchOptions(data=DATA, space="tiny.yaml"))
+print(result.trials["status"].tolist(), type(result.model()).__name__)
+"""
+
+
+def test_it_runs_in_a_notebook_and_leaves_the_cell_as_it_is(sample_folder, tmp_path):
+    """Neither cleared nor filled: what the cell prints is there, and nothing that a library displays."""
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    cell = nbformat.v4.new_code_cell(NOTEBOOK.replace("DATA", repr(str(sample_folder))))
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = notebook.cells[0].outputs
+    assert {output.output_type for output in outputs} == {"stream"}
+    printed = "".join(output.text for output in outputs if output.name == "stdout")
+    assert printed == "before\n['finished', 'finished'] SavedModel\n"
 
 
 def test_what_ray_cannot_do_is_told_and_leaves_nothing(block, monkeypatch, tmp_path):
