@@ -99,6 +99,7 @@ class NoReporter(ProgressReporter):
     """Says nothing. In a notebook, `verbose=0` alone would still clear the cell's output, again and again."""
 
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        """Never."""
         return False
 
     def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
