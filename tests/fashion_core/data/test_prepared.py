@@ -28,7 +28,7 @@ from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
 
 decoded, whole = [], prepared.open_image
-prepared.open_image = lambda path: (decoded.append(path), whole(path))[1]
+prepared.open_image = lambda path, name: (decoded.append(path), whole(path, name))[1]
 data, cache, sizes, dies = sys.argv[1:]
 annotations = load_annotations(Path(data))
 settings = [PrepareSettings(int(size)) for size in sizes.split(",")]
@@ -46,9 +46,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     paths: list[Path] = []
     whole = prepared.open_image
 
-    def open_image(path: Path) -> Image.Image:
+    def open_image(path: Path, name: str) -> Image.Image:
         paths.append(path)
-        return whole(path)
+        return whole(path, name)
 
     monkeypatch.setattr(prepared, "open_image", open_image)
     return paths
