@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import contextmanager
 from io import BytesIO
@@ -70,7 +71,7 @@ def open_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
         image = open_header(stream, name)
         scale_key(image)
         image.load()
-        check_whole(stream, image, name)
+        check_whole(stream, image, name, image.width * image.height)
         turn = TURNS.get(read_orientation(image))
         image = convert_to_rgb(image, name)
         return image if turn is None else image.transpose(turn)
@@ -92,7 +93,7 @@ def measure_image(file: Path | BinaryIO, name: str | None = None) -> tuple[int, 
         width, height = image.size
         image.draft("L", (max(width // CHECK_SCALE, 1), max(height // CHECK_SCALE, 1)))
         image.load()
-        check_whole(stream, image, name)
+        check_whole(stream, image, name, width * height)
         return (height, width) if read_orientation(image) in SIDEWAYS else (width, height)
 
 
@@ -178,12 +179,15 @@ def open_heif(stream: BinaryIO, name: str) -> Image.Image:
     return image
 
 
-def check_whole(stream: BinaryIO, image: Image.Image, name: str) -> None:
-    """Raise where pixels are missing that a decoder has filled without a word."""
-    stream.seek(0)
-    if image.format in JPEG_FORMATS and ends_early(stream.read(MAX_JPEG_BYTES), image):
-        raise ImageError(f"the image must be complete and readable, but {name} is cut off; restore it")
+def check_whole(stream: BinaryIO, image: Image.Image, name: str, pixels: int) -> None:
+    """Raise where pixels are missing that a decoder has filled without a word. pixels: how many the file has."""
+    if image.format in JPEG_FORMATS:
+        length = min(stream.seek(0, os.SEEK_END), MAX_JPEG_BYTES)  # asking for more than there is takes memory
+        stream.seek(0)
+        if ends_early(stream.read(length), image, pixels):
+            raise ImageError(f"the image must be complete and readable, but {name} is cut off; restore it")
     if image.format == "PNG":
+        stream.seek(0)
         Image.open(stream, formats=("PNG",)).verify()  # by its checksums
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from io import BytesIO
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 START, END, SCAN = 0xD8, 0xD9, 0xDA
@@ -20,6 +22,8 @@ COEFFICIENTS = 64  # of a block
 RESTART, RESTARTS = 0xD0, 8  # the first of them, and how many take turns
 RUN = bytes(range(254, 0, -1))  # of coded data, any
 FILLED_GREY, GREY_TOLERANCE = 128, 2  # of a decoder; neighbours' colours touch it
+LUMA = np.array([0.299, 0.587, 0.114])  # of JFIF
+TAIL_BYTES = 64
 SMALL_PIXELS = 128 * 128  # here the last block, which may end early without being grey, is a part that counts
 
 
@@ -31,7 +35,6 @@ class Structure:
         end: where the end marker stands, in bytes; None if there is none.
         last_scan: where the last scan's data begin.
         frame: the marker of the kind of coding.
-        pixels: how many the image has.
         scans: how many there are.
         missing: by component, the coefficients that no scan has brought in full.
     """
@@ -39,12 +42,11 @@ class Structure:
     end: int | None = None
     last_scan: int = 0
     frame: int = 0
-    pixels: int = 0
     scans: int = 0
     missing: dict[int, set[int]] = field(default_factory=dict)
 
 
-def ends_early(content: bytes, image: Image.Image) -> bool:
+def ends_early(content: bytes, image: Image.Image, pixels: int) -> bool:
     """Whether pixels are missing at the end of a JPEG's file.
 
     Exact but for the last block of a large image that is coded in one scan, which may lack some bytes; an image coded
@@ -53,22 +55,27 @@ def ends_early(content: bytes, image: Image.Image) -> bool:
     Args:
         content: of the file. What stands behind the first end marker does not matter.
         image: decoded from it, in any size.
+        pixels: how many the file has.
     """
+    if looks_whole(content, image, pixels):
+        return False
     structure = read_structure(content)
     if structure.end is None or any(structure.missing.values()):
         return True
-    if structure.frame in ARITHMETIC or not may_end_early(structure, image):
+    if structure.frame in ARITHMETIC:
         return False
     return decode_filled(content, structure, b"") != decode_filled(content, structure, build_filler(content, structure))
 
 
-def may_end_early(structure: Structure, image: Image.Image) -> bool:
-    """False where the last block is none that a decoder filled: an image in one scan ends with its last block."""
-    if structure.scans != 1 or image.mode not in ("L", "RGB") or structure.pixels <= SMALL_PIXELS:
-        return True
-    last = image.crop((image.width - 1, image.height - 1, image.width, image.height)).convert("L").getpixel((0, 0))
-    assert isinstance(last, int)
-    return abs(last - FILLED_GREY) <= GREY_TOLERANCE
+def looks_whole(content: bytes, image: Image.Image, pixels: int) -> bool:
+    """What most whole files are, told in a moment: one scan, an end marker, and a last pixel that was not filled in."""
+    if "progressive" in image.info or image.mode not in ("L", "RGB") or pixels <= SMALL_PIXELS:
+        return False
+    if content.count(bytes((0xFF, SCAN))) != 1 or content.rfind(bytes((0xFF, END)), -TAIL_BYTES) < 0:
+        return False
+    last: Any = image.getpixel((image.width - 1, image.height - 1))
+    grey = last if isinstance(last, int) else LUMA @ last
+    return abs(grey - FILLED_GREY) > GREY_TOLERANCE
 
 
 def build_filler(content: bytes, structure: Structure) -> bytes:
@@ -101,7 +108,6 @@ def read_structure(content: bytes) -> Structure:
         position += length
         if marker in FRAMES:
             structure.frame = marker
-            structure.pixels = int.from_bytes(segment[1:3]) * int.from_bytes(segment[3:5])
             structure.missing = {component: set(range(COEFFICIENTS)) for component in segment[6::3]}
         elif marker == SCAN:
             note_scan(structure, segment)
