@@ -1,4 +1,4 @@
-"""An image's file -> an upright RGB image: the one way from bytes to pixels, in training and in every kind of answer."""
+"""An image's file -> an upright RGB image: the one way from bytes to pixels, in training and in all answers."""
 
 from __future__ import annotations
 
@@ -137,9 +137,7 @@ def telling(name: str) -> Iterator[None]:
         ) from None
     except Exception as error:  # a decoder may raise anything on bytes made to break it
         reason = first_line(getattr(error, "strerror", None) or error)[:MAX_REASON]
-        raise ImageError(
-            f"the image must be complete and readable, but {name} is not ({reason}); restore it"
-        ) from None
+        raise ImageError(f"the image must be complete and readable, but {name} is not ({reason}); restore it") from None
 
 
 def open_header(stream: BinaryIO, name: str) -> Image.Image:

@@ -75,7 +75,7 @@ def looks_whole(content: bytes, image: Image.Image, pixels: int) -> bool:
         return False
     last: Any = image.getpixel((image.width - 1, image.height - 1))
     grey = last if isinstance(last, int) else LUMA @ last
-    return abs(grey - FILLED_GREY) > GREY_TOLERANCE
+    return bool(abs(grey - FILLED_GREY) > GREY_TOLERANCE)
 
 
 def build_filler(content: bytes, structure: Structure) -> bytes:

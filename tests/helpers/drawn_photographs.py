@@ -61,7 +61,7 @@ def encode_turned(kind: str, orientation: int) -> bytes:
     return encode(stored, kind, exif=exif, **options.get(kind, {}))
 
 
-# -------------------------------------------------------------------------------------------------- files written by hand
+# ------------------------------------------------------------------------------------------------ files written by hand
 
 
 def write_png(rows: list[bytes], width: int, bits: int, colour: int, *chunks: tuple[bytes, bytes]) -> bytes:
@@ -86,7 +86,13 @@ def write_tiff(data: bytes, width: int, height: int, bits: int, photometric: int
     tags[339] = sample_format
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     place = 8 + len(data) + len(data) % 2
-    return struct.pack("<2sHI", b"II", 42, place) + data.ljust(place - 8, b"\0") + struct.pack("<H", len(tags)) + entries + bytes(4)
+    return (
+        struct.pack("<2sHI", b"II", 42, place)
+        + data.ljust(place - 8, b"\0")
+        + struct.pack("<H", len(tags))
+        + entries
+        + bytes(4)
+    )
 
 
 def pack_twelve(values: np.ndarray) -> bytes:
@@ -96,7 +102,7 @@ def pack_twelve(values: np.ndarray) -> bytes:
 
 
 def write_profile() -> bytes:
-    """An ICC profile of CMYK after which cyan ink is nearly black and the others are paper. Source: ICC.1:2001-04, 6."""
+    """An ICC profile of CMYK: cyan ink is nearly black, and the others are as paper. Source: ICC.1:2001-04, 6."""
     corners = []  # Lab in 8 bits, by the four inks, none or all of each
     for cyan in (0, 1):
         corners += [bytes((40, 128, 128) if cyan else (255, 128, 128))] * 8
@@ -115,7 +121,7 @@ def write_profile() -> bytes:
     return head.ljust(128, b"\0") + struct.pack(">I", len(parts)) + entries + body
 
 
-# ------------------------------------------------------------------------------------------------------------- the forms
+# ----------------------------------------------------------------------------------------------------------- the forms
 
 
 def draw_hidden() -> tuple[np.ndarray, np.ndarray]:
@@ -170,7 +176,10 @@ def list_clear() -> dict[str, tuple[bytes, np.ndarray]]:
         "RGBA TIFF": (encode(rgba, "TIFF"), seen),
         "LA PNG": (encode(paired, "PNG"), np.dstack([grey_seen] * 3)),
         "palette PNG, one clear": (encode(few, "PNG", transparency=index), few_seen),
-        "palette PNG, alphas": (encode(few, "PNG", transparency=bytes(0 if i == index else 255 for i in range(16))), few_seen),
+        "palette PNG, alphas": (
+            encode(few, "PNG", transparency=bytes(0 if i == index else 255 for i in range(16))),
+            few_seen,
+        ),
         "palette GIF": (encode(few, "GIF", transparency=index), few_seen),
         "RGB PNG, one colour clear": (encode(hidden, "PNG", transparency=SECRET), seen),
     }
@@ -181,7 +190,11 @@ def list_clear() -> dict[str, tuple[bytes, np.ndarray]]:
             values[CLEAR] = key = top // 3
         else:
             values[CLEAR] = key
-        rows = pack_bits(values, bits) if bits < 8 else [row.tobytes() for row in values.astype(">u2" if bits == 16 else "u1")]
+        rows = (
+            pack_bits(values, bits)
+            if bits < 8
+            else [row.tobytes() for row in values.astype(">u2" if bits == 16 else "u1")]
+        )
         shows = np.where(values == key, 255, np.round(values / top * 255)).astype(np.uint8)
         content = write_png(rows, WIDTH, bits, 0, (b"tRNS", struct.pack(">H", key)))
         files[f"grey PNG of {bits} bits, one clear"] = content, np.dstack([shows] * 3)

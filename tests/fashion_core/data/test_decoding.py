@@ -253,8 +253,10 @@ def test_a_file_of_any_format_that_is_cut_off_is_told(kind: str, share: float) -
                 read(io.BytesIO(content[: int(len(content) * share)] + end))
 
 
-@pytest.mark.parametrize(("side", "message"), [(8000, "has 8000 x 8000; shrink it"), (20000, "has far more; shrink it")])
-def test_a_bomb_is_refused_before_it_is_decoded(side: int, message: str, tmp_path: Path, recwarn: object) -> None:
+@pytest.mark.parametrize(
+    ("side", "message"), [(8000, "has 8000 x 8000; shrink it"), (20000, "has far more; shrink it")]
+)
+def test_a_bomb_is_refused_before_it_is_decoded(side: int, message: str, tmp_path: Path) -> None:
     row = bytes(-(-side // 8))
     (tmp_path / "a.png").write_bytes(write_png([row] * side, side, 1, 0))
     for action in ("ignore", "error"):  # Pillow warns of some sizes
@@ -279,7 +281,7 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
             open_image(tmp_path / name)
 
 
-# ------------------------------------------------------------------------------------------------------- as it was before
+# ----------------------------------------------------------------------------------------------------- as it was before
 
 
 def open_as_before(path: Path) -> np.ndarray:

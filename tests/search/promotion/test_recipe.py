@@ -20,7 +20,9 @@ VIEWS = [PrepareSettings(24), PrepareSettings(16, "box_margin", 0.25), PrepareSe
 
 
 def list_files() -> dict[str, bytes]:
-    files = {f"{kind} turned {turn}": encode_turned(kind, turn) for kind in ("JPEG", "PNG", "TIFF") for turn in range(1, 9)}
+    files = {
+        f"{kind} turned {turn}": encode_turned(kind, turn) for kind in ("JPEG", "PNG", "TIFF") for turn in range(1, 9)
+    }
     files |= {name: content for name, (content, _) in (list_grey() | list_clear()).items()}
     picture = Image.fromarray(draw_photograph())
     for mode in ("CMYK", "YCbCr", "LAB", "L", "1"):
