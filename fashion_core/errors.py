@@ -2,6 +2,7 @@
 
     FashionError
     ├── DataError          annotation files or images are at fault; lists every fault
+    │   └── ImageError     one image's file cannot be read
     ├── ConfigError        a training configuration is impossible
     ├── WeightsError       pretrained weights cannot be had
     ├── CheckpointError    a saved model or training state cannot be read
@@ -61,6 +62,10 @@ class FaultsError(FashionError):
 
 class DataError(FaultsError):
     """Annotation files or images are at fault."""
+
+
+class ImageError(DataError):
+    """One image's file cannot be read."""
 
 
 class ConfigError(FashionError):

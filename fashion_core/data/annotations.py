@@ -15,22 +15,18 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from fashion_core.data.decoding import measure_image
 from fashion_core.data.lines import SplitText, TextRow, is_whole, read_splits
-from fashion_core.data.pixels import IMAGE_FORMATS, MAX_PIXELS
 from fashion_core.data.schema import LIST_FILE, AttributeSchema, load_schema
-from fashion_core.errors import DataError, Fault, first_line
+from fashion_core.errors import DataError, Fault, ImageError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
 
-# Stands in an image's last bytes unless it is cut off, or carries something behind its end: then it is decoded to tell.
-END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
-TAIL_BYTES = 64
-READERS = 8  # threads: opening an image's header is mostly waiting
+READERS = 8  # threads: opening an image is in part waiting
 UNLABELLED = -1
 
 
@@ -73,7 +69,7 @@ def load_annotations(folder: Path | str, *, skip_bad: bool = False, check_images
 
     Args:
         skip_bad: leave faulty rows out instead of raising; faults of whole files still raise.
-        check_images: open every image's header, and compare its size with the box.
+        check_images: open every image, see that it is whole, and compare its size with the box.
 
     Raises:
         DataError: lists every fault with file and line.
@@ -222,9 +218,7 @@ def check_all_images(folder: Path, rows: Sequence[Row]) -> None:
 
 
 def check_image(root: Path, name: str) -> tuple[tuple[int, int], str | None]:
-    """An image's width and height from its header, and what is wrong with it; None if nothing is.
-
-    Only an image without its end marker is decoded, and none of more than `MAX_PIXELS`.
+    """An image's width and height, upright, and what is wrong with it; None if nothing is.
 
     Args:
         root: the data set's folder, resolved.
@@ -233,26 +227,12 @@ def check_image(root: Path, name: str) -> tuple[tuple[int, int], str | None]:
     try:
         if not path.resolve().is_relative_to(root):
             return size, f"an image must lie in the data set's folder, but {name} is a link out of it; copy it there"
-        if not path.is_file():  # opening a pipe would wait for ever
-            return size, f"the image must be a file, but {name} is none; restore it"
-        with path.open("rb") as file, Image.open(file, formats=IMAGE_FORMATS) as image:
-            size = image.size
-            if size[0] * size[1] > MAX_PIXELS:
-                message = f"an image must have at most {MAX_PIXELS:,} pixels, but {name} has {size[0]} x {size[1]}"
-                return size, f"{message}; shrink it and its box"
-            marker = END_MARKERS.get(image.format or "")
-            file.seek(-min(TAIL_BYTES, file.seek(0, 2)), 2)
-            if marker is None or marker not in file.read():
-                file.seek(0)
-                image.load()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return size, f"an image must have at most {MAX_PIXELS:,} pixels, but {name} has far more; shrink it and its box"
-    except UnidentifiedImageError:
-        return size, f"the image must be one of {', '.join(IMAGE_FORMATS)}, but {name} is not; restore or convert it"
-    except Exception as error:  # a decoder may raise anything on bytes made to break it
-        reason = first_line(getattr(error, "strerror", None) or error)[:120]
-        return size, f"the image must be complete and readable, but {name} is not ({reason}); restore it"
-    return size, None
+        return measure_image(path, name), None
+    except ImageError as error:
+        return size, str(error)
+    except (OSError, RuntimeError) as error:  # of a link to itself
+        reason = first_line(getattr(error, "strerror", None) or error)
+        return size, f"the image must be a file, but {name} cannot be found ({reason}); restore it"
 
 
 def build_table(rows: Sequence[Row], categories: int) -> pa.Table:

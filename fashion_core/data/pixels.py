@@ -1,20 +1,15 @@
-"""An image's file -> the pixels a network sees. S pixels a side."""
+"""An image -> the pixels a network sees. S pixels a side."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fashion_core.config import Crop, TrainConfig
-
-MAX_PIXELS = 50_000_000  # of one image: more is a bomb, or no photograph of a garment
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # Pillow reads others by starting programs
 
 
 @dataclass(frozen=True)
@@ -50,6 +45,7 @@ def crop_and_resize(image: Image.Image, box: tuple[int, int, int, int] | None, s
     """The pixels a network sees of an image: [S, S, 3] uint8. Bilinear with antialiasing.
 
     Args:
+        image: RGB, upright, as `open_image` gives it.
         box: x1, y1, x2, y2 in pixels; None for the whole image.
     """
     width, height = image.size
@@ -58,17 +54,4 @@ def crop_and_resize(image: Image.Image, box: tuple[int, int, int, int] | None, s
         dx, dy = (round(settings.crop_margin * side) for side in (x2 - x1, y2 - y1))
         image = image.crop((max(x1 - dx, 0), max(y1 - dy, 0), min(x2 + dx, width), min(y2 + dy, height)))
     side = settings.image_size
-    return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
-
-
-def open_image(file: Path | BinaryIO) -> Image.Image:
-    """An image, fully decoded, from its file or from an open one.
-
-    Raises:
-        OSError, ValueError: it cannot be.
-    """
-    image = Image.open(file)
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"it has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
-    image.load()
-    return image
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))

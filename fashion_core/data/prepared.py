@@ -20,21 +20,21 @@ import numpy as np
 import pyarrow as pa
 
 from fashion_core.config import TrainConfig
+from fashion_core.data.decoding import open_image
 from fashion_core.data.duplicates import THUMBNAIL_SIDE, compute_thumbnail
 from fashion_core.data.fingerprints import compute_digest, fingerprint_content, fingerprint_quickly
-from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize, open_image
+from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import DataError, Fault, first_line
+from fashion_core.errors import DataError, Fault, ImageError, first_line
 from fashion_core.files import open_or_make, whole, write_whole
 
 if TYPE_CHECKING:
     from fashion_core.data.annotations import Annotations
 
-FORMAT = "fashion-prepared/1"
+FORMAT = "fashion-prepared/2"  # 1: files were decoded in another way, without EXIF
 BATCH_IMAGES = 256
 METADATA_KEY = b"prepared"
 BOX = ("x1", "y1", "x2", "y2")
-MAX_REASON = 160  # characters of what a decoder says
 Progress = Callable[[int, int], None]
 
 
@@ -116,16 +116,19 @@ def write_files(
 ) -> None:
     """Decode each image once, and write it as each path's settings have it; a file appears whole or not at all."""
     boxes = np.stack([annotations.table[name].to_numpy() for name in BOX], 1)
+    names = annotations.table["image"].to_pylist()
 
     def decode(row: int) -> list[bytes] | str:
         """Thumbnail, then pixels by setting; or what is wrong."""
         try:
-            image = open_image(files[row])
+            image = open_image(files[row], names[row])
             box = tuple(boxes[row].tolist())
             pixels = [crop_and_resize(image, box, each).tobytes() for each in paths.values()]
             return [compute_thumbnail(image).tobytes(), *pixels]
-        except Exception as error:  # a decoder may raise anything on damaged bytes
-            return first_line(error)[:MAX_REASON]
+        except ImageError as error:
+            return str(error)
+        except ValueError as error:  # of Pillow, where the image has become smaller since its box was checked
+            return f"the image must hold its box, but: {first_line(error)}; restore it"
 
     faults: list[Fault] = []
     rows = iter(range(len(files)))
@@ -139,7 +142,7 @@ def write_files(
             decoded = list(pool.map(decode, part))
             for row, result in zip(part, decoded, strict=True):
                 if isinstance(result, str):
-                    faults.append(fault_of_row(annotations, row, f"the image must decode, but: {result}; replace it"))
+                    faults.append(fault_of_row(annotations, row, result))
             if not faults:
                 plain = annotations.table.slice(part[0], len(part)).combine_chunks()
                 columns = [plain[name].chunk(0) for name in ("image", "split", *BOX, "labels")]

@@ -118,7 +118,7 @@ def draw_explanation(saved: Saved, answer: Answer, folder: Path) -> list[Path]:
 
     Raises:
         ConfigError: see `MappedNet`.
-        OSError, ValueError: the image can no longer be read.
+        ImageError: the image can no longer be read.
     """
     classes = [int(values.argmax()) for values in answer.probabilities]
     images = read_views(Path(answer.image), answer.box, as_ensemble(saved).views)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from fashion_core.data.pixels import PrepareSettings, crop_and_resize, open_image
+from fashion_core.data.decoding import IMAGE_SUFFIXES, open_image
+from fashion_core.data.pixels import PrepareSettings, crop_and_resize
 from fashion_core.errors import DataError, Fault, first_line
 from fashion_core.inference.answers import Answer, Box
 from fashion_core.inference.temperatures import apply_temperatures
@@ -17,9 +18,6 @@ from fashion_core.models.forward import predict_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")  # those looked for in a folder; a file named may have any
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def answer_questions(
             try:
                 pixels.append(read_views(question.file, question.box, views))
                 readable.append(question)
-            except Exception as error:  # a decoder may raise anything on damaged bytes
+            except DataError as error:
                 faults.append(Fault(question.name, None, first_line(error)))
         if readable:
             probabilities = predict_views(saved, {view: np.stack([each[view] for each in pixels]) for view in views})
@@ -82,13 +80,14 @@ def read_views(
     """An image prepared in each of these ways: [S, S, 3] uint8 each. Its file is decoded once.
 
     Raises:
-        OSError, ValueError, DecompressionBombError: it cannot be read, or the box leaves it.
+        ImageError: it cannot be read.
+        DataError: the box leaves it.
     """
     image = open_image(file)
     if box is not None and not (0 <= box[0] < box[2] <= image.width and 0 <= box[1] < box[3] <= image.height):
-        raise ValueError(
+        raise DataError(
             f"a box must be x1,y1,x2,y2 with x1 < x2 and y1 < y2, inside the image of {image.width} x {image.height} "
-            f"pixels, but is {','.join(map(str, box))}"
+            f"pixels, upright, but is {','.join(map(str, box))}; correct it"
         )
     return {view: crop_and_resize(image, box, view) for view in views}
 

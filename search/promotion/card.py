@@ -17,6 +17,7 @@ from scipy.special import ndtri
 from fashion_core.config import build_config
 from fashion_core.data.pixels import build_settings
 from fashion_core.metrics import compute_recalls
+from search.promotion.recipe import render_recipe
 from search.records.events import SearchStarted
 from search.records.layout import FinalLayout
 from search.reporting.report import describe_run
@@ -266,14 +267,7 @@ def render_commands(result: PromotionResult, shipped: Shipped) -> list[str]:
     )
     parts = [f"```\n{commands}\n```"]
     if shipped.onnx_difference is not None:
-        where = "box = (62, 62, 165, 300)  # x1, y1, x2, y2 in pixels" if needs_box else "box = None"
-        code = (
-            "from pathlib import Path\n\nfrom fashion_core.onnx_export import OnnxModel\n"
-            f"from fashion_core.predict import read_views\n\n{where}\nmodel = OnnxModel(Path('model.onnx'))\n"
-            "views = read_views(Path('photo.jpg'), box, model.views)\n"
-            "probabilities = model.predict({view: image[None] for view, image in views.items()})"
-        )
-        parts += ["With ONNX Runtime:", f"```python\n{code}\n```"]
+        parts.append(render_recipe(needs_box))
     return parts
 
 
@@ -336,7 +330,7 @@ def describe_view(view: PrepareSettings) -> str:
         "box_margin": f"cropped to the garment's box with {view.crop_margin:.0%} of its side added on each side",
         "whole": "the whole image",
     }[view.crop]
-    return f"RGB, {crop}, resized to {view.image_size} x {view.image_size} pixels (bilinear, aspect not kept)"
+    return f"upright RGB, {crop}, resized to {view.image_size} x {view.image_size} pixels (bilinear, aspect not kept)"
 
 
 def list_recalls(shipped: Shipped) -> Iterator[ClassRecall]:

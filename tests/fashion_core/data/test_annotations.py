@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fashion_core.data.annotations import Annotations, load_annotations
+from fashion_core.data.decoding import MAX_PIXELS
 from fashion_core.data.lines import read_lines
-from fashion_core.data.pixels import MAX_PIXELS
 from fashion_core.data.prepared import fault_of_row
 from fashion_core.errors import MAX_FAULTS_SHOWN, DataError
 

