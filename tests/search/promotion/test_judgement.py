@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn_candidates import EPOCHS, IMAGES, LABELS, RNG, draw_candidate, folds
+from drawn_candidates import CLASSES, EPOCHS, IMAGES, LABELS, RNG, draw_candidate, folds
 from missing_labels import blank
 
 from search.promotion.judgement import Trained, judge_candidates
@@ -50,3 +50,18 @@ def test_candidates_are_judged_on_labelled_images():
     for answers in judgement.answers:
         assert np.array_equal(np.isnan(answers), np.broadcast_to(labels < 0, answers.shape))
     assert judgement.rows[0].candidate.trial == 1 and judgement.rows[0].best_share > 0.8
+
+
+def test_a_category_with_few_labels_weighs_as_much_as_one_with_many():
+    """The first epoch is right in a category that few images are labelled in, the second in more answers in all."""
+    labels = LABELS.copy()
+    labels[12:, 0] = -1
+    candidate = draw_candidate(0, 0.5, seeds=2, labels=labels)
+    for run in candidate.runs:
+        for k, shares in enumerate(((1.0, 0.0, 0.0), (0.2, 0.8, 0.1))):
+            for epoch, share in enumerate(shares):
+                right = np.arange(IMAGES) % 10 < 10 * share
+                answers = np.where(right, LABELS[:, k], (LABELS[:, k] + 1) % CLASSES[k])
+                run.probabilities[k][epoch] = np.eye(CLASSES[k])[answers]
+    assert candidate.choose_epochs(np.arange(IMAGES)).tolist() == [0, 0]
+    assert candidate.choose_epochs(np.arange(12, IMAGES)).tolist() == [1, 1]

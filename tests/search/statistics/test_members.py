@@ -101,3 +101,12 @@ def test_a_right_answer_is_told_where_there_is_a_label():
     said, labels = [np.array([[0.9, 0.1], [0.2, 0.8]]), np.eye(3)[:2]], np.array([[0, -1], [0, 1]])
     np.testing.assert_array_equal(find_correct(said, labels), [[1, np.nan], [0, 1]])
     assert find_correct(said, np.abs(labels)).dtype == bool
+
+
+def test_a_category_with_few_labels_weighs_as_much_as_one_with_many():
+    labels = np.stack([np.zeros(20, int), np.where(np.arange(20) < 4, 0, -1)], 1)
+    often, rarely = np.tile([0.9, 0.1], (20, 1)), np.tile([0.1, 0.9], (20, 1))
+    some = np.where(np.arange(20)[:, None] < 14, often, rarely)
+    # the first is right in 0.3 and 1.0 of the categories, the second in 0.7 and 0.0
+    probabilities = [np.stack([np.where(some == often, rarely, often), some]), np.stack([often, rarely])]
+    assert select_members(probabilities, labels, 1) == [0]
