@@ -1,6 +1,7 @@
 """The names of metrics, and the scores made of counts of right and wrong answers. No torch at import.
 
-B images, K categories, C classes of one category. A confusion matrix is [C, C] int64: row = truth, column = answer.
+B or N images, K categories, C classes of one category. A confusion matrix is [C, C] int64: row = truth, column =
+answer. An image counts in the categories in which it is labelled, and in no other.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ IMAGES_PER_SECOND = "train/images_per_second"
 TRAIN_SECONDS = "train/seconds"
 VAL_SECONDS = "val/seconds"
 
+DIGITS = 12  # beyond them, means of the same answers differ by the order of their sum
+
 
 def compute_scores(confusion: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, float]:
-    """Scores from the confusion matrices of K categories.
+    """Scores from the confusion matrices of K categories, each counted on the images labelled in it.
 
     Returns:
         `val/accuracy` and `val/class_accuracy` as defined above, and `val/accuracy/<category>`.
@@ -38,13 +41,77 @@ def compute_scores(confusion: Sequence[np.ndarray], names: Sequence[str]) -> dic
     return scores | {f"{ACCURACY}/{name}": value for name, value in zip(names, accuracies, strict=True)}
 
 
-def compute_standard_error(correct: np.ndarray) -> float:
-    """Standard error of the mean accuracy over the images drawn. correct: [N, K] bool.
+def mark_correct(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which answers are right, [N, K] bool; where labels are missing, float64 with NaN in their place.
 
-    An image's own score is the share of its categories answered right; categories of one image are not independent,
-    so the error is that of the mean of N such shares.
+    Args:
+        answers: [N, K] class indices, or one row [K] for all images.
+        labels: [N, K] class indices, negative where an image is unlabelled in a category.
     """
-    scores = correct.mean(1)
+    correct: np.ndarray = answers == labels
+    known = labels >= 0
+    return correct if known.all() else np.where(known, correct, np.nan)
+
+
+def has_missing(correct: np.ndarray) -> bool:
+    """Whether answers, 1 for right and 0 for wrong, hold a NaN for an image that is unlabelled in a category."""
+    return bool(correct.dtype != np.bool_ and np.isnan(correct).any())
+
+
+def score_answers(correct: np.ndarray) -> np.ndarray:
+    """The score of answers: the mean over categories of the accuracy on the images labelled in them.
+
+    A category in which none of these images is labelled says nothing of them, and is left out.
+
+    Args:
+        correct: [..., N, K], 1 for right, 0 for wrong, NaN for unlabelled.
+
+    Returns:
+        [...]: one score for each table.
+    """
+    if not has_missing(correct):
+        return np.asarray(correct.mean((-2, -1)))
+    counts = (~np.isnan(correct)).sum(-2)
+    accuracies = np.nansum(correct, -2) / np.maximum(counts, 1)
+    scores = accuracies.sum(-1) / np.maximum((counts > 0).sum(-1), 1)
+    return np.asarray(scores.round(DIGITS))  # equal scores stay equal, whatever the order of their sums
+
+
+def score_images(correct: np.ndarray) -> np.ndarray:
+    """What each image says of the score: values whose mean is the score, and whose spread gives its error.
+
+    With all labels, the share of an image's categories that are answered right. With n_k of N images labelled in
+    category k, m_ik = 1 for these and else 0, and p_k the accuracy on them, the score mean_k p_k is a mean of ratios
+    that share images. Linearised,
+
+        z_i = mean_k (p_k + m_ik sqrt(N (N - 1) / (n_k (n_k - 1))) (x_ik - p_k))
+
+    The mean of z_i is the score, and var(z) / N its squared error: of one category alone, to the letter the s^2 / n_k
+    of its labelled images. z is linear in x, so what is a mean or a difference of answers with the same labels is that
+    of their z too. Source: Cochran 1977, Sampling Techniques, sections 2.11 to 2.13 and 6.3.
+
+    Args:
+        correct: [..., N, K], 1 for right, 0 for wrong, NaN for unlabelled.
+
+    Returns:
+        [..., N]; with labels missing, some may lie outside 0 to 1.
+    """
+    if not has_missing(correct):
+        return np.asarray(correct.mean(-1))
+    known, images = ~np.isnan(correct), correct.shape[-2]
+    counts = known.sum(-2, keepdims=True)
+    accuracies = np.nansum(correct, -2, keepdims=True) / np.maximum(counts, 1)
+    scales = np.sqrt(images * (images - 1) / np.maximum(counts * (counts - 1), 1))
+    return np.asarray((accuracies + scales * np.where(known, correct - accuracies, 0.0)).mean(-1))
+
+
+def compute_standard_error(correct: np.ndarray) -> float:
+    """Standard error of the mean accuracy over the images drawn. correct: [N, K], see `mark_correct`.
+
+    Categories of one image are not independent, so the error is that of the mean of N values, one an image: see
+    `score_images`.
+    """
+    scores = score_images(correct)
     return float(scores.std(ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else 0.0
 
 
@@ -54,7 +121,11 @@ def compute_recalls(matrix: np.ndarray) -> list[float | None]:
     return [float(matrix[i, i] / total) if total else None for i, total in enumerate(totals)]
 
 
+def find_commonest(labels: np.ndarray) -> np.ndarray:
+    """[K] int64: the commonest class of each category among the images labelled in it. labels: [N, K]."""
+    return np.array([np.bincount(column[column >= 0], minlength=1).argmax() for column in labels.T])
+
+
 def compute_majority_score(labels: np.ndarray, train_labels: np.ndarray) -> float:
     """Mean accuracy over categories of always answering the training set's commonest class. labels: [B, K], [N, K]."""
-    answers = [np.bincount(column).argmax() for column in train_labels.T]
-    return float((labels == np.array(answers)).mean())
+    return float(score_answers(mark_correct(find_commonest(train_labels), labels)))

@@ -37,7 +37,8 @@ class Annotations:
     Attributes:
         folder: of the data set.
         table: image (path below the folder), split, x1, y1, x2, y2 (int32 pixels, x2 and y2 excluded), labels
-            (fixed_size_list<int16, K>, -1 where unlabelled), line (1-based, in the split's list of images).
+            (fixed_size_list<int16, K>, -1 where unlabelled in that category), line (1-based, in the split's list of
+            images).
         skipped: faults whose rows were left out.
     """
 
@@ -65,7 +66,8 @@ def load_annotations(folder: Path | str, *, skip_bad: bool = False, check_images
     """Read and check a folder in DeepFashion's layout.
 
     One image may be listed several times: with other boxes it shows several garments, and the same row again is for
-    the audit to tell. The same box with other labels contradicts itself, and all such rows are at fault.
+    the audit to tell. The same box with another label in one category contradicts itself, and all such rows are at
+    fault.
 
     Args:
         skip_bad: leave faulty rows out instead of raising; faults of whole files still raise.
@@ -174,13 +176,17 @@ def parse_box(row: Row, text: TextRow) -> tuple[int, ...] | None:
 
 
 def parse_labels(row: Row, text: TextRow, schema: AttributeSchema) -> tuple[int, ...] | None:
-    """A class index a category; None, with every fault noted, where one is out of range."""
+    """A class index a category, `UNLABELLED` for none; None, with every fault noted, where one is out of range."""
     labels = parse_numbers(row, "attr", text, len(schema.categories))
     if labels is None:
         return None
-    wrong = [(c, value) for c, value in zip(schema.categories, labels, strict=True) if not 0 <= value < len(c.classes)]
+    pairs = zip(schema.categories, labels, strict=True)
+    wrong = [(c, value) for c, value in pairs if not UNLABELLED <= value < len(c.classes)]
     for category, value in wrong:
-        message = f"a label of {category.name} must be 0 to {len(category.classes) - 1}, but is {value}; correct it"
+        message = (
+            f"a label of {category.name} must be 0 to {len(category.classes) - 1}, or {UNLABELLED} for none, but is "
+            f"{value}; correct it"
+        )
         row.faults.append(Fault(f"split/{row.split}_attr.txt", text.line, message))
     return None if wrong else labels
 
@@ -193,13 +199,19 @@ def find_contradictions(rows: Sequence[Row]) -> None:
             groups[row.image, row.box].append(row)
     for group in groups.values():
         for row in group:
-            other = next((other for other in group if other.labels != row.labels), None)
+            other = next((other for other in group if contradict(row, other)), None)
             if other is not None:
                 message = (
                     f"one box of one image must have one set of labels, but {row.image} has others in line "
                     f"{other.labels_line}; keep the right row"
                 )
                 row.faults.append(Fault(f"split/{row.split}_attr.txt", row.labels_line, message))
+
+
+def contradict(one: Row, other: Row) -> bool:
+    """Whether in some category both are labelled, and not alike."""
+    pairs = zip(one.labels or (), other.labels or (), strict=True)
+    return any(mine != theirs and UNLABELLED not in (mine, theirs) for mine, theirs in pairs)
 
 
 def check_all_images(folder: Path, rows: Sequence[Row]) -> None:

@@ -11,6 +11,8 @@ from fashion_core.data.duplicates import find_near_duplicates
 from fashion_core.data.lines import SPLITS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fashion_core.data.prepared import PreparedData
 
 TINY_BOX = 50  # pixels
@@ -24,7 +26,7 @@ class Pair:
     Args:
         first, second: their paths; splits: theirs.
         exact: the files are byte-identical.
-        conflicting: both are labelled, and not alike.
+        conflicting: in a category, both are labelled, and not alike.
     """
 
     first: str
@@ -39,7 +41,8 @@ class Audit:
     """Counts and oddities of a data set.
 
     Attributes:
-        images: by split; unlabelled: images without labels, by split.
+        images: by split; unlabelled: images without any label, by split.
+        partial: category -> split -> images that are labelled in others alone; without categories that have none.
         classes: category -> class -> split -> images.
         pairs: exact and near duplicates, within and across splits.
         tiny_boxes: by split: boxes under 50 px wide or high.
@@ -47,13 +50,14 @@ class Audit:
 
     images: dict[str, int]
     unlabelled: dict[str, int]
+    partial: dict[str, dict[str, int]]
     classes: dict[str, dict[str, dict[str, int]]]
     pairs: tuple[Pair, ...]
     tiny_boxes: dict[str, int]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, JSON-able."""
-        return asdict(self)
+        """All of it, JSON-able; without `partial` where there is none."""
+        return {name: value for name, value in asdict(self).items() if name != "partial" or value}
 
 
 def audit(data: PreparedData) -> Audit:
@@ -69,17 +73,28 @@ def audit(data: PreparedData) -> Audit:
     }
     pairs = []
     for i, j in find_near_duplicates(data.thumbnails):
-        both = (data.labels[[i, j]] >= 0).all()
-        conflicting = bool(both and (data.labels[i] != data.labels[j]).any())
+        both = (data.labels[[i, j]] >= 0).all(0)  # [K]
+        conflicting = bool((both & (data.labels[i] != data.labels[j])).any())
         exact = data.sha256[i] == data.sha256[j]
         pairs.append(Pair(data.names[i], data.names[j], (str(data.splits[i]), str(data.splits[j])), exact, conflicting))
     return Audit(
         images={split: len(data.indices(split)) for split in splits},
         unlabelled={split: len(data.indices(split)) - len(data.labelled(split)) for split in splits},
+        partial=count_partial(data, splits),
         classes=classes,
         pairs=tuple(pairs),
         tiny_boxes={split: int((sides[data.indices(split)] < TINY_BOX).any(1).sum()) for split in splits},
     )
+
+
+def count_partial(data: PreparedData, splits: Sequence[str]) -> dict[str, dict[str, int]]:
+    """By category and split, images that are labelled in other categories but not in this; see `Audit`."""
+    found = {}
+    for k, name in enumerate(data.schema.names):
+        counts = {split: int((data.labels[data.labelled(split), k] < 0).sum()) for split in splits}
+        if any(counts.values()):
+            found[name] = counts
+    return found
 
 
 def render_audit(found: Audit) -> str:
@@ -89,6 +104,7 @@ def render_audit(found: Audit) -> str:
     for topic, counts in (
         ("images", found.images),
         ("without labels", found.unlabelled),
+        *((f"no label in {name}", counts) for name, counts in found.partial.items()),
         (f"box under {TINY_BOX} px", found.tiny_boxes),
     ):
         lines.append(render_row(topic, [counts[split] for split in splits]))

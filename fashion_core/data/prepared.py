@@ -190,7 +190,7 @@ class PreparedData:
         path, fingerprint, settings, schema
         names: [N] image paths; sha256: [N] hex digests of the images' files
         splits: [N] train, val or test
-        labels: [N, K] int64, -1 where unlabelled
+        labels: [N, K] int64, -1 where unlabelled in that category
         boxes: [N, 4] int32
         thumbnails: [N, 256] uint8 grey thumbnails of the whole images
     """
@@ -247,8 +247,8 @@ class PreparedData:
         return np.flatnonzero(self.splits == split)
 
     def labelled(self, split: str) -> np.ndarray:
-        """[M] int64 positions of a split's images that have labels, which a test set's often have not."""
-        return np.flatnonzero((self.splits == split) & (self.labels >= 0).all(1))
+        """[M] int64 positions of a split's images that are labelled in a category, which a test set's often are not."""
+        return np.flatnonzero((self.splits == split) & (self.labels >= 0).any(1))
 
     def gather(self, indices: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Copies of the images at `indices`: [B, S, S, 3] uint8."""

@@ -11,6 +11,8 @@ from fashion_core.data.duplicates import group_near_duplicates
 from fashion_core.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fashion_core.data.prepared import PreparedData
 
 HELDOUT_SHARE = 0.15
@@ -35,7 +37,7 @@ def select_images(
     keeps near duplicates together.
 
     Raises:
-        DataError: there are no labelled images to train or to select on.
+        DataError: there are no labelled images to train or to select on, in all or in a category.
     """
     train, select = data.labelled("train"), data.labelled("val")
     if select_on == "heldout":
@@ -46,17 +48,43 @@ def select_images(
         if len(images) == 0:
             remedy = "select on heldout" if name == "val" else "give more labelled images"
             raise DataError(f"a search needs labelled images to train and to select on, but {name} has none; {remedy}")
+        where = "the part of train that is held out" if name == "heldout" else name
+        check_categories(data.labels[images], data.schema.names, where)
     return Selection(select_on, train, select, seed)
+
+
+def check_categories(labels: np.ndarray, names: Sequence[str], where: str) -> None:
+    """Every category needs a labelled image to train and to score on.
+
+    Args:
+        labels: [N, K], negative where unlabelled.
+        names: K.
+        where: the images, in words.
+
+    Raises:
+        DataError: names the categories without any.
+    """
+    lacking = [name for name, column in zip(names, labels.T, strict=True) if not (column >= 0).any()]
+    if lacking:
+        raise DataError(
+            f"every category must have labelled images in {where}, but {', '.join(lacking)} has none; label some, or "
+            "leave the category out of the data"
+        )
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """[N] bool: a share of the images that has each class in about that share.
 
     The class with the fewest images left is dealt first: its groups, in random order, are held out until it has its
-    share. labels: [N, K]; groups: [N], kept together.
+    share. An image counts in the categories in which it is labelled.
+
+    Args:
+        labels: [N, K], negative where unlabelled.
+        groups: [N], kept together.
     """
     offsets = np.cumsum([0, *(labels.max(0) + 1)[:-1]])
-    images, classes = np.indices(labels.shape)[0].ravel(), (labels + offsets).ravel()
+    images, categories = np.nonzero(labels >= 0)
+    classes = (labels + offsets)[images, categories]
     has_class = np.zeros((len(labels), classes.max() + 1), bool)
     has_class[images, classes] = True
     _, group_of = np.unique(groups, return_inverse=True)
@@ -65,6 +93,7 @@ def hold_out(labels: np.ndarray, groups: np.ndarray, share: float, rng: np.rando
     wanted = share * counts.sum(0)
     held = np.zeros(len(counts), bool)
     waiting = rng.permutation(len(counts))
+    waiting = waiting[counts[waiting].any(1)]  # one without any label belongs to no class's share
     while len(waiting):
         left = counts[waiting].sum(0)
         rarest = np.where(left > 0, left, np.inf).argmin()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from fashion_core import metrics
 from fashion_core.data.pixels import build_settings
+from fashion_core.data.splits import check_categories
 from fashion_core.errors import ConfigError, DataError, DivergedError
 from fashion_core.hardware.allocator import keep_freed_memory
 from fashion_core.hardware.device import choose_device
@@ -49,7 +50,7 @@ class EpochResult:
         epoch: 1-based.
         metrics: losses and scores by name, see `fashion_core.metrics`.
         confusion: K matrices [C_i, C_i] int64 on the validation images, row = truth.
-        correct: [N, K] bool, in their order.
+        correct: [N, K] in their order, see `fashion_core.metrics.mark_correct`.
         probabilities: K arrays [N, C_i] float32, in their order.
         state: the live training state, for `save_training`; the next epoch changes it.
     """
@@ -84,7 +85,8 @@ def fit(
     Out-of-Distribution".
 
     Args:
-        train, val: int64 indices into `data`, all of them labelled; default: all labelled images of these splits.
+        train, val: int64 indices into `data`, each labelled in one category or more; default: all such images of these
+            splits. An image counts in the categories in which it is labelled.
         features: of probe epochs alone: file that `cache_features` wrote; None: they are computed, and not kept.
         device: default is the first GPU, else the CPU.
         resume: folder that `save_training` wrote; training goes on after its last epoch.
@@ -94,7 +96,8 @@ def fit(
 
     Raises:
         ConfigError: the configuration and the data, or the device, do not go together.
-        DataError: no images to train or evaluate on, one without labels, or features of something else.
+        DataError: no images to train or evaluate on, one without any label, a category without any, or features of
+            something else.
         DivergedError: the training loss is no longer finite.
     """
     device = choose_device(device)
@@ -146,9 +149,10 @@ def check_inputs(config: TrainConfig, data: PreparedData, train: np.ndarray, val
     for name, indices in (("train", train), ("val", val)):
         if len(indices) == 0:
             raise DataError(f"fit needs at least one image to {name}, but got none")
-        if (data.labels[indices] < 0).any():
-            unlabelled = (data.labels[indices] < 0).any(1).sum()
+        unlabelled = (data.labels[indices] < 0).all(1).sum()
+        if unlabelled:
             raise DataError(f"every {name} image must be labelled, but {unlabelled} are not")
+        check_categories(data.labels[indices], data.schema.names, name)
     if len(train) < 2:
         raise DataError(f"batch norm needs at least 2 training images, but got {len(train)}")
 
@@ -194,6 +198,7 @@ def train_epoch(state: TrainingState, source: Source) -> tuple[dict[str, float],
     state.trained_network.train()
     losses = torch.zeros(steps, device=device)
     category_losses = torch.zeros(len(state.schema.sizes), device=device)
+    labelled_steps = torch.zeros_like(category_losses)  # whose batch has a label in the category
     for index in range(steps):
         positions = order[index * batch_size : (index + 1) * batch_size]
         if isinstance(source, FeatureSource):
@@ -206,6 +211,7 @@ def train_epoch(state: TrainingState, source: Source) -> tuple[dict[str, float],
         set_learning_rate(state.optimizer, factor)
         losses[index], by_category = train_step(state, images, labels, generator)
         category_losses += by_category
+        labelled_steps += (labels >= 0).any(0)
         state.step += 1
         if device.type == "cpu" and not math.isfinite(losses[index].item()):
             break  # on a GPU, asking would wait for every step; there the epoch's end asks
@@ -215,7 +221,8 @@ def train_epoch(state: TrainingState, source: Source) -> tuple[dict[str, float],
         raise DivergedError(state.epoch + 1, state.epoch * steps + first + 1, float(losses[first]))
     peak = config.probe_lr if state.is_probing else config.lr
     scores = {metrics.TRAIN_LOSS: losses.mean().item(), metrics.LEARNING_RATE: peak * factor}
-    for name, value in zip(state.schema.names, (category_losses / steps).tolist(), strict=True):
+    by_step = category_losses / steps * (torch.full_like(labelled_steps, steps) / labelled_steps.clamp(min=1))
+    for name, value in zip(state.schema.names, by_step.tolist(), strict=True):
         scores[f"{metrics.TRAIN_LOSS}/{name}"] = value
     return scores, steps * batch_size
 
@@ -225,7 +232,10 @@ def train_step(
 ) -> tuple[Tensor, Tensor]:
     """One optimizer step. images: [B, 3, H, W] uint8; labels: [B, K]. Returns total loss [] and by category [K].
 
-    A step of a probe takes features in place of images, see `FeatureSource`.
+    A step of a probe takes features in place of images, see `FeatureSource`. Where images are blended, the loss is
+    lam x that on the labels of the one + (1 - lam) x that on the labels of the other, each the mean over the images
+    labelled so: in category k, sum_i (lam m_ik f(i, y_ik) + (1 - lam) m_jk f(i, y_jk)) / n_k, where j is the partner of
+    i in the blend, m 1 where labelled and n_k = sum_i m_ik. An unlabelled partner leaves the rest of the blend as is.
     """
     config, is_probe = state.config, state.is_probing
     permutation, share = None, 1.0

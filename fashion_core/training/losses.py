@@ -1,4 +1,4 @@
-"""Focal loss, weighted over categories (eq. 7 of the report).
+"""Focal loss, weighted over categories (eq. 7 of the report). An unlabelled image has no loss in that category.
 
 B images, K categories, C classes of one category.
 """
@@ -23,7 +23,13 @@ MIN_COMPLEMENT = 1e-7
 
 
 def focal_loss(
-    logits: Tensor, target: Tensor, gamma: float = 2.0, *, alpha: Tensor | None = None, label_smoothing: float = 0.0
+    logits: Tensor,
+    target: Tensor,
+    gamma: float = 2.0,
+    *,
+    alpha: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    shares: Tensor | None = None,
 ) -> Tensor:
     """Mean focal loss of one category, -alpha_c (1 - p_c)^gamma log p_c summed over the (smoothed) target.
 
@@ -36,6 +42,7 @@ def focal_loss(
         gamma: focusing exponent, >= 0.
         alpha: [C] weight of each class; None for 1. The mean is over images, not over alpha.
         label_smoothing: share of the target spread evenly over all C classes.
+        shares: [B] factor of each image's loss in the mean, see `compute_shares`; None for 1.
 
     Returns:
         [] float32.
@@ -55,7 +62,24 @@ def focal_loss(
         terms = terms * complement.clamp(min=MIN_COMPLEMENT) ** gamma
     if share is not None:
         terms = terms * share
-    return terms.sum(1).mean()
+    losses = terms.sum(1)
+    return losses.mean() if shares is None else (losses * shares).mean()
+
+
+def compute_shares(labels: Tensor) -> Tensor:
+    """Factors that make the mean over a batch that over its labelled images: B / n_k for these, else 0.
+
+    n_k of the B images are labelled in category k. Where all are, the factor is exactly 1; where none is, all are 0.
+
+    Args:
+        labels: [B, K] int64, negative where unlabelled.
+
+    Returns:
+        [B, K] float32.
+    """
+    known = labels >= 0
+    counts = known.sum(0)
+    return known * (torch.full_like(counts, len(labels)) / counts.clamp(min=1))  # tensors: B / B is 1 to the bit
 
 
 class WeightedFocalLoss(nn.Module):
@@ -96,15 +120,27 @@ class WeightedFocalLoss(nn.Module):
             self.register_buffer(f"alpha_{index}", values.float(), persistent=False)
 
     def forward(self, logits: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
-        """logits: K tensors [B, C_i]; labels: [B, K] int64 -> total [] and the unweighted loss of each category [K]."""
+        """The total [] and the unweighted loss of each category [K].
+
+        The loss of category k is the mean over the batch's images labelled in it, with its smoothed target and its
+        class weights: sum_i m_ik f_k(i) / n_k, m_ik = 1 where image i is labelled, n_k = sum_i m_ik. The total is
+        sum_k w_k times that: a category weighs as much with few labels as with all. A category in which no image of
+        the batch is labelled adds 0 and no gradient.
+
+        Args:
+            logits: K tensors [B, C_i].
+            labels: [B, K] int64, negative where unlabelled.
+        """
+        shares, classes = compute_shares(labels), labels.clamp(min=0)
         losses = torch.stack(
             [
                 focal_loss(
                     category_logits,
-                    labels[:, index],
+                    classes[:, index],
                     self.gamma,
                     alpha=getattr(self, f"alpha_{index}", None),
                     label_smoothing=self.label_smoothing,
+                    shares=shares[:, index],
                 )
                 for index, category_logits in enumerate(logits)
             ]
@@ -117,7 +153,7 @@ def build_loss(config: TrainConfig, names: Sequence[str], class_counts: Sequence
 
     Args:
         names: the K category names, in label order.
-        class_counts: training images of each class, K sequences of C_i counts; used by `class_balance` alone.
+        class_counts: labelled training images of each class, K sequences of C_i counts; used by `class_balance` alone.
 
     Raises:
         ConfigError: `category_weights` names an unknown category.
@@ -137,7 +173,7 @@ def build_loss(config: TrainConfig, names: Sequence[str], class_counts: Sequence
 
 
 def compute_alpha(counts: Sequence[int], strength: float) -> Tensor:
-    """[C] class weights proportional to count ** -strength, whose mean over the training images is 1."""
+    """[C] class weights proportional to count ** -strength, whose mean over the labelled training images is 1."""
     count = torch.tensor(counts, dtype=torch.float64).clamp(min=1)
     alpha = count**-strength
     return (alpha * count.sum() / (alpha * count).sum()).float()

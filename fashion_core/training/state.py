@@ -79,7 +79,10 @@ def build_state(config: TrainConfig, data: PreparedData, train: np.ndarray, devi
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     labels = data.labels[train]
-    counts = [np.bincount(labels[:, k], minlength=size).tolist() for k, size in enumerate(data.schema.sizes)]
+    columns = [column[column >= 0] for column in labels.T]  # of the labelled images
+    counts = [
+        np.bincount(column, minlength=size).tolist() for column, size in zip(columns, data.schema.sizes, strict=True)
+    ]
     return TrainingState(
         config,
         data.schema,

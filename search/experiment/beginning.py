@@ -54,6 +54,8 @@ def describe_start(plan: Plan, data: PreparedData, selection: Selection, command
     scheduler, options = plan.space.scheduler, plan.options
     labels = data.labels
     majority = metrics.compute_majority_score(labels[selection.select], labels[selection.train])
+    known = labels[selection.select] >= 0
+    labelled = {} if known.all() else {"labelled": dict(zip(data.schema.names, known.sum(0).tolist(), strict=True))}
     return SearchStarted(
         name=plan.layout.name,
         settings={
@@ -86,6 +88,7 @@ def describe_start(plan: Plan, data: PreparedData, selection: Selection, command
             "seed": selection.seed,
             "train_count": len(selection.train),
             "select_count": len(selection.select),
+            **labelled,
             "select_images": [data.names[index] for index in selection.select],
         },
     )

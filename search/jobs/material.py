@@ -41,7 +41,7 @@ class Material:
     Attributes:
         folder: of the data set.
         paths: of the prepared data, by how it was prepared.
-        train, val: int64 positions in the prepared data, all of them labelled.
+        train, val: int64 positions in the prepared data, each labelled in one category or more.
         cache_dir: of prepared data.
     """
 
@@ -74,7 +74,7 @@ class Material:
 
     @property
     def labels(self) -> np.ndarray:
-        """[N, K] of the validation images."""
+        """[N, K] of the validation images, negative where one is unlabelled in a category."""
         labels: np.ndarray = self.first.labels[self.val]
         return labels
 
@@ -143,4 +143,22 @@ def prepare_material(
             f"a promotion needs labelled images to train on, and {MIN_GROUPS} different ones or more in val to judge "
             f"on, but {folder} has {len(train)} and {groups}; label more"
         )
+    check_labels(material)
     return material
+
+
+def check_labels(material: Material) -> None:
+    """Raises SearchError where a category has no label in train, or too few in val to judge it."""
+    known = material.labels >= 0
+    judged = [len(np.unique(material.groups[column])) for column in known.T]
+    trained = (material.first.labels[material.train] >= 0).sum(0).tolist()
+    lacking = [
+        f"{name} has {images} and {groups}"
+        for name, images, groups in zip(material.schema.names, trained, judged, strict=True)
+        if not images or groups < MIN_GROUPS
+    ]
+    if lacking:
+        raise SearchError(
+            f"a promotion needs images labelled in every category, one or more in train and {MIN_GROUPS} different "
+            f"ones or more in val, but {', '.join(lacking)}; label more"
+        )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashion_core.data.annotations import Annotations, load_annotations
+from fashion_core.data.splits import check_categories
 from fashion_core.errors import SearchError, WeightsError
 from search.planning.backbones import measure_backbones
 from search.planning.resources import Machine, Resources, choose_resources
@@ -94,6 +95,7 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
             f"--trials must be at most {space.count_grid()}, the combinations of {space.name}, but got {trials}"
         )
     annotations = load_annotations(options.data, skip_bad=options.skip_bad)
+    check_labels(annotations, ("train", "val") if options.select_on == "val" else ("train",))
     space.check(annotations.schema)
     known = space.first_points(annotations.schema)
     settings, probed, backbones = space.prepare_settings(), space.list_probed(), space.backbones()
@@ -123,6 +125,17 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
         backbone_sizes=backbone_sizes,
         missing=missing,
     )
+
+
+def check_labels(annotations: Annotations, splits: Sequence[str]) -> None:
+    """Raises DataError where a category has no label in one of these splits, before any image is prepared."""
+    table, names = annotations.table, annotations.schema.names
+    labels = np.array(table["labels"].to_pylist()).reshape(-1, len(names))
+    of = table["split"].to_numpy()
+    for split in splits:
+        own = labels[of == split]
+        if (own >= 0).any():  # else nothing is labelled at all, and choosing the images says what can be done
+            check_categories(own, names, split)
 
 
 def render_plan(plan: Plan) -> list[tuple[str, str]]:

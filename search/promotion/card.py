@@ -59,12 +59,13 @@ def render_card(result: PromotionResult) -> str:
 def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
     """What it is and how good, and in bold what must not be missed."""
     sizes = shipped.schema.sizes
+    labelled = ", each category on those labelled in it" if result.labelled else ""
     parts = [
         f"{result.origin} It says of a garment in a photograph which class it has in each of {len(sizes)} categories, "
         f"{sum(sizes)} classes in all.",
         f"Score, the mean over the categories of the accuracy: **{format_score(result.score.value)}** "
         f"({LEVEL:.0%} interval over {result.score.covers}: {show_interval(result.score)}), on {shipped.images:,} "
-        f"validation images. Always answering the commonest class scores {np.mean(shipped.majority):.4f}.",
+        f"validation images{labelled}. Always answering the commonest class scores {np.mean(shipped.majority):.4f}.",
     ]
     if result.options.is_recipe:
         parts.append(
@@ -150,6 +151,9 @@ def render_metrics(result: PromotionResult, shipped: Shipped) -> list[str]:
         ["**mean**", f"**{result.score.value:.4f}**", show_interval(result.score), f"{np.mean(shipped.majority):.4f}"]
     )
     head = ["category", "accuracy", f"{LEVEL:.0%} interval", "commonest class"]
+    if result.labelled:
+        head.append("labelled images")
+        rows = [[*row, f"{count:,}"] for row, count in zip(rows, (*result.labelled, result.images), strict=True)]
     recalls = list(list_recalls(shipped))
     known = [each.recall for each in recalls if each.recall is not None]
     classes = [

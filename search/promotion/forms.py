@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from fashion_core.metrics import score_answers, score_images
 from search.promotion.judgement import UNLIMITED, Cost, TrainedCandidate
 from search.statistics.crossfit import cross_fit, find_best
 from search.statistics.intervals import Estimate, compare, estimate_score
@@ -90,6 +91,7 @@ class Pool:
     Attributes:
         candidates: best of the search first.
         soups: groups of networks whose weights can be averaged, in the order they are tried.
+        labels: [N, K], negative where an image is unlabelled in a category.
         average: probabilities of all images by the average of some networks' weights: K arrays [N, C_i].
         limit: what a choice may cost at most.
     """
@@ -125,8 +127,8 @@ class Pool:
         return self.averaged[key]
 
     def score(self, probabilities: Sequence[np.ndarray], images: np.ndarray) -> float:
-        """Mean accuracy on some images."""
-        return float(find_correct(probabilities, self.labels)[images].mean())
+        """The score on some images."""
+        return float(score_answers(find_correct(probabilities, self.labels)[images]))
 
 
 def choose_single(pool: Pool, images: np.ndarray) -> Choice:
@@ -207,7 +209,7 @@ def list_choosers(pool: Pool) -> dict[str, Chooser]:
 
 
 def answer_by(pool: Pool, chooser: Chooser, images: np.ndarray) -> np.ndarray:
-    """[1, N, K] float: what was chosen on some images answers to all."""
+    """[1, N, K] float: what was chosen on some images answers to all; NaN where an image is unlabelled."""
     return find_correct(chooser(images).probabilities, pool.labels)[None].astype(float)
 
 
@@ -220,8 +222,8 @@ def choose_form(pool: Pool, choosers: dict[str, Chooser], images: np.ndarray) ->
         for fold in np.unique(folds):
             inside = folds == fold
             right[inside] = answer_by(pool, chooser, images[~inside])[0, images[inside]]
-        if right.mean() > best_score:
-            best_score, best = float(right.mean()), name
+        if (score := float(score_answers(right))) > best_score:
+            best_score, best = score, name
     return choosers[best](images)
 
 
@@ -233,10 +235,11 @@ def decide(pool: Pool) -> Decision:
     # one network alone is neither a soup nor an ensemble
     real = {name: choosers[name] for name in choices if name == SINGLE or len(set(choices[name].networks)) > 1}
     answers = {name: cross_fit(partial(answer_by, pool, chooser), pool.folds) for name, chooser in choosers.items()}
+    scores = {name: score_images(each) for name, each in answers.items()}  # [1, N]
     forms: list[Form] = []
     for name, choice in choices.items():
-        gain = None if name == SINGLE else compare(answers[name].mean(2), answers[SINGLE].mean(2), None)
-        score = estimate_score(answers[name].mean(2), None)
+        gain = None if name == SINGLE else compare(scores[name], scores[SINGLE], None)
+        score = estimate_score(scores[name], None)
         accepted = name in real and all(score.value > form.score.value for form in forms if form.accepted)
         forms.append(Form(choice, score, gain, pool.compute_cost(choice), accepted))
     chosen = [form for form in forms if form.accepted][-1]

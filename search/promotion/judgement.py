@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fashion_core.metrics import score_answers, score_images
 from search.statistics.calibration import compute_calibration
 from search.statistics.crossfit import compute_best_shares, cross_fit
 from search.statistics.gate import Difference, compare_answers
@@ -54,7 +55,7 @@ class TrainedCandidate:
     """A candidate with its re-runs.
 
     Attributes:
-        labels: [N, K] int64.
+        labels: [N, K] int64, negative where an image is unlabelled in a category.
         cost: of one of its networks.
     """
 
@@ -65,7 +66,7 @@ class TrainedCandidate:
 
     @cached_property
     def correct(self) -> np.ndarray:
-        """[S, E, N, K] bool: which answers are right."""
+        """[S, E, N, K]: which answers are right, see `fashion_core.metrics.mark_correct`."""
         return np.stack(
             [
                 np.stack(
@@ -80,17 +81,17 @@ class TrainedCandidate:
 
     def choose_epochs(self, images: np.ndarray) -> np.ndarray:
         """[S] int64 from 0: the best epoch of each network on some images, the first of equals."""
-        epochs: np.ndarray = self.correct[:, :, images].mean((2, 3)).argmax(1)
+        epochs: np.ndarray = score_answers(self.correct[:, :, images]).argmax(1)
         return epochs
 
     def answer(self, images: np.ndarray) -> np.ndarray:
-        """[S, N, K] float: right or wrong, each network at its best epoch on some images."""
+        """[S, N, K] float: right or wrong, NaN for unlabelled, each network at its best epoch on some images."""
         answers: np.ndarray = self.correct[np.arange(len(self.runs)), self.choose_epochs(images)].astype(float)
         return answers
 
     def find_best_seed(self, images: np.ndarray) -> int:
         """Of its networks, each at its best epoch on some images, the best on these, the first of equals."""
-        return int(self.answer(images)[:, images].mean((1, 2)).argmax())
+        return int(score_answers(self.answer(images)[:, images]).argmax())
 
     def find_probabilities(self, seed: int, epoch: int) -> list[np.ndarray]:
         """K arrays [N, C_i] of one network."""
@@ -192,25 +193,26 @@ def judge_candidates(
     """
     everyone, baseline, count = trained.everyone, trained.baseline, len(trained.candidates)
     answers = {each.candidate.label: cross_fit(each.answer, folds) for each in everyone}
-    noise = estimate_seed_noise([values.mean(2) for values in answers.values()])
-    shares = compute_best_shares([answers[each.candidate.label].mean(2) for each in trained.candidates], groups, rng)
+    scores = {label: score_images(values) for label, values in answers.items()}
+    noise = estimate_seed_noise(list(scores.values()))
+    shares = compute_best_shares([scores[each.candidate.label] for each in trained.candidates], groups, rng)
     all_images = np.arange(len(folds))
     rows = []
     for index, each in enumerate(everyone):
-        own, score = answers[each.candidate.label], each.candidate.search_score
+        label, score = each.candidate.label, each.candidate.search_score
         gap = None
         if score is not None and (noise is not None or select_on != "val"):
-            gap = compute_gap(score, own.mean(2), noise, same_images=select_on == "val")
+            gap = compute_gap(score, scores[label], noise, same_images=select_on == "val")
         epochs = each.choose_epochs(all_images)
         errors = [compute_calibration(probabilities, each.labels).pooled for probabilities in each.list_best()]
         versus = None
         if baseline is not None and each is not baseline:
-            versus = compare_answers(own, answers[baseline.candidate.label], list(answers.values()))
+            versus = compare_answers(answers[label], answers[baseline.candidate.label], list(answers.values()))
         rows.append(
             Row(
                 candidate=each.candidate,
                 seeds=len(each.runs),
-                score=estimate_score(own.mean(2), noise),
+                score=estimate_score(scores[label], noise),
                 best_share=float(shares[index]) if index < count else 0.0,
                 gap=gap,
                 versus=versus,

@@ -14,6 +14,7 @@ from fashion_core.data.annotations import load_annotations
 from fashion_core.data.prepared import prepare_all
 from fashion_core.errors import SearchError
 from fashion_core.hardware.device import choose_device
+from fashion_core.metrics import find_commonest, mark_correct
 from fashion_core.models.ensemble import as_ensemble, load_saved
 from fashion_core.models.forward import predict_prepared
 from search.promotion.forms import SINGLE, Decision
@@ -38,7 +39,7 @@ class Opponent:
 
     Attributes:
         words: what it is.
-        answers: [S, N, K] on the validation images, 1 for right.
+        answers: [S, N, K] on the validation images, 1 for right, NaN where one is unlabelled in a category.
         version: in the registry; None for a baseline.
         is_wanted: false where it stands in for a baseline that diverged: it proves nothing.
         attempts: versions of other promotions that were judged against it before.
@@ -153,9 +154,8 @@ def stand_in(trained: Trained, material: Material, over_seeds: bool, has_baselin
     """The baseline; the commonest class where none was asked for, or it diverged (see `Opponent.is_wanted`)."""
     baseline = trained.baseline
     if baseline is None:
-        train = material.first.labels[material.train]
-        commonest = np.array([np.bincount(column).argmax() for column in train.T])
-        answers = (material.labels == commonest)[None].astype(float)
+        commonest = find_commonest(material.first.labels[material.train])
+        answers = mark_correct(commonest, material.labels)[None].astype(float)
         return Opponent("always answering the commonest class", answers, is_wanted=not has_baseline)
     if over_seeds:
         return Opponent("the baseline", cross_fit(baseline.answer, material.folds))

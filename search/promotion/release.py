@@ -60,7 +60,8 @@ class Release:
         data: prepared images, by how they were prepared: each of the model's views. The same rows in all.
         images: [N] positions in `data` of the validation images that it was judged on.
         trained: [M] positions of all images that it, or one of its members, was trained on.
-        answers: [S, N, K] cross-fitted, that the gate judged: kept for later comparisons.
+        answers: [S, N, K] cross-fitted, that the gate judged, NaN where an image is unlabelled in a category: kept for
+            later comparisons.
         reruns: K arrays [S, N, C], probabilities of the recipe's re-runs, for a model that was trained on `images` too:
             recalls, confusion and temperatures are theirs. None otherwise: they are the model's, computed here.
         predictions: probabilities of whatever was trained on the way, [N, C] each, kept by these names.
@@ -182,7 +183,8 @@ def write_folder(release: Release, layout: FinalLayout) -> Shipped:
     confusion = count_answers(probabilities, labels)
     for category, matrix in zip(ensemble.schema.categories, confusion, strict=True):
         whose = "this model" if reruns is None else f"{len(reruns[0])} re-runs together"
-        title = f"{category.name}: {whose}, {len(images)} validation images"
+        counted = matrix.sum() // (1 if reruns is None else len(reruns[0]))
+        title = f"{category.name}: {whose}, {counted} validation images"
         draw_confusion(matrix, category.classes, title, layout.confusion(category.name))
 
     checked = images[:ONNX_IMAGES]
@@ -253,19 +255,24 @@ def write_answers(release: Release, folder: Path) -> str | None:
 
 
 def count_answers(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray, ...]:
-    """K confusion matrices [C, C] int64, row = truth. probabilities: K arrays [N, C]; labels: [N, K]."""
+    """K confusion matrices [C, C] int64, row = truth; an image counts where it is labelled.
+
+    Args:
+        probabilities: K arrays [N, C].
+        labels: [N, K], negative where unlabelled.
+    """
     matrices = []
     for values, column in zip(probabilities, labels.T, strict=True):
         matrix = np.zeros((values.shape[1], values.shape[1]), np.int64)
-        np.add.at(matrix, (column, values.argmax(1)), 1)
+        known = column >= 0
+        np.add.at(matrix, (column[known], values.argmax(1)[known]), 1)
         matrices.append(matrix)
     return tuple(matrices)
 
 
 def compute_majority(labels: np.ndarray, train_labels: np.ndarray) -> tuple[float, ...]:
     """Accuracy of always answering the commonest class of train, by category. labels: [N, K], [M, K]."""
-    known = train_labels[(train_labels >= 0).all(1)]
-    columns = zip(labels.T, known.T, strict=True)
+    columns = zip(labels.T, train_labels.T, strict=True)
     return tuple(metrics.compute_majority_score(one[:, None], other[:, None]) for one, other in columns)
 
 

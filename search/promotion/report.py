@@ -163,7 +163,11 @@ def render_categories(result: PromotionResult) -> list[str]:
     """Accuracy by category, and whose it is."""
     rows = [[name, write_interval(each)] for name, each in zip(result.category_names, result.categories, strict=True)]
     rows.append(["**mean**", f"**{write_interval(result.score)}**"])
-    return [f"{result.answers_of}", render_table(["category", f"accuracy [{LEVEL:.0%}]"], rows)]
+    head = ["category", f"accuracy [{LEVEL:.0%}]"]
+    if result.labelled:
+        head.append("labelled images")
+        rows = [[*row, f"{count:,}"] for row, count in zip(rows, (*result.labelled, result.images), strict=True)]
+    return [f"{result.answers_of}", render_table(head, rows)]
 
 
 def render_gate(result: PromotionResult) -> list[str]:

@@ -18,7 +18,7 @@ from search.promotion.licences import find_data_licence
 from search.records.provenance import collect_provenance, describe_cpu
 from search.registry.models import Model, open_model
 from search.registry.versions import CHAMPION, Version
-from search.statistics.intervals import Estimate, estimate_score, estimate_seed_noise
+from search.statistics.intervals import Estimate, estimate_answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ class Shipped:
         images: N.
         duplicates: how many of the N have the very file of an image that it was trained on.
         reruns: S, of the recipe, whose answers are counted below; None: those of the model itself.
-        confusion: K matrices [C, C], row = truth, summed over the S networks.
+        confusion: K matrices [C, C] of the images labelled in a category, row = truth, summed over the S networks.
         majority: accuracy of always answering the commonest class of train, by category.
         before, after: calibration of the answers without and with the temperatures.
         temperatures: K.
@@ -185,6 +185,12 @@ class PromotionResult:
         return int(self.gate.answers.shape[1])
 
     @property
+    def labelled(self) -> tuple[int, ...]:
+        """How many of them are labelled in each category; empty where all are in all."""
+        known = ~np.isnan(self.gate.answers[0])
+        return () if known.all() else tuple(known.sum(0).tolist())
+
+    @property
     def answers_of(self) -> str:
         """Whose scores these are."""
         if not self.options.is_recipe:
@@ -264,6 +270,7 @@ class PromotionResult:
                 for form in self.decision.forms
             ],
             "images": self.images,
+            **({"labelled": dict(zip(self.category_names, self.labelled, strict=True))} if self.labelled else {}),
             "folds": self.folds,
             "notes": list(self.notes),
             "seconds": self.seconds,
@@ -334,13 +341,7 @@ def build_result(
 
 def estimate_scores(answers: np.ndarray, judgement: Judgement) -> tuple[Estimate, tuple[Estimate, ...]]:
     """Of what the gate judged: the mean, and each category's accuracy. Over seeds too, where it has several."""
-    pool = judgement.answers if len(answers) > 1 else ()
-    mean = estimate_score(answers.mean(2), estimate_seed_noise([each.mean(2) for each in pool]))
-    categories = []
-    for index in range(answers.shape[2]):
-        noise = estimate_seed_noise([each[:, :, index] for each in pool])
-        categories.append(estimate_score(answers[:, :, index], noise))
-    return mean, tuple(categories)
+    return estimate_answers(answers, judgement.answers if len(answers) > 1 else ())
 
 
 def find_gap(choice: Choice, candidates: Sequence[TrainedCandidate], judgement: Judgement) -> Estimate | None:

@@ -56,7 +56,8 @@ class SearchStarted(Event):
         settings: trials, sampler, scheduler with its numbers, seed, select_on, resources.
         space, space_name, space_hash: its YAML text, and what names it.
         data: folder, fingerprint, counts, majority, categories.
-        selection: which images are trained and selected on.
+        selection: which images are trained and selected on; `labelled`, where labels are missing among those selected
+            on, how many of them are labelled in each category.
     """
 
     kind: ClassVar[str] = "search_started"
@@ -150,7 +151,7 @@ class TrialEnded(Event):
         best, best_epoch: its best val/accuracy, and in which epoch.
         checkpoint: folder of its kept model, relative to the search's.
         rung, cutoff: where and below what ASHA stopped it.
-        correct: which images its best epoch answered right, in which category: see `unpack_correct`.
+        correct: which labelled images its best epoch answered right, in which category: see `unpack_correct`.
     """
 
     kind: ClassVar[str] = "trial_ended"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fashion_core.errors import SearchError
+from fashion_core.metrics import has_missing
 from search.records.events import (
     Event,
     SearchEnded,
@@ -58,14 +59,25 @@ def read_events(path: Path) -> list[Event]:
 
 
 def pack_correct(correct: np.ndarray) -> str:
-    """[N, K] bool as text: a bit an answer, in base64."""
-    return base64.b64encode(np.packbits(correct).tobytes()).decode()
+    """Answers as text, in base64: a bit an answer, 1 for right; where labels are missing, another one a label.
+
+    Args:
+        correct: [N, K], see `fashion_core.metrics.mark_correct`.
+    """
+    bits = np.packbits(correct == 1).tobytes()
+    if has_missing(correct):
+        bits += np.packbits(~np.isnan(correct)).tobytes()
+    return base64.b64encode(bits).decode()
 
 
 def unpack_correct(text: str, images: int, categories: int) -> np.ndarray:
-    """[N, K] bool of N images and K categories."""
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=images * categories)
-    return bits.reshape(images, categories).astype(bool)
+    """What `pack_correct` took, [N, K] of N images and K categories."""
+    packed, size = np.frombuffer(base64.b64decode(text), np.uint8), (images * categories + 7) // 8
+    parts = [packed[:size]] if len(packed) <= size else [packed[:size], packed[size:]]
+    correct, *labelled = (
+        np.unpackbits(part, count=images * categories).reshape(images, categories).astype(bool) for part in parts
+    )
+    return np.where(labelled[0], correct, np.nan) if labelled else correct
 
 
 class Ledger:

@@ -26,7 +26,7 @@ from search.reporting.live import preparing
 from search.reporting.terminal import choose_console
 from search.statistics.calibration import compute_calibration
 from search.statistics.gate import Difference, compare_answers
-from search.statistics.intervals import LEVEL, Estimate, estimate_score
+from search.statistics.intervals import LEVEL, Estimate, estimate_answers
 from search.statistics.members import find_correct
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Comparison:
     Attributes:
         categories: K names.
         images: N.
+        labelled: how many of them are labelled in each category; empty where all are in all.
         scores: of A and of B.
         difference: A less B.
         names: of the two, as they were typed.
@@ -80,6 +81,7 @@ class Comparison:
     words: tuple[str, str] = ("", "")
     what: str = ""
     remarks: tuple[str, ...] = ()
+    labelled: tuple[int, ...] = ()
 
     @property
     def probability(self) -> float:
@@ -122,6 +124,7 @@ class Comparison:
         return {
             **sides,
             "images": self.images,
+            **({"labelled": dict(zip(self.categories, self.labelled, strict=True))} if self.labelled else {}),
             "what": self.what,
             "difference": self.difference.mean.to_dict(),
             "categories": {name: estimate.to_dict(level) for name, estimate in pairs},
@@ -148,20 +151,21 @@ def compute_comparison(
 
     Args:
         one, other: probabilities, K arrays [N, C].
-        labels: [N, K].
+        labels: [N, K], negative where an image is unlabelled in a category.
         categories: K names.
 
     Raises:
-        ValueError: labels of other images or categories, or fewer than two images.
+        ValueError: labels of other images or categories, or fewer than two images, in all or in a category.
     """
     correct = [find_correct(each, labels).astype(np.float64)[None] for each in (one, other)]  # [1, N, K]
-    scores = []
-    for answers, probabilities in zip(correct, (one, other), strict=True):
-        by_category = tuple(estimate_score(answers[:, :, index], None) for index in range(answers.shape[2]))
-        pooled = compute_calibration(probabilities, labels).pooled
-        scores.append(Score(estimate_score(answers.mean(2), None), by_category, pooled))
+    scores = [
+        Score(*estimate_answers(answers, ()), compute_calibration(probabilities, labels).pooled)
+        for answers, probabilities in zip(correct, (one, other), strict=True)
+    ]
     difference = compare_answers(correct[0], correct[1], pool=[])
-    return Comparison(tuple(categories), len(labels), (scores[0], scores[1]), difference)
+    known = labels >= 0
+    labelled = () if known.all() else tuple(known.sum(0).tolist())
+    return Comparison(tuple(categories), len(labels), (scores[0], scores[1]), difference, labelled=labelled)
 
 
 def compare(
@@ -260,17 +264,22 @@ def prepare_views(
 
 
 def find_judged(data: PreparedData) -> np.ndarray:
-    """Positions of the labelled validation images, [N] int64.
+    """Positions of the validation images that are labelled in a category, [N] int64.
 
     Raises:
-        SearchError: there are fewer than two.
+        SearchError: there are fewer than two, in all or in a category.
     """
-    images: np.ndarray = data.indices("val")
-    images = images[(data.labels[images] >= 0).all(1)]
+    images = data.labelled("val")
     if len(images) < 2:
         raise SearchError(
             f"a comparison needs two labelled validation images or more, but there is {len(images)}; name another data "
             "set with --data"
+        )
+    counts = zip(data.schema.names, (data.labels[images] >= 0).sum(0).tolist(), strict=True)
+    if few := [f"{name} has {count}" for name, count in counts if count < 2]:
+        raise SearchError(
+            f"a comparison needs two validation images or more labelled in each category, but {', '.join(few)}; name "
+            "another data set with --data"
         )
     return images
 

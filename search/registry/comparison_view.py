@@ -39,13 +39,16 @@ def build_table(comparison: Comparison) -> Table:
     """A row for the score, one for each category, and one for the calibration error."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
-    for head in (*SIDES, "A less B, points", "interval"):
+    heads = [*SIDES, "A less B, points", "interval", *(["labelled images"] if comparison.labelled else [])]
+    for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     one, other = comparison.scores
-    table.add_row(*render_row("score", one.mean, other.mean, comparison.difference.mean, LEVEL), style="bold")
-    rows = zip(comparison.categories, one.categories, other.categories, comparison.difference.categories, strict=True)
-    for name, left, right, gap in rows:
-        table.add_row(*render_row(name, left, right, gap, comparison.difference.category_level))
+    mean = render_row("score", one.mean, other.mean, comparison.difference.mean, LEVEL)
+    table.add_row(*mean, *([f"{comparison.images:,}"] if comparison.labelled else []), style="bold")
+    counts = [[f"{count:,}"] for count in comparison.labelled] or [[]] * len(comparison.categories)
+    pairs = zip(one.categories, other.categories, comparison.difference.categories, strict=True)
+    for name, (left, right, gap), count in zip(comparison.categories, pairs, counts, strict=True):
+        table.add_row(*render_row(name, left, right, gap, comparison.difference.category_level), *count)
     table.add_row("calibration error", f"{one.calibration_error:.4f}", f"{other.calibration_error:.4f}", style="dim")
     return table
 

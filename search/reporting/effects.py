@@ -11,7 +11,7 @@ from fashion_core.errors import SearchError
 from search.records.events import TrialStatus
 from search.records.ledger import unpack_correct
 from search.reporting.tables import render_table
-from search.reporting.words import format_value
+from search.reporting.words import describe_labelled, format_value
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 from search.statistics.effects import BOOTSTRAPS, MIN_SPARE, SURE, Design, Effects, compute_kendall, estimate_effects
 
@@ -130,10 +130,12 @@ def render_effects(record: SearchRecord) -> str:
     images = record.selection["select_count"]
     correct = np.stack([unpack_correct(trial.correct or "", images, len(categories)) for trial in trials])
     effects = estimate_effects(design, correct, np.random.default_rng(0))
+    labelled = describe_labelled(record.selection.get("labelled"))
     parts.append(
-        f"{len(trials)} finished trials, each scored by its best epoch on the same {images:,} images. Changes of "
-        f"`{metrics.ACCURACY}` and of the accuracy of each category in percentage points, ± half a 95% interval over "
-        f"trials and images together; **bold** where it does not hold 0. Of 20 cells, about one is bold by chance. "
+        f"{len(trials)} finished trials, each scored by its best epoch on the same {images:,} images{labelled}. "
+        f"Changes of `{metrics.ACCURACY}` and of the accuracy of each category in percentage points, ± half a 95% "
+        "interval over trials and images together; **bold** where it does not hold 0. Of 20 cells, about one is bold "
+        "by chance. "
         "A change of one parameter goes with the others as they were drawn; that two parameters act together is not "
         "in this model."
     )

@@ -16,6 +16,7 @@ from search.reporting.tables import Part, Rows, hide_places, join_parts
 from search.reporting.words import (
     SearchWords,
     describe_counts,
+    describe_labelled,
     name_trials,
 )
 from search.space.weights import WEIGHTS
@@ -148,7 +149,8 @@ def describe_run(search: SearchStarted | None, duration: str) -> list[tuple[str,
         )
     if selection:
         what = "val" if selection["select_on"] == "val" else "15% of train, held out; val was not looked at"
-        counts = f"{selection['select_count']:,} images; trained on {selection['train_count']:,}"
+        labelled = describe_labelled(selection.get("labelled"))
+        counts = f"{selection['select_count']:,} images{labelled}; trained on {selection['train_count']:,}"
         pairs.append(("selected on", f"{what}: {counts}"))
     if search.space_hash:
         pairs.append(("space", f"`{search.space_name}`, hash `{search.space_hash[:12]}`"))
@@ -227,8 +229,12 @@ def describe_best(search: SearchWords, pictures: Sequence[str]) -> list[Part]:
     *categories, mean = search.accuracies
     rows = [*categories, ("**mean**", f"**{mean[1]}**", mean[2])]
     with_commonest = mean[2] is not None
-    head = ("category", "accuracy", *(["commonest class"] if with_commonest else []))
-    parts.append(Rows(head, [[name, own, *([other or ""] if with_commonest else [])] for name, own, other in rows]))
+    head = ["category", "accuracy", *(["commonest class"] if with_commonest else [])]
+    cells = [[name, own, *([other or ""] if with_commonest else [])] for name, own, other in rows]
+    if search.labelled:
+        head.append("labelled images")
+        cells = [[*row, f"{count:,}"] for row, count in zip(cells, (*search.labelled, search.images), strict=True)]
+    parts.append(Rows(tuple(head), cells))
     if pictures:
         names = "".join(f"\n![{name.removesuffix('.png').replace('_', ' ', 1)}]({name})" for name in pictures)
         parts.append(

@@ -54,6 +54,7 @@ class SearchWords:
         majority: score of always answering the commonest class.
         accuracies: (category, accuracy of the best trial, of always answering its commonest class), the mean last.
         images: how many the trials were scored on; None where that is not known.
+        labelled: how many of these are labelled in each category; empty where all are in all.
     """
 
     name: str
@@ -71,6 +72,7 @@ class SearchWords:
     majority: str | None
     accuracies: tuple[tuple[str, str, str | None], ...]
     images: int | None
+    labelled: tuple[int, ...] = ()
 
     @property
     def trials(self) -> int:
@@ -111,6 +113,7 @@ def describe_search(record: SearchRecord) -> SearchWords:
             (name, format_score(best.get(key)), format_score(value) if commonest else None) for name, key, value in rows
         ),
         images=record.selection.get("select_count"),
+        labelled=tuple(record.selection.get("labelled", {}).values()),
     )
 
 
@@ -135,6 +138,13 @@ def describe_trial(trial: TrialRecord, categories: Sequence[str], *, is_grid: bo
 def describe_counts(counts: dict[str, int], *, skip: Sequence[str] = ()) -> str:
     """`3 finished, 2 stopped`: the counts that are not 0."""
     return ", ".join(f"{count} {status}" for status, count in counts.items() if count and status not in skip) or "none"
+
+
+def describe_labelled(counts: dict[str, int] | None) -> str:
+    """`, labelled in pattern: 40, fit: 31 of them`: how many images are labelled in each category; else empty."""
+    if not counts:
+        return ""
+    return f", labelled in {', '.join(f'{name}: {count:,}' for name, count in counts.items())} of them"
 
 
 def describe_origin(trial: TrialRecord, *, is_grid: bool) -> str:

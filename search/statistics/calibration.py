@@ -2,7 +2,8 @@
 
 `fashion_core.inference.temperatures` applies what is fitted here.
 
-N images, K categories, C classes of one category. Probabilities are K arrays [N, C]; labels [N, K] whole numbers.
+N images, K categories, C classes of one category. Probabilities are K arrays [N, C]; labels [N, K] whole numbers,
+negative where an image is unlabelled in a category: it counts in the others alone.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ class Calibration:
 
 def compute_calibration(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> Calibration:
     """The calibration of the answers: of the likeliest class of each category."""
-    labels = check_labels(probabilities, labels)
-    confidences = [values.max(1) for values in probabilities]
-    correct = [values.argmax(1) == column for values, column in zip(probabilities, labels.T, strict=True)]
+    pairs = list_labelled(probabilities, labels)
+    confidences = [values.max(1) for values, _ in pairs]
+    correct = [values.argmax(1) == column for values, column in pairs]
     by_category = [compute_ece(one, other) for one, other in zip(confidences, correct, strict=True)]
     return Calibration(compute_ece(np.concatenate(confidences), np.concatenate(correct)), tuple(by_category))
 
@@ -56,8 +57,7 @@ def compute_ece(confidences: np.ndarray, correct: np.ndarray, bins: int = BINS) 
 
 def fit_temperatures(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> tuple[float, ...]:
     """A temperature for each category: its head has a loss weight, and so a confidence, of its own."""
-    labels = check_labels(probabilities, labels)
-    return tuple(fit_temperature(values, column) for values, column in zip(probabilities, labels.T, strict=True))
+    return tuple(fit_temperature(values, column) for values, column in list_labelled(probabilities, labels))
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -82,8 +82,23 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return math.exp(-middle)
 
 
+def list_labelled(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Probabilities [n_k, C] and labels [n_k] of the images labelled in a category, one or more, for each of K."""
+    labels = check_labels(probabilities, labels)
+    pairs = []
+    for index, (values, column) in enumerate(zip(probabilities, labels.T, strict=True)):
+        known = column >= 0
+        if not known.any():
+            raise ValueError(
+                f"every category must be labelled in one image or more, but category {index} is in none of "
+                f"{len(column)}; leave it out"
+            )
+        pairs.append((values, column) if known.all() else (values[known], column[known]))
+    return pairs
+
+
 def check_labels(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
-    """Labels as [N, K] int64 that the probabilities [..., N, C] can be held against."""
+    """Labels as [N, K] int64 that the probabilities [..., N, C] can be held against, -1 for unlabelled."""
     labels = np.asarray(labels, np.int64)
     shapes = [values.shape[-2:] for values in probabilities]
     if labels.ndim != 2 or labels.shape[1] != len(shapes) or any(shape[0] != len(labels) for shape in shapes):
@@ -93,9 +108,9 @@ def check_labels(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.
             "give those of the same images"
         )
     for index, (images, classes) in enumerate(shapes):
-        if images == 0 or labels[:, index].min() < 0 or labels[:, index].max() >= classes:
+        if images == 0 or labels[:, index].min() < -1 or labels[:, index].max() >= classes:
             raise ValueError(
-                f"labels of category {index} must be 0 to {classes - 1}, of one image or more, but are "
-                f"{sorted(set(labels[:, index].tolist()))[:10]}; give class numbers"
+                f"labels of category {index} must be 0 to {classes - 1}, or -1 for unlabelled, of one image or more, "
+                f"but are {sorted(set(labels[:, index].tolist()))[:10]}; give class numbers"
             )
     return labels

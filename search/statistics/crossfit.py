@@ -7,7 +7,8 @@ A network also keeps its seed's luck on new images: what was chosen for it is a 
 `cross_fit` scores networks as they are; `cross_fit_seeds` leaves the scored seed out of the choice too, and so scores
 the recipe, trained again.
 
-S seeds, N images, G groups of near-duplicate images, B resamples. Answers are [S, N, K] or scores [S, N].
+S seeds, N images, G groups of near-duplicate images, B resamples. Answers are [S, N, K],
+NaN where an image is unlabelled in a category, or scores [S, N].
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from fashion_core.metrics import has_missing, score_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +51,7 @@ def assign_folds(groups: np.ndarray, seed: int, folds: int = FOLDS) -> np.ndarra
 def cross_fit(choose: Callable[[np.ndarray], np.ndarray], folds: np.ndarray) -> np.ndarray:
     """Answers of what was chosen without them: every image's from the choice made on the other folds.
 
-    Their mean is the score of the procedure. With an interval: `intervals.estimate_score` or `compare`.
+    Their score is that of the procedure. With an interval: `intervals.estimate_score` or `compare`.
 
     Args:
         choose: images to choose on, [n] int64 -> answers [S, N, ...] of what it chose, or built, on all N images.
@@ -104,13 +107,16 @@ def cross_fit_seeds(
 
 
 def find_best(candidates: Sequence[np.ndarray], images: np.ndarray, seeds: np.ndarray | None = None) -> int:
-    """The candidate with the best mean on some images and seeds, the first of equals.
+    """The candidate with the best score on some images and seeds, the first of equals.
+
+    A category in which none of these images is labelled is left out, see `fashion_core.metrics.score_answers`.
 
     Args:
         candidates: answers [S, N, ...] each.
         images, seeds: those to look at; seeds None: all.
     """
-    means = [(answers if seeds is None else answers[seeds])[:, images].mean() for answers in candidates]
+    looked_at = ((answers if seeds is None else answers[seeds])[:, images] for answers in candidates)
+    means = [score_answers(answers).mean() if has_missing(answers) else answers.mean() for answers in looked_at]
     return int(np.argmax(means))
 
 
@@ -124,7 +130,7 @@ def compute_best_shares(
     even rather than too sure. Equals share their resample.
 
     Args:
-        candidates: scores [S, N] each on the same images; S may differ.
+        candidates: scores [S, N] each on the same images, see `fashion_core.metrics.score_images`; S may differ.
         groups: [N] whole numbers, see `assign_folds`.
     """
     wrong = [list(scores.shape) for scores in candidates if scores.ndim != 2 or scores.shape[1] != len(groups)]

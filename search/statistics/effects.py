@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search.statistics.intervals import list_outcomes
+
 BOOTSTRAPS = 2000
 SURE = 1.96  # standard errors to each side of a 95% interval
 MIN_SPARE = 10  # trials beyond the columns of the model
@@ -64,10 +66,11 @@ def estimate_effects(design: Design, correct: np.ndarray, rng: np.random.Generat
     """Effects of a design on what its trials answered right.
 
     Args:
-        correct: [T, N, K] bool.
+        correct: [T, N, K], 1 for right, 0 for wrong, NaN where an image is unlabelled in a category. A category's
+            outcome is over the images labelled in it; the mean's over all, see `fashion_core.metrics.score_images`.
     """
     matrix, differences = design.matrix, np.stack([difference for _, _, difference in design.effects])
-    outcomes = [correct.mean(2), *(correct[:, :, index] for index in range(correct.shape[2]))]
+    outcomes = list_outcomes(correct)
     scores = np.stack([outcome.mean(1) for outcome in outcomes], 1)  # [T, O]
     influence = differences @ np.linalg.pinv(matrix)  # [Q, T]: what each trial's score adds to each effect
     by_image = [influence @ outcome for outcome in outcomes]  # O times [Q, N]

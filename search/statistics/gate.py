@@ -1,7 +1,7 @@
 """The gate: whether a candidate may take the champion's place, with the reasons in words.
 
 S seeds, N images, K categories. A candidate's answers are an array [S, N, K]: 1 for right, 0 for wrong, or shares
-between them. A point is 0.01.
+between them, NaN where an image is unlabelled in a category: it counts in the others alone. A point is 0.01.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.statistics.intervals import IMAGES, LEVEL, POWER, Estimate, compare, estimate_seed_noise
+from search.statistics.intervals import (
+    IMAGES,
+    LEVEL,
+    POWER,
+    Estimate,
+    compare,
+    estimate_seed_noise,
+    list_outcomes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,15 +63,13 @@ def compare_answers(one: np.ndarray, other: np.ndarray, pool: Sequence[np.ndarra
         pool: answers [S, N, K] of all re-run candidates on the same images: they tell how much seeds vary, over all
             categories and in each. Empty: over images alone.
     """
-    one, other, *rest = (check_answers(answers) for answers in (one, other, *pool))
-    counts = {answers.shape[2] for answers in (one, other, *rest)}
-    if len(counts) > 1:
-        raise ValueError(f"answers must be of the same categories, but are of {sorted(counts)}; answer the same ones")
-    mean = compare(one.mean(2), other.mean(2), estimate_seed_noise([answers.mean(2) for answers in rest]))
-    categories = []
-    for index in range(one.shape[2]):
-        noise = estimate_seed_noise([answers[:, :, index] for answers in rest])
-        categories.append(compare(one[:, :, index], other[:, :, index], noise))
+    everyone = [check_answers(answers) for answers in (one, other, *pool)]
+    check_together(everyone)
+    (first, second), rest = map(list_outcomes, everyone[:2]), [list_outcomes(answers) for answers in everyone[2:]]
+    mean, *categories = (
+        compare(first[at], second[at], estimate_seed_noise([outcomes[at] for outcomes in rest]))
+        for at in range(len(first))
+    )
     return Difference(mean, tuple(categories))
 
 
@@ -113,9 +119,27 @@ def check_answers(answers: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"answers must be [seeds, images, categories], but are {list(answers.shape)}; give one table a seed"
         )
-    if not ((answers >= 0) & (answers <= 1)).all():
+    missing = np.isnan(answers)
+    if not ((answers >= 0) & (answers <= 1) | missing).all():
         raise ValueError(
-            f"answers must be 0 for wrong to 1 for right, but reach from {answers.min()} to {answers.max()}; "
-            "give what was right, not the classes"
+            "answers must be 0 for wrong to 1 for right, but reach from "
+            f"{np.nanmin(answers)} to {np.nanmax(answers)}; give what was right, not the classes"
+        )
+    counts = (~missing[0]).sum(0)
+    if (missing != missing[0]).any() or counts.min() < min(2, answers.shape[1]):
+        raise ValueError(
+            "answers must be NaN where an image is unlabelled, alike for all seeds, and every category needs two "
+            f"labelled images or more, but they are {counts.tolist()}; leave a category out that has fewer"
         )
     return answers
+
+
+def check_together(everyone: Sequence[np.ndarray]) -> None:
+    """Raises ValueError unless all answer the same categories, on the same images with the same labels."""
+    counts = {answers.shape[2] for answers in everyone}
+    if len(counts) > 1:
+        raise ValueError(f"answers must be of the same categories, but are of {sorted(counts)}; answer the same ones")
+    labelled = [~np.isnan(answers[0]) for answers in everyone]
+    if any(len(one) == len(labelled[0]) and (one != labelled[0]).any() for one in labelled):
+        shown = [one.sum(0).tolist() for one in labelled]
+        raise ValueError(f"answers must be on the same labels, but are on {shown}; score all on one set")

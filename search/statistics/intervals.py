@@ -1,11 +1,14 @@
 """Which of two candidates is better, and how surely.
 
 Every candidate was trained with S seeds, and each of its networks answered the same N images. An image's score is the
-share of its categories answered right. Two-way random effects: candidate c with seed s scores on image i
+share of its categories answered right; where labels are missing, what it adds to the mean over categories of the
+accuracy on labelled images, see `fashion_core.metrics.score_images`. Two-way random effects: candidate c with seed s
+scores on image i
 
     x_csi = mean_c + image_ci + seed_cs + rest_csi
 
-and what is estimated is mean_c: over all images and all seeds. Scores are [S, N], between 0 and 1. A point is 0.01.
+and what is estimated is mean_c: over all images and all seeds. Scores are [S, N], between 0 and 1 but where labels are
+missing. A point is 0.01. K categories; answers are [S, N, K], NaN where an image is unlabelled.
 Intervals are checked against known truth by `tests/helpers/judging_simulation.py`.
 """
 
@@ -18,11 +21,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import nctdtrinc, stdtr, stdtrit
 
+from fashion_core.metrics import DIGITS, has_missing, score_images
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEVEL = 0.95  # of intervals, of bounds, and of the probability that the gate asks for
-DIGITS = 12  # beyond them, means of the same shares differ by the order of their sum
 POWER = 0.8  # with which the smallest gain named is found
 BOTH = "images and seeds"
 IMAGES = "images alone"
@@ -99,6 +103,34 @@ class Estimate:
             f"{100 * self.value:+.2f} points ({100 * level:.3g}% interval over {self.covers}: "
             f"{100 * low:+.2f} to {100 * high:+.2f})"
         )
+
+
+def list_outcomes(answers: np.ndarray) -> list[np.ndarray]:
+    """What is estimated of answers, 1 + K arrays of scores: the mean over categories [S, N], then each category.
+
+    A category's are [S, n_k], of its labelled images alone: their mean is its accuracy. The n_k are the same for all
+    who answered these images.
+
+    Args:
+        answers: [S, N, K], 1 for right, 0 for wrong, NaN for unlabelled.
+    """
+    if not has_missing(answers):
+        return [answers.mean(2), *(answers[:, :, index] for index in range(answers.shape[2]))]
+    known = ~np.isnan(answers[0])
+    return [score_images(answers), *(answers[:, known[:, k], k] for k in range(answers.shape[2]))]
+
+
+def estimate_answers(answers: np.ndarray, pool: Sequence[np.ndarray]) -> tuple[Estimate, tuple[Estimate, ...]]:
+    """The score of answers, and the accuracy of each category: see `estimate_score`.
+
+    Args:
+        answers: [S, N, K].
+        pool: [S, N, K] each, of candidates that tell how seeds vary; empty: over images alone.
+    """
+    noises = [estimate_seed_noise(each) for each in zip(*map(list_outcomes, pool), strict=True)]
+    outcomes = list_outcomes(answers)
+    mean, *categories = map(estimate_score, outcomes, noises or [None] * len(outcomes))
+    return mean, tuple(categories)
 
 
 def estimate_seed_noise(pool: Sequence[np.ndarray]) -> SeedNoise | None:

@@ -1,6 +1,7 @@
 """Which networks to average: greedy selection among those that were already trained.
 
-M members, N images, K categories, C classes of one category. Probabilities are K arrays [M, N, C].
+M members, N images, K categories, C classes of one category. Probabilities are K arrays [M, N, C]; a label is
+negative where an image is unlabelled in a category, and counts in the others alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.inference.temperatures import SMALLEST
+from fashion_core.metrics import mark_correct, score_answers
 from search.statistics.calibration import check_labels
 
 if TYPE_CHECKING:
@@ -61,15 +63,26 @@ def average_members(probabilities: Sequence[np.ndarray], members: Sequence[int])
 
 
 def find_correct(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
-    """[N, K] bool: which answers are right. probabilities: K arrays [N, C]; labels: [N, K]."""
-    correct: np.ndarray = np.stack([values.argmax(1) for values in probabilities], 1) == labels
-    return correct
+    """[N, K]: which answers are right, see `fashion_core.metrics.mark_correct`.
+
+    Args:
+        probabilities: K arrays [N, C].
+        labels: [N, K].
+    """
+    return mark_correct(np.stack([values.argmax(1) for values in probabilities], 1), labels)
 
 
 def score_probabilities(sums: Sequence[np.ndarray], labels: np.ndarray) -> tuple[float, float]:
-    """Accuracy and mean log likelihood, averaged over categories. sums: K arrays [N, C] of any positive scale."""
+    """Accuracy and mean log likelihood, averaged over the categories in which an image is labelled.
+
+    Args:
+        sums: K arrays [N, C] of any positive scale.
+        labels: [N, K].
+    """
     likelihoods = []
     for values, column in zip(sums, labels.T, strict=True):
-        found = values[np.arange(len(column)), column] / values.sum(1)
-        likelihoods.append(np.log(np.maximum(found, SMALLEST)).mean())
-    return float(find_correct(sums, labels).mean()), float(np.mean(likelihoods))
+        known = np.flatnonzero(column >= 0)
+        if len(known):
+            found = values[known, column[known]] / values.sum(1)[known]
+            likelihoods.append(np.log(np.maximum(found, SMALLEST)).mean())
+    return float(score_answers(find_correct(sums, labels))), float(np.mean(likelihoods))

@@ -210,14 +210,22 @@ def record_run(run: Run, place: Place) -> tuple[dict[str, Any], bytes]:
 
 
 def pack_correct(correct: np.ndarray) -> str:
-    """[N, K] bool as text, in the way of `search.records.ledger.pack_correct`: a bit an answer, in base64."""
-    return base64.b64encode(np.packbits(correct).tobytes()).decode()
+    """[N, K] as text, in the way of `search.records.ledger.pack_correct`: a bit an answer, and where labels are missing
+    a bit a label, in base64."""
+    bits = np.packbits(correct == 1).tobytes()
+    if metrics.has_missing(correct):
+        bits += np.packbits(~np.isnan(correct)).tobytes()
+    return base64.b64encode(bits).decode()
 
 
 def unpack_correct(text: str, images: int, categories: int) -> np.ndarray:
-    """[N, K] bool of N images and K categories: what `pack_correct` took."""
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=images * categories)
-    return bits.reshape(images, categories).astype(bool)
+    """What `pack_correct` took, [N, K] of N images and K categories."""
+    packed, size = np.frombuffer(base64.b64decode(text), np.uint8), (images * categories + 7) // 8
+    parts = [packed[:size]] if len(packed) <= size else [packed[:size], packed[size:]]
+    correct, *labelled = (
+        np.unpackbits(part, count=images * categories).reshape(images, categories).astype(bool) for part in parts
+    )
+    return np.where(labelled[0], correct, np.nan) if labelled else correct
 
 
 def read_logits(record: dict[str, Any], path: Path, sizes: Sequence[int]) -> list[np.ndarray]:

@@ -81,3 +81,67 @@ def test_standard_error_against_bootstrap():
 def test_majority_score_is_that_of_a_constant_answer():
     train, labels = np.array([[0, 1], [0, 1], [2, 1], [1, 0]]), np.array([[0, 1], [0, 0], [2, 1]])
     assert metrics.compute_majority_score(labels, train) == pytest.approx((2 / 3 + 2 / 3) / 2)
+
+
+# ------------------------------------------------------------------------------------------------------ missing labels
+
+
+def draw_correct(rng, images=300, rates=(0.6, 0.1, 0.4)):
+    """[N, K]: categories of one image stand and fall together, some are unlabelled."""
+    correct = rng.random((images, len(rates))) < 0.4 + 0.5 * rng.random((images, 1))
+    return np.where(rng.random(correct.shape) < rates, np.nan, correct)
+
+
+def score_by_loops(correct):
+    """Mean over the categories with a label of the accuracy on labelled images."""
+    found = [[x for x in column if not np.isnan(x)] for column in correct.T.tolist()]
+    return np.mean([sum(column) / len(column) for column in found if column])
+
+
+def test_answers_are_marked_where_they_are_labelled():
+    answers, labels = np.array([[0, 1], [2, 1]]), np.array([[0, 0], [2, 1]])
+    assert metrics.mark_correct(answers, labels).tolist() == [[True, False], [True, True]]
+    assert metrics.mark_correct(answers, labels).dtype == bool
+    labels[0, 1] = -1
+    np.testing.assert_array_equal(metrics.mark_correct(answers, labels), [[1, np.nan], [1, 1]])
+    np.testing.assert_array_equal(metrics.mark_correct(answers[1], labels), [[0, np.nan], [1, 1]])
+
+
+def test_the_score_is_over_labelled_images_whatever_stands_in_front():
+    rng = np.random.default_rng(1)
+    tables = np.stack([draw_correct(np.random.default_rng(seed), 40) for seed in range(6)]).reshape(2, 3, 40, 3)
+    found = metrics.score_answers(tables)
+    assert found.shape == (2, 3)
+    for at in np.ndindex(2, 3):
+        assert found[at] == pytest.approx(score_by_loops(tables[at]))
+    tables[..., 1] = np.nan  # says nothing of these images, and costs nothing
+    assert metrics.score_answers(tables[0, 0]) == pytest.approx(score_by_loops(tables[0, 0]))
+    whole = rng.random((4, 30, 3)) < 0.7
+    assert np.array_equal(metrics.score_answers(whole), whole.mean((1, 2)))
+
+
+def test_an_images_values_have_the_score_as_mean_and_its_error_as_spread():
+    rng = np.random.default_rng(2)
+    correct = draw_correct(rng)
+    values = metrics.score_images(correct)
+    assert values.mean() == pytest.approx(score_by_loops(correct))
+    picks = rng.integers(0, 300, (2000, 300))
+    bootstrap = np.std([score_by_loops(correct[pick]) for pick in picks[:600]])
+    assert metrics.compute_standard_error(correct) == pytest.approx(bootstrap, rel=0.1)
+    alone = correct[:, 0][~np.isnan(correct[:, 0])]  # one category: the textbook's error of its labelled images
+    assert metrics.compute_standard_error(correct[:, :1]) == pytest.approx(alone.std(ddof=1) / np.sqrt(len(alone)))
+    other = np.where(np.isnan(correct), np.nan, rng.random(correct.shape) < 0.5)
+    assert metrics.score_images((correct + other) / 2) == pytest.approx((values + metrics.score_images(other)) / 2)
+
+
+def test_with_all_labels_an_image_counts_by_its_share():
+    correct = np.random.default_rng(3).random((50, 6)) < 0.6
+    assert np.array_equal(metrics.score_images(correct), correct.mean(1))
+    assert np.array_equal(metrics.score_images(correct.astype(float)), correct.mean(1))
+
+
+def test_the_majority_is_of_labelled_images_on_labelled_images():
+    train = np.array([[-1, 1], [-1, 1], [2, -1], [0, 0], [2, -1]])
+    labels = np.array([[2, -1], [0, 1], [2, 0], [-1, 1]])
+    assert metrics.find_commonest(train).tolist() == [2, 1]
+    assert metrics.compute_majority_score(labels, train) == pytest.approx((2 / 3 + 2 / 3) / 2)

@@ -29,8 +29,8 @@ def draw_run(label, seed, skill, rng):
     return Run(label, seed, tuple(dict(row) for _ in range(EPOCHS)), probabilities, Path())
 
 
-def draw_candidate(number, skill, *, seeds=3, score=0.8, cost=Cost(1000, 1.0)):
+def draw_candidate(number, skill, *, seeds=3, score=0.8, cost=Cost(1000, 1.0), labels=LABELS):
     rng = RNG(100 + number)
     candidate = Candidate(f"trial-{number:04d}", number, score, TrainConfig())
     runs = tuple(draw_run(candidate.label, seed, skill, rng) for seed in range(seeds))
-    return TrainedCandidate(candidate, runs, LABELS, cost)
+    return TrainedCandidate(candidate, runs, labels, cost)

@@ -17,6 +17,7 @@ from fashion_core.data.prepared import PreparedData
 from fashion_core.data.splits import select_images
 from fashion_core.errors import ConfigError
 from fashion_core.training.loop import fit
+from search.records.ledger import pack_correct
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))  # at the end: its modules have common names
@@ -187,3 +188,14 @@ def test_recorded_curves_are_of_the_drawn_configurations():
         correct = record_curves.unpack_correct(last["correct"], len(heading["images"]), len(heading["categories"]))
         assert len(record["epochs"]) == 8
         assert correct.mean() == pytest.approx(last["metrics"][metrics.ACCURACY])
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_recorded_answers_are_packed_as_a_ledger_packs_them(missing):
+    rng = np.random.default_rng(0)
+    correct = rng.random((7, 3)) < 0.5
+    if missing:
+        correct = np.where(rng.random((7, 3)) < 0.4, np.nan, correct)
+    text = record_curves.pack_correct(correct)
+    assert text == pack_correct(correct)
+    np.testing.assert_array_equal(record_curves.unpack_correct(text, 7, 3), correct)

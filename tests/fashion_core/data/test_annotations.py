@@ -286,7 +286,7 @@ def put_bomb(path: Path) -> None:
 # (kind of file, line that replaces the row's, what is done to the row's image)
 INJECTIONS = {
     "label too large": ("_attr", "0 2 0", None),
-    "label negative": ("_attr", "0 0 -1", None),
+    "label negative": ("_attr", "0 0 -2", None),
     "label no number": ("_attr", "x 0 0", None),
     "label fraction": ("_attr", "1.5 0 0", None),
     "label with two signs": ("_attr", "+-1 0 0", None),
@@ -435,6 +435,18 @@ def test_rows_that_contradict_each_other_are_all_at_fault(folder: Path) -> None:
             file.write(line + "\n")
     assert find_faults(folder) == [("split/train_attr.txt", 2), ("split/train_attr.txt", 5)]
     assert "img/train1.jpg" not in load_annotations(folder, skip_bad=True).table["image"].to_pylist()
+
+
+def test_a_row_may_be_unlabelled_in_single_categories(folder: Path) -> None:
+    edit_line(folder / "split/train_attr.txt", 2, "-1 0 -1")
+    edit_line(folder / "split/val_attr.txt", 1, "-1 -1 -1")
+    for kind, line in (("", "./img/train1.jpg"), ("_bbox", "1 1 11 32"), ("_attr", "1 0 -1")):  # the same box again
+        with (folder / f"split/train{kind}.txt").open("a") as file:
+            file.write(line + "\n")
+    labels = {(row["split"], row["line"]): row["labels"] for row in load_annotations(folder).table.to_pylist()}
+    assert labels["train", 2] == [-1, 0, -1] and labels["val", 1] == [-1, -1, -1]
+    edit_line(folder / "split/train_attr.txt", 2, "0 -1 -1")
+    assert find_faults(folder) == [("split/train_attr.txt", 2), ("split/train_attr.txt", 5)]
 
 
 # -------------------------------------------------------------------------------------- what no row can be blamed for

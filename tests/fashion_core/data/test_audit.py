@@ -55,3 +55,29 @@ def test_the_report_names_them(data):
     text = render_audit(audit(data))
     assert "| images                       |    120 |" in text and "- train and val: 1 byte-identical pairs" in text
     assert f"- {data.names[7]} (train) and {data.names[9]} (train): alike, different labels" in text
+
+
+def test_missing_labels_are_counted_and_contradict_nothing(data):
+    """The pair's labels differ in every category; it conflicts while they share one in which both are labelled."""
+    whole = data.labels.copy()
+    assert (
+        audit(data).partial == {}
+        and "partial" not in audit(data).to_dict()
+        and "no label in" not in render_audit(audit(data))
+    )
+    try:
+        data.labels[7, :3] = data.labels[9, 3:5] = -1
+        assert find_pair(data).conflicting  # both are labelled in the last one
+        data.labels[9, 5] = -1
+        found = audit(data)
+        assert not find_pair(data).conflicting and found.unlabelled == {"train": 0, "val": 0, "test": 24}
+        assert found.partial == {name: {"train": 1, "val": 0, "test": 0} for name in data.schema.names}
+        assert found.to_dict()["partial"] == found.partial
+        assert f"| {'no label in fit':<28} |      1 |      0 |      0 |" in render_audit(found)
+    finally:
+        data.labels[:] = whole
+
+
+def find_pair(data):
+    """The two images of train that are one picture."""
+    return next(pair for pair in audit(data).pairs if (pair.first, pair.second) == (data.names[7], data.names[9]))

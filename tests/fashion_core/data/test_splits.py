@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from missing_labels import blank, blank_data
 
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
@@ -25,7 +26,8 @@ def test_val_selects_unless_a_part_of_train_is_held_out(sample_prepared):
 def test_unlabelled_images_are_neither_trained_on_nor_selected_on(sample_folder, tmp_path):
     data = prepare(load_annotations(sample_folder), PrepareSettings(32), tmp_path)
     assert np.array_equal(data.indices("test"), np.arange(168, 192)) and len(data.labelled("test")) == 0
-    data.labels[[3, 130], 2] = -1  # one category is enough
+    data.labels[[5, 131], 2] = -1  # labelled in the other categories
+    data.labels[[3, 130]] = -1
     assert data.labelled("train").dtype == np.int64 and data.labelled("train").tolist() == [0, 1, 2, *range(4, 120)]
     selection = select_images(data, "val", 0)
     assert 3 not in selection.train and 130 not in selection.select and len(selection.select) == 47
@@ -56,3 +58,36 @@ def test_groups_stay_together():
     for group in range(30):
         assert len(set(held[groups == group].tolist())) == 1
     assert 0.15 < held.mean() < 0.45
+
+
+@given(st.integers(0, 1000), st.integers(60, 200), st.floats(0.1, 0.5))
+def test_every_class_is_held_out_in_about_its_share_of_the_labelled(seed, count, share):
+    rng = np.random.default_rng(seed)
+    whole = np.stack([rng.choice(3, count, p=[0.6, 0.3, 0.1]), rng.integers(0, 2, count), rng.integers(0, 2, count)], 1)
+    labels = blank(whole, (0.5, 0.2, 0.3), seed)
+    held = hold_out(labels, np.arange(count), share, rng)
+    for column in labels.T:
+        for label in np.unique(column[column >= 0]):
+            wanted = share * (column == label).sum()
+            assert abs((held & (column == label)).sum() - wanted) <= max(3, 0.45 * wanted)
+
+
+def test_an_image_without_any_label_is_not_held_out():
+    labels = np.array([[0, 1], [-1, -1], [1, 0], [0, -1]] * 5)
+    held = hold_out(labels, np.arange(20), 0.4, np.random.default_rng(0))
+    assert held.any() and not held[1::4].any()
+
+
+@pytest.mark.parametrize(
+    ("select_on", "rows", "where"),
+    [
+        ("val", slice(120, 168), "val"),
+        ("val", slice(0, 120), "train"),
+        ("heldout", slice(1, 120), "the part of train that"),
+    ],
+)
+def test_a_category_without_any_label_is_told_with_its_images(sample_prepared, select_on, rows, where):
+    data = blank_data(sample_prepared)
+    data.labels[rows, 1] = -1
+    with pytest.raises(DataError, match=f"in {where}.*, but sleeve has none; label some, or leave the category out"):
+        select_images(data, select_on, 0)

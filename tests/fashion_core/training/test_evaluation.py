@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from missing_labels import blank_data
 from sklearn.metrics import accuracy_score, confusion_matrix
 
 from fashion_core import metrics
@@ -78,3 +79,36 @@ def test_counts_are_exact_beyond_float32():
     counts.matrices[0][0, 0] = 2**24
     counts.update(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64))
     assert counts.to_numpy()[0][0, 0] == 2**24 + 1
+
+
+# ------------------------------------------------------------------------------------------------------ missing labels
+
+
+@pytest.mark.parametrize("batch", [4, 19])
+def test_every_category_is_evaluated_on_its_labelled_images(sample_prepared, batch):
+    """Batches with unequal numbers of labels, some with none: losses and scores are those of all images at once."""
+    data = blank_data(sample_prepared)
+    data.labels[INDICES[:9], 2] = -1
+    config, network = build(data, eval_flip=False, eval_batch_size=batch)
+    weights = [1.0 + k for k in range(6)]
+    result = evaluate(network, BatchSource(data, INDICES, CPU), WeightedFocalLoss(weights, normalise=False), config)
+    labels, names = data.labels[INDICES], data.schema.names
+    scores, total, accuracies = result.compute_metrics(names), 0.0, []
+    for k, values in enumerate(answer_by_hand(network, data, INDICES, False)):
+        known = np.flatnonzero(labels[:, k] >= 0)
+        answers, truth = values.argmax(1)[known], labels[known, k]
+        np.testing.assert_array_equal(
+            result.confusion[k], confusion_matrix(truth, answers, labels=range(len(values[0])))
+        )
+        wanted = np.where(labels[:, k] >= 0, values.argmax(1) == labels[:, k], np.nan)
+        np.testing.assert_array_equal(result.correct[:, k], wanted)
+        p = values[known, truth].astype(np.float64)
+        loss = float(np.mean(-((1 - p) ** 2) * np.log(p)))
+        assert scores[f"val/loss/{names[k]}"] == pytest.approx(loss, rel=1e-3)
+        assert scores[f"val/accuracy/{names[k]}"] == pytest.approx(accuracy_score(truth, answers))
+        total += weights[k] * loss
+        accuracies.append(accuracy_score(truth, answers))
+    assert (labels < 0).any(0).sum() >= 4
+    assert scores[metrics.VAL_LOSS] == pytest.approx(total, rel=1e-3)
+    assert scores[metrics.ACCURACY] == pytest.approx(np.mean(accuracies))
+    assert scores[metrics.ACCURACY_SE] == metrics.compute_standard_error(result.correct) > 0

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from missing_labels import blank_data
 from safetensors.torch import save_file
 
 from fashion_core import metrics
@@ -430,3 +431,82 @@ def test_bf16_on_the_cpu(sample_prepared):
     assert kinds == {torch.bfloat16}
     assert {parameter.dtype for parameter in result.state.network.parameters()} == {torch.float32}
     assert result.metrics[metrics.TRAIN_LOSS] == pytest.approx(exact.metrics[metrics.TRAIN_LOSS], rel=0.05)
+
+
+# ------------------------------------------------------------------------------------------------------ missing labels
+
+
+def test_images_labelled_in_some_categories_are_trained_on(sample_prepared):
+    """In the categories in which they are labelled, and in no other: a head without labels in a step stays as it is."""
+    data = blank_data(sample_prepared)
+    data.labels[TRAIN[:8], 1] = -1
+    state = build_state(tiny(optimizer="sgd", weight_decay=0.0), data, TRAIN, CPU)
+    source = BatchSource(data, TRAIN, CPU)
+    heads = [head.weight.detach().clone() for head in state.network.heads]
+    train_step(state, *source.batch(torch.arange(8)), torch.Generator())
+    moved = [not torch.equal(head.weight, old) for head, old in zip(state.network.heads, heads, strict=True)]
+    assert moved == (data.labels[TRAIN[:8]] >= 0).any(0).tolist() and moved[1] is False and any(moved)
+
+
+def test_mean_losses_are_over_the_steps_that_have_labels(sample_prepared, monkeypatch):
+    data = blank_data(sample_prepared)
+    data.labels[TRAIN[1:], 1] = -1  # one label in two steps
+    losses = []
+
+    def watch(*arguments):
+        losses.append(train_step(*arguments))
+        return losses[-1]
+
+    monkeypatch.setattr("fashion_core.training.loop.train_step", watch)
+    scores, _ = train_epoch(build_state(tiny(), data, TRAIN, CPU), BatchSource(data, TRAIN, CPU))
+    found = [by_category[1].item() for _, by_category in losses]
+    assert len(found) == 2 and min(found) == 0 < max(found)
+    assert scores[f"train/loss/{data.schema.names[1]}"] == pytest.approx(max(found))
+
+
+def test_mixup_takes_what_labels_there_are(sample_prepared):
+    """sum_i (lam m_ik f(i, y_ik) + (1 - lam) m_jk f(i, y_jk)) / n_k, image by image."""
+    data = blank_data(sample_prepared)
+    state = build_state(tiny(mixup=0.8, dropout=0.0, label_smoothing=0.1), data, TRAIN, CPU)
+    state.network.eval()
+    images, labels = BatchSource(data, TRAIN, CPU).batch(torch.arange(8))
+    blend, permutation, share = mixup(images.float(), 0.8, torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        logits = state.network(blend)
+    wanted = []
+    for k, values in enumerate(logits):
+        log_p = values.double().log_softmax(1)
+        smooth = 0.1 / values.shape[1]
+
+        def lose(i, label, log_p=log_p, smooth=smooth):
+            if label < 0:
+                return 0.0
+            q = torch.full_like(log_p[i], smooth)
+            q[label] += 0.9
+            return float(-(q * (1 - log_p[i].exp()) ** state.config.focal_gamma * log_p[i]).sum())
+
+        known = int((labels[:, k] >= 0).sum())
+        pairs = zip(range(8), permutation.tolist(), strict=True)
+        terms = [share * lose(i, labels[i, k]) + (1 - share) * lose(i, labels[j, k]) for i, j in pairs]
+        wanted.append(sum(terms) / max(known, 1))
+    _, by_category = train_step(state, images, labels, torch.Generator().manual_seed(4))
+    assert by_category.tolist() == pytest.approx(wanted, rel=1e-4) and (labels < 0).any()
+
+
+def test_a_run_with_missing_labels_scores_labelled_images(sample_prepared):
+    data = blank_data(sample_prepared)
+    train_images = np.arange(48)
+    for result in fit(tiny(batch_size=16), data, train=train_images, val=np.arange(120, 168), device="cpu"):
+        known = data.labels[120:168] >= 0
+        assert np.array_equal(np.isnan(result.correct), ~known)
+        assert [matrix.sum() for matrix in result.confusion] == known.sum(0).tolist()
+        assert result.metrics[metrics.ACCURACY] == pytest.approx(float(metrics.score_answers(result.correct)))
+        assert all(math.isfinite(value) for value in result.metrics.values())
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_category_without_any_label_is_refused(sample_prepared, split):
+    data = blank_data(sample_prepared)
+    data.labels[TRAIN if split == "train" else VAL, 4] = -1
+    with pytest.raises(DataError, match=f"labelled images in {split}, but material has none; label some, or leave"):
+        train(tiny(), data, TRAIN, VAL)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fashion_core.config import TrainConfig
 from fashion_core.errors import ConfigError
-from fashion_core.training.losses import WeightedFocalLoss, build_loss, compute_alpha, focal_loss
+from fashion_core.training.losses import WeightedFocalLoss, build_loss, compute_alpha, compute_shares, focal_loss
 
 
 def slow_focal_loss(logits, target, gamma, alpha=None, smoothing=0.0):
@@ -150,3 +150,32 @@ def test_alpha_has_mean_1_over_the_images(counts, strength):
     counts = np.maximum(counts, 1)
     assert np.average(alpha, weights=counts) == pytest.approx(1, rel=1e-5)
     np.testing.assert_allclose(alpha * counts**strength, (alpha * counts**strength)[0], rtol=1e-5)
+
+
+# ------------------------------------------------------------------------------------------------------ missing labels
+
+
+def test_an_unlabelled_image_has_no_loss_and_no_gradient_in_that_category_alone():
+    """Every category is that of its labelled images by themselves, smoothed and with class weights as ever."""
+    logits, labels = draw_batch((4, 3, 5))
+    labels[::3, 0], labels[1:14, 1], labels[:, 2] = -1, -1, -1
+    alpha = [torch.rand(size) + 0.5 for size in (4, 3, 5)]
+    loss = WeightedFocalLoss([1.0, 2.0, 3.0], 1.5, normalise=False, alpha=alpha, label_smoothing=0.1)
+    leaves = [values.clone().requires_grad_() for values in logits]
+    total, by_category = loss(leaves, labels)
+    total.backward()
+    for k in (0, 1):
+        known = labels[:, k] >= 0
+        own, truth = logits[k][known].requires_grad_(), labels[known, k]
+        wanted = slow_focal_loss(own.detach(), truth, 1.5, alpha[k].tolist(), 0.1)
+        assert by_category[k].item() == pytest.approx(wanted, rel=1e-5)
+        focal_loss(own, truth, 1.5, alpha=alpha[k], label_smoothing=0.1).backward()
+        torch.testing.assert_close(leaves[k].grad[known], (k + 1) * own.grad)
+        assert (leaves[k].grad[~known] == 0).all() and (~known).any()
+    assert by_category[2] == 0 and (leaves[2].grad == 0).all()  # no image of the batch is labelled in it
+    assert total.item() == pytest.approx((by_category[0] + 2 * by_category[1]).item())
+
+
+@given(st.integers(1, 700))
+def test_with_all_labels_every_image_counts_exactly_once(images):
+    assert (compute_shares(torch.zeros(images, 2, dtype=torch.int64)) == 1).all()

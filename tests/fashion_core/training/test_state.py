@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from missing_labels import blank_data
 
 from fashion_core.config import TrainConfig
 from fashion_core.errors import ConfigError
@@ -63,3 +64,12 @@ def test_classes_are_counted_on_the_training_images_alone(sample_prepared):
 def test_fp16_needs_a_gpu(sample_prepared):
     with pytest.raises(ConfigError, match="precision fp16 needs a GPU, but the device is cpu"):
         build(sample_prepared, precision="fp16")
+
+
+def test_classes_are_counted_where_they_are_labelled(sample_prepared):
+    data = blank_data(sample_prepared)
+    alpha = build(data, class_balance=1.0).loss.alpha_0.numpy()
+    column = data.labels[TRAIN][:, 0]
+    counts = np.maximum(np.bincount(column[column >= 0], minlength=data.schema.sizes[0]), 1)
+    assert (column < 0).any()
+    np.testing.assert_allclose(alpha * counts, (alpha * counts)[0], rtol=1e-5)

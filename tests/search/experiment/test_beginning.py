@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from missing_labels import blank_folder
 from rich.console import Console
 
 import fashion_core
@@ -108,4 +109,23 @@ def test_the_majority_is_that_of_the_images_trained_on(begun):
         commonest = Counter(sorted(train)).most_common(1)[0][0]  # the first of equals
         shares.append(select.count(commonest) / len(select))
     start = describe_start(plan, prepared.data, prepared.selection, ["python"])
+    assert start.data["majority"] == pytest.approx(np.mean(shares))
+
+
+def test_missing_labels_are_counted_where_there_are_any(begun, sample_folder, tmp_path):
+    plan, prepared = begun
+    assert "labelled" not in describe_start(plan, prepared.data, prepared.selection, ["python"]).selection
+    plan, prepared = begin(tmp_path, blank_folder(sample_folder, tmp_path / "data"))
+    start = describe_start(plan, prepared.data, prepared.selection, ["python"])
+    labels = prepared.data.labels
+    known = labels[prepared.selection.select] >= 0
+    assert start.selection["labelled"] == dict(zip(prepared.data.schema.names, known.sum(0).tolist(), strict=True))
+    assert start.selection["select_count"] == 48 > min(start.selection["labelled"].values())
+    shares = []
+    for column in labels.T:
+        train, select = (
+            [c for c in column[i].tolist() if c >= 0] for i in (prepared.selection.train, prepared.selection.select)
+        )
+        commonest = Counter(sorted(train)).most_common(1)[0][0]
+        shares.append(select.count(commonest) / len(select))
     assert start.data["majority"] == pytest.approx(np.mean(shares))

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from missing_labels import blank_folder
 from rich.console import Console
 
 from fashion_core.config import TrainConfig
@@ -104,3 +105,18 @@ def test_copies_of_one_image_do_not_make_a_validation_set(own_folder, tmp_path):
         box.write_text("\n".join([box.read_text().splitlines()[0]] * len(names)) + "\n")
     with pytest.raises(SearchError, match="has 120 and 1; label more"):
         prepare(own_folder, tmp_path / "cache")
+
+
+def test_every_category_needs_labels_to_train_on_and_to_judge_on(sample_folder, tmp_path):
+    material = prepare(blank_folder(sample_folder, tmp_path / "some"), tmp_path / "cache")
+    assert len(material.train) == 120 and len(material.val) == 48 and (material.labels < 0).any()
+    folder = blank_folder(sample_folder, tmp_path / "few", (0.3, 0.0, 0.0, 0.2, 0.3, 0.0))
+    for split, column, kept in (("val", 4, 2), ("train", 0, 0)):
+        path = folder / "split" / f"{split}_attr.txt"
+        rows = [line.split() for line in path.read_text().splitlines()]
+        known = [row for row in rows if row[column] != "-1"]
+        for row in known[kept:]:
+            row[column] = "-1"
+        path.write_text("".join(" ".join(row) + "\n" for row in rows))
+    with pytest.raises(SearchError, match=r"but pattern has 0 and \d+, material has \d+ and 2; label more"):
+        prepare(folder, tmp_path / "cache")

@@ -1,9 +1,10 @@
 """A plan: what it shows, and weights that cannot be had."""
 
 import pytest
+from missing_labels import blank_folder
 from safetensors.torch import save_file
 
-from fashion_core.errors import WeightsError
+from fashion_core.errors import DataError, WeightsError
 from fashion_core.models.backbones import build_backbone
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan, render_plan
@@ -57,3 +58,10 @@ def test_a_plan_without_its_weights_is_shown_but_does_not_start(plan, sample_fol
     assert render_plan(missing) == render_plan(plan)
     with pytest.raises(WeightsError, match=r"gone\.safetensors"):
         missing.check_weights()
+
+
+def test_a_category_without_labels_is_told_before_anything_is_prepared(sample_folder, tmp_path):
+    rates = dict.fromkeys(("pattern", "sleeve", "length", "neckline", "material", "fit"), 0.3)
+    folder = blank_folder(sample_folder, tmp_path / "data", list((rates | {"material": 1.0}).values()))
+    with pytest.raises(DataError, match="images in train, but material has none; label some, or leave the category"):
+        plan_with("none", folder, tmp_path)

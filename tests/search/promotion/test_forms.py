@@ -1,7 +1,11 @@
 """What ships, and how it is scored: against plain loops, and on answers planted so that the right choice is known."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from drawn_candidates import CLASSES, EPOCHS, IMAGES, LABELS, RNG, draw_candidate, folds
+from missing_labels import blank
 
 from fashion_core.config import TrainConfig
 from search.promotion.forms import (
@@ -135,3 +139,43 @@ def test_a_soup_is_taken_where_it_is_better_and_costs_one_network():
     assert decision.chosen.choice.form == SOUP and decision.chosen.score.value == 1
     assert decision.chosen.choice.networks == ((0, 0), (0, 2)) and decision.chosen.cost == Cost(1000, 1.0)
     assert len(asked) == len(set(asked))  # each average once
+
+
+# ------------------------------------------------------------------------------------------------------ missing labels
+
+
+def test_what_ships_is_chosen_and_scored_on_labelled_images():
+    """What a network answers to an unlabelled image changes nothing."""
+    labels, rng = blank(LABELS, (0.5, 0.2)), RNG(5)
+    candidates = [draw_candidate(number, 0.55, labels=labels) for number in range(2)]
+    decision = decide(Pool(candidates, labels, folds))
+    for run in (run for candidate in candidates for run in candidate.runs):
+        for values, column in zip(run.probabilities, labels.T, strict=True):
+            values[:, column < 0] = rng.dirichlet(np.ones(values.shape[2]), (EPOCHS, int((column < 0).sum())))
+    again = decide(Pool([replace(each) for each in candidates], labels, folds))
+    np.testing.assert_array_equal(decision.answers, again.answers)
+    assert np.array_equal(np.isnan(decision.answers[0]), labels < 0)
+    for form, other in zip(decision.forms, again.forms, strict=True):
+        assert (form.choice.networks, form.score, form.gain) == (other.choice.networks, other.score, other.gain)
+
+
+def test_the_score_of_a_form_is_the_mean_over_categories():
+    labels = blank(LABELS, (0.7, 0.0))
+    candidate = draw_candidate(0, 0.6, seeds=1, labels=labels)
+    (form,) = decide(Pool([candidate], labels, folds)).forms
+    right = decide(Pool([candidate], labels, folds)).answers[0]
+    known = [right[column >= 0, k] for k, column in enumerate(labels.T)]
+    assert form.score.value == pytest.approx(np.mean([each.mean() for each in known]))
+    assert form.score.value != pytest.approx(np.concatenate(known).mean(), abs=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_category_labelled_in_one_fold_alone_takes_part_in_no_choice_for_it():
+    labels = LABELS.copy()
+    labels[folds != 2, 1] = -1
+    candidates = [draw_candidate(number, 0.55, labels=labels) for number in range(2)]
+    decision = decide(Pool(candidates, labels, folds))
+    assert np.isfinite([form.score.value for form in decision.forms]).all()
+    others = np.flatnonzero(folds != 2)
+    best = [candidate.correct[:, :, others, 0].mean(2).argmax(1) for candidate in candidates]
+    assert [candidate.choose_epochs(others).tolist() for candidate in candidates] == [each.tolist() for each in best]

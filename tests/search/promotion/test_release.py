@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_models import draw_model
-from drawn_results import BOX, WHOLE, build_release, build_result, draw_answers, ship_single
+from drawn_results import BOX, WHOLE, Stage, build_release, build_result, draw_answers, ship_single
+from missing_labels import blank, blank_data
 from PIL import Image
+from sklearn.metrics import confusion_matrix
 
 from fashion_core.config import build_config
 from fashion_core.inference import onnx
@@ -20,6 +22,8 @@ from fashion_core.models.ensemble import load_saved
 from fashion_core.models.forward import predict_views
 from search.promotion import release as shipping
 from search.promotion.release import ship
+from search.promotion.report import render_promotion
+from search.statistics.intervals import estimate_answers
 
 
 def read_tree(folder: Path) -> dict[str, bytes]:
@@ -172,3 +176,52 @@ def test_arguments_that_contradict_each_other(stage, tmp_path):
         with pytest.raises(ValueError, match=message):
             ship(build_release(stage, **changes), result, tmp_path / "final")
     assert not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------------------------------ missing labels
+
+
+def test_an_image_counts_in_the_categories_it_is_labelled_in():
+    rng = np.random.default_rng(8)
+    said, labels = [rng.dirichlet(np.ones(size), 60) for size in (3, 4)], rng.integers(0, 3, (60, 2))
+    labels = blank(labels, (0.5, 0.3))
+    for k, matrix in enumerate(shipping.count_answers(said, labels)):
+        known = labels[:, k] >= 0
+        assert np.array_equal(
+            matrix, confusion_matrix(labels[known, k], said[k].argmax(1)[known], labels=range(len(matrix)))
+        )
+    train = blank(rng.integers(0, 3, (200, 2)), (0.2, 0.6))
+    train[:9] = -1
+    for k, share in enumerate(shipping.compute_majority(labels, train)):
+        commonest = np.bincount(train[train[:, k] >= 0, k]).argmax()
+        assert share == pytest.approx((labels[labels[:, k] >= 0, k] == commonest).mean())
+
+
+@pytest.mark.slow
+def test_a_model_judged_with_missing_labels_is_shipped_with_their_numbers(stage, tmp_path):
+    """Kept answers are NaN where unlabelled; the card counts images by category; all with labels as ever."""
+    data = {view: blank_data(each) for view, each in stage.data.items()}
+    blanked = Stage(data, stage.source)
+    labels = data[BOX].labels[data[BOX].indices("val")]
+    answers = np.where(labels < 0, np.nan, draw_answers(stage, 0.8, 0))
+    other = np.where(labels < 0, np.nan, draw_answers(stage, 0.5, 1))
+    result = build_result(blanked)
+    gate = replace(result.gate, answers=answers, opponent=replace(result.opponent, answers=other))
+    score, categories = estimate_answers(answers, (answers, other))
+    result = replace(result, gate=gate, score=score, categories=categories)
+    shipped = ship(build_release(blanked, answers=answers), result, tmp_path / "final")
+    known = (labels >= 0).sum(0).tolist()
+    assert [int(matrix.sum()) for matrix in shipped.confusion] == known == list(result.labelled)
+    with np.load(shipped.layout.answers, allow_pickle=False) as kept:
+        np.testing.assert_array_equal(kept["correct"], answers)
+        assert np.array_equal(kept["labels"], labels)
+    card, report = shipped.layout.card.read_text(), render_promotion(result)
+    assert "on 48 validation images, each category on those labelled in it. Always" in card
+    for name, count in zip(data[BOX].schema.names, known, strict=True):
+        for text, head in ((card, "| category | accuracy | 95% int"), (report, "| category | accuracy [95%]")):
+            table = text[text.index(head) :].split("\n\n")[0]
+            assert "labelled images |" in table and f"| {count} |" in table[table.index(f"| {name} |") :].split("\n")[0]
+    assert result.to_dict()["labelled"] == dict(zip(data[BOX].schema.names, known, strict=True))
+    assert "labelled" not in build_result(stage).to_dict() and "labelled images" not in render_promotion(
+        build_result(stage)
+    )

@@ -1,5 +1,6 @@
 """The ledger survives a kill at any byte, is written by one process at a time, and adds up to the same record again."""
 
+import base64
 import json
 import math
 
@@ -102,3 +103,22 @@ def test_unknown_events_change_nothing(tmp_path):
 def test_answers_survive_packing(shape):
     correct = np.random.default_rng(0).random(shape) < 0.5
     assert np.array_equal(unpack_correct(pack_correct(correct), *shape), correct)
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (3, 6), (500, 6), (7, 3)])
+def test_answers_with_missing_labels_survive_packing(shape):
+    rng = np.random.default_rng(1)
+    correct = np.where(rng.random(shape) < 0.4, np.nan, rng.random(shape) < 0.5)
+    correct[0, 0] = np.nan
+    text = pack_correct(correct)
+    np.testing.assert_array_equal(unpack_correct(text, *shape), correct)
+    # an older version reads the first bits alone: what is unlabelled is not right
+    old = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=correct.size).reshape(shape)
+    assert np.array_equal(old, correct == 1)
+
+
+def test_with_all_labels_the_text_is_that_of_older_versions():
+    correct = np.random.default_rng(2).random((9, 5)) < 0.5
+    old = base64.b64encode(np.packbits(correct).tobytes()).decode()
+    assert pack_correct(correct) == pack_correct(correct.astype(float)) == old
+    assert unpack_correct(old, 9, 5).dtype == bool and np.array_equal(unpack_correct(old, 9, 5), correct)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_models import SCHEMA, draw_model
+from missing_labels import blank_data, blank_folder
 from rich.console import Console
 from scipy import stats
 
@@ -433,3 +434,39 @@ def test_its_dictionary_is_json_and_nothing_is_printed(write_search, cache, tmp_
     low, high = found.difference.categories[0].compute_interval(found.difference.category_level)
     first = told["categories"][found.categories[0]]
     assert (first["low"], first["high"]) == (low, high)
+
+
+# ------------------------------------------------------------------------------------------------------ missing labels
+
+
+def test_models_are_compared_on_labelled_images(compare, write_search, trained, damaged, sample_folder, tmp_path):
+    """Each category on the images labelled in it, as scipy compares them there; the score is the mean of these."""
+    folder = blank_folder(sample_folder, tmp_path / "some")
+    write_search("good", {0: trained[0]}, best=0)
+    write_search("bad", {0: damaged}, best=0)
+    found, text = compare("good", "bad", folder)
+    data = prepare(load_annotations(folder), PrepareSettings(32, "box"), tmp_path / "prepared")
+    images = data.indices("val")
+    labels = data.labels[images]
+    right = [find_right(answer(each, data, images), labels).astype(float) for each in (trained[0], damaged)]
+    means = []
+    for k, estimate in enumerate(found.difference.categories):
+        known = labels[:, k] >= 0
+        gain = (right[0] - right[1])[known, k]
+        means.append(gain.mean())
+        assert estimate.value == pytest.approx(gain.mean()) and found.labelled[k] == known.sum()
+        if gain.any():
+            span = stats.ttest_1samp(gain, 0).confidence_interval(0.95)
+            assert estimate.compute_interval() == pytest.approx((span.low, span.high))
+    assert found.difference.mean.value == pytest.approx(np.mean(means)) and found.images == VAL
+    assert found.to_dict()["labelled"] == dict(zip(found.categories, found.labelled, strict=True))
+    assert "labelled images" in text and min(found.labelled) < VAL
+    whole, text = compare("good", "bad")
+    assert whole.labelled == () and "labelled" not in whole.to_dict() and "labelled images" not in text
+
+
+def test_a_category_with_hardly_a_label_cannot_be_compared(sample_prepared):
+    data = blank_data(sample_prepared)
+    data.labels[121:168, 2] = -1
+    with pytest.raises(SearchError, match=r"labelled in each category, but length has [01]; name another"):
+        comparing.find_judged(data)

@@ -109,21 +109,25 @@ def test_stages_of_a_trial():
 # ------------------------------------------------------------------------------------------------------------ the file
 
 
-def write_search(layout, count, *, stages=False):
+def write_search(layout, count, *, stages=False, missing=None):
+    """missing: [400, 3] bool, images without a label in a category."""
     rng = np.random.default_rng(0)
     trials = draw_trials(rng, count)
+    labelled = {} if missing is None else {"labelled": dict(zip("abc", (~missing).sum(0).tolist(), strict=True))}
     with Ledger(layout.ledger) as ledger:
         ledger.append(
             SearchStarted(
                 name=layout.name,
                 settings={"sampler": "random"},
                 data={"categories": CATEGORIES},
-                selection={"select_count": 400},
+                selection={"select_count": 400} | labelled,
             )
         )
         for number, (params, correct) in enumerate(zip(trials, answer(rng, trials), strict=True)):
             ledger.append(TrialStarted(trial=number, trial_id=f"id{number}", params=params, enqueued=False))
-            score = float(correct.mean())
+            if missing is not None:
+                correct = np.where(missing, np.nan, correct)
+            score = float(np.nanmean(correct))
             for epoch, stage in enumerate((1.0, 0.0) if stages else (1.0,), 1):
                 scores = {"val/accuracy": score + 0.1 * (epoch - 1), "train/probe": stage}
                 ledger.append(EpochEnded(trial=number, epoch=epoch, metrics=scores))
@@ -150,3 +154,18 @@ def test_too_few_trials_have_no_effects(tmp_path):
     write_search(layout, 12)
     with pytest.raises(SearchError, match=r"at least 23 finished trials, but s has 12; run more"):
         write_effects(layout, load_record(layout))
+
+
+def test_missing_labels_leave_the_effects_of_the_labelled(tmp_path):
+    """A category's effects are those of a search on its labelled images alone."""
+    missing = np.random.default_rng(3).random((400, 3)) < (0.6, 0.0, 0.3)
+    write_search(SearchLayout(tmp_path, "s"), 120, missing=missing)
+    text = write_effects(SearchLayout(tmp_path, "s"), load_record(SearchLayout(tmp_path, "s"))).read_text()
+    known = (~missing).sum(0)
+    assert f"same 400 images, labelled in a: {known[0]}, b: 400, c: {known[2]} of them. Changes" in text
+    write_search(SearchLayout(tmp_path, "whole"), 120)
+    whole = write_effects(SearchLayout(tmp_path, "whole"), load_record(SearchLayout(tmp_path, "whole"))).read_text()
+    assert "labelled" not in whole
+    for line, other in zip(text.splitlines(), whole.splitlines(), strict=True):
+        if line.startswith("| `fc_layers` | ") and "→" in line:  # b has all its labels
+            assert line.split("|")[5] == other.split("|")[5] and line.split("|")[4] != other.split("|")[4]

@@ -232,3 +232,18 @@ def test_a_torn_ledger_still_reports(layout):
         file.write(b'{"event": "epo')
     report(layout)
     assert len(load_record(layout).trials) == len(TRIALS)
+
+
+def test_missing_labels_are_counted_by_category(tmp_path):
+    selection = {"select_on": "val", "seed": 3, "train_count": 5000, "select_count": 500, "select_images": []}
+    texts = []
+    for name, labelled in (("all", {}), ("some", {"labelled": {"pattern": 402, "fit": 77}})):
+        layout = SearchLayout(tmp_path, name)
+        build_search(layout, TRIALS, selection=selection | labelled)
+        report(layout)
+        texts.append(layout.report.read_text())
+    assert "labelled" not in texts[0]
+    assert "val: 500 images, labelled in pattern: 402, fit: 77 of them; trained on 5,000" in texts[1]
+    table = texts[1][texts[1].index("| category | accuracy |") :].split("\n\n")[0].splitlines()
+    assert table[0].endswith("| labelled images |")
+    assert [line.split(" | ")[-1] for line in table[2:]] == ["402 |", "77 |", "500 |"]

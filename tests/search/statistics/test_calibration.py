@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from missing_labels import blank
 from scipy.optimize import minimize_scalar
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
@@ -95,7 +96,7 @@ def test_temperatures_at_the_ends():
         (np.zeros((3, 2), int), r"the probabilities' 1 categories, but are \[3, 2\]"),
         (np.zeros((2, 1), int), r"but are \[2, 1\] for probabilities of \[\[3, 4\]\]; give those"),
         (np.full((3, 1), 4), r"category 0 must be 0 to 3, .* but are \[4\]; give class numbers"),
-        (np.full((3, 1), -1), r"category 0 must be 0 to 3, .* but are \[-1\]"),
+        (np.full((3, 1), -2), r"category 0 must be 0 to 3, .* but are \[-2\]"),
     ],
 )
 def test_wrong_labels_are_refused(labels, message):
@@ -103,3 +104,23 @@ def test_wrong_labels_are_refused(labels, message):
         fit_temperatures([np.full((3, 4), 0.25)], labels)
     with pytest.raises(ValueError, match=message):
         select_members([np.full((1, 3, 4), 0.25)], labels, 2)
+
+
+def test_a_category_is_calibrated_on_its_labelled_images():
+    """As if the others were not there, and pooled over all labelled answers."""
+    rng = np.random.default_rng(7)
+    said, labels = [rng.dirichlet(np.ones(classes), 80) for classes in (2, 5)], rng.integers(0, 2, (80, 2))
+    labels = blank(labels, (0.5, 0.2))
+    parts = [(values[column >= 0], column[column >= 0]) for values, column in zip(said, labels.T, strict=True)]
+    found, temperatures = compute_calibration(said, labels), fit_temperatures(said, labels)
+    for k, (values, column) in enumerate(parts):
+        assert found.categories[k] == compute_calibration([values], column[:, None]).pooled
+        assert temperatures[k] == fit_temperature(values, column)
+    right = [values.argmax(1) == column for values, column in parts]
+    pooled = compute_ece(np.concatenate([values.max(1) for values, _ in parts]), np.concatenate(right))
+    assert found.pooled == pytest.approx(pooled)
+
+
+def test_a_category_without_any_label_cannot_be_calibrated():
+    with pytest.raises(ValueError, match="in one image or more, but category 1 is in none of 3; leave it out"):
+        fit_temperatures([np.full((3, 2), 0.5)] * 2, np.array([[0, -1]] * 3))

@@ -116,3 +116,16 @@ def test_equals_share_and_the_sure_winner_takes_all():
     same = np.roll(scores, 0)
     assert compute_best_shares([scores[:1], same[:1]], np.arange(50), rng) == pytest.approx([0.5, 0.5])
     assert compute_best_shares([scores, scores + 1], np.arange(50), rng).tolist() == [0, 1]
+
+
+def test_the_best_is_told_by_labelled_images():
+    """One candidate is right in the category that hardly any image is labelled in, the other in the common one."""
+    rare, common = np.zeros((2, 30, 2)), np.zeros((2, 30, 2))
+    rare[:, :, 1], common[:, :18, 0] = 1, 1
+    for answers in (rare, common):
+        answers[:, 3:, 1] = np.nan
+    assert np.nanmean(common) > np.nanmean(rare)  # by answers; by categories, 0.5 to 0.3
+    assert find_best([common, rare], np.arange(30)) == 1
+    assert find_best([common, rare], np.arange(3, 30), np.array([1])) == 0  # none of these is labelled in it
+    mixed = [np.where(np.isnan(rare), np.nan, 0.5), common]
+    assert find_best(mixed, np.arange(30)) == 0

@@ -109,3 +109,22 @@ def test_tau_is_scipys_whatever_is_tied(pairs):
     assert compute_kendall(one, other) == pytest.approx(0.0 if np.isnan(wanted) else wanted)
     assert compute_kendall(one, -other) == pytest.approx(-compute_kendall(one, other))
     assert compute_kendall(one, other, np.zeros(len(one))) == compute_kendall(one, other) == compute_kendall(other, one)
+
+
+def test_effects_are_over_labelled_images():
+    """Of each category by itself; the mean's error against drawing images again."""
+    rng = np.random.default_rng(6)
+    is_other = np.repeat([0.0, 1.0], [20, 30])
+    design = Design(np.stack([np.ones(50), is_other], 1), {"net": [1]}, {"net": 1}, [("net", "", np.array([0, 1.0]))])
+    correct = (rng.random((50, 90, 3)) < 0.4 + 0.3 * is_other[:, None, None] * rng.random((90, 1))).astype(float)
+    known = rng.random((90, 3)) > (0.7, 0.2, 0.4)
+    correct[:, ~known] = np.nan
+    effects = estimate_effects(design, correct, rng)
+    by_image = correct[20:].mean(0) - correct[:20].mean(0)  # [N, K]
+    for k in range(3):
+        own = by_image[known[:, k], k]
+        assert effects.values[0, 1 + k] == pytest.approx(own.mean())
+        assert effects.image_errors[0, 1 + k] == pytest.approx(own.std(ddof=1) / np.sqrt(len(own)))
+    assert effects.values[0, 0] == pytest.approx(effects.values[0, 1:].mean())
+    drawn = [np.nanmean(by_image[rng.integers(90, size=90)], 0).mean() for _ in range(1500)]
+    assert effects.image_errors[0, 0] == pytest.approx(np.std(drawn), rel=0.1)

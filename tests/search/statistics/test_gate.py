@@ -7,6 +7,7 @@ from scipy import stats
 from search.statistics.gate import compare_answers, judge
 from search.statistics.intervals import (
     compare,
+    estimate_answers,
     estimate_seed_noise,
 )
 
@@ -67,3 +68,75 @@ def test_categories_are_compared_one_by_one():
         one = [answers[:, :, index] for answers in pool]
         assert estimate == compare(one[0], one[1], estimate_seed_noise(one))
     assert comparison.mean.value == pytest.approx(np.mean([estimate.value for estimate in comparison.categories]))
+
+
+# ------------------------------------------------------------------------------------------------------ missing labels
+
+RATES = (0.6, 0.05, 0.3, 0.5, 0.2, 0.35)  # a third in all
+CENTRES = np.array([1.4, 0.9, 0.3, 1.1, 0.6, 1.8])  # of the categories: some are harder
+
+
+def draw_missing(rng, images, seeds, gain, seed_sd=0.03):
+    """Answers [S, N, 6] of two candidates, and the true scores of both.
+
+    An image is easy or hard in all its categories and in each by itself, alike for both candidates; seeds differ.
+    """
+    own = 0.5 * rng.standard_normal((images, 1)) + 0.7 * rng.standard_normal((images, 6))
+    missing = rng.random((images, 6)) < np.array(RATES) + 0.05 * np.sign(rng.standard_normal((images, 1)))
+    missing[missing.all(1), 1] = False
+    answers, truths = [], []
+    for shift in (0.0, gain):
+        scale = np.sqrt(1 + 0.5**2 + 0.7**2 + seed_sd**2)
+        truths.append(stats.norm.cdf((CENTRES + shift) / scale).mean())
+        place = CENTRES + shift + seed_sd * rng.standard_normal((seeds, 1, 1))
+        right = place + own + rng.standard_normal((seeds, images, 6)) > 0
+        answers.append(np.where(missing, np.nan, right))
+    return answers, truths
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("images", "seeds"), [(150, 1), (300, 3)])
+def test_intervals_hold_the_truth_where_labels_are_missing(images, seeds):
+    """A third is missing, at another rate in each category: of the score, and of a difference."""
+    rng, held, errors = np.random.default_rng([images, seeds]), [], []
+    for _ in range(1000):
+        answers, truths = draw_missing(rng, images, seeds, 0.1, seed_sd=0.06 if seeds > 1 else 0.0)
+        pool = answers if seeds > 1 else []
+        score, _ = estimate_answers(answers[0], pool)
+        difference = compare_answers(answers[1], answers[0], pool)
+        found = [(score, truths[0]), (difference.mean, truths[1] - truths[0])]
+        held.append([low <= truth <= high for each, truth in found for low, high in [each.compute_interval()]])
+        naive = np.nanmean(answers[0], 2).mean(0)  # an image by the share of its own labelled categories
+        errors.append(naive.mean() - truths[0])
+    assert np.all(np.abs(np.mean(held, 0) - 0.95) < 0.02), np.mean(held, 0)
+    assert abs(np.mean(errors)) > 5 * np.std(errors) / np.sqrt(len(errors))  # that is another score
+
+
+def test_categories_are_compared_on_their_labelled_images():
+    answers, _ = draw_missing(np.random.default_rng(12), 200, 3, 0.2)
+    difference = compare_answers(answers[1], answers[0], answers)
+    for k, estimate in enumerate(difference.categories):
+        one, other = (each[:, ~np.isnan(each[0, :, k]), k] for each in answers[::-1])
+        assert estimate == compare(one, other, estimate_seed_noise([other, one]))
+    assert difference.mean.value == pytest.approx(np.mean([each.value for each in difference.categories]))
+    score, categories = estimate_answers(answers[0], answers)
+    assert [each.value for each in categories] == pytest.approx(np.nanmean(answers[0], 1).mean(0).tolist())
+    assert score.value == pytest.approx(np.mean([each.value for each in categories]))
+
+
+def test_answers_are_to_be_on_the_same_labels():
+    (one, other), _ = draw_missing(np.random.default_rng(13), 50, 2, 0.0)
+    moved = other.copy()
+    moved[:, 0, 1], moved[:, 1, 1] = np.nan, 1.0
+    with pytest.raises(ValueError, match=r"on the same labels, but are on \[\[.*; score all on one set"):
+        compare_answers(one, moved, [])
+    with pytest.raises(ValueError, match=r"on the same labels"):
+        compare_answers(one, other, [one, moved])
+    moved = other.copy()
+    moved[1, :5, 3] = np.nan
+    with pytest.raises(ValueError, match="alike for all seeds"):
+        compare_answers(moved, other, [])
+    lonely = one.copy()
+    lonely[:, 1:, 2] = np.nan
+    with pytest.raises(ValueError, match=r"two labelled images or more, but they are \[.*, 1, .*\]; leave"):
+        compare_answers(lonely, lonely, [])

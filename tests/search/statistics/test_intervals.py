@@ -210,7 +210,10 @@ SOME = np.zeros((2, 5, 6))
         (lambda: estimate_seed_noise([np.ones((2, 4)), np.ones((2, 5))]), r"same images, but were on \[4, 5\]; score"),
         (lambda: compare_answers(SOME[0], SOME, []), r"\[seeds, images, categories\], but are \[5, 6\]; give"),
         (lambda: compare_answers(SOME + 3, SOME, []), "0 for wrong to 1 for right, but reach from 3.0 to 3.0; give"),
-        (lambda: compare_answers(SOME * np.nan, SOME, []), "0 for wrong to 1 for right, but reach from nan"),
+        (
+            lambda: compare_answers(SOME[..., :1] + np.array([0, np.nan]), SOME[..., :2], []),
+            r"two labelled images or more, but they are \[5, 0\]; leave a",
+        ),
         (lambda: compare_answers(SOME, SOME[:, :, 1:], []), r"same categories, but are of \[5, 6\]; answer"),
         (lambda: judge(SOME, SOME, [], ["a", "b"]), "must have a name, but 6 have 2; name each"),
     ],

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from missing_labels import blank
 from sklearn.metrics import log_loss
 
 from search.statistics.members import average_members, find_correct, select_members
@@ -69,3 +70,43 @@ def test_an_ensemble_needs_members():
         select_members([np.full((2, 3, 2), 0.5)], np.zeros((3, 1), int), 0)
     with pytest.raises(ValueError, match=r"but has size 2 and \[0\] members"):
         select_members([np.empty((0, 3, 2))], np.zeros((3, 1), int), 2)
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.integers(0, 10**6), st.integers(1, 4))
+def test_members_are_selected_by_labelled_images(seed, count):
+    """As if each category had been asked of its labelled images alone; one without any says nothing."""
+    probabilities, labels = draw_members(np.random.default_rng(seed), count, 20, sizes=(2, 4, 3))
+    labels = blank(labels, (0.4, 0.2, 0.6), seed)
+    labels[:, 2] = -1
+    taken, best = [], []
+
+    def score_labelled(members):
+        found = []
+        for values, column in zip(probabilities[:2], labels.T[:2], strict=True):
+            known = column >= 0
+            found.append(score([values[:, known]], column[known, None], members))
+        return np.mean(found, 0)
+
+    for _ in range(4):
+        found = [score_labelled([*taken, member]) for member in range(count)]
+        member = max(range(count), key=lambda index: (round(found[index][0], 9), found[index][1]))
+        taken.append(member)
+        if not best or score_labelled(taken)[0] > score_labelled(best)[0] + 1e-9:
+            best = list(taken)
+    assert select_members(probabilities, labels, 4) == best
+
+
+def test_a_right_answer_is_told_where_there_is_a_label():
+    said, labels = [np.array([[0.9, 0.1], [0.2, 0.8]]), np.eye(3)[:2]], np.array([[0, -1], [0, 1]])
+    np.testing.assert_array_equal(find_correct(said, labels), [[1, np.nan], [0, 1]])
+    assert find_correct(said, np.abs(labels)).dtype == bool
+
+
+def test_a_category_with_few_labels_weighs_as_much_as_one_with_many():
+    labels = np.stack([np.zeros(20, int), np.where(np.arange(20) < 4, 0, -1)], 1)
+    often, rarely = np.tile([0.9, 0.1], (20, 1)), np.tile([0.1, 0.9], (20, 1))
+    some = np.where(np.arange(20)[:, None] < 14, often, rarely)
+    # the first is right in 0.3 and 1.0 of the categories, the second in 0.7 and 0.0
+    probabilities = [np.stack([np.where(some == often, rarely, often), some]), np.stack([often, rarely])]
+    assert select_members(probabilities, labels, 1) == [0]
