@@ -28,7 +28,7 @@ from fashion_core.errors import DataError, Fault, first_line
 from fashion_core.files import open_or_make, whole, write_whole
 
 if TYPE_CHECKING:
-    from fashion_core.data.annotations import Annotations
+    from fashion_core.data.rows import Annotations
 
 FORMAT = "fashion-prepared/1"
 BATCH_IMAGES = 256
@@ -158,7 +158,7 @@ def write_files(
 def fault_of_row(annotations: Annotations, row: int, message: str) -> Fault:
     """A fault in the image of a row of the table."""
     split, line = (annotations.table[name][row].as_py() for name in ("split", "line"))
-    return Fault(f"split/{split}.txt", line, message)
+    return Fault(annotations.lists.get(split, split), line, message)
 
 
 def build_schema(annotations: Annotations, settings: PrepareSettings, path: Path) -> pa.Schema:

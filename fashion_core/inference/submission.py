@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.data.annotations import Annotations, load_annotations
+from fashion_core.data.annotations import load_annotations
 from fashion_core.data.prepared import prepare_all
 from fashion_core.errors import DataError
 from fashion_core.models.ensemble import Saved, as_ensemble
@@ -15,6 +15,8 @@ from fashion_core.models.forward import predict_prepared
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fashion_core.data.rows import Annotations
 
 SUBMISSION_FILE, SUBMISSION_ZIP = "prediction.txt", "prediction.zip"
 

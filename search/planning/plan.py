@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashion_core.data.annotations import Annotations, load_annotations
+from fashion_core.data.annotations import load_annotations
 from fashion_core.errors import SearchError, WeightsError
 from search.planning.backbones import measure_backbones
 from search.planning.resources import Machine, Resources, choose_resources
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from fashion_core.config import TrainConfig
     from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.data.rows import Annotations
     from search.planning.options import SearchOptions
     from search.records.layout import SearchLayout
     from search.space.space import Space

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashion_core.data.annotations import Annotations, load_annotations
+from fashion_core.data.annotations import load_annotations
 from fashion_core.data.prepared import PreparedData, prepare_all
 from fashion_core.errors import SearchError
 from fashion_core.hardware.allocator import keep_freed_memory
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.data.rows import Annotations
     from search.planning.options import SearchOptions
 
 SIDES = ("A", "B")

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from fashion_core.data import prepared
-from fashion_core.data.annotations import Annotations, load_annotations
+from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import prepare, prepare_all
+from fashion_core.data.rows import Annotations
 from fashion_core.errors import DataError
 
 SETTINGS = [PrepareSettings(48), PrepareSettings(32, "box_margin", 0.1), PrepareSettings(40, "whole")]
