@@ -100,6 +100,7 @@ def load_annotations(
         remarks=tuple(draft.remarks),
         lists=draft.lists,
         splits_file=draft.splits_file if draft.needs_split else None,
+        source=Path(folder),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.data.reading import SKIP_SHARE
+from fashion_core.data.reading import BOX_FORMS, SKIP_SHARE
 from fashion_core.data.rows import UNLABELLED
 
 if TYPE_CHECKING:
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 MIN_WRONG = 3  # rows: fewer are slips
 SOUND_SHARE = 0.99  # of the rows, read otherwise
-BOX_FORMS: dict[BoxForm, str] = {
-    "xyxy": "x1 y1 x2 y2",
-    "xywh": "x y w h",
-    "yxyx": "y1 x1 y2 x2",
-    "xxyy": "x1 x2 y1 y2",
-    "cxcywh": "centre_x centre_y w h",
-}
 
 
 def convert_boxes(boxes: np.ndarray, form: BoxForm) -> np.ndarray:
@@ -40,7 +33,8 @@ def convert_boxes(boxes: np.ndarray, form: BoxForm) -> np.ndarray:
         "xxyy": (a, c, b, d),
         "cxcywh": (a - c / 2, b - d / 2, a + c / 2, b + d / 2),
     }
-    return np.stack(columns[form], 1)
+    converted: np.ndarray = np.stack(columns[form], 1)
+    return converted
 
 
 def are_fractions(boxes: np.ndarray) -> bool:
@@ -93,7 +87,7 @@ def find_label_mistake(labels: np.ndarray, schema: AttributeSchema) -> str | Non
         labels: [N, K], -1 where unlabelled.
     """
     sizes = np.array(schema.sizes)
-    wrong = ((labels < UNLABELLED) | (labels >= sizes)).any(1)
+    wrong: np.ndarray = ((labels < UNLABELLED) | (labels >= sizes)).any(1)
     if not is_systematic(wrong):
         return None
     start = f"{wrong.sum():,} of {len(wrong):,} rows are out of range"

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BoxForm = Literal["xyxy", "xywh", "yxyx", "xxyy", "cxcywh"]
+BOX_FORMS: dict[BoxForm, str] = {
+    "xyxy": "x1 y1 x2 y2",
+    "xywh": "x y w h",
+    "yxyx": "y1 x1 y2 x2",
+    "xxyy": "x1 x2 y1 y2",
+    "cxcywh": "centre_x centre_y w h",
+}
 SKIP_SHARE = 0.05  # of the rows: more faulty ones are no slips, and the rest is another data set
 
 
@@ -44,3 +51,8 @@ class Reading:
     def max_skipped(self) -> float:
         """The share of rows that may be left out."""
         return SKIP_SHARE if self.skip_bad is True else float(self.skip_bad)
+
+
+def split_names(text: str | None) -> tuple[str, ...]:
+    """The names in a text like `colour,shape`."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())

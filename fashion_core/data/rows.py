@@ -104,6 +104,7 @@ class Annotations:
         remarks: what was decided in reading it, a sentence each.
         lists: split -> the file that lists its images.
         splits_file: where `keep_splits` keeps a split that was dealt; None where the data set has its own.
+        source: the folder or file that was named.
     """
 
     folder: Path
@@ -115,6 +116,7 @@ class Annotations:
     remarks: tuple[str, ...] = ()
     lists: dict[str, str] = field(default_factory=dict)
     splits_file: Path | None = None
+    source: Path | None = None
 
     def labels(self) -> np.ndarray:
         """[N, K] int16."""

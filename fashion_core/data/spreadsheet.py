@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashion_core.data.lines import MAX_FILE_BYTES, SPLITS, read_lines
-from fashion_core.data.mistakes import BOX_FORMS
+from fashion_core.data.reading import BOX_FORMS
 from fashion_core.data.rows import UNLABELLED, Draft, Files, Row
 from fashion_core.data.schema import AttributeSchema, Category, explain_unprintable, is_printable
 from fashion_core.errors import DataError, Fault, first_line
@@ -254,7 +254,7 @@ def merge_columns(tables: Sequence[Table]) -> dict[str, list[Any]]:
 
 def find_column(columns: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """The column of the first of these names that there is, in small or capital letters."""
-    own = {name.lower(): name for name in reversed(columns)}
+    own = {name.lower(): name for name in reversed(list(columns))}
     return next((own[name] for name in names if name in own), None)
 
 
@@ -417,7 +417,7 @@ def set_splits(draft: Draft, values: Sequence[Any] | None, reading: Reading, roo
 
 def find_box_columns(columns: Mapping[str, Any], reading: Reading, file: str, draft: Draft) -> list[str]:
     """The columns of the boxes, four or one of four numbers; none where there are none. The draft gets their form."""
-    own = {name.lower(): name for name in reversed(columns)}
+    own = {name.lower(): name for name in reversed(list(columns))}
     for names, form in BOX_COLUMNS.items():
         if all(name in own for name in names):
             draft.box_form = reading.boxes or form

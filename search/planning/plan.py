@@ -94,7 +94,7 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
         raise SearchError(
             f"--trials must be at most {space.count_grid()}, the combinations of {space.name}, but got {trials}"
         )
-    annotations = load_annotations(options.data, skip_bad=options.skip_bad)
+    annotations = load_annotations(options.data, options.build_reading(layout))
     space.check(annotations.schema)
     known = space.first_points(annotations.schema)
     settings, probed, backbones = space.prepare_settings(), space.list_probed(), space.backbones()
