@@ -26,7 +26,7 @@ SOUND_SHARE = 0.99  # of the rows, read otherwise
 def convert_boxes(boxes: np.ndarray, form: BoxForm) -> np.ndarray:
     """[N, 4] x1, y1, x2, y2 of boxes in some form."""
     a, b, c, d = boxes.T
-    columns = {
+    columns: dict[BoxForm, tuple[np.ndarray, ...]] = {
         "xyxy": (a, b, c, d),
         "xywh": (a, b, a + c, b + d),
         "yxyx": (b, a, d, c),
@@ -87,7 +87,7 @@ def find_label_mistake(labels: np.ndarray, schema: AttributeSchema) -> str | Non
         labels: [N, K], -1 where unlabelled.
     """
     sizes = np.array(schema.sizes)
-    wrong: np.ndarray = ((labels < UNLABELLED) | (labels >= sizes)).any(1)
+    wrong: np.ndarray = np.any((labels < UNLABELLED) | (labels >= sizes), axis=1)
     if not is_systematic(wrong):
         return None
     start = f"{wrong.sum():,} of {len(wrong):,} rows are out of range"

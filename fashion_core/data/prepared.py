@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -88,12 +89,28 @@ def prepare_all(
             }
 
             def make(missing: list[Path]) -> None:
+                check_room(len(files), [paths[path] for path in missing], cache_dir)
                 write_files(annotations, {path: paths[path] for path in missing}, files, digests, pool, progress)
 
             for data in open_or_make(list(paths), PreparedData.open, make):
                 write_whole(notes[data.settings], json.dumps({"file": data.path.name}))
                 prepared[data.settings] = data
     return {each: data for each, data in prepared.items() if data is not None}
+
+
+def count_bytes(images: int, settings: Iterable[PrepareSettings]) -> int:
+    """What so many images take on the disk, prepared in each of these ways: their pixels and thumbnails."""
+    return sum(images * (each.image_size**2 * 3 + THUMBNAIL_SIDE**2) for each in settings)
+
+
+def check_room(images: int, settings: Iterable[PrepareSettings], folder: Path) -> None:
+    """Raise DataError where the disk of a folder has not the room for images prepared in these ways."""
+    needed, free = count_bytes(images, settings), shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            f"preparing {images:,} images takes {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; free "
+            "some, name another disk with --cache-dir, or search smaller image sizes"
+        )
 
 
 def find_known(note: Path) -> PreparedData | None:

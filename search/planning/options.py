@@ -50,10 +50,7 @@ class SearchOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: Path = Field(
-        description="Data set: a folder in one of DeepFashion's layouts or with a metadata.csv, or a table "
-        "(.csv, .parquet, .jsonl)."
-    )
+    data: Path = Field(description="Folder of a data set, or its table (.csv, .parquet, .jsonl).")
     space: str = Field(description="Search space: a YAML file, or the name of a shipped one.")
     trials: int | None = Field(default=None, ge=1, description="Number of trials; default: the space's own.")
     max_epochs: int | None = Field(

@@ -62,7 +62,7 @@ def test_submission_refuses_other_categories_missing_and_faulty_test_images(
 
     def write(folder: Path = data) -> Path:
         return submission.write_submission(
-            saved, folder, tmp_path / "out", cache_dir=tmp_path / "cache", reading=Reading(True)
+            saved, folder, tmp_path / "out", cache_dir=tmp_path / "cache", reading=Reading(skip_bad=0.2)
         )
 
     test_boxes = data / "split" / "test_bbox.txt"
