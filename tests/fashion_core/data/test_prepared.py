@@ -147,3 +147,17 @@ def test_images_that_do_not_decode_are_all_named(sample_folder, tmp_path):
         ("split/val.txt", 31),
     ]
     assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
+
+
+def test_what_the_disk_cannot_hold_is_refused_at_once(sample_folder: Path, tmp_path: Path, monkeypatch) -> None:
+    annotations = load_annotations(sample_folder)
+    needed = len(annotations.table) * (48 * 48 * 3 + 16 * 16)
+    room = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(prepared.shutil, "disk_usage", lambda path: room._replace(free=needed - 1))
+    with pytest.raises(
+        DataError, match=r"takes 0\.0 GB, but .* GB free; free some, name another disk with --cache-dir"
+    ):
+        prepare(annotations, PrepareSettings(48), tmp_path)
+    assert not list(tmp_path.glob("*.arrow*"))
+    monkeypatch.setattr(prepared.shutil, "disk_usage", lambda path: room._replace(free=needed))
+    assert len(prepare(annotations, PrepareSettings(48), tmp_path)) == len(annotations.table)
