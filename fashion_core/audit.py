@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_core.command import run_command
+from fashion_core.command import SKIP_BAD, give_share, run_command, share
+from fashion_core.data.reading import BOX_FORMS, split_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,14 +22,25 @@ AUDIT_SIZE = 32  # pixels: the audit looks at thumbnails and tables, so the prep
 def main(arguments: Sequence[str] | None = None, program: str = "fashion-audit") -> None:
     """The command `fashion-audit`. program: its name in the help."""
     parser = argparse.ArgumentParser(prog=program, description="Count classes, duplicates and odd boxes of a data set.")
-    parser.add_argument("data", type=Path, help="folder in DeepFashion's layout")
-    parser.add_argument("--skip-bad", action="store_true", help="leave faulty annotation rows out instead of stopping")
-    given = parser.parse_args(arguments)
-    run_command(lambda: print_audit(given.data, skip_bad=given.skip_bad))
+    parser.add_argument("data", type=Path, help="a folder in one of DeepFashion's layouts, or a table")
+    parser.add_argument(
+        SKIP_BAD,
+        type=share,
+        default=False,
+        metavar="SHARE",
+        help="leave faulty rows out instead of stopping, up to 5%% of all or the share given",
+    )
+    parser.add_argument("--follow-links", action="store_true", help="read images that are links out of the folder")
+    parser.add_argument("--attributes", type=Path, metavar="FILE", help="YAML: categories of the download's attributes")
+    parser.add_argument("--garments", action="store_true", help="take the download's kinds of garment as a category")
+    parser.add_argument("--boxes", choices=BOX_FORMS, help="what a box's four numbers are")
+    parser.add_argument("--categories", metavar="A,B", help="the columns of a table that are categories")
+    given = parser.parse_args(give_share(arguments))
+    run_command(lambda: print_audit(given))
 
 
-def print_audit(folder: Path, *, skip_bad: bool) -> None:
-    """Print what is in a data set.
+def print_audit(given: argparse.Namespace) -> None:
+    """Print what is in the data set that a command line names.
 
     Raises:
         DataError: it is at fault.
@@ -37,10 +49,20 @@ def print_audit(folder: Path, *, skip_bad: bool) -> None:
     from fashion_core.data.audit import audit, render_audit
     from fashion_core.data.pixels import PrepareSettings
     from fashion_core.data.prepared import prepare
+    from fashion_core.data.reading import Reading
 
-    annotations = load_annotations(folder, skip_bad=skip_bad)
+    reading = Reading(
+        skip_bad=given.skip_bad,
+        follow_links=given.follow_links,
+        attributes=given.attributes,
+        garments=given.garments,
+        boxes=given.boxes,
+        categories=split_names(given.categories),
+    )
+    annotations = load_annotations(given.data, reading)
     with tempfile.TemporaryDirectory() as cache:
         data = prepare(annotations, PrepareSettings(AUDIT_SIZE), cache)
+        print("\n".join([f"Layout: {annotations.layout}", *annotations.remarks]), end="\n\n")
         print(render_audit(audit(data)), end="")
     if annotations.skipped:
         print(f"\n{len(annotations.skipped)} faults; their rows are left out")

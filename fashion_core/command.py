@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -12,11 +13,48 @@ from typing import TYPE_CHECKING, Any
 from fashion_core.errors import FashionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 FAULT = 2  # exit status where something is wrong; 1 is that of a crash
 INTERRUPTED = 130  # as shells have it
 NO_READER = 1
+SKIP_BAD, ALONE = "--skip-bad", "true"  # the one option whose value may be left out
+SHARE = re.compile(r"[0-9]*\.?[0-9]+")
+
+
+def give_share(arguments: Sequence[str] | None) -> list[str]:
+    """The arguments of a command, or `sys.argv`'s, with a value for each `--skip-bad`, which may stand alone.
+
+    `--skip-bad DIR` is `--skip-bad=true DIR`, and `--skip-bad 0.2` is `--skip-bad=0.2`.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    given: list[str] = []
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            return [*given, word, *words]
+        if word == SKIP_BAD:
+            is_share = bool(words) and SHARE.fullmatch(words[0]) is not None
+            word = f"{word}={words.pop(0) if is_share else ALONE}"
+        given.append(word)
+    return given
+
+
+def share(text: str) -> bool | float:
+    """What `--skip-bad` was given: True where it stood alone, else a share of the rows.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text == ALONE:
+        return True
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:  # NaN too
+        raise ValueError(f"must be a share of the rows from 0 to 1, like 0.2, but got {text!r}")
+    return value
 
 
 def run_command(command: Callable[[], Any]) -> None:

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_core.command import run_command
+from fashion_core.command import SKIP_BAD, give_share, run_command, share
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
@@ -68,7 +68,13 @@ def build_parser(program: str = "fashion-predict") -> argparse.ArgumentParser:
         metavar="DIR",
         help="submission: prepared images; default: %(default)s",
     )
-    parser.add_argument("--skip-bad", action="store_true", help="submission: let faulty rows of train and val pass")
+    parser.add_argument(
+        SKIP_BAD,
+        type=share,
+        default=False,
+        metavar="SHARE",
+        help="submission: let faulty rows of train and val pass, up to 5%% of all or the share given",
+    )
     return parser
 
 
@@ -80,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the parser, `build_parser`'s or one with more options, reads; faults end the process with status 2."""
-    given = parser.parse_intermixed_args(arguments)  # options may stand between model and images
+    given = parser.parse_intermixed_args(give_share(arguments))  # options may stand between model and images
     if bool(given.images) == bool(given.submission):
         parser.error("name images, or --submission DATA, and not both")
     if given.explain and given.submission:
@@ -101,9 +107,11 @@ def run(given: argparse.Namespace) -> None:
     if given.tta is not None:
         saved = set_flip(saved, given.tta)
     if given.submission:
+        from fashion_core.data.reading import Reading
         from fashion_core.inference.submission import write_submission
 
-        path = write_submission(saved, given.submission, given.out, cache_dir=given.cache_dir, skip_bad=given.skip_bad)
+        reading = Reading(skip_bad=given.skip_bad)
+        path = write_submission(saved, given.submission, given.out, cache_dir=given.cache_dir, reading=reading)
         print(path)
         return
     is_whole = all(view.crop == "whole" for view in as_ensemble(saved).views)

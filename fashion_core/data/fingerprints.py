@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fashion_core.data.annotations import Annotations
     from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.data.rows import Annotations
 
 DIGEST_BYTES = 16
 

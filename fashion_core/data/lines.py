@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "val", "test")
 MAX_FILE_BYTES = 1 << 28
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")  # nine digits fit int32
+NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{0,17})?")
+NUMBER_START = re.compile(r"[+-]?\.?[0-9]")
 
 
 class TextRow(NamedTuple):
@@ -43,11 +45,11 @@ def read_splits(folder: Path) -> list[SplitText]:
 def read_split(folder: Path, split: str) -> SplitText:
     """The files of one split."""
     faults: list[Fault] = []
-    images = read_rows(folder, f"{split}.txt", faults, numbers=False)
-    boxes = read_rows(folder, f"{split}_bbox.txt", faults)
+    images = read_rows(folder / "split" / f"{split}.txt", faults, numbers=False)
+    boxes = read_rows(folder / "split" / f"{split}_bbox.txt", faults)
     labels = None
     if split != "test" or (folder / "split" / f"{split}_attr.txt").exists():
-        labels = read_rows(folder, f"{split}_attr.txt", faults)
+        labels = read_rows(folder / "split" / f"{split}_attr.txt", faults)
     return SplitText(split, images, boxes, labels, faults)
 
 
@@ -82,26 +84,26 @@ def fault_of_file(file: str, line: int | None, message: str) -> DataError:
     return DataError("a file of the data set is at fault:", [Fault(file, line, message)])
 
 
-def read_rows(folder: Path, name: str, faults: list[Fault], *, numbers: bool = True) -> list[TextRow] | None:
-    """The rows of `split/<name>`, without empty lines and without what may stand before them: a count, a header.
+def read_rows(path: Path, faults: list[Fault], *, numbers: bool = True) -> list[TextRow] | None:
+    """The rows of a file, without empty lines and without what may stand before them: a count, a header.
 
     Args:
         faults: gets the reason where the answer is None, and a count that does not hold.
-        numbers: a row is whole numbers; else a path.
+        numbers: a row is numbers; else a path.
     """
     try:
-        lines = read_lines(folder / "split" / name)
+        lines = read_lines(path)
     except DataError as error:
         faults.extend(error.faults)
         return None
     rows = [TextRow(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
     # a count stands only before a header: alone, a single number is a row that lost its others
-    if len(rows) > 1 and is_count(rows[0].words) and is_header(rows[1].words, numbers=numbers):
+    if len(rows) > 1 and is_count(rows[0].words) and is_header(rows[1:], numbers=numbers):
         announced, rows = rows[0], rows[2:]
         if int(announced.words[0]) != len(rows):
             message = f"the first line must be the number of rows, {len(rows)}, but is {announced.words[0]}; correct it"
-            faults.append(Fault(f"split/{name}", announced.line, message))
-    elif rows and is_header(rows[0].words, numbers=numbers):
+            faults.append(Fault(f"{path.parent.name}/{path.name}", announced.line, message))
+    elif rows and is_header(rows, numbers=numbers):
         rows = rows[1:]
     return rows
 
@@ -111,13 +113,34 @@ def is_count(words: Sequence[str]) -> bool:
     return len(words) == 1 and is_whole(words[0])
 
 
-def is_header(words: Sequence[str], *, numbers: bool) -> bool:
-    """Whether a first row names columns: no word of it is a number, or nothing in it could be a path."""
+def is_header(rows: Sequence[TextRow], *, numbers: bool) -> bool:
+    """Whether the first of these rows names columns.
+
+    No word of it begins as a number does, between commas either; or nothing in it could be a path, as all below could.
+    """
     if numbers:
-        return not any(is_whole(word) for word in words)
-    return not any(mark in word for word in words for mark in "./\\") and not is_count(words)
+        return not any(NUMBER_START.match(part) for word in rows[0].words for part in re.split("[,;]", word))
+    return not (could_be_path(rows[0].words) or is_count(rows[0].words)) and all(
+        could_be_path(row.words) for row in rows[1:2]
+    )
+
+
+def could_be_path(words: Sequence[str]) -> bool:
+    """Whether something in a row could be a path."""
+    return any(mark in word for word in words for mark in "./\\")
 
 
 def is_whole(word: str) -> bool:
     """Whether a word is a whole number that fits int32."""
     return WHOLE_NUMBER.fullmatch(word) is not None
+
+
+def parse_number(word: str) -> float | None:
+    """The number that a word is, of at most nine digits before the point; None where it is none."""
+    return float(word) if NUMBER.fullmatch(word) else None
+
+
+def parse_whole(word: str) -> int | None:
+    """The whole number that a word is, `5` or `5.0`; None where it is none."""
+    number = parse_number(word)
+    return int(number) if number is not None and number.is_integer() else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -29,7 +30,7 @@ from fashion_core.errors import DataError, Fault, ImageError, first_line
 from fashion_core.files import open_or_make, whole, write_whole
 
 if TYPE_CHECKING:
-    from fashion_core.data.annotations import Annotations
+    from fashion_core.data.rows import Annotations
 
 FORMAT = "fashion-prepared/2"  # 1: files were decoded in another way, without EXIF
 BATCH_IMAGES = 256
@@ -88,12 +89,28 @@ def prepare_all(
             }
 
             def make(missing: list[Path]) -> None:
+                check_room(len(files), [paths[path] for path in missing], cache_dir)
                 write_files(annotations, {path: paths[path] for path in missing}, files, digests, pool, progress)
 
             for data in open_or_make(list(paths), PreparedData.open, make):
                 write_whole(notes[data.settings], json.dumps({"file": data.path.name}))
                 prepared[data.settings] = data
     return {each: data for each, data in prepared.items() if data is not None}
+
+
+def count_bytes(images: int, settings: Iterable[PrepareSettings]) -> int:
+    """What so many images take on the disk, prepared in each of these ways: their pixels and thumbnails."""
+    return sum(images * (each.image_size**2 * 3 + THUMBNAIL_SIDE**2) for each in settings)
+
+
+def check_room(images: int, settings: Iterable[PrepareSettings], folder: Path) -> None:
+    """Raise DataError where the disk of a folder has not the room for images prepared in these ways."""
+    needed, free = count_bytes(images, settings), shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            f"preparing {images:,} images takes {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; free "
+            "some, name another disk with --cache-dir, or search smaller image sizes"
+        )
 
 
 def find_known(note: Path) -> PreparedData | None:
@@ -161,7 +178,7 @@ def write_files(
 def fault_of_row(annotations: Annotations, row: int, message: str) -> Fault:
     """A fault in the image of a row of the table."""
     split, line = (annotations.table[name][row].as_py() for name in ("split", "line"))
-    return Fault(f"split/{split}.txt", line, message)
+    return Fault(annotations.lists.get(split, split), line, message)
 
 
 def build_schema(annotations: Annotations, settings: PrepareSettings, path: Path) -> pa.Schema:

@@ -5,17 +5,20 @@ Nothing else in this project knows how many there are.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fashion_core.data.lines import is_count, is_whole, read_lines
+from fashion_core.data.lines import TextRow, is_count, is_whole, read_lines
 from fashion_core.errors import DataError, Fault
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 LIST_FILE = "list_attr_cloth.txt"
+NAMES_FILE = "list_category.txt"
 MAX_BYTES = 1 << 20
+NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, half characters, ends of lines and paragraphs
 # The list numbers its categories. These are the usual names of DeepFashion's, told by the classes they hold.
 KNOWN_CATEGORIES = {
     "pattern": ("floral", "graphic", "striped", "embroidered", "pleated", "solid", "lattice"),
@@ -70,25 +73,21 @@ def load_schema(path: Path) -> AttributeSchema:
         DataError: lists every fault with its line.
     """
     file = f"{path.parent.name}/{path.name}"
-    rows = [(line, text.split()) for line, text in enumerate(read_lines(path, MAX_BYTES), 1) if text.strip()]
     faults: list[Fault] = []
-    announced = rows.pop(0) if rows and is_count(rows[0][1]) else None
-    if rows and not any(letter.isdigit() for letter in rows[0][1][-1]):
-        rows = rows[1:]  # the header line; with a digit it is a mistyped row
+    rows = read_names(path, faults, "classes")
     classes: dict[int, list[str]] = {}
     for line, words in rows:
         name = " ".join(words[:-1])
         if not name or not is_whole(words[-1]):
             message = f"a row must be `name category_number`, but is {' '.join(words)[:60]!r}; correct it"
             faults.append(Fault(file, line, message))
+        elif not is_printable(name):
+            faults.append(Fault(file, line, explain_unprintable(name)))
         elif name in classes.setdefault(int(words[-1]), []):
             message = f"the classes of a category must differ, but {name!r} stands twice; rename or remove one"
             faults.append(Fault(file, line, message))
         else:
             classes[int(words[-1])].append(name)
-    if announced is not None and int(announced[1][0]) != len(rows):
-        message = f"the first line must be the number of classes, {len(rows)}, but is {announced[1][0]}; correct it"
-        faults.append(Fault(file, announced[0], message))
     if not rows:
         faults.append(Fault(file, None, "the list must hold at least one category, but is empty; restore it"))
     for number, names in classes.items():
@@ -111,3 +110,73 @@ def name_category(number: int, classes: list[str]) -> str:
         if len(set(classes) & set(known)) * 2 > len(classes):
             return name
     return f"category_{number}"
+
+
+def read_names(path: Path, faults: list[Fault], what: str) -> list[TextRow]:
+    """The rows `name number` of a list, without the count and the header line that may stand before them.
+
+    Args:
+        faults: gets a count that does not hold; what: it counts.
+
+    Raises:
+        DataError: the list cannot be read.
+    """
+    rows = [TextRow(line, text.split()) for line, text in enumerate(read_lines(path, MAX_BYTES), 1) if text.strip()]
+    announced = rows.pop(0) if rows and is_count(rows[0].words) else None
+    if rows and not any(letter.isdigit() for letter in rows[0].words[-1]):
+        rows = rows[1:]  # the header line; with a digit it is a mistyped row
+    if announced is not None and int(announced.words[0]) != len(rows):
+        message = f"the first line must be the number of {what}, {len(rows)}, but is {announced.words[0]}; correct it"
+        faults.append(Fault(f"{path.parent.name}/{path.name}", announced.line, message))
+    return rows
+
+
+def rename_categories(schema: AttributeSchema, path: Path) -> AttributeSchema:
+    """The schema with the names that a list has for its categories.
+
+    A name stands in a line, alone and in the order of the categories' numbers, or with its category's number behind
+    it. A header, with a count before it, may stand first.
+
+    Raises:
+        DataError: lists every fault with its line.
+    """
+    file = f"{path.parent.name}/{path.name}"
+    rows = [TextRow(line, text.split()) for line, text in enumerate(read_lines(path, MAX_BYTES), 1) if text.strip()]
+    if rows and is_count(rows[0].words):
+        rows = rows[2:]  # a count stands before a header
+    elif rows and not is_numbered(rows[0]) and all(map(is_numbered, rows[1:])):
+        rows = rows[1:]
+    if all(map(is_numbered, rows)):
+        rows = [TextRow(row.line, row.words[:-1]) for row in sorted(rows, key=lambda row: int(row.words[-1]))]
+    names = [" ".join(row.words) for row in rows]
+    faults = [
+        Fault(file, row.line, explain_unprintable(name))
+        for row, name in zip(rows, names, strict=True)
+        if not is_printable(name)
+    ]
+    if len(names) != len(schema.categories) or len(set(names)) < len(names):
+        message = (
+            f"it must be {len(schema.categories)} different names, one a line in the order of the categories' numbers, "
+            f"but has {len(names)}, {len(set(names))} of them different; correct it"
+        )
+        faults.append(Fault(file, None, message))
+    if faults:
+        raise DataError("the list of categories is at fault:", faults)
+    return AttributeSchema(
+        tuple(Category(name, category.classes) for name, category in zip(names, schema.categories, strict=True))
+    )
+
+
+def is_numbered(row: TextRow) -> bool:
+    """Whether a row is a name with a whole number behind it."""
+    return len(row.words) > 1 and is_whole(row.words[-1])
+
+
+def is_printable(name: str) -> bool:
+    """Whether a name is one line of text without control characters; it may hold anything else."""
+    return not any(unicodedata.category(letter) in NO_TEXT for letter in name)
+
+
+def explain_unprintable(name: str) -> str:
+    """What is wrong with a name that is not."""
+    return f"a name must be one line of text without control characters, but is {name[:60]!r}; rename it"

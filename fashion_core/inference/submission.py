@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.data.annotations import Annotations, load_annotations
+from fashion_core.data.annotations import load_annotations
 from fashion_core.data.prepared import prepare_all
 from fashion_core.errors import DataError
 from fashion_core.models.ensemble import Saved, as_ensemble
@@ -16,17 +16,20 @@ from fashion_core.models.forward import predict_prepared
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fashion_core.data.reading import Reading
+    from fashion_core.data.rows import Annotations
+
 SUBMISSION_FILE, SUBMISSION_ZIP = "prediction.txt", "prediction.zip"
 
 
-def write_submission(saved: Saved, data: Path, out: Path, *, cache_dir: Path, skip_bad: bool = False) -> Path:
+def write_submission(saved: Saved, data: Path, out: Path, *, cache_dir: Path, reading: Reading | None = None) -> Path:
     """Write `prediction.txt`, K class indices a line for each image of `test.txt` in its order, and a zip of it alone.
 
     Args:
-        data: folder in DeepFashion's layout.
+        data: a data set with test images.
         out: folder of the two files, made if needed.
         cache_dir: of prepared images; where a search of this data keeps them, nothing is decoded.
-        skip_bad: let faulty rows of train and val pass; one of test never does.
+        reading: how the data set is read; a faulty row of test never passes.
 
     Returns:
         The zip file.
@@ -34,7 +37,7 @@ def write_submission(saved: Saved, data: Path, out: Path, *, cache_dir: Path, sk
     Raises:
         DataError: the data set's test images or its categories do not allow it.
     """
-    annotations = load_annotations(data, skip_bad=skip_bad)
+    annotations = load_annotations(data, reading)
     count = count_test_images(annotations)
     ensemble = as_ensemble(saved)
     if annotations.schema != ensemble.schema:
@@ -60,10 +63,11 @@ def count_test_images(annotations: Annotations) -> int:
     Raises:
         DataError: there are none, or one of them is at fault.
     """
-    faults = [fault for fault in annotations.skipped if fault.file.startswith("split/test")]
+    pairs = zip(annotations.skipped, annotations.skipped_splits, strict=True)
+    faults = [fault for fault, split in pairs if split == "test"]
     if faults:
         raise DataError("a submission answers every image of test.txt, but these are at fault:", faults)
     count: int = annotations.table["split"].to_pylist().count("test")
     if not count:
-        raise DataError(f"a submission needs images in split/test.txt, but {annotations.folder} has none")
+        raise DataError(f"a submission needs images in {annotations.lists['test']}, but {annotations.folder} has none")
     return count

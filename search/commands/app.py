@@ -12,7 +12,7 @@ import typer
 
 from fashion_core import audit as data_audit
 from fashion_core import onnx_export
-from fashion_core.command import run_command
+from fashion_core.command import give_share, run_command
 from fashion_core.errors import SearchError
 from search.commands import predict as asking
 from search.commands.promote import compare, promote, rollback
@@ -71,7 +71,7 @@ for name, command in COMMANDS.items():
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `fashion-search`. arguments: None: those of this process."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = give_share(arguments)
     if not given or (given[0].startswith("-") and given[0].split("=")[0] not in OF_ALL):
         given.insert(0, "run")
     run_command(lambda: call(given))

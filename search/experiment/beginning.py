@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fashion_core import metrics
+from fashion_core.data.dealing import keep_splits
 from fashion_core.data.splits import Selection, select_images
 from search.jobs.images import Images, prepare_images
 from search.jobs.training import JobSite, save_selection
@@ -41,6 +42,7 @@ class Prepared:
 
 def prepare(plan: Plan, console: Console) -> Prepared:
     """Make every prepared set that trials can need, and choose which images are trained and selected on."""
+    keep_splits(plan.annotations)
     images = prepare_images(plan.annotations, plan.settings, plan.probed, plan.cache_dir, console)
     selection = select_images(images.first, plan.options.select_on, plan.options.seed)
     name = f"selection-{images.first.fingerprint}-{selection.select_on}-{selection.seed}.npz"

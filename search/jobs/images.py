@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fashion_core.config import TrainConfig
-    from fashion_core.data.annotations import Annotations
+    from fashion_core.data.rows import Annotations
     from search.planning.resources import Resources
 
 

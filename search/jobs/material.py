@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fashion_core.config import TrainConfig
     from fashion_core.data.prepared import PreparedData
+    from fashion_core.data.reading import Reading
     from fashion_core.data.schema import AttributeSchema
     from search.planning.resources import Resources
 
@@ -39,18 +40,20 @@ class Material:
     """Images, ready to be opened by any process.
 
     Attributes:
-        folder: of the data set.
+        source: the data set as it is named, and reading: how it is read.
+        folder: that its images' names are relative to.
         paths: of the prepared data, by how it was prepared.
         train, val: int64 positions in the prepared data, each labelled in one category or more.
         cache_dir: of prepared data.
     """
 
+    source: Path
+    reading: Reading
     folder: Path
     images: Images
     train: np.ndarray
     val: np.ndarray
     cache_dir: Path
-    skip_bad: bool
 
     @property
     def data(self) -> Mapping[PrepareSettings, PreparedData]:
@@ -109,39 +112,39 @@ class Material:
 
 
 def prepare_material(
-    folder: Path,
+    source: Path,
     configs: Sequence[TrainConfig],
     schema: AttributeSchema,
     cache_dir: Path,
     console: Console,
-    *,
-    skip_bad: bool,
+    reading: Reading,
 ) -> Material:
     """Prepare the data set for all configurations.
 
     Args:
+        source: the data set, a folder or a table.
         schema: of the search; the data must have the same.
 
     Raises:
         SearchError: the data has other categories, or too few labelled images to train or to judge on.
         DataError: it is at fault.
     """
-    annotations = load_annotations(folder, skip_bad=skip_bad)
+    annotations = load_annotations(source, reading)
     if annotations.schema != schema:
         raise SearchError(
             f"a promotion needs the data of its search, with the categories {', '.join(schema.names)}, but "
-            f"{folder} has {', '.join(annotations.schema.names)} or other classes; name the right folder by --data"
+            f"{source} has {', '.join(annotations.schema.names)} or other classes; name the right folder by --data"
         )
     settings = dict.fromkeys(build_settings(config) for config in configs)
     probed = [config for config in configs if config.probe_epochs]
     images = prepare_images(annotations, settings, probed, cache_dir, console)
     train, val = images.first.labelled("train"), images.first.labelled("val")
-    material = Material(folder, images, train, val, cache_dir, skip_bad)
+    material = Material(source, reading, annotations.folder, images, train, val, cache_dir)
     groups = len(np.unique(material.groups)) if len(val) else 0
     if groups < MIN_GROUPS or not len(train):
         raise SearchError(
             f"a promotion needs labelled images to train on, and {MIN_GROUPS} different ones or more in val to judge "
-            f"on, but {folder} has {len(train)} and {groups}; label more"
+            f"on, but {source} has {len(train)} and {groups}; label more"
         )
     check_labels(material)
     return material

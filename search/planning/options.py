@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from fashion_core.command import share
+from fashion_core.data.reading import BoxForm, Reading, split_names
 from fashion_core.errors import SearchError
 from search.records.layout import SearchLayout, unique_name
 
@@ -30,6 +32,16 @@ def parse_duration(text: Any) -> Any:
     return float(match[1]) * SECONDS[match[2]]
 
 
+def parse_share(text: Any) -> Any:
+    """What `--skip-bad` was given; what is no text stays as it is.
+
+    Raises:
+        ValueError: it is no share.
+    """
+    return share(str(text)) if isinstance(text, (str, float)) else text
+
+
+Share = Annotated[bool | float, BeforeValidator(parse_share)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 
 
@@ -38,7 +50,7 @@ class SearchOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: Path = Field(description="Folder in DeepFashion's layout: img/ and split/.")
+    data: Path = Field(description="Folder of a data set, or its table (.csv, .parquet, .jsonl).")
     space: str = Field(description="Search space: a YAML file, or the name of a shipped one.")
     trials: int | None = Field(default=None, ge=1, description="Number of trials; default: the space's own.")
     max_epochs: int | None = Field(
@@ -79,7 +91,23 @@ class SearchOptions(BaseModel):
         default="val",
         description="Images that scores are compared on: val, or 15% held out of train, so that val stays unseen.",
     )
-    skip_bad: bool = Field(default=False, description="Leave faulty annotation rows out instead of stopping.")
+    skip_bad: Share | None = Field(
+        default=None,
+        description="Leave faulty rows out instead of stopping: up to 5% of all, or up to the share given (0.2).",
+    )
+    follow_links: bool = Field(default=False, description="Read images that are links out of the data set's folder.")
+    attributes: Path | None = Field(
+        default=None, description="YAML file that makes categories of the downloaded DeepFashion's attributes."
+    )
+    garments: bool = Field(
+        default=False, description="Take the downloaded DeepFashion's kinds of garment as one more category."
+    )
+    boxes: BoxForm | None = Field(
+        default=None, description="What a box's four numbers are; default: as the layout or a table's columns say."
+    )
+    categories: str | None = Field(
+        default=None, description="A table's columns that are categories, as A,B; default: those that look like some."
+    )
     cache_dir: Path | None = Field(
         default=None,
         description="Where prepared images are kept, for all searches; default: .prepared under the results.",
@@ -105,6 +133,18 @@ class SearchOptions(BaseModel):
             raise SearchError(
                 f"{path.name} must hold the options of a search, but: {faults}; restore it from a backup"
             ) from None
+
+    def build_reading(self, layout: SearchLayout) -> Reading:
+        """How the data set is read. layout: of the search, beside which the splits of tables are kept."""
+        return Reading(
+            skip_bad=self.skip_bad or False,
+            follow_links=self.follow_links,
+            attributes=self.attributes,
+            garments=self.garments,
+            boxes=self.boxes,
+            categories=split_names(self.categories),
+            splits=layout.splits_folder,
+        )
 
     def locate_experiment(self, layout: SearchLayout) -> str:
         """Where Ray keeps the state of the search: a URI, or an absolute path."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashion_core.data.annotations import Annotations, load_annotations
+from fashion_core.data.annotations import load_annotations
 from fashion_core.data.splits import check_categories
 from fashion_core.errors import SearchError, WeightsError
 from search.planning.backbones import measure_backbones
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     from fashion_core.config import TrainConfig
     from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.data.rows import Annotations
     from search.planning.options import SearchOptions
     from search.records.layout import SearchLayout
     from search.space.space import Space
 
+MANY_BYTES = 10**10  # of prepared images: told in GB, as disks are
 EXPECTATION_SEED = 0  # of the simulated searches that tell how many epochs to expect
 
 
@@ -72,6 +74,12 @@ class Plan:
         """Memory-mapped pixels of all prepared sets, shared by all trials."""
         return sum(len(self.annotations.table) * each.image_size**2 * 3 for each in self.settings)
 
+    @property
+    def prepared_size(self) -> str:
+        """The same in words."""
+        size = self.prepared_bytes
+        return f"{size / 1e9:,.0f} GB" if size >= MANY_BYTES else f"{size / 2**20:,.0f} MiB"
+
     def check_weights(self) -> None:
         """Raises WeightsError where the weights of a backbone cannot be had; the plan can be shown all the same."""
         if self.missing is not None:
@@ -94,7 +102,7 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
         raise SearchError(
             f"--trials must be at most {space.count_grid()}, the combinations of {space.name}, but got {trials}"
         )
-    annotations = load_annotations(options.data, skip_bad=options.skip_bad)
+    annotations = load_annotations(options.data, options.build_reading(layout))
     check_labels(annotations, ("train", "val") if options.select_on == "val" else ("train",))
     space.check(annotations.schema)
     known = space.first_points(annotations.schema)
@@ -150,6 +158,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     per_trial = f"{resources.cpus_per_trial} CPU core{'s' if resources.cpus_per_trial > 1 else ''}"
     if resources.gpus_per_trial:
         per_trial += f" and {resources.gpus_per_trial:g} GPU"
+    unlabelled = {name: count for name, count in plan.annotations.count_unlabelled().items() if count}
     skipped = len(plan.annotations.skipped)
     known = min(len(plan.known), plan.trials)
     lines = [
@@ -164,11 +173,14 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("backbones", ", ".join(f"{name} ({size / 1e6:.1f} M)" for name, size in plan.backbone_sizes.items())),
         (
             "prepared data",
-            f"{settings}: {plan.prepared_bytes / 2**20:,.0f} MiB in {plan.cache_dir}, shared by all trials",
+            f"{settings}: {plan.prepared_size} in {plan.cache_dir}, shared by all trials",
         ),
         ("results", str(plan.layout.folder)),
         ("tracking", hide_password(plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}")),
     ]
+    if unlabelled:
+        lines.insert(2, ("unlabelled", ", ".join(f"{count:,} in {name}" for name, count in unlabelled.items())))
+    lines[2:2] = [("layout", plan.annotations.layout), *(("note", remark) for remark in plan.annotations.remarks)]
     if skipped:
         lines.insert(2, ("skipped", f"{skipped} faults in the annotations; their rows are left out"))
     return lines

@@ -187,7 +187,7 @@ def answer_by_champion(registry: Registry, champion: Version, material: Material
             f"{champion.name} answers {', '.join(ensemble.schema.names)}; register under another --model"
         )
     check_judgeable(final, champion, digests)
-    annotations = load_annotations(material.folder, skip_bad=material.skip_bad)
+    annotations = load_annotations(material.source, material.reading)
     data = prepare_all(annotations, ensemble.views, material.cache_dir)
     return find_correct(predict_prepared(saved, data, material.val), material.labels)[None].astype(float)
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fashion_core.data.prepared import PreparedData
+    from fashion_core.data.reading import Reading
     from search.promotion.judgement import Trained, TrainedCandidate
     from search.promotion.running import Promotion
 
@@ -47,9 +48,9 @@ ONNX_IMAGES = 32  # validation images that the exported model is checked on
 class Source:
     """The data set a submission answers, as the search read it: see `fashion_core.inference.submission`."""
 
-    folder: Path
+    data: Path
     cache_dir: Path
-    skip_bad: bool = False
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def build_release(promotion: Promotion, trained: Trained, result: PromotionResul
         images=material.val,
         trained=both if is_recipe else material.train,
         answers=result.gate.answers,
-        source=Source(material.folder, material.cache_dir, material.skip_bad),
+        source=Source(material.source, material.cache_dir, material.reading),
         reruns=list_recipe_answers(choice, candidates) if is_recipe else None,
         predictions=list_predictions(candidates, material.schema.names),
         ms_per_image=measure_cost(model, material).ms,
@@ -248,7 +249,7 @@ def write_answers(release: Release, folder: Path) -> str | None:
     if not len(release.prepared.indices("test")):
         return "the data has no test images"
     try:
-        write_submission(release.model, source.folder, folder, cache_dir=source.cache_dir, skip_bad=source.skip_bad)
+        write_submission(release.model, source.data, folder, cache_dir=source.cache_dir, reading=source.reading)
     except DataError as error:
         return str(error)
     return None

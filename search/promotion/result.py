@@ -309,7 +309,7 @@ def build_result(
     if gate.opponent.trouble:
         notes.append(f"The registry could not be asked, so a champion may exist: {gate.opponent.trouble}")
     here = {
-        "folder": material.folder.resolve().name,
+        "folder": material.source.resolve().name,
         "fingerprint": material.first.fingerprint,
         "counts": material.counts,
     }

@@ -102,7 +102,7 @@ def open_promotion(
             AttributeSchema.from_dict(search.begun.categories),
             place.cache_dir or settings.cache_dir or layout.prepared_folder,
             console,
-            skip_bad=settings.skip_bad,
+            settings.build_reading(layout),
         )
         plan = settle_plan(layout, plan, material.first)
         registry = Registry(place.tracking_uri or settings.tracking_uri or default_uri(layout), place.model)

@@ -53,6 +53,11 @@ class SearchLayout:
         return self.results / ".prepared"
 
     @property
+    def splits_folder(self) -> Path:
+        """Splits of tables that have none of their own, of all searches: see `fashion_core.data.dealing`."""
+        return self.results / ".splits"
+
+    @property
     def tracking_db(self) -> Path:
         """MLflow's database, of all searches."""
         return self.results / "mlflow.db"

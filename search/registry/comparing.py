@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashion_core.data.annotations import Annotations, load_annotations
+from fashion_core.data.annotations import load_annotations
 from fashion_core.data.prepared import PreparedData, prepare_all
+from fashion_core.data.reading import Reading
 from fashion_core.errors import SearchError
 from fashion_core.hardware.allocator import keep_freed_memory
 from fashion_core.hardware.device import choose_device
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.data.rows import Annotations
     from search.planning.options import SearchOptions
 
 SIDES = ("A", "B")
@@ -198,14 +200,15 @@ def compare(
         keep_freed_memory()
     models = [open_model(name, results=results, tracking_uri=tracking_uri, device=device) for name in (one, other)]
     known = [options for model in models if (options := model.options) is not None]
-    annotations = load_judged(known, data)
+    readings = [reading for model in models if (reading := model.reading) is not None]
+    annotations = load_judged(known, readings, data)
     check_categories(models, annotations)
     cache_dir = cache_dir or next((options.cache_dir for options in known if options.cache_dir), results / ".prepared")
     prepared = prepare_views(annotations, models, cache_dir, console)
     firsts = [prepared[as_ensemble(model.saved).views[0]] for model in models]
     images, what = find_judged(firsts[0]), f"validation images of {annotations.folder.resolve().name}"
     judged = [firsts[0].sha256[index] for index in images]
-    histories = [find_history(model, annotations.folder, each) for model, each in zip(models, firsts, strict=True)]
+    histories = [find_history(model, annotations, each) for model, each in zip(models, firsts, strict=True)]
     check_unseen(SIDES, models, histories, judged, what)
     answers = []
     for side, model in zip(SIDES, models, strict=True):
@@ -216,11 +219,11 @@ def compare(
     return replace(found, names=(one, other), words=(models[0].words, models[1].words), what=what, remarks=remarks)
 
 
-def load_judged(known: Sequence[SearchOptions], data: Path | None) -> Annotations:
+def load_judged(known: Sequence[SearchOptions], readings: Sequence[Reading], data: Path | None) -> Annotations:
     """The data set to judge on.
 
     Args:
-        known: options of the searches that the models come from.
+        known: options of the searches that the models come from; readings: how these read their data.
 
     Raises:
         SearchError: none is known, or that of the search is gone.
@@ -232,11 +235,13 @@ def load_judged(known: Sequence[SearchOptions], data: Path | None) -> Annotation
                 "a comparison needs a data set, but neither model comes from a search; name one with --data"
             )
         data = known[0].data
-        if not data.is_dir():
+        if not data.exists():
             raise SearchError(
                 f"a comparison needs a data set, but that of the search, {data}, is gone; say where it is with --data"
             )
-    return load_annotations(data, skip_bad=any(options.skip_bad for options in known))
+    reading = readings[0] if readings else Reading()
+    most = max((each.skip_bad for each in readings), key=float, default=False)
+    return load_annotations(data, replace(reading, skip_bad=most))
 
 
 def check_categories(models: Sequence[Model], annotations: Annotations) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fashion_core.data.prepared import PreparedData
+    from fashion_core.data.rows import Annotations
     from search.records.layout import FinalLayout
     from search.registry.models import Model
 
@@ -45,11 +46,11 @@ class History:
     remark: str = ""
 
 
-def find_history(model: Model, folder: Path, prepared: PreparedData) -> History:
+def find_history(model: Model, judged: Annotations, prepared: PreparedData) -> History:
     """What a model has seen of images, as far as its folder or its search tells.
 
     Args:
-        folder: of the data set that it is to be judged on; stands in for its search's where that is gone.
+        judged: the data set that it is to be judged on; stands in for its search's where that is gone.
         prepared: this data set as the model (of an ensemble, the first member) wants it.
 
     Raises:
@@ -62,11 +63,12 @@ def find_history(model: Model, folder: Path, prepared: PreparedData) -> History:
         return History(None, remark=f"{UNKNOWN} a path alone does not tell. NAME or NAME:TRIAL of a search does.")
     home, remark = options.data, ""
     is_unchanged = prepared.fingerprint == as_ensemble(model.saved).members[0].data_fingerprint
-    is_here = home.is_dir() and home.resolve() == folder.resolve()
-    if not is_here and home.is_dir():
-        table = load_annotations(home, skip_bad=options.skip_bad, check_images=False).table
-        names, splits = table["image"].to_pylist(), table["split"].to_pylist()
-        folder = home
+    is_here = home.exists() and judged.source is not None and home.resolve() == judged.source.resolve()
+    folder = judged.folder
+    if not is_here and home.exists():
+        own = load_annotations(home, options.build_reading(search), check_images=False)
+        names, splits = own.table["image"].to_pylist(), own.table["split"].to_pylist()
+        folder = own.folder
     elif is_here or is_unchanged:
         names, splits = prepared.names, prepared.splits.tolist()
     else:

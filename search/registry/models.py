@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from fashion_core.data.reading import Reading
     from fashion_core.inference.answers import Answer, Box
     from fashion_core.models.ensemble import Saved
 
@@ -95,6 +96,12 @@ class Model:
         else:
             text = f"{names[0]}, epoch {self.saved.epoch}"
         return f"{self.place.what}: {text}" if self.place.what else text
+
+    @property
+    def reading(self) -> Reading | None:
+        """How the search that it comes from read its data set; None where it comes from none."""
+        search, options = self.place.search, self.options
+        return None if search is None or options is None else options.build_reading(search)
 
     @property
     def options(self) -> SearchOptions | None:

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from fashion_core.command import run_command
+from fashion_core.command import give_share, run_command, share
 from fashion_core.errors import FashionError
 
 
@@ -82,7 +82,9 @@ def test_a_thread_may_run_a_command() -> None:
 
 @pytest.mark.parametrize("count", [1, 100_000])
 def test_a_reader_that_goes_away_is_no_error(count: int) -> None:
-    code = f"from fashion_core.command import run_command; run_command(lambda: print('x\\n' * {count}))"
+    code = (
+        f"from fashion_core.command import give_share, run_command, share; run_command(lambda: print('x\\n' * {count}))"
+    )
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=buffered
@@ -91,3 +93,26 @@ def test_a_reader_that_goes_away_is_no_error(count: int) -> None:
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait() == 1
     process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("--skip-bad DIR", "--skip-bad=true DIR"),
+        ("DIR --skip-bad", "DIR --skip-bad=true"),
+        ("--skip-bad 0.2 DIR", "--skip-bad=0.2 DIR"),
+        ("--skip-bad .2 DIR", "--skip-bad=.2 DIR"),
+        ("--skip-bad=0.2 DIR", "--skip-bad=0.2 DIR"),
+        ("--skip-bad --data DIR", "--skip-bad=true --data DIR"),
+        ("DIR -- --skip-bad", "DIR -- --skip-bad"),
+    ],
+)
+def test_the_share_of_skip_bad_may_be_left_out(typed: str, read: str) -> None:
+    assert give_share(typed.split()) == give_share(read.split()) == read.split()
+
+
+def test_a_share_is_a_number_of_0_to_1() -> None:
+    assert share("true") is True and share("0.2") == 0.2 and share("1") == 1
+    for wrong in ("2", "nan", "-0.1", "much"):
+        with pytest.raises(ValueError, match="must be a share"):
+            share(wrong)

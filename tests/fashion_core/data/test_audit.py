@@ -30,7 +30,7 @@ def data(sample_folder, tmp_path_factory):
         for row in rows_of:
             boxes[row] = f"1 1 40 {size[1]}" if split == "train" else boxes[row]
         path.write_text("\n".join(boxes) + "\n")
-    annotations = load_annotations(folder, skip_bad=True)
+    annotations = load_annotations(folder, skip_bad=0.5)
     return prepare(annotations, PrepareSettings(32), tmp_path_factory.mktemp("cache"))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fashion_core.data.lines import is_count, is_header, is_whole, read_lines, read_rows
+from fashion_core.data.lines import TextRow, is_count, is_header, is_whole, read_lines, read_rows
 from fashion_core.errors import DataError, Fault
 
 
@@ -49,21 +49,21 @@ def test_counts_and_headers_are_no_rows(tmp_path: Path, text: str, numbers: bool
     (tmp_path / "split").mkdir()
     (tmp_path / "split" / "val.txt").write_text(text)
     faults: list[Fault] = []
-    assert read_rows(tmp_path, "val.txt", faults, numbers=numbers) == rows and not faults
+    assert read_rows(tmp_path / "split" / "val.txt", faults, numbers=numbers) == rows and not faults
 
 
 def test_a_count_that_does_not_hold_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "split").mkdir()
     (tmp_path / "split" / "val.txt").write_text("3\nx1 y1\n1 2\n")
     faults: list[Fault] = []
-    assert read_rows(tmp_path, "val.txt", faults) == [(3, ["1", "2"])]
+    assert read_rows(tmp_path / "split" / "val.txt", faults) == [(3, ["1", "2"])]
     assert [(fault.line, "number of rows, 1, but is 3" in fault.message) for fault in faults] == [(1, True)]
-    assert read_rows(tmp_path, "gone.txt", faults) is None and len(faults) == 2
+    assert read_rows(tmp_path / "split" / "gone.txt", faults) is None and len(faults) == 2
 
 
 def test_words() -> None:
     assert all(map(is_whole, ["0", "-12", "+7", "999999999"]))
     assert not any(map(is_whole, ["", "1.0", "1e3", "1234567890", "x", "\u0663"]))  # an Arabic 3 is a digit to `int`
     assert is_count(["12"]) and not is_count(["1", "2"]) and not is_count(["a"])
-    assert is_header(["image_name"], numbers=False)
-    assert not is_header(["a.jpg"], numbers=False) and not is_header(["7"], numbers=False)
+    for words, is_first in ((["image_name"], True), (["a.jpg"], False), (["7"], False)):
+        assert is_header([TextRow(1, words), TextRow(2, ["b.jpg"])], numbers=False) is is_first

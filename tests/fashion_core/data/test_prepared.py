@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from fashion_core.data import prepared
-from fashion_core.data.annotations import Annotations, load_annotations
+from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import prepare, prepare_all
+from fashion_core.data.rows import Annotations
 from fashion_core.errors import DataError
 
 SETTINGS = [PrepareSettings(48), PrepareSettings(32, "box_margin", 0.1), PrepareSettings(40, "whole")]
@@ -182,3 +183,17 @@ def test_a_turned_photograph_is_prepared_as_the_upright_one(sample_folder, tmp_p
         indices = np.arange(IMAGES)
         assert np.array_equal(found[settings].gather(indices), wanted[settings].gather(indices))
         assert np.array_equal(found[settings].thumbnails, wanted[settings].thumbnails)
+
+
+def test_what_the_disk_cannot_hold_is_refused_at_once(sample_folder: Path, tmp_path: Path, monkeypatch) -> None:
+    annotations = load_annotations(sample_folder)
+    needed = len(annotations.table) * (48 * 48 * 3 + 16 * 16)
+    room = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(prepared.shutil, "disk_usage", lambda path: room._replace(free=needed - 1))
+    with pytest.raises(
+        DataError, match=r"takes 0\.0 GB, but .* GB free; free some, name another disk with --cache-dir"
+    ):
+        prepare(annotations, PrepareSettings(48), tmp_path)
+    assert not list(tmp_path.glob("*.arrow*"))
+    monkeypatch.setattr(prepared.shutil, "disk_usage", lambda path: room._replace(free=needed))
+    assert len(prepare(annotations, PrepareSettings(48), tmp_path)) == len(annotations.table)

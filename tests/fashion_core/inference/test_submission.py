@@ -9,6 +9,7 @@ from drawn_models import draw_model
 
 from fashion_core import predict
 from fashion_core.data.prepared import PreparedData
+from fashion_core.data.reading import Reading
 from fashion_core.errors import DataError
 from fashion_core.inference import predictor, submission
 from fashion_core.models.ensemble import save_member
@@ -60,7 +61,9 @@ def test_submission_refuses_other_categories_missing_and_faulty_test_images(
     shutil.copytree(sample_folder, data)
 
     def write(folder: Path = data) -> Path:
-        return submission.write_submission(saved, folder, tmp_path / "out", cache_dir=tmp_path / "cache", skip_bad=True)
+        return submission.write_submission(
+            saved, folder, tmp_path / "out", cache_dir=tmp_path / "cache", reading=Reading(skip_bad=0.2)
+        )
 
     test_boxes = data / "split" / "test_bbox.txt"
     kept = test_boxes.read_text()

@@ -65,7 +65,10 @@ def test_a_trial_is_replayed(ran, call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "error: --data must be given: folder in DeepFashion's layout: img/ and split/; see --help\n--space must"),
+        (
+            [],
+            "error: --data must be given: folder of a data set, or its table (.csv, .parquet, .jsonl); see --help\n--",
+        ),
         (["--data", "d", "--space", "s", "--time-budget", "5"], "--time-budget must be a number with a unit, like 90s"),
         (["--data", "d", "--space", "s", "--seed", "4294967296"], "--seed must be less than 4294967296, but got"),
         (

@@ -12,6 +12,7 @@ from rich.console import Console
 from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
+from fashion_core.data.reading import Reading
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
 from search.jobs.material import prepare_material
@@ -23,7 +24,7 @@ BOX, WHOLE = TrainConfig(image_size=32), TrainConfig(image_size=32, crop="whole"
 
 def prepare(folder, cache, configs=(BOX,), schema=None):
     schema = schema or load_annotations(folder).schema
-    return prepare_material(folder, configs, schema, cache, Console(file=io.StringIO()), skip_bad=False)
+    return prepare_material(folder, configs, schema, cache, Console(file=io.StringIO()), Reading())
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from made_search import make_search
 from pydantic import ValidationError
 
+from fashion_core.data.reading import Reading
 from fashion_core.errors import SearchError
 from search.planning.options import SECONDS, TUNE_NAME, SearchOptions, load_options, parse_duration
 from search.records.layout import SearchLayout
@@ -79,7 +80,12 @@ def test_options_do_not_change():
             "tracking_uri": st.just("http://localhost:5000"),
             "address": st.just("auto"),
             "select_on": st.sampled_from(["val", "heldout"]),
-            "skip_bad": st.booleans(),
+            "skip_bad": st.booleans() | st.floats(0, 1),
+            "follow_links": st.booleans(),
+            "attributes": NAMES,
+            "garments": st.booleans(),
+            "boxes": st.sampled_from(["xyxy", "xywh"]),
+            "categories": NAMES,
             "cache_dir": NAMES,
             "results": NAMES,
             "keep_best": WHOLE,
@@ -167,3 +173,29 @@ def test_a_name_is_given_or_made_of_the_space_and_the_time(tmp_path):
     assert len(names) == 3
     with pytest.raises(SearchError, match="a search's name must be"):
         SearchOptions(**ASKED, name="../one").build_layout()
+
+
+@pytest.mark.parametrize(
+    "given, share", [(None, 0), (False, 0), (True, 0.05), ("true", 0.05), ("0.2", 0.2), (0.3, 0.3)]
+)
+def test_how_much_may_be_skipped(given, share, tmp_path):
+    options = SearchOptions(**ASKED | {"skip_bad": given})
+    assert options.build_reading(SearchLayout(tmp_path, "one")).max_skipped == share
+
+
+def test_what_is_no_share_is_told():
+    for wrong in ("2", "-1", "nan", "yes"):
+        with pytest.raises(ValidationError, match="must be a share of the rows from 0 to 1"):
+            SearchOptions(**ASKED | {"skip_bad": wrong})
+
+
+def test_the_reading_is_that_of_the_options(tmp_path):
+    asked = {
+        "follow_links": True,
+        "attributes": "a.yaml",
+        "garments": True,
+        "boxes": "xywh",
+        "categories": "colour, shape",
+    }
+    reading = SearchOptions(**ASKED | asked).build_reading(SearchLayout(tmp_path, "one"))
+    assert reading == Reading(False, True, Path("a.yaml"), True, "xywh", ("colour", "shape"), tmp_path / ".splits")

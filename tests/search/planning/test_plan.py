@@ -1,9 +1,13 @@
 """A plan: what it shows, and weights that cannot be had."""
 
+from dataclasses import replace
+
+import pyarrow as pa
 import pytest
 from missing_labels import blank_folder
 from safetensors.torch import save_file
 
+from fashion_core.data.pixels import PrepareSettings
 from fashion_core.errors import DataError, WeightsError
 from fashion_core.models.backbones import build_backbone
 from search.planning.options import SearchOptions
@@ -45,6 +49,7 @@ def test_what_is_shown_is_what_will_be_used(plan):
     assert (plan.settings, plan.probed) == (space.prepare_settings(), space.list_probed())
     assert len(plan.settings) == len(plan.probed) == 2
     shown = dict(render_plan(plan))
+    assert shown["layout"] == "the challenge's layout, split/" and "unlabelled" not in shown
     assert shown["trials"] == "12: 1 known, 11 drawn by tpe"
     assert shown["rungs"] == "1, 3 (of 9 epochs)"
     assert plan.full_epochs == 12 * 9 and 12 < plan.expected_epochs < plan.full_epochs
@@ -65,3 +70,16 @@ def test_a_category_without_labels_is_told_before_anything_is_prepared(sample_fo
     folder = blank_folder(sample_folder, tmp_path / "data", list((rates | {"material": 1.0}).values()))
     with pytest.raises(DataError, match="images in train, but material has none; label some, or leave the category"):
         plan_with("none", folder, tmp_path)
+
+
+def test_gaps_and_large_sets_are_told(plan):
+    table, labels = plan.annotations.table, plan.annotations.labels().copy()
+    labels[:7, 1] = -1
+    column = pa.FixedSizeListArray.from_arrays(pa.array(labels.reshape(-1)), labels.shape[1])
+    holey = table.set_column(table.schema.get_field_index("labels"), "labels", column)
+    many = pa.concat_tables([holey] * 1507)  # 289,344 rows, about those of the official download
+    annotations = replace(plan.annotations, table=many, remarks=("what was decided",))
+    shown = dict(render_plan(replace(plan, annotations=annotations, settings=[PrepareSettings(224)])))
+    assert shown["unlabelled"] == f"{7 * 1507:,} in {plan.annotations.schema.names[1]}"
+    assert shown["note"] == "what was decided"
+    assert shown["prepared data"].startswith("224-box: 44 GB in ")  # 289,344 * 224 * 224 * 3 = 43.6e9

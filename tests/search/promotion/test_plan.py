@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from written_search import write_search
 
+from fashion_core.data.reading import Reading
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ConfigError, SearchError
 from fashion_core.samples.dataset import draw_sample_data
@@ -139,7 +140,7 @@ def test_a_handful_of_validation_images_is_too_few(tmp_path, layout):
             schema,
             tmp_path / "cache",
             Console(file=io.StringIO()),
-            skip_bad=False,
+            Reading(),
         )
 
 

@@ -1,0 +1,272 @@
+"""Tables as people have them: one content in every form gives one result; what is no category is none."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from fashion_core.data.annotations import load_annotations
+from fashion_core.data.dealing import keep_splits
+from fashion_core.data.reading import Reading
+from fashion_core.errors import DataError
+
+SIZE = (40, 60)
+COUNT = 24
+COLUMNS = {
+    "image": [f"photos/bag {i:02d}, é.png" for i in range(COUNT)],
+    "split": ["train", "validation", "test"] * (COUNT // 3),
+    "colour": ["rot", "grün"] * (COUNT // 2),
+    "doors": [None if i % 5 == 0 else 3 + 2 * (i % 3) for i in range(COUNT)],
+    "new": [i % 4 == 0 for i in range(COUNT)],
+}
+EXPECTED = {"colour": ["grün", "rot"], "doors": ["3", "5", "7"], "new": ["False", "True"]}
+
+
+def draw_images(folder: Path, names: list[str]) -> None:
+    rng = np.random.default_rng(0)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (SIZE[1], SIZE[0], 3), np.uint8)).save(folder / name)
+
+
+def write_csv(columns: dict[str, list], separator: str = ",") -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=separator, lineterminator="\n")
+    writer.writerows([list(columns), *zip(*columns.values(), strict=True)])
+    return text.getvalue()
+
+
+def write_table(folder: Path, form: str, columns: dict[str, list]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"labels.{form.split('-')[0]}"
+    if form == "parquet":
+        pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), path)
+    elif form == "parquet-float":  # as pandas keeps whole numbers with gaps
+        floats = {n: [None if v is None else float(v) for v in vs] if n == "doors" else vs for n, vs in columns.items()}
+        pq.write_table(pa.table(floats), path)
+    elif form == "jsonl":
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        separator = {"csv-semicolon": ";", "csv-tab": "\t", "tsv": "\t"}.get(form, ",")
+        text = write_csv(columns, separator)
+        path.write_text(
+            text, "utf-8-sig" if form == "csv-bom" else "utf-8", newline="\r\n" if form == "csv-crlf" else "\n"
+        )
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    draw_images(tmp_path, COLUMNS["image"])
+    return tmp_path
+
+
+FORMS = ["csv", "csv-bom", "csv-crlf", "csv-semicolon", "csv-tab", "tsv", "parquet", "parquet-float", "jsonl"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_same(folder: Path, form: str) -> None:
+    annotations = load_annotations(write_table(folder, form, COLUMNS))
+    assert annotations.schema.to_dict() == EXPECTED and not annotations.remarks
+    assert annotations.lists["val"].startswith("labels.")
+    rows = {row["image"]: row for row in annotations.table.to_pylist()}
+    assert list(rows) == [COLUMNS["image"][i] for k in range(3) for i in range(k, COUNT, 3)]
+    for i, name in enumerate(COLUMNS["image"]):
+        doors = -1 if i % 5 == 0 else i % 3
+        assert rows[name]["labels"] == [(i + 1) % 2, doors, int(i % 4 == 0)]
+        assert rows[name]["split"] == ("train", "val", "test")[i % 3]
+        assert [rows[name][key] for key in ("x1", "y1", "x2", "y2")] == [0, 0, *SIZE]
+    assert annotations.count_unlabelled() == {"colour": 0, "doors": 5, "new": 0}
+
+
+@pytest.mark.parametrize("place", ["absolute", "above", "elsewhere"])
+def test_images_may_be_named_from_anywhere(folder: Path, place: str) -> None:
+    names = {"absolute": str(folder) + "/", "above": "../", "elsewhere": str(folder) + "/"}[place]
+    table = (
+        folder / "tables"
+        if place == "above"
+        else folder.parent / f"{folder.name}-tables"
+        if place == "elsewhere"
+        else folder
+    )
+    annotations = load_annotations(
+        write_table(table, "csv", COLUMNS | {"image": [names + n for n in COLUMNS["image"]]})
+    )
+    assert len(annotations.table) == COUNT
+    assert all((annotations.folder / name).is_file() for name in annotations.table["image"].to_pylist())
+    assert not any(name.startswith(("/", "..")) for name in annotations.table["image"].to_pylist())
+
+
+def test_names_are_compared_as_the_disk_has_them(folder: Path) -> None:
+    names = [unicodedata.normalize("NFD", name) for name in COLUMNS["image"]]
+    assert names != COLUMNS["image"]
+    found = load_annotations(write_table(folder, "csv", COLUMNS | {"image": names})).table["image"].to_pylist()
+    assert sorted(found) == sorted(COLUMNS["image"])
+
+
+def test_an_imagefolder_is_recognised(tmp_path: Path) -> None:
+    """As the Hugging Face hub documents it: one table in the folder, or one in each split's."""
+    for split in ("train", "validation"):
+        names = [f"{i}.png" for i in range(6)]
+        draw_images(tmp_path / "parts" / split, names)
+        path = tmp_path / "parts" / split / "metadata.csv"
+        path.write_text(write_csv({"file_name": names, "colour": ["red", "blue"] * 3}))
+    parts = load_annotations(tmp_path / "parts")
+    assert sorted(set(parts.table["split"].to_pylist())) == ["train", "val"]
+    assert parts.lists["val"] == "validation/metadata.csv"
+    names = [f"{split}/{i}.png" for split in ("train", "validation") for i in range(6)]
+    draw_images(tmp_path / "one", names)
+    (tmp_path / "one" / "metadata.csv").write_text(write_csv({"file_name": names, "colour": ["red", "blue"] * 6}))
+    one = load_annotations(tmp_path / "one")
+    assert one.table["image"].to_pylist() == parts.table["image"].to_pylist() == names
+    assert one.table["labels"] == parts.table["labels"]
+
+
+BOX = (4, 6, 30, 50)
+BOXES = {
+    "x1 y1 x2 y2": ({"x1": 4, "y1": 6, "x2": 30, "y2": 50}, None),
+    "capitals": ({"XMin": 4, "YMin": 6, "XMax": 30, "YMax": 50}, None),
+    "x y w h": ({"x": 4, "y": 6, "w": 26, "h": 44}, None),
+    "floats": ({"x": 4.2, "y": 5.9, "width": 26.1, "height": 44.0}, None),
+    "fractions": ({"x1": 0.1, "y1": 0.1, "x2": 0.75, "y2": 50 / 60}, None),
+    "centre": ({"x_center": 17 / 40, "y_center": 28 / 60, "width": 26 / 40, "height": 44 / 60}, None),
+    "asked for": ({"bbox": "[4, 6, 26, 44]"}, "xywh"),
+    "asked against the names": ({"x1": 4, "y1": 6, "x2": 26, "y2": 44}, "xywh"),
+}
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_boxes_are_told_by_their_columns_and_numbers(folder: Path, name: str) -> None:
+    cells, form = BOXES[name]
+    columns = COLUMNS | {
+        key: [value] * (COUNT - 1) + [None] for key, value in cells.items()
+    }  # the last is the whole image
+    annotations = load_annotations(write_table(folder, "csv", columns), Reading(boxes=form))
+    assert annotations.schema.to_dict() == EXPECTED
+    boxes = [tuple(row[key] for key in ("x1", "y1", "x2", "y2")) for row in annotations.table.to_pylist()]
+    assert set(boxes[:-1]) == {BOX} and boxes[-1] == (0, 0, *SIZE)
+
+
+def test_a_box_that_names_do_not_explain_is_asked_for(folder: Path) -> None:
+    with pytest.raises(DataError, match="say it with --boxes: xyxy"):
+        load_annotations(write_table(folder, "csv", COLUMNS | {"bbox": ["4 6 26 44"] * COUNT}))
+    with pytest.raises(DataError, match="but y2 is lacking"):
+        load_annotations(
+            write_table(folder, "csv", COLUMNS | {"x1": [1] * COUNT, "y1": [1] * COUNT, "x2": [9] * COUNT})
+        )
+
+
+NO_CATEGORIES = {
+    "id": [f"https://shop/{i}" for i in range(COUNT)],
+    "price": [f"{i}.5" for i in range(COUNT)],
+    "shop": ["one"] * COUNT,
+    "nothing": [""] * COUNT,
+    "text": [("a long text " * 20) + str(i % 3) for i in range(COUNT)],
+}
+
+
+@pytest.mark.parametrize("name", NO_CATEGORIES)
+def test_what_is_no_category_is_left_out_and_said(folder: Path, name: str) -> None:
+    path = write_table(folder, "csv", COLUMNS | {name: NO_CATEGORIES[name]})
+    annotations = load_annotations(path)
+    assert annotations.schema.to_dict() == EXPECTED
+    assert len(annotations.remarks) == 1 and f"'{name}' (" in annotations.remarks[0]
+
+
+def test_many_classes_are_a_category_only_if_asked_for(folder: Path) -> None:
+    path = write_table(folder, "csv", COLUMNS | {"id": NO_CATEGORIES["id"]})
+    annotations = load_annotations(path, Reading(categories=("id", "colour")))
+    assert annotations.schema.names == ("id", "colour") and annotations.schema.sizes == (COUNT, 2)
+    with pytest.raises(DataError, match="'colur' is none; it has"):
+        load_annotations(path, Reading(categories=("colur",)))
+
+
+def refuse(folder: Path, text: bytes | str, name: str = "labels.csv") -> DataError:
+    (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(DataError) as caught:
+        load_annotations(folder / name)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must have a column 'image'|must have rows"),
+        ("photos/a.jpg,red\nphotos/b.jpg,blue\n", "looks like a row"),
+        ("picture,colour\na.jpg,red\n", "must have a column 'image'"),
+        ("image,colour,colour\na.jpg,red,blue\n", "'colour' stands twice"),
+        ("image,colour\na.jpg,red,blue\n", "must have a value for each of the 2 columns, but has 3"),
+        ('image,colour\n"a.jpg,red\n', "quoted or plain values"),
+        (b"image,colour\na.jpg,r\xe9d\n", "must be UTF-8 text"),
+        ("image,colour\na.jpg,\x1b[31mred\nb.jpg,blue\nc.jpg,blue\n", "without control characters"),
+        ("image,split,colour\na.jpg,tryout,red\nb.jpg,train,blue\nc.jpg,train,blue\n", "holds tryout"),
+        ("image,id\na.jpg,1\nb.jpg,2\n", "must have a column of classes"),
+    ],
+)
+def test_a_wrong_table_is_told_in_a_line(tmp_path: Path, text: bytes | str, message: str) -> None:
+    error = refuse(tmp_path, text)
+    assert re.search(message, str(error)), str(error)
+    assert all("\n" not in str(fault) and "\x1b" not in str(fault) for fault in error.faults)
+
+
+@pytest.mark.parametrize("name", ["labels.parquet", "labels.jsonl"])
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"[1]\n", b"[" * 5000, b"\x00\xff"])
+def test_damaged_files_are_told(tmp_path: Path, name: str, content: bytes) -> None:
+    refuse(tmp_path, content, name)
+
+
+def test_a_split_is_dealt_once_and_kept(tmp_path: Path) -> None:
+    count = 200
+    names = [f"{i}.png" for i in range(count)]
+    draw_images(tmp_path, names)
+    for i in range(0, 40, 2):
+        (tmp_path / names[i + 1]).write_bytes((tmp_path / names[i]).read_bytes())  # twins
+    columns = {
+        "image": names,
+        "colour": ["red" if i % 10 else "blue" for i in range(count)],
+        "size": ["s", "", "l", "m"] * 50,
+    }
+    path, reading = write_table(tmp_path, "csv", columns), Reading(splits=tmp_path / "kept")
+    annotations = load_annotations(path, reading)
+    splits = dict(zip(*(annotations.table[key].to_pylist() for key in ("image", "split")), strict=True))
+    assert 0.1 < list(splits.values()).count("val") / count < 0.2
+    assert all(splits[names[i]] == splits[names[i + 1]] for i in range(0, 40, 2))
+    blue = [splits[names[i]] for i in range(0, count, 10)]
+    assert 1 <= blue.count("val") <= 5
+    assert load_annotations(path).table == annotations.table  # the same again, kept or not
+    keep_splits(annotations)
+    more = [*names, "new.png"]
+    draw_images(tmp_path / "x", ["new.png"])
+    (tmp_path / "new.png").write_bytes((tmp_path / "x" / "new.png").read_bytes())
+    other = {"image": more[::-1], "colour": [*columns["colour"], "red"][::-1]}
+    again = load_annotations(write_table(tmp_path, "csv", other), reading)
+    found = dict(zip(*(again.table[key].to_pylist() for key in ("image", "split")), strict=True))
+    assert {name: found[name] for name in names} == splits
+    (tmp_path / "kept").joinpath(annotations.splits_file.name).write_text("image,split\n0.png,maybe\n")
+    with pytest.raises(DataError, match="must hold rows `image,split`"):
+        load_annotations(path, reading)
+
+
+def test_pictures_that_all_look_alike_are_split_all_the_same(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(60)]
+    for i, name in enumerate(names):
+        image = Image.new("RGB", SIZE, "white")
+        image.paste((20, 30, 40 + i // 2), (10, 10, 30, 50))  # two files of each are the same
+        image.save(tmp_path / name)
+    annotations = load_annotations(
+        write_table(tmp_path, "csv", {"image": names, "colour": ["red", "blue", "blue"] * 20})
+    )
+    splits = dict(zip(*(annotations.table[key].to_pylist() for key in ("image", "split")), strict=True))
+    assert 5 <= list(splits.values()).count("val") <= 14
+    assert all(splits[names[i]] == splits[names[i + 1]] for i in range(0, 60, 2))
