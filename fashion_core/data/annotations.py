@@ -52,8 +52,8 @@ def load_annotations(
     Args:
         reading: how; default: strictly, and as the layout says.
         skip_bad: of the reading; given here for short.
-        check_images: open every image, see that it is whole, and compare its size with the box. This is done in any case where
-            boxes are shares of the image, or absent.
+        check_images: open every image, see that it is whole, and compare its size with the box. This is done in any
+            case where boxes are shares of the image, or absent.
 
     Raises:
         DataError: says once what all rows have wrong, else lists every fault with file and line.
