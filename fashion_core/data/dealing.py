@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fashion_core.data.decoding import open_image
 from fashion_core.data.duplicates import compute_thumbnail, group_near_duplicates
 from fashion_core.data.fingerprints import compute_digest
 from fashion_core.data.lines import read_lines
-from fashion_core.data.pixels import open_image
 from fashion_core.data.splits import HELDOUT_SHARE, hold_out
 from fashion_core.errors import DataError, first_line
 from fashion_core.files import write_whole
