@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fashion_core.data.annotations import Annotations, load_annotations
 from fashion_core.errors import SearchError, WeightsError
-from search.planning.backbones import measure_backbones
+from search.planning.backbones import try_backbones
 from search.planning.resources import Machine, Resources, choose_resources
+from search.records.layout import REGISTERED
 from search.space.reading import load_space
 from search.tracking.store import hide_password
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from fashion_core.config import TrainConfig
@@ -42,6 +43,7 @@ class Plan:
         known: the configurations that are run first, as flat parameters.
         expected_epochs: of all trials together, for some are stopped early.
         backbone_sizes: number of parameters by name.
+        origins: what was taken of each weights file or saved model, in words.
         missing: why the weights of a backbone cannot be had; None if all can.
     """
 
@@ -59,6 +61,7 @@ class Plan:
     known: Sequence[dict[str, Any]]
     expected_epochs: float
     backbone_sizes: Mapping[str, int]
+    origins: Mapping[str, str]
     missing: WeightsError | None
 
     @property
@@ -77,10 +80,15 @@ class Plan:
             raise self.missing
 
 
-def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -> Plan:
+def build_plan(
+    options: SearchOptions, layout: SearchLayout, machine: Machine, find_start: Callable[[str], Path] | None = None
+) -> Plan:
     """Read space and annotations, and check that they, the backbones and the machine go together.
 
     Weights that cannot be had are told by the plan's `check_weights`.
+
+    Args:
+        find_start: gives the folder of a registered model that weights name; None: there is no registry to ask.
 
     Raises:
         SearchError, SpaceError, DataError, ConfigError: what does not fit, and what to do.
@@ -96,6 +104,9 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
     annotations = load_annotations(options.data, skip_bad=options.skip_bad)
     space.check(annotations.schema)
     known = space.first_points(annotations.schema)
+    if find_start is not None:
+        named = [weights for (weights,) in space.list_settings("weights") if weights.startswith(REGISTERED)]
+        space = replace(space, starts={weights: str(find_start(weights)) for weights in named})
     settings, probed, backbones = space.prepare_settings(), space.list_probed(), space.backbones()
     resources = choose_resources(
         machine,
@@ -105,7 +116,8 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
         gpus_per_trial=options.gpus_per_trial,
     )
     expected_epochs = space.scheduler.expect_epochs(trials, np.random.default_rng(EXPECTATION_SEED))
-    backbone_sizes, missing = measure_backbones(backbones)
+    tried = try_backbones(backbones)
+    names = {path: weights for weights, path in space.starts.items()}
     return Plan(
         options=options,
         layout=layout,
@@ -120,8 +132,9 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
         probed=probed,
         known=known,
         expected_epochs=expected_epochs,
-        backbone_sizes=backbone_sizes,
-        missing=missing,
+        backbone_sizes=tried.sizes,
+        origins={names.get(weights, weights): words for weights, words in tried.origins.items()},
+        missing=tried.missing,
     )
 
 
@@ -155,6 +168,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("results", str(plan.layout.folder)),
         ("tracking", hide_password(plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}")),
     ]
+    lines += [("weights", f"{weights}: {words}") for weights, words in plan.origins.items()]
     if skipped:
         lines.insert(2, ("skipped", f"{skipped} faults in the annotations; their rows are left out"))
     return lines

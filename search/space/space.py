@@ -17,7 +17,7 @@ from search.space.rungs import Scheduler
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS, normalise_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from optuna.trial import BaseTrial
 
@@ -101,6 +101,7 @@ class Space:
         parameters: the searched ones, a condition's parameter before those that depend on it.
         try_first: known configurations, parameter -> value; ``category_weights`` a mapping, or one number for all.
         category_lines: (category, line) of every category the text names.
+        starts: folders of the registered models that weights name, by these names: trials get the folder.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Space:
     scheduler: Scheduler
     category_lines: tuple[tuple[str, int], ...] = ()
     file: str = field(default="", compare=False)
+    starts: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, schema: AttributeSchema) -> None:
         """Find what would stop its trials: categories that the data has not, and fields that do not go together.
@@ -182,7 +184,7 @@ class Space:
         values = {name: value for name, value in params.items() if name not in weight_names}
         if weights := {category: params[flat] for flat, category in weight_names.items() if flat in params}:
             values[WEIGHTS] = weights
-        return {**self.fixed, **values, "epochs": self.scheduler.max_epochs}
+        return self.locate({**self.fixed, **values, "epochs": self.scheduler.max_epochs})
 
     def first_points(self, schema: AttributeSchema) -> list[dict[str, Any]]:
         """What Optuna is to run first, as flat parameters: all of a grid, or ``try_first``; what one lacks is drawn."""
@@ -213,9 +215,9 @@ class Space:
         """All ways in which trials can want their images prepared."""
         return list(dict.fromkeys(PrepareSettings(*found) for found in self.list_settings(*PREPARE_FIELDS)))
 
-    def backbones(self) -> list[tuple[str, str, Feature]]:
-        """Distinct (backbone, weights, feature) that trials can have."""
-        return self.list_settings("backbone", "weights", "feature")
+    def backbones(self) -> list[tuple[str, str, Feature, int]]:
+        """Distinct (backbone, weights, feature, image_size) that trials can have."""
+        return self.list_settings("backbone", "weights", "feature", "image_size")
 
     def list_probed(self) -> list[TrainConfig]:
         """A configuration for every distinct set of features that trials with probe epochs can need."""
@@ -256,8 +258,13 @@ class Space:
     def list_settings(self, *names: str) -> list[Any]:
         """Distinct values that trials can have of some fields together, each a tuple in the order of ``names``."""
         defaults = {name: TrainConfig.model_fields[name].default for name in names} | self.fixed
-        found = [defaults | combination for combination in self.combine(names)]
+        found = [self.locate(defaults | combination) for combination in self.combine(names)]
         return list(dict.fromkeys(tuple(values[name] for name in names) for values in found))
+
+    def locate(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Values of some fields, with the folder of a registered model in the place of its name."""
+        folder = self.starts.get(values.get("weights", ""))
+        return values if folder is None else values | {"weights": folder}
 
     def combine(self, names: tuple[str, ...] | list[str]) -> list[dict[str, Any]]:
         """Every combination of some parameters and those their conditions name, as drawn; the last varies fastest.

@@ -57,8 +57,9 @@ def test_all_that_a_shipped_space_draws_is_a_configuration(name, sampler):
         if config.category_weights:
             assert sum(config.category_weights.values()) / 6 == pytest.approx(1)
         sizes.add(build_settings(config))
-        backbones.add((config.backbone, config.weights, config.feature))
-    assert sizes == set(space.prepare_settings()) and backbones == set(space.backbones())
+        backbones.add((config.backbone, config.weights, config.feature, config.image_size))
+    assert sizes == set(space.prepare_settings()) and backbones <= set(space.backbones())
+    assert sampler is optuna.samplers.TPESampler or backbones == set(space.backbones())  # TPE leaves some out
 
 
 @pytest.mark.parametrize("name", spaces.list_spaces())
