@@ -6,6 +6,7 @@ B images, F length of the feature.
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from fashion_core.errors import ConfigError, WeightsError, first_line
 from fashion_core.models.backbones import WORDS, Backbone, build_backbone, find_fixed_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from fashion_core.config import Feature
 
@@ -81,7 +82,7 @@ def check_run(backbone: Backbone, image_size: int) -> None:
     Raises:
         ConfigError: it cannot take images of this size, or does not give a finite feature [B, F] of the length it says.
     """
-    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(), use_one_thread():
         torch.manual_seed(0)
         images = torch.randint(0, 256, (IMAGES, 3, image_size, image_size), dtype=torch.uint8)
         try:
@@ -93,6 +94,17 @@ def check_run(backbone: Backbone, image_size: int) -> None:
             f"a backbone must make a feature of two images of its `image_size`, but {backbone.name} at {image_size} px "
             f"{fault}; choose another `image_size` (it was made for {backbone.made_for} px) or another `backbone`"
         )
+
+
+@contextmanager
+def use_one_thread() -> Iterator[None]:
+    """Two small images are work for one thread: more wait for each other, for seconds where the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def find_fault(features: object, size: int) -> str | None:
