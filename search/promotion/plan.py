@@ -276,7 +276,7 @@ def build_shortlist(
     Raises:
         SearchError: none did.
     """
-    space = replace(load_own_space(record), starts=starts)
+    space = load_own_space(record).with_starts(starts)
     candidates: list[Candidate] = []
     for trial in record.rank():
         config = build_config(space.build_values(trial.params, schema))

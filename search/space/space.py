@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fashion_core.config import FEATURE_FIELDS, TrainConfig, build_config
+from fashion_core.config import FEATURE_FIELDS, WEIGHT_WORDS, TrainConfig, build_config
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.errors import ConfigError, Fault, SearchError, SpaceError
 from search.space.rungs import Scheduler
@@ -101,7 +102,7 @@ class Space:
         parameters: the searched ones, a condition's parameter before those that depend on it.
         try_first: known configurations, parameter -> value; ``category_weights`` a mapping, or one number for all.
         category_lines: (category, line) of every category the text names.
-        starts: folders of the registered models that weights name, by these names: trials get the folder.
+        starts: paths of the files and models that weights name, by these names: trials get the path, see `with_starts`.
     """
 
     name: str
@@ -249,6 +250,17 @@ class Space:
             )
         return replace(self, scheduler=scheduler)
 
+    def with_starts(self, folders: Mapping[str, str]) -> Space:
+        """This space with absolute paths for the files that weights name, since workers run in folders of their own.
+
+        Args:
+            folders: of registered models, by their names.
+        """
+        names = [name for (name,) in replace(self, starts={}).list_settings("weights") if name not in WEIGHT_WORDS]
+        paths = {name: Path(name).expanduser().absolute() for name in names}
+        local = {name: str(path) for name, path in paths.items() if str(path) != name and path.exists()}
+        return replace(self, starts=local | dict(folders))
+
     def weight_names(self, schema: AttributeSchema) -> dict[str, str]:
         """Flat name -> category of the weights; empty where the space does not search them."""
         if not any(parameter.name == WEIGHTS for parameter in self.parameters):
@@ -262,9 +274,9 @@ class Space:
         return list(dict.fromkeys(tuple(values[name] for name in names) for values in found))
 
     def locate(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Values of some fields, with the folder of a registered model in the place of its name."""
-        folder = self.starts.get(values.get("weights", ""))
-        return values if folder is None else values | {"weights": folder}
+        """Values of some fields, with the path of a file or a registered model in the place of its name."""
+        path = self.starts.get(values.get("weights", ""))
+        return values if path is None else values | {"weights": path}
 
     def combine(self, names: tuple[str, ...] | list[str]) -> list[dict[str, Any]]:
         """Every combination of some parameters and those their conditions name, as drawn; the last varies fastest.
