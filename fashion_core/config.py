@@ -20,6 +20,7 @@ MAX_FC_LAYERS = 4
 IMPOSSIBLE = "the training configuration is impossible:"  # then a fault a line
 Crop = Literal["box", "box_margin", "whole"]
 Feature = Literal["pooled", "logits"]
+WEIGHT_WORDS = ("auto", "hub", "package", "none")  # what `weights` can be that is no path
 # What decides the features of a frozen backbone.
 FEATURE_FIELDS = ("image_size", "crop", "crop_margin", "backbone", "weights", "feature")
 # What a probe has no use for: it sees no pixels, and its backbone stays as it is.
@@ -44,7 +45,9 @@ class TrainConfig(BaseModel):
 
     # network
     backbone: str = Field("tf_efficientnet_lite0", min_length=1, description="any timm model name")
-    weights: str = Field("auto", min_length=1, description="auto, hub, package, none, or a .safetensors/.pth file")
+    weights: str = Field(
+        "auto", min_length=1, description="auto, hub, package, none, a .safetensors/.pth file, or a saved model"
+    )
     feature: Feature = Field("pooled", description="pooled feature, or the backbone's own 1000 ImageNet logits")
     fc_layers: int = Field(
         0, ge=0, le=MAX_FC_LAYERS, description="FC layers of widths 512, 256, 128, 64 before the heads"

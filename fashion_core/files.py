@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ENSEMBLE_FILE = "ensemble.json"
 MODEL_FILE = "model.safetensors"
+MODEL_FORMAT = "fashion-attributes/1"
 TRAINING_FILE = "training.safetensors"
 HEADER_KEY = "description"
 

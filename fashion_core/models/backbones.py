@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fashion_core.errors import ConfigError, WeightsError, first_line
+from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE
 from fashion_core.models.depthwise import speed_up_depthwise
+from fashion_core.models.weights import load_weights_file
 
 if TYPE_CHECKING:
     from fashion_core.config import Feature
@@ -41,6 +42,8 @@ class Backbone(nn.Module):
 
     Attributes:
         feature_size: length F of the feature: the pooled width, or the number of ImageNet classes for `logits`.
+        made_for: side in pixels of the images that timm made it for.
+        origin: what was taken from which place of a weights file, in words; "" where there was none.
     """
 
     mean: Tensor
@@ -48,8 +51,9 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, network: nn.Module, feature_size: int) -> None:
         super().__init__()
-        self.name, self.network, self.feature_size = name, network, feature_size
+        self.name, self.network, self.feature_size, self.origin = name, network, feature_size, ""
         config: Any = network.pretrained_cfg
+        self.made_for: int = config["input_size"][-1]
         # [1, 3, 1, 1], in units of pixels 0..255: the normalisation belongs to the weights.
         self.register_buffer("mean", PIXEL_MAX * torch.tensor(config["mean"]).view(1, -1, 1, 1))
         self.register_buffer("std", PIXEL_MAX * torch.tensor(config["std"]).view(1, -1, 1, 1))
@@ -80,7 +84,8 @@ def build_backbone(
     Args:
         name: any timm model name, with or without its weights' tag (`resnet50.tv_in1k`).
         weights: `auto` (the package where one carries them, else the hub), `hub`, `package`, `none` (random start),
-            or the path of a .safetensors or .pth file.
+            or a path: of a .safetensors or .pth file, see `fashion_core.models.weights`, or of a saved model of this
+            project, of which the backbone is taken, not the heads.
         feature: `pooled`, or `logits`: the output of the backbone's own ImageNet classifier.
         drop_path: stochastic depth rate.
         image_size: side of the images in pixels, for models built for one size (most transformers); None for their own.
@@ -94,8 +99,7 @@ def build_backbone(
         raise ConfigError(f"`backbone` must be a timm model name, but got {name!r}{suggest_models(name)}")
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
-        own = timm.get_pretrained_cfg(name)
-        if image_size is not None and own is not None and own.fixed_input_size and image_size != own.input_size[-1]:
+        if image_size is not None and find_fixed_size(name) not in (None, image_size):
             options["img_size"] = image_size
         network: Any = timm.create_model(name, pretrained=source.kind == "hub", **options)
     except Exception as error:  # timm's models and the hub's client raise a dozen unrelated types
@@ -106,14 +110,25 @@ def build_backbone(
             raise WeightsError(describe_hub_failure(name, error)) from error
         place = f" at {image_size} px" if "img_size" in options else ""
         raise ConfigError(f"timm cannot build the backbone {name}{place}: {error}") from None
-    if source.path is not None:
-        load_weights_file(network, name, source.path)
+    known = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     feature_size = network.num_classes if feature == "logits" else network.num_features
     if feature == "pooled":
         network.reset_classifier(0)
         feature_size = getattr(network, "head_hidden_size", None) or feature_size
+    backbone = Backbone(name, network, feature_size)
+    if source.path is not None:
+        taken = load_weights_file(network, name, source.path, known)
+        backbone.origin = taken.words
+        if taken.normalisation is not None:
+            backbone.mean, backbone.std = taken.normalisation
     speed_up_depthwise(network)
-    return Backbone(name, network, feature_size)
+    return backbone
+
+
+def find_fixed_size(name: str) -> int | None:
+    """Side of the images in pixels that a model is built for, where nothing else is said; None where it takes any."""
+    config = timm.get_pretrained_cfg(name)
+    return int(config.input_size[-1]) if config is not None and config.fixed_input_size else None
 
 
 def find_weights(name: str, weights: str) -> WeightsSource:
@@ -147,9 +162,17 @@ def find_weights(name: str, weights: str) -> WeightsSource:
             )
         return WeightsSource("hub")
     path = Path(weights)
+    if path.name == ENSEMBLE_FILE or (path / ENSEMBLE_FILE).is_file():
+        raise WeightsError(
+            f"`weights` must be those of one network, but {weights} is an ensemble of several; name one of them: its "
+            f"folder member-0, or another"
+        )
+    if path.is_dir():
+        path /= MODEL_FILE
     if not path.is_file():
         raise WeightsError(
-            f"`weights` must be auto, hub, package, none or an existing .safetensors or .pth file, but got {weights!r}"
+            "`weights` must be auto, hub, package, none, the folder of a saved model, or an existing .safetensors or "
+            f".pth file, but got {weights!r}"
         )
     return WeightsSource("file", path)
 
@@ -168,42 +191,3 @@ def suggest_models(name: str) -> str:
     """`; did you mean ...?` where timm has models of similar names, else the empty string."""
     close = get_close_matches(name, timm.list_models(), n=3)
     return f"; did you mean {', '.join(close)}?" if close else ""
-
-
-def load_weights_file(network: nn.Module, name: str, path: Path) -> None:
-    """Load ImageNet weights from a file: by name where names fit, else in order where every shape stands in order.
-
-    Raises:
-        WeightsError: the file cannot be read, or its tensors are not this model's.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:  # weights_only: a .pth may come from anywhere, and pickle runs code
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-            tensors = tensors.get("state_dict", tensors)
-    except Exception as error:
-        raise WeightsError(f"{path.name} must be a readable .safetensors or .pth state dict, but: {error}") from None
-    own = network.state_dict()
-    if tensors.keys() != own.keys():
-        tensors = fit_in_order(tensors, own, name, path)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise WeightsError(f"{path.name} does not hold weights of {name}: {error}") from None
-
-
-def fit_in_order(tensors: dict[str, Tensor], own: dict[str, Tensor], name: str, path: Path) -> dict[str, Tensor]:
-    """Rename tensors that stand in the model's own order under other names."""
-    counter = "num_batches_tracked"  # absent from files of old PyTorch versions
-    if not any(key.endswith(counter) for key in tensors):
-        own = {key: value for key, value in own.items() if not key.endswith(counter)}
-    shapes, own_shapes = [t.shape for t in tensors.values()], [t.shape for t in own.values()]
-    if shapes != own_shapes:
-        first = next((i for i, (a, b) in enumerate(zip(shapes, own_shapes, strict=False)) if a != b), None)
-        where = f"first difference at tensor {first}" if first is not None else "their numbers differ"
-        raise WeightsError(
-            f"{path.name} does not hold weights of {name}: its {len(shapes)} tensors are not the model's "
-            f"{len(own_shapes)}, neither by name nor in order ({where})"
-        )
-    return dict(zip(own, tensors.values(), strict=True))

@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.files import MODEL_FILE, read_tensors, write_tensors
+from fashion_core.errors import CheckpointError, FashionError
+from fashion_core.files import MODEL_FILE, MODEL_FORMAT, read_tensors, write_tensors
 from fashion_core.metrics import ACCURACY
 from fashion_core.models.network import AttributeNet, build_network
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from torch import Tensor
+    from collections.abc import Sequence
 
-MODEL_FORMAT = "fashion-attributes/1"
+    import numpy as np
+    from torch import Tensor
 
 
 @dataclass
@@ -76,7 +78,9 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> SavedMod
     tensors, description = read_tensors(path / MODEL_FILE if path.is_dir() else path, MODEL_FORMAT)
     config = build_config(description["config"])
     schema = AttributeSchema.from_dict(description["schema"])
-    network = build_network(config.model_copy(update={"weights": "none"}), schema.sizes)
+    untrained = config.model_copy(update={"weights": "none"})
+    check_tensors(path, tensors, untrained, schema.sizes)
+    network = build_network(untrained, schema.sizes)
     network.load_state_dict(tensors)
     return SavedModel(
         network.to(device).eval(),
@@ -87,6 +91,24 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> SavedMod
         description["confusion"],
         description["data_fingerprint"],
     )
+
+
+def check_tensors(path: Path, tensors: dict[str, Tensor], config: TrainConfig, sizes: Sequence[int]) -> None:
+    """Raise CheckpointError where the tensors are not those of the network, before memory is taken for it."""
+    try:
+        with torch.device("meta"):  # shapes without numbers
+            network = build_network(config, sizes)
+    except FashionError as error:
+        raise CheckpointError(f"{path} must be a model that can be built here, but {error}") from None
+    own, found = (
+        {name: list(tensor.shape) for name, tensor in each.items()} for each in (network.state_dict(), tensors)
+    )
+    if own != found:
+        name = next(name for name in (*own, *found) if own.get(name) != found.get(name))
+        raise CheckpointError(
+            f"{path} must hold the network that its header describes, {config.backbone} with {len(own)} tensors, but "
+            f"`{name}` is {found.get(name, 'absent')}, not {own.get(name, 'absent')}; save it again, or take a backup"
+        )
 
 
 def read_score(folder: Path) -> tuple[float, int]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from fashion_core.errors import CheckpointError
-from fashion_core.files import MODEL_FILE, TRAINING_FILE, read_tensors, write_tensors
-from fashion_core.models.saved import MODEL_FORMAT, Best, save_model
+from fashion_core.files import MODEL_FILE, MODEL_FORMAT, TRAINING_FILE, read_tensors, write_tensors
+from fashion_core.models.saved import Best, save_model
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from fashion_core.config import build_config
 from fashion_core.errors import SearchError
 from search.experiment.beginning import prepare
 from search.experiment.resuming import check_space
+from search.experiment.starts import plan_with_starts
 from search.jobs.training import compute_seed
 from search.planning.options import load_options
-from search.planning.plan import build_plan
 from search.planning.resources import detect_machine
 from search.records.record import load_record
 
@@ -33,7 +33,7 @@ def replay_trial(layout: SearchLayout, number: int, console: Console) -> None:
     trial = record.trials.get(number)
     if trial is None:
         raise SearchError(f"--trial must be one of the {len(record.trials)} trials of {layout.name}, but got {number}")
-    plan = build_plan(options, layout, detect_machine())
+    plan = plan_with_starts(options, layout, detect_machine(), begun=True)
     plan.check_weights()
     check_space(plan, record.begun)
     prepared = prepare(plan, console)

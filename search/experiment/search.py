@@ -13,9 +13,10 @@ from search.experiment.finish import write_results
 from search.experiment.result import SearchResult
 from search.experiment.resuming import check_resumable
 from search.experiment.running import close_trials, run_session
+from search.experiment.starts import keep_starts, plan_with_starts
 from search.experiment.steps import list_next_steps
 from search.jobs.cluster import look_at_cluster, open_ray
-from search.planning.plan import Plan, build_plan, render_plan
+from search.planning.plan import Plan, render_plan
 from search.records.events import SearchResumed
 from search.records.ledger import Ledger, read_events
 from search.records.record import SearchRecord, replay
@@ -64,7 +65,7 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
         FashionError: it cannot start.
     """
     with look_at_cluster(options.address, machine) as found:
-        plan = build_plan(options, options.build_layout(), found)
+        plan = plan_with_starts(options, options.build_layout(), found, begun=False)
         choose_console(console).print(draw_pairs(render_plan(plan)), highlight=False)
         plan.check_weights()
         return plan
@@ -105,20 +106,23 @@ def run_search(
         )
     if replace:
         layout.check_replaceable()
+    events = read_events(layout.ledger) if resume else []
+    record = replay(events)
+    begun = record.search is not None  # one killed before its first event simply starts
     with ExitStack() as stack:
-        plan = build_plan(options, layout, stack.enter_context(look_at_cluster(options.address, machine)))
+        found = stack.enter_context(look_at_cluster(options.address, machine))
+        plan = plan_with_starts(options, layout, found, begun=begun)
         console.print(draw_pairs(render_plan(plan)), highlight=False)
         plan.check_weights()
         stack.enter_context(open_ray(options.address, plan.machine))
-        events = read_events(layout.ledger)
-        record = replay(events)
-        if resume and record.search is not None:  # one killed before its first event simply starts
+        if begun:
             check_resumable(plan, record)
         else:
             clear_storage(plan, replace=replace)
             shutil.rmtree(layout.folder, ignore_errors=True)
             events, record = [], SearchRecord()
         layout.folder.mkdir(parents=True, exist_ok=True)
+        plan = plan if begun else keep_starts(plan)
         options.save(layout.options)
         layout.space_yaml.write_text(plan.space.text)
         prepared = prepare(plan, console)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
-    from search.planning.backbones import measure_backbones
+    from search.planning.backbones import TriedBackbones, try_backbones
     from search.planning.options import SearchOptions, load_options
     from search.planning.plan import Plan, build_plan, render_plan
     from search.planning.resources import Machine, Resources, choose_resources, detect_machine
@@ -15,17 +15,18 @@ __all__ = [
     "Plan",
     "Resources",
     "SearchOptions",
+    "TriedBackbones",
     "build_plan",
     "choose_resources",
     "detect_machine",
     "load_options",
-    "measure_backbones",
     "render_plan",
+    "try_backbones",
 ]
 __getattr__ = attach(
     __name__,
     {
-        "backbones": ["measure_backbones"],
+        "backbones": ["TriedBackbones", "try_backbones"],
         "options": ["SearchOptions", "load_options"],
         "plan": ["Plan", "build_plan", "render_plan"],
         "resources": ["Machine", "Resources", "choose_resources", "detect_machine"],

@@ -10,13 +10,14 @@ import numpy as np
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.splits import check_categories
 from fashion_core.errors import SearchError, WeightsError
-from search.planning.backbones import measure_backbones
+from search.planning.backbones import try_backbones
 from search.planning.resources import Machine, Resources, choose_resources
+from search.records.layout import REGISTERED
 from search.space.reading import load_space
 from search.tracking.store import hide_password
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from fashion_core.config import TrainConfig
@@ -45,6 +46,7 @@ class Plan:
         known: the configurations that are run first, as flat parameters.
         expected_epochs: of all trials together, for some are stopped early.
         backbone_sizes: number of parameters by name.
+        origins: what was taken of each weights file or saved model, in words.
         missing: why the weights of a backbone cannot be had; None if all can.
     """
 
@@ -62,6 +64,7 @@ class Plan:
     known: Sequence[dict[str, Any]]
     expected_epochs: float
     backbone_sizes: Mapping[str, int]
+    origins: Mapping[str, str]
     missing: WeightsError | None
 
     @property
@@ -86,10 +89,15 @@ class Plan:
             raise self.missing
 
 
-def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -> Plan:
+def build_plan(
+    options: SearchOptions, layout: SearchLayout, machine: Machine, find_start: Callable[[str], Path] | None = None
+) -> Plan:
     """Read space and annotations, and check that they, the backbones and the machine go together.
 
     Weights that cannot be had are told by the plan's `check_weights`.
+
+    Args:
+        find_start: gives the folder of a registered model that weights name; None: there is no registry to ask.
 
     Raises:
         SearchError, SpaceError, DataError, ConfigError: what does not fit, and what to do.
@@ -106,6 +114,8 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
     check_labels(annotations, ("train", "val") if options.select_on == "val" else ("train",))
     space.check(annotations.schema)
     known = space.first_points(annotations.schema)
+    named = [weights for (weights,) in space.list_settings("weights") if weights.startswith(REGISTERED)]
+    space = space.with_starts({weights: str(find_start(weights)) for weights in named} if find_start else {})
     settings, probed, backbones = space.prepare_settings(), space.list_probed(), space.backbones()
     resources = choose_resources(
         machine,
@@ -115,7 +125,8 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
         gpus_per_trial=options.gpus_per_trial,
     )
     expected_epochs = space.scheduler.expect_epochs(trials, np.random.default_rng(EXPECTATION_SEED))
-    backbone_sizes, missing = measure_backbones(backbones)
+    tried = try_backbones(backbones)
+    names = {path: weights for weights, path in space.starts.items()}
     return Plan(
         options=options,
         layout=layout,
@@ -130,8 +141,9 @@ def build_plan(options: SearchOptions, layout: SearchLayout, machine: Machine) -
         probed=probed,
         known=known,
         expected_epochs=expected_epochs,
-        backbone_sizes=backbone_sizes,
-        missing=missing,
+        backbone_sizes=tried.sizes,
+        origins={names.get(weights, weights): words for weights, words in tried.origins.items()},
+        missing=tried.missing,
     )
 
 
@@ -178,6 +190,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("results", str(plan.layout.folder)),
         ("tracking", hide_password(plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}")),
     ]
+    lines += [("weights", f"{weights}: {words}") for weights, words in plan.origins.items()]
     if unlabelled:
         lines.insert(2, ("unlabelled", ", ".join(f"{count:,} in {name}" for name, count in unlabelled.items())))
     lines[2:2] = [("layout", plan.annotations.layout), *(("note", remark) for remark in plan.annotations.remarks)]

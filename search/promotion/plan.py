@@ -23,6 +23,8 @@ from search.space.reading import parse_space
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fashion_core.data.prepared import PreparedData
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
@@ -128,7 +130,7 @@ class PromotionPlan:
 def find_plan(layout: SearchLayout, record: SearchRecord, options: PromotionOptions, *, anew: bool) -> PromotionPlan:
     """The promotion that was begun before; a new one where none was, or where it begins anew."""
     begun = None if anew else load_promotion(layout, record, options)
-    return begun or build_promotion(record, options)
+    return begun or build_promotion(record, options, layout.list_starts())
 
 
 def settle_plan(layout: SearchLayout, plan: PromotionPlan, data: PreparedData) -> PromotionPlan:
@@ -150,14 +152,19 @@ def settle_plan(layout: SearchLayout, plan: PromotionPlan, data: PreparedData) -
     return plan
 
 
-def build_promotion(record: SearchRecord, options: PromotionOptions) -> PromotionPlan:
+def build_promotion(
+    record: SearchRecord, options: PromotionOptions, starts: Mapping[str, str] | None = None
+) -> PromotionPlan:
     """A new promotion of a search that has ended or was stopped.
+
+    Args:
+        starts: folders of the registered models that the search started from, see `SearchLayout.list_starts`.
 
     Raises:
         SearchError: it has no trial that reached its full budget, or the baseline is no configuration.
     """
     schema = AttributeSchema.from_dict(record.begun.categories)
-    candidates = build_shortlist(record, schema, options.top)
+    candidates = build_shortlist(record, schema, options.top, starts or {})
     settings = record.settings
     seeds = np.random.SeedSequence([settings["seed"], SEED_STREAM]).generate_state(options.seeds, np.uint32)
     return PromotionPlan(
@@ -261,13 +268,15 @@ def fingerprint_data(data: PreparedData) -> str:
 # --------------------------------------------------------------------------------------------- what is trained again
 
 
-def build_shortlist(record: SearchRecord, schema: AttributeSchema, top: int) -> tuple[Candidate, ...]:
+def build_shortlist(
+    record: SearchRecord, schema: AttributeSchema, top: int, starts: Mapping[str, str]
+) -> tuple[Candidate, ...]:
     """The best trials that reached their full budget, best first; of equal configurations the better one.
 
     Raises:
         SearchError: none did.
     """
-    space = load_own_space(record)
+    space = load_own_space(record).with_starts(starts)
     candidates: list[Candidate] = []
     for trial in record.rank():
         config = build_config(space.build_values(trial.params, schema))

@@ -6,6 +6,7 @@ import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 from fashion_core.errors import SearchError
 from fashion_core.files import MODEL_FILE
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REPORT = "README.md"  # of a search
+REGISTERED = "models:/"  # begins the name of a registered model
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -127,6 +129,19 @@ class SearchLayout:
     def final(self) -> FinalLayout:
         """The promoted model."""
         return FinalLayout(self.folder / "final")
+
+    @property
+    def starts(self) -> Path:
+        """Registered models that its networks start from, each in a folder of its own."""
+        return self.folder / "starts"
+
+    def start_folder(self, weights: str) -> Path:
+        """Of one of them. weights: models:/NAME@ALIAS or models:/NAME/VERSION."""
+        return self.starts / quote(weights.removeprefix(REGISTERED), safe="@")
+
+    def list_starts(self) -> dict[str, str]:
+        """Those that are there, as weights name them -> the folder."""
+        return {f"{REGISTERED}{unquote(path.name)}": str(path.resolve()) for path in sorted(self.starts.glob("*"))}
 
     @property
     def promotion_folder(self) -> Path:

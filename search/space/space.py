@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fashion_core.config import FEATURE_FIELDS, TrainConfig, build_config
+from fashion_core.config import FEATURE_FIELDS, WEIGHT_WORDS, TrainConfig, build_config
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.errors import ConfigError, Fault, SearchError, SpaceError
 from search.space.rungs import Scheduler
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS, normalise_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from optuna.trial import BaseTrial
 
@@ -101,6 +102,7 @@ class Space:
         parameters: the searched ones, a condition's parameter before those that depend on it.
         try_first: known configurations, parameter -> value; ``category_weights`` a mapping, or one number for all.
         category_lines: (category, line) of every category the text names.
+        starts: paths of the files and models that weights name, by these names: trials get the path, see `with_starts`.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Space:
     scheduler: Scheduler
     category_lines: tuple[tuple[str, int], ...] = ()
     file: str = field(default="", compare=False)
+    starts: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, schema: AttributeSchema) -> None:
         """Find what would stop its trials: categories that the data has not, and fields that do not go together.
@@ -182,7 +185,7 @@ class Space:
         values = {name: value for name, value in params.items() if name not in weight_names}
         if weights := {category: params[flat] for flat, category in weight_names.items() if flat in params}:
             values[WEIGHTS] = weights
-        return {**self.fixed, **values, "epochs": self.scheduler.max_epochs}
+        return self.locate({**self.fixed, **values, "epochs": self.scheduler.max_epochs})
 
     def first_points(self, schema: AttributeSchema) -> list[dict[str, Any]]:
         """What Optuna is to run first, as flat parameters: all of a grid, or ``try_first``; what one lacks is drawn."""
@@ -213,9 +216,9 @@ class Space:
         """All ways in which trials can want their images prepared."""
         return list(dict.fromkeys(PrepareSettings(*found) for found in self.list_settings(*PREPARE_FIELDS)))
 
-    def backbones(self) -> list[tuple[str, str, Feature]]:
-        """Distinct (backbone, weights, feature) that trials can have."""
-        return self.list_settings("backbone", "weights", "feature")
+    def backbones(self) -> list[tuple[str, str, Feature, int]]:
+        """Distinct (backbone, weights, feature, image_size) that trials can have."""
+        return self.list_settings("backbone", "weights", "feature", "image_size")
 
     def list_probed(self) -> list[TrainConfig]:
         """A configuration for every distinct set of features that trials with probe epochs can need."""
@@ -247,6 +250,17 @@ class Space:
             )
         return replace(self, scheduler=scheduler)
 
+    def with_starts(self, folders: Mapping[str, str]) -> Space:
+        """This space with absolute paths for the files that weights name, since workers run in folders of their own.
+
+        Args:
+            folders: of registered models, by their names.
+        """
+        names = [name for (name,) in replace(self, starts={}).list_settings("weights") if name not in WEIGHT_WORDS]
+        paths = {name: Path(name).expanduser().absolute() for name in names}
+        local = {name: str(path) for name, path in paths.items() if str(path) != name and path.exists()}
+        return replace(self, starts=local | dict(folders))
+
     def weight_names(self, schema: AttributeSchema) -> dict[str, str]:
         """Flat name -> category of the weights; empty where the space does not search them."""
         if not any(parameter.name == WEIGHTS for parameter in self.parameters):
@@ -256,8 +270,13 @@ class Space:
     def list_settings(self, *names: str) -> list[Any]:
         """Distinct values that trials can have of some fields together, each a tuple in the order of ``names``."""
         defaults = {name: TrainConfig.model_fields[name].default for name in names} | self.fixed
-        found = [defaults | combination for combination in self.combine(names)]
+        found = [self.locate(defaults | combination) for combination in self.combine(names)]
         return list(dict.fromkeys(tuple(values[name] for name in names) for values in found))
+
+    def locate(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Values of some fields, with the path of a file or a registered model in the place of its name."""
+        path = self.starts.get(values.get("weights", ""))
+        return values if path is None else values | {"weights": path}
 
     def combine(self, names: tuple[str, ...] | list[str]) -> list[dict[str, Any]]:
         """Every combination of some parameters and those their conditions name, as drawn; the last varies fastest.

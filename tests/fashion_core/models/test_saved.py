@@ -1,6 +1,7 @@
 """Saved models: what goes in comes out, and damage is told."""
 
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from safetensors import safe_open
 
 from fashion_core.config import TrainConfig
 from fashion_core.errors import CheckpointError
-from fashion_core.files import MODEL_FILE, TRAINING_FILE, write_tensors
+from fashion_core.files import MODEL_FILE, MODEL_FORMAT, TRAINING_FILE, read_tensors, write_tensors
 from fashion_core.models.saved import load_model, read_score, save_model
 from fashion_core.training.checkpoint import save_training
 from fashion_core.training.loop import fit
@@ -96,3 +97,28 @@ def test_a_score_is_read_without_weights(result, tmp_path):
     assert read_score(tmp_path) == (result.metrics["val/accuracy"], 1)
     with pytest.raises(CheckpointError, match="there is none"):
         read_score(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("backbone", ["vit_giant_patch14_224", "test_vit", "test_efficientnet"])
+def test_a_header_that_names_another_network_takes_no_memory(result, tmp_path, backbone):
+    """The file of a small network says that it is a huge one (1 billion parameters, 4 GB)."""
+    file = save(tmp_path, result.state, CONFIG.model_copy(update={"backbone": backbone}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match=f"describes, {backbone} with") as caught:
+        load_model(file)
+    grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    assert len(str(caught.value).splitlines()) == 1 and grown < 1e9
+
+
+def test_tensors_that_are_not_the_networks(result, tmp_path):
+    file = save(tmp_path, result.state)
+    tensors, description = read_tensors(file, MODEL_FORMAT)
+    name = "heads.0.weight"
+    for changed, message in (
+        ({key: value for key, value in tensors.items() if key != name}, r"`heads.0.weight` is absent, not \["),
+        (tensors | {name: torch.zeros(2, 2)}, r"`heads.0.weight` is \[2, 2\], not \["),
+        (tensors | {"more": torch.zeros(2)}, r"`more` is \[2\], not absent"),
+    ):
+        write_tensors(file, changed, description)
+        with pytest.raises(CheckpointError, match=message):
+            load_model(file)
