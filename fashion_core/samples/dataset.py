@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fashion_core.errors import DataError
+from fashion_core.files import read_json
 from fashion_core.hardware.allocator import keep_freed_memory
 from fashion_core.samples.figure import draw_picture
 
@@ -78,10 +79,9 @@ def draw_sample_data(folder: Path, *, train: int = 600, val: int = 200, test: in
 def read_recipe(folder: Path) -> dict[str, int] | None:
     """What the folder was drawn with; None where it is not a finished sample."""
     try:
-        recipe: dict[str, int] = json.loads((folder / RECIPE).read_text())
-    except (OSError, ValueError):
+        return read_json(folder / RECIPE, dict[str, int], "hold counts and a seed", "draw it again", DataError)
+    except DataError:
         return None
-    return recipe
 
 
 def check_replaceable(folder: Path) -> None:

@@ -194,10 +194,10 @@ def test_failed_write_leaves_the_old_file(tmp_path):
 def test_tensors_come_back_all_or_those_asked_for(tmp_path):
     tensors = {"a": torch.arange(3), "b": torch.ones(2, 2)}
     path = write_tensors(tmp_path / "new" / "t.safetensors", tensors, {"format": "one/1", "more": [1]})
-    found, description = read_tensors(path, "one/1")
+    found, description = read_tensors(path, "one/1", dict)
     assert found.keys() == tensors.keys() and all(torch.equal(found[name], tensors[name]) for name in tensors)
     assert description == {"format": "one/1", "more": [1]}
-    assert read_tensors(path, "one/1", names=["b"])[0].keys() == {"b"}
-    assert read_tensors(path, "one/1", names=())[0] == {}
+    assert read_tensors(path, "one/1", dict, names=["b"])[0].keys() == {"b"}
+    assert read_tensors(path, "one/1", dict, names=())[0] == {}
     with pytest.raises(CheckpointError, match="must have the format two/1, but has 'one/1'"):
-        read_tensors(path, "two/1")
+        read_tensors(path, "two/1", dict)
