@@ -31,6 +31,7 @@ MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
 HEADER_KEY = "description"
 MAX_JSON_BYTES = 1 << 27
+MAX_DEPTH = 20  # of values in values
 MAX_REASON = 300  # characters of what is told of a damaged file
 MAX_FAULTS = 3  # of a file's values, told in its one line
 
@@ -135,10 +136,24 @@ def parse_json(text: str | bytes) -> Any:
     Raises:
         ValueError: it is none, it is nested too deep to be ours, or an object of it has a key twice.
     """
+    plain = text if isinstance(text, str) else text.decode()
     try:
-        return DECODER.decode(text if isinstance(text, str) else text.decode())
+        values = DECODER.decode(plain)
     except RecursionError:
         raise ValueError("its values are nested too deep") from None
+    if plain.count("[") + plain.count("{") > MAX_DEPTH:
+        check_depth(values)
+    return values
+
+
+def check_depth(values: Any) -> None:
+    """Raises ValueError where values are nested deeper than any file of ours: what works on them calls itself."""
+    level = [values]
+    for _ in range(MAX_DEPTH):
+        boxes = [each for each in level if isinstance(each, dict | list)]
+        level = [inner for each in boxes for inner in (each.values() if isinstance(each, dict) else each)]
+    if level:
+        raise ValueError("its values are nested too deep")
 
 
 def take_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -160,15 +175,14 @@ def check_form(values: Any, form: type[T]) -> T:
         ValueError: the values are of other types, in one line.
     """
     try:
-        return build_adapter(form).validate_python(values, strict=True)
+        found: T = build_adapter(form).validate_python(values, strict=True)
     except ValidationError as error:
         raise ValueError(describe_faults(error)) from None
-    except RecursionError:  # of a value that holds itself again and again
-        raise ValueError("its values are nested too deep") from None
+    return found
 
 
 @cache
-def build_adapter(form: type[T]) -> TypeAdapter[T]:
+def build_adapter(form: Any) -> TypeAdapter[Any]:
     """What checks values of a type, made once."""
     return TypeAdapter(form)
 
@@ -206,11 +220,11 @@ def read_plain(path: Path, max_bytes: int) -> bytes:
     """The bytes of a plain file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it is not there, or cannot be read.
         ValueError: it is no plain file (reading a pipe might never end), or larger than that.
     """
-    if not path.is_file():
-        raise ValueError("it is not a plain file" if path.exists() else "there is none")
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a plain file")
     with path.open("rb") as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
@@ -245,15 +259,17 @@ def read_arrays(path: Path, forms: Mapping[str, tuple[str, int]], rest: tuple[st
         rest: the same, of all others; None: these are left out.
 
     Raises:
-        ValueError: there is no such file, or it is damaged, or an array is of another form.
+        OSError: there is no such file.
+        ValueError: it is damaged, or an array is of another form.
     """
+    size = path.stat().st_size
     try:
-        with zipfile.ZipFile(io.BytesIO(read_plain(path, path.stat().st_size))) as archive:
+        with zipfile.ZipFile(io.BytesIO(read_plain(path, size))) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             if missing := sorted(forms.keys() - members.keys()):
                 raise ValueError(f"it must have the arrays {', '.join(missing)}, but lacks them")
             names = members if rest is not None else forms
-            if sum(members[name].file_size for name in names) > path.stat().st_size:
+            if sum(members[name].file_size for name in names) > size:
                 raise ValueError("its arrays must stand as they are, but are compressed or overlap")
             arrays = {name: parse_array(archive.read(members[name])) for name in names}
     except ValueError:

@@ -99,11 +99,17 @@ def prepare_all(
 
 def find_known(note: Path) -> PreparedData | None:
     """What was made when sizes and times of all images were those the note is named by; None if it is not there."""
-    if not note.is_file():
-        return None
+    name = read_note(note)
     try:
-        known = read_json(note, Note, "name a prepared file", "delete it", DataError)
-        return PreparedData.open(note.with_name(known.file))
+        return None if name is None else PreparedData.open(note.with_name(name))
+    except DataError:
+        return None
+
+
+def read_note(note: Path) -> str | None:
+    """The name of the prepared file that a note leads to; None where it leads to none."""
+    try:
+        return read_json(note, Note, "name a prepared file", "delete it", DataError).file
     except DataError:
         return None
 
@@ -185,7 +191,7 @@ def build_schema(annotations: Annotations, settings: PrepareSettings, path: Path
 class Note(BaseModel):
     """What leads from sizes and times of all images to their prepared file, which stands beside it."""
 
-    file: str = Field(pattern=r"^prepared-[0-9a-f]{1,64}\.arrow$")
+    file: str = Field(pattern=r"^prepared-[0-9A-Za-z]{1,64}\.arrow$")
 
 
 class SettingsDescription(BaseModel):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.data.schema import AttributeSchema
@@ -29,9 +29,18 @@ class ModelDescription(BaseModel):
     config: dict[str, Any]
     categories: dict[str, list[str]] = Field(validation_alias="schema")
     metrics: dict[str, float]
-    epoch: int = Field(ge=0)
-    confusion: list[list[list[int]]]
+    epoch: int = Field(ge=0, lt=2**31)
+    confusion: list[list[list[Annotated[int, Field(ge=0, lt=2**63)]]]]
     data_fingerprint: str
+
+    @model_validator(mode="after")
+    def check_confusion(self) -> ModelDescription:
+        """Raises ValueError where there are confusion matrices, and not one [C, C] of each category."""
+        sizes = [len(classes) for classes in self.categories.values()]
+        shapes = [[len(matrix), *{len(row) for row in matrix}] for matrix in self.confusion]
+        if self.confusion and shapes != [[size, size] for size in sizes]:
+            raise ValueError("there must be a square confusion matrix of each category, or none")
+        return self
 
     def build_config(self) -> TrainConfig:
         """Its configuration. Raises ValueError where that is impossible."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fashion_core.errors import SearchError
+from fashion_core.files import parse_json
 from search.records.events import (
     Event,
     SearchEnded,
@@ -46,7 +47,7 @@ def read_events(path: Path) -> list[Event]:
     events = []
     for number, line in enumerate(lines[:-1], 1):  # the last piece is empty, or cut off
         try:
-            event = read_event(json.loads(line))
+            event = read_event(parse_json(line))
         except (ValueError, SearchError) as error:
             reason = "is not JSON" if isinstance(error, ValueError) else f"is none: {error}"
             raise SearchError(
@@ -63,9 +64,22 @@ def pack_correct(correct: np.ndarray) -> str:
 
 
 def unpack_correct(text: str, images: int, categories: int) -> np.ndarray:
-    """[N, K] bool of N images and K categories."""
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=images * categories)
-    return bits.reshape(images, categories).astype(bool)
+    """[N, K] bool of N images and K categories.
+
+    Raises:
+        SearchError: the text is that of other numbers.
+    """
+    try:
+        packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    except ValueError:
+        packed = np.zeros(0, np.uint8)
+    count = images * categories
+    if len(packed) != (count + 7) // 8 or count == 0:
+        raise SearchError(
+            f"a trial's answers must be those to {images} images in {categories} categories, but are not; restore the "
+            "ledger from a backup"
+        )
+    return np.unpackbits(packed, count=count).reshape(images, categories).astype(bool)
 
 
 class Ledger:
