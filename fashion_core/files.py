@@ -175,7 +175,7 @@ def check_form(values: Any, form: type[T]) -> T:
         ValueError: the values are of other types, in one line.
     """
     try:
-        found: T = build_adapter(form).validate_python(values, strict=True)
+        found: T = build_adapter(form).validate_python(values, strict=True)  # type: ignore[arg-type]
     except ValidationError as error:
         raise ValueError(describe_faults(error)) from None
     return found

@@ -57,6 +57,6 @@ def read_licence(package: Distribution) -> str:
             if value.strip() not in ("", "UNKNOWN"):
                 return first_line(value)
     for file in package.files or ():
-        if "licen" in file.name.lower() and (text := file.read_text(encoding="utf-8", errors="replace").strip()):
+        if "licen" in file.name.lower() and (text := file.read_text().strip()):
             return f"{first_line(text)}, as its licence file begins"
     return UNKNOWN

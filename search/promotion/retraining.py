@@ -165,8 +165,7 @@ class Retraining:
         if not path.is_file():
             cost = measure_cost(load_model(run.folder, choose_device(None)), self.material)
             write_whole(path, json.dumps(asdict(cost)).encode())
-        found = read_json(path, CostDescription, "hold what a network costs", "delete it", CheckpointError)
-        return Cost(found.parameters, found.ms)
+        return read_cost(path)
 
     def train(self, trainings: Sequence[Training], title: str, resources: Resources | None = None) -> None:
         """Train what is not trained yet, in sight.
@@ -245,6 +244,16 @@ class Retraining:
             job=self.material.build_site("train-val", both, self.share_resources(count)).build_job(training.config),
             stop_epoch=stop_epoch,
         )
+
+
+def read_cost(path: Path) -> Cost:
+    """What a network costs, as it was measured once.
+
+    Raises:
+        CheckpointError: the file holds something else.
+    """
+    found = read_json(path, CostDescription, "hold what a network costs", "delete it", CheckpointError)
+    return Cost(found.parameters, found.ms)
 
 
 def choose_losers(

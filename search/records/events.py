@@ -316,7 +316,7 @@ def read_event(values: Any) -> Event | None:
         raise SearchError(f"an event {kind.kind} must have {', '.join(missing)}, but lacks it")
     given = {name: values[name] for name in FIELDS[kind] if name in values}
     try:
-        check_form(given, build_form(kind))
+        check_form(given, build_form(kind))  # type: ignore[arg-type]  # mypy takes no class for hashable
     except ValueError as error:
         raise SearchError(f"an event {kind.kind} must be possible, but: {make_line(error)}") from None
     return kind(**given)
