@@ -5,12 +5,11 @@ python -m fashion_core.audit DIR
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_core.command import run_command
+from fashion_core.command import Parser, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +19,7 @@ AUDIT_SIZE = 32  # pixels: the audit looks at thumbnails and tables, so the prep
 
 def main(arguments: Sequence[str] | None = None, program: str = "fashion-audit") -> None:
     """The command `fashion-audit`. program: its name in the help."""
-    parser = argparse.ArgumentParser(prog=program, description="Count classes, duplicates and odd boxes of a data set.")
+    parser = Parser(prog=program, description="Count classes, duplicates and odd boxes of a data set.")
     parser.add_argument("data", type=Path, help="folder in DeepFashion's layout")
     parser.add_argument("--skip-bad", action="store_true", help="leave faulty annotation rows out instead of stopping")
     given = parser.parse_args(arguments)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fashion_core.errors import FashionError
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 FAULT = 2  # exit status where something is wrong; 1 is that of a crash
 INTERRUPTED = 130  # as shells have it
 NO_READER = 1
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of a command line whose faults are told in one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with the fault."""
+        self.exit(FAULT, f"error: {message}; see {self.prog} --help\n")
 
 
 def run_command(command: Callable[[], Any]) -> None:

@@ -283,7 +283,7 @@ def test_costs(folder: Path, data: st.DataObject) -> None:
     check_told(lambda: read_cost(path))
 
 
-# ------------------------------------------------------------------------------------------------------ the suite itself
+# ----------------------------------------------------------------------------------------------------- the suite itself
 
 
 def test_a_planted_fault_is_found(folder: Path) -> None:

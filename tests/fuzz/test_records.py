@@ -158,7 +158,7 @@ def test_the_whole_ledger_can_be_seen(layout: SearchLayout, ledger: Lines) -> No
     assert len(build_promotion(record, PromotionOptions()).candidates) == 4
 
 
-@fuzz(250)
+@fuzz(120)
 @given(data=st.data())
 def test_ledgers(layout: SearchLayout, ledger: Lines, data: st.DataObject) -> None:
     put(layout.ledger, data.draw(damaged_ledger(ledger)))
