@@ -59,6 +59,7 @@ def check_scores(metrics: dict[str, float | None]) -> dict[str, float | None]:
     return metrics
 
 
+FileName = Annotated[str, Field(pattern="^[^/\\x00]*$", max_length=255)]  # a part of a path
 Moment = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 TrialNumber = Annotated[int, Field(ge=0, lt=2**31)]
@@ -153,7 +154,7 @@ class SearchStarted(Event):
     name: str
     settings: Annotated[dict[str, Any], check_part(Settings)] = field(default_factory=dict)
     space: str = ""
-    space_name: str = ""
+    space_name: FileName = ""
     space_hash: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
     data: Annotated[dict[str, Any], check_part(Data)] = field(default_factory=dict)

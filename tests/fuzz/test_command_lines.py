@@ -26,6 +26,7 @@ from search.registry import comparing, comparison_view, versions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+pytestmark = pytest.mark.slow
 ODD = (
     "0", "-1", "1", "2", "0.5", "1.5", "1e-320", "1e300", "1e309", "nan", "inf", "-inf", "9999999999", "9" * 40,
     "9" * 5000, "text", "", " ", "0x10", "1_000", "true", "٣", "--", "..", "a/b", "x" * 300, "90s", "0s",

@@ -20,6 +20,7 @@ from search.space.reading import load_space
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
 SCHEMA = AttributeSchema((Category("pattern", ("a", "b")), Category("fit", ("c", "d"))))
 BASELINE = b"focal_gamma: 0\nlr: 1e-3\noptimizer: sgd\ncategory_weights: {pattern: 1.5, fit: 0.5}\nflip: 0.5\n"
 # YAML that stands for more, or for other things, than a space is made of

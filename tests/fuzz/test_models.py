@@ -35,6 +35,7 @@ from search.registry.models import find_result
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
 TRAIN, VAL = np.arange(8), np.arange(120, 124)
 CONFIG = TrainConfig(image_size=64, backbone="test_resnet", weights="none", batch_size=8, epochs=1, precision="fp32")
 

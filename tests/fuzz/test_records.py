@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
 
+pytestmark = pytest.mark.slow
 SPACE = """
 trials: 4
 fixed: {image_size: 32, weights: none, batch_size: 8, precision: fp32}

@@ -35,6 +35,7 @@ VALUES = {
     "TrialNumber": st.integers(0, 2**31 - 1),
     "Epoch": EPOCHS,
     "str": st.text(max_size=5),
+    "FileName": st.text(st.characters(exclude_characters="/\0", codec="utf-8"), max_size=5),
     "bool": st.booleans(),
     "Annotated[dict[str, Any], check_part(Settings)]": OBJECTS,
     "Annotated[dict[str, Any], check_part(Data)]": OBJECTS,
