@@ -212,7 +212,7 @@ def test_tensors_come_back_all_or_those_asked_for(tmp_path):
         read_tensors(path, "two/1", dict)
 
 
-# ----------------------------------------------------------------------------------------------- what is read is checked
+# --------------------------------------------------------------------------------------------- what is read is checked
 
 
 @pytest.mark.parametrize(

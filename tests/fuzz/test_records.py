@@ -122,12 +122,12 @@ def options(layout: SearchLayout) -> bytes:
 @st.composite
 def damaged_ledger(draw, lines: list[bytes]) -> bytes:
     """A ledger with lines of other values, of other bytes, left out, repeated, or in another order."""
-    lines = list(lines)
+    whole, lines = lines, list(lines)
     for _ in range(draw(st.integers(1, 2))):
         place = draw(st.integers(0, min(len(lines) - 1, 40)))
         match draw(st.sampled_from(("values", "values", "values", "bytes", "leave out", "repeat", "move"))):
             case "values":
-                text = draw(damaged_json(lines[place].decode("utf-8", "replace") if lines[place].strip() else "{}"))
+                text = draw(damaged_json(whole[place].decode()))
                 lines[place] = text.encode("utf-8", "surrogatepass") + b"\n"
             case "bytes":
                 lines[place] = draw(damaged_bytes(lines[place]))
