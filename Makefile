@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env demo test test-fast test-all coverage ui lint bench bench-quick bench-gpu clean
+.PHONY: help env demo test test-fast test-all fuzz coverage ui lint bench bench-quick bench-gpu clean
 
 help:
 	@echo "make env    the environment in $(VENV) (about 6.9 GB, once; again only when its pins change)"
@@ -23,6 +23,7 @@ help:
 	@echo "make test   the tests, as CI runs them (11 minutes on 2 CPU cores)"
 	@echo "make test-fast   an answer in 80 seconds: those marked neither slow nor long, fewer examples"
 	@echo "make test-all    the tests and the long ones, with more examples; its summary is results/tests/README.md"
+	@echo "make fuzz   files, options and spaces, damaged at random in other ways every time (10 minutes)"
 	@echo "make coverage    the tests, and the lines that they reach, room by room; fails under 85% of any"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  all benchmarks (hours; on a machine that rests); goes on where it was cut off; ROWS=1,4 names some"
@@ -53,6 +54,9 @@ test-fast: env
 
 test-all: env
 	FASHION_TESTS=all $(BIN)/python -m pytest $(TWO) --summary results/tests/README.md
+
+fuzz: env
+	FASHION_FUZZ=20 $(BIN)/python -m pytest tests/fuzz $(TWO)
 
 coverage: env
 	$(BIN)/coverage erase

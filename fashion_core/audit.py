@@ -5,15 +5,15 @@ python -m fashion_core.audit DIR
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_core.command import SKIP_BAD, give_share, run_command, share
+from fashion_core.command import SKIP_BAD, Parser, give_share, run_command, share
 from fashion_core.data.reading import BOX_FORMS, split_names
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 AUDIT_SIZE = 32  # pixels: the audit looks at thumbnails and tables, so the prepared images may be small
@@ -21,7 +21,7 @@ AUDIT_SIZE = 32  # pixels: the audit looks at thumbnails and tables, so the prep
 
 def main(arguments: Sequence[str] | None = None, program: str = "fashion-audit") -> None:
     """The command `fashion-audit`. program: its name in the help."""
-    parser = argparse.ArgumentParser(prog=program, description="Count classes, duplicates and odd boxes of a data set.")
+    parser = Parser(prog=program, description="Count classes, duplicates and odd boxes of a data set.")
     parser.add_argument("data", type=Path, help="a folder in one of DeepFashion's layouts, or a table")
     parser.add_argument(
         SKIP_BAD,

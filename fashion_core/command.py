@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fashion_core.errors import FashionError
 
@@ -55,6 +56,14 @@ def share(text: str) -> bool | float:
     if not 0 <= value <= 1:  # NaN too
         raise ValueError(f"must be a share of the rows from 0 to 1, like 0.2, but got {text!r}")
     return value
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of a command line whose faults are told in one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with the fault."""
+        self.exit(FAULT, f"error: {message}; see {self.prog} --help\n")
 
 
 def run_command(command: Callable[[], Any]) -> None:

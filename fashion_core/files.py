@@ -1,20 +1,29 @@
-"""Files of this project on disk: their names, how one is written whole or not at all, and locks. No torch at import."""
+"""Files of this project on disk: their names, how one is written whole or not at all, how one is read, and locks.
+
+What is read is checked before it is used: a file may come from a stranger, or be damaged. No torch at import.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import threading
+import zipfile
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from fashion_core.errors import CheckpointError, FashionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     from torch import Tensor
 
 ENSEMBLE_FILE = "ensemble.json"
@@ -22,6 +31,10 @@ MODEL_FILE = "model.safetensors"
 MODEL_FORMAT = "fashion-attributes/1"
 TRAINING_FILE = "training.safetensors"
 HEADER_KEY = "description"
+MAX_JSON_BYTES = 1 << 27
+MAX_DEPTH = 20  # of values in values
+MAX_REASON = 300  # characters of what is told of a damaged file
+MAX_FAULTS = 3  # of a file's values, told in its one line
 
 T = TypeVar("T")
 
@@ -115,6 +128,179 @@ def open_or_make(paths: Sequence[Path], read: Callable[[Path], T], make: Callabl
         return [read(path) for path in paths]
 
 
+# ---------------------------------------------------------------------------------------------------------------- JSON
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text in UTF-8.
+
+    Raises:
+        ValueError: it is none, it is nested too deep to be ours, or an object of it has a key twice.
+    """
+    plain = text if isinstance(text, str) else text.decode()
+    try:
+        values = DECODER.decode(plain)
+    except RecursionError:
+        raise ValueError("its values are nested too deep") from None
+    if plain.count("[") + plain.count("{") > MAX_DEPTH:
+        check_depth(values)
+    return values
+
+
+def check_depth(values: Any) -> None:
+    """Raises ValueError where values are nested deeper than any file of ours: what works on them calls itself."""
+    level = [values]
+    for _ in range(MAX_DEPTH):
+        boxes = [each for each in level if isinstance(each, dict | list)]
+        level = [inner for each in boxes for inner in (each.values() if isinstance(each, dict) else each)]
+    if level:
+        raise ValueError("its values are nested too deep")
+
+
+def take_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, whose keys must differ."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=take_pairs)
+
+
+def check_form(values: Any, form: type[T]) -> T:
+    """Plain values as a type says, such as a pydantic model: text is no number here, nor is true.
+
+    Raises:
+        ValueError: the values are of other types, in one line.
+    """
+    try:
+        found: T = build_adapter(form).validate_python(values, strict=True)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise ValueError(describe_faults(error)) from None
+    return found
+
+
+@cache
+def build_adapter(form: Any) -> TypeAdapter[Any]:
+    """What checks values of a type, made once."""
+    return TypeAdapter(form)
+
+
+def describe_faults(error: ValidationError) -> str:
+    """The first faults in one line: where, the rule, the value."""
+    faults = error.errors(include_url=False)
+    texts = []
+    for fault in faults[:MAX_FAULTS]:
+        place = ".".join(str(part) for part in fault["loc"])
+        rule = fault["msg"].removeprefix("Value error, ")
+        texts.append(
+            (f"`{place}`: " if place else "") + f"{rule[:1].lower()}{rule[1:]}, but got {fault['input']!r:.60}"
+        )
+    more = f"; and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+    return "; ".join(texts) + more
+
+
+def read_json(path: Path, form: type[T], what: str, remedy: str, error: type[FashionError]) -> T:
+    """What a JSON file holds, as a type says: see `check_form`.
+
+    Args:
+        what: the file must do, in words. remedy: what to do where it does not.
+
+    Raises:
+        FashionError: of the class given: the file cannot be read, or holds something else.
+    """
+    try:
+        return check_form(parse_json(read_plain(path, MAX_JSON_BYTES)), form)
+    except (OSError, ValueError) as fault:
+        raise build_damage(path, what, remedy, error, fault) from None
+
+
+def read_plain(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a plain file.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        ValueError: it is no plain file (reading a pipe might never end), or larger than that.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a plain file")
+    with path.open("rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"it has more than {max_bytes:,} bytes")
+    return content
+
+
+def build_damage(
+    path: Path, what: str, remedy: str, error: type[FashionError], fault: BaseException | str
+) -> FashionError:
+    """The error of a damaged file, in one line: see `read_json`."""
+    strerror = getattr(fault, "strerror", None)  # without the path, which is told already
+    return error(f"{path} must {what}, but: {make_line(strerror or fault)}; {remedy}")
+
+
+def make_line(text: object) -> str:
+    """A text, as it stands in a stranger's file, in one line of bounded length without control characters."""
+    line = " ".join(str(text).split())
+    shown = "".join(letter if letter.isprintable() else "?" for letter in line[:MAX_REASON])
+    return shown + ("..." if len(line) > MAX_REASON else "")
+
+
+# -------------------------------------------------------------------------------------------------------------- arrays
+
+
+def read_arrays(path: Path, forms: Mapping[str, tuple[str, int]], rest: tuple[str, int] | None = None) -> Any:
+    """Arrays of a file that `numpy.savez` wrote, by name. Nothing is unpickled, and no more memory taken than the file
+    has bytes.
+
+    Args:
+        forms: of each array that must be there: letters of NumPy's kinds of numbers, and the number of dimensions.
+        rest: the same, of all others; None: these are left out.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is damaged, or an array is of another form.
+    """
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_plain(path, size))) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if missing := sorted(forms.keys() - members.keys()):
+                raise ValueError(f"it must have the arrays {', '.join(missing)}, but lacks them")
+            names = members if rest is not None else forms
+            if sum(members[name].file_size for name in names) > size:
+                raise ValueError("its arrays must stand as they are, but are compressed or overlap")
+            arrays = {name: parse_array(archive.read(members[name])) for name in names}
+    except ValueError:
+        raise
+    except Exception as error:  # zipfile and its decoders may raise anything on damaged bytes
+        raise ValueError(f"it must be a whole .npz file, but: {error or type(error).__name__}") from None
+    for name, array in arrays.items():
+        kinds, dimensions = forms.get(name, rest or ("", 0))
+        if array.dtype.kind not in kinds or array.ndim != dimensions:
+            raise ValueError(
+                f"the array {name} must have {dimensions} dimensions of kind {kinds}, but has {array.ndim} of "
+                f"{array.dtype}"
+            )
+    return arrays
+
+
+def parse_array(content: bytes) -> np.ndarray:
+    """The array of an .npy file's bytes, whose header is believed only as far as they go."""
+    from numpy.lib import format as npy
+
+    file = io.BytesIO(content)
+    version = npy.read_magic(file)
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, is_fortran, dtype = read_header(file)
+    import numpy as np
+
+    values = np.frombuffer(content, dtype, offset=file.tell())  # raises for objects, and for half an element
+    return values.reshape(shape, order="F" if is_fortran else "C").copy("K")
+
+
 # ------------------------------------------------------------------------------------------------------------- tensors
 
 
@@ -131,12 +317,21 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str,
 
 
 def read_tensors(
-    path: Path, wanted_format: str, names: Iterable[str] | None = None
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and description of a file that `write_tensors` wrote. names: of the tensors; None: all.
+    path: Path,
+    wanted_format: str,
+    form: type[T],
+    names: Iterable[str] | None = None,
+    check: Callable[[T, dict[str, tuple[int, ...]]], None] | None = None,
+) -> tuple[dict[str, Tensor], T]:
+    """Tensors and description of a file that `write_tensors` wrote.
+
+    Args:
+        form: type of the description.
+        names: of the tensors; None: all.
+        check: called with the description and the shapes of all tensors before one is read.
 
     Raises:
-        CheckpointError: no such file, not safetensors, cut off, or another format.
+        CheckpointError: no such file, not safetensors, cut off, another format, or other values than it describes.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -144,14 +339,17 @@ def read_tensors(
         raise CheckpointError(f"a saved model is a {path.name} file, but there is none in {path.parent}")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            description = json.loads(metadata.get(HEADER_KEY, "{}"))
-            if description.get("format") != wanted_format:
+            values = parse_json((file.metadata() or {}).get(HEADER_KEY, "{}"))
+            found = values.get("format") if isinstance(values, dict) else None
+            if found != wanted_format:
                 raise CheckpointError(
-                    f"{path} must have the format {wanted_format}, but has {description.get('format')!r}; "
+                    f"{path} must have the format {wanted_format}, but has {make_line(repr(found))}; "
                     "it was not written by this version of fashion_core"
                 )
-            names = file.keys() if names is None else names
-            return {name: file.get_tensor(name) for name in names}, description
+            description = check_form(values, form)
+            every = list(file.keys())
+            if check is not None:
+                check(description, {name: tuple(file.get_slice(name).get_shape()) for name in every})
+            return {name: file.get_tensor(name) for name in (every if names is None else names)}, description
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} must be a complete safetensors file, but: {error}") from None
+        raise CheckpointError(f"{path} must be a complete safetensors file, but: {make_line(error)}") from None

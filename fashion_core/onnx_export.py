@@ -8,15 +8,15 @@ how to crop and resize, and what the classes are. N images, S pixels a side, K c
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_core.command import run_command
+from fashion_core.command import Parser, run_command
 from fashion_core.errors import ExportError
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from fashion_core.inference.onnx import OnnxModel
@@ -28,7 +28,7 @@ __getattr__ = attach("fashion_core", {"inference.onnx": ["OnnxModel"]})
 
 def build_parser(program: str = "fashion-export") -> argparse.ArgumentParser:
     """All options of the command. program: its name in the help."""
-    parser = argparse.ArgumentParser(prog=program, description="Write a saved model as an ONNX file.")
+    parser = Parser(prog=program, description="Write a saved model as an ONNX file.")
     parser.add_argument("model", type=Path, metavar="MODEL", help="a saved model or ensemble: its file or folder")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="images, or folders, to check it on")
     parser.add_argument("--box", metavar="x1,y1,x2,y2", help="the garment's box in pixels; default: the whole image")

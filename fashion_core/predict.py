@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_core.command import SKIP_BAD, give_share, run_command, share
+from fashion_core.command import SKIP_BAD, Parser, give_share, run_command, share
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ DEFAULT_CACHE = Path("results/.prepared")  # where a search keeps its prepared i
 
 def build_parser(program: str = "fashion-predict") -> argparse.ArgumentParser:
     """All options of the command. program: its name in the help."""
-    parser = argparse.ArgumentParser(
-        prog=program, description="Print the attributes of garments, or write the challenge's submission."
-    )
+    parser = Parser(prog=program, description="Print the attributes of garments, or write the challenge's submission.")
     parser.add_argument("model", type=Path, metavar="MODEL", help="a saved model or ensemble: its file or folder")
     parser.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="image files, or folders of them")
     parser.add_argument("--box", metavar="x1,y1,x2,y2", help="the garment's box in pixels; default: the whole image")

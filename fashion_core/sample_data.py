@@ -5,19 +5,19 @@ python -m fashion_core.sample_data DIR        # 900 pictures
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashion_core.command import run_command
+from fashion_core.command import Parser, run_command
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `fashion-sample-data`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fashion-sample-data",
         description="Draw a small data set of garments in DeepFashion's layout, to try a search without a download.",
     )

@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import BaseModel, Field
 
-from fashion_core.config import TrainConfig
+from fashion_core.config import Crop, TrainConfig
 from fashion_core.data.decoding import open_image
 from fashion_core.data.duplicates import THUMBNAIL_SIDE, compute_thumbnail
 from fashion_core.data.fingerprints import compute_digest, fingerprint_content, fingerprint_quickly
 from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import DataError, Fault, ImageError, first_line
-from fashion_core.files import open_or_make, whole, write_whole
+from fashion_core.files import check_form, make_line, open_or_make, parse_json, read_json, whole, write_whole
 
 if TYPE_CHECKING:
     from fashion_core.data.rows import Annotations
@@ -115,10 +116,17 @@ def check_room(images: int, settings: Iterable[PrepareSettings], folder: Path) -
 
 def find_known(note: Path) -> PreparedData | None:
     """What was made when sizes and times of all images were those the note is named by; None if it is not there."""
-    if not note.is_file():
-        return None
+    name = read_note(note)
     try:
-        return PreparedData.open(note.with_name(json.loads(note.read_text())["file"]))
+        return None if name is None else PreparedData.open(note.with_name(name))
+    except DataError:
+        return None
+
+
+def read_note(note: Path) -> str | None:
+    """The name of the prepared file that a note leads to; None where it leads to none."""
+    try:
+        return read_json(note, Note, "name a prepared file", "delete it", DataError).file
     except DataError:
         return None
 
@@ -200,6 +208,28 @@ def build_schema(annotations: Annotations, settings: PrepareSettings, path: Path
     )
 
 
+class Note(BaseModel):
+    """What leads from sizes and times of all images to their prepared file, which stands beside it."""
+
+    file: str = Field(pattern=r"^prepared-[0-9A-Za-z]{1,64}\.arrow$")
+
+
+class SettingsDescription(BaseModel):
+    """`PrepareSettings` as the header of a prepared file has them."""
+
+    image_size: int = Field(ge=1, le=1 << 14)
+    crop: Crop
+    crop_margin: float = Field(ge=0, le=1)
+
+
+class PreparedDescription(BaseModel):
+    """What the header of a prepared file tells, checked by types."""
+
+    fingerprint: str
+    settings: SettingsDescription
+    categories: dict[str, list[str]]
+
+
 class PreparedData:
     """A prepared file, memory-mapped. Travels between processes as its path.
 
@@ -216,19 +246,21 @@ class PreparedData:
         self.path = Path(path)
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
-            description = json.loads((reader.schema.metadata or {})[METADATA_KEY])
+            values = parse_json((reader.schema.metadata or {})[METADATA_KEY])
+            if isinstance(values, dict) and (found_format := values.get("format")) != FORMAT:
+                raise DataError(
+                    f"{self.path.name} must have the format {FORMAT}, but has {make_line(found_format)}; prepare again"
+                )
+            found = check_form(values, PreparedDescription)
+            self.fingerprint: str = found.fingerprint
+            self.settings = PrepareSettings(**found.settings.model_dump())
+            self.schema = AttributeSchema.from_dict(found.categories)
             batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
-        except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
+            check_batches(batches, self.settings, len(self.schema.categories))
+        except (OSError, KeyError, ValueError, pa.ArrowException) as error:
             raise DataError(
-                f"{self.path.name} must be a whole prepared file, but: {error}; delete it and prepare again"
+                f"{self.path.name} must be a whole prepared file, but: {make_line(error)}; delete it and prepare again"
             ) from None
-        if description["format"] != FORMAT:
-            raise DataError(
-                f"{self.path.name} must have the format {FORMAT}, but has {description['format']}; prepare again"
-            )
-        self.fingerprint: str = description["fingerprint"]
-        self.settings = PrepareSettings(**description["settings"])
-        self.schema = AttributeSchema.from_dict(description["categories"])
         side = self.settings.image_size
         self._pixels = [view_bytes(batch["pixels"]).reshape(-1, side, side, 3) for batch in batches]
         table = pa.Table.from_batches(batches, reader.schema).drop_columns(["pixels"])
@@ -275,6 +307,30 @@ class PreparedData:
         for position, index in enumerate(np.asarray(indices).tolist()):
             out[position] = self._pixels[index // BATCH_IMAGES][index % BATCH_IMAGES]
         return out
+
+
+def check_batches(batches: list[pa.RecordBatch], settings: PrepareSettings, categories: int) -> None:
+    """Raises ValueError, or Arrow's own error, where the columns are not those that `build_schema` tells.
+
+    Pixels are not looked at: that would read the whole file.
+    """
+    text, number = pa.string(), pa.int32()
+    wanted = {"image": text, "split": text, **dict.fromkeys(BOX, number), "labels": pa.list_(pa.int16(), categories)}
+    wanted |= {
+        "sha256": text,
+        "thumbnail": pa.binary(THUMBNAIL_SIDE**2),
+        "pixels": pa.binary(settings.image_size**2 * 3),
+    }
+    if not batches:
+        raise ValueError("it holds no image")
+    for index, batch in enumerate(batches):
+        batch.validate(full=True)
+        if {field.name: field.type for field in batch.schema} != wanted:
+            raise ValueError("its columns are of other types")
+        if any(column.null_count for column in batch.columns) or batch["labels"].flatten().null_count:
+            raise ValueError("a cell of it is empty")
+        if len(batch) != BATCH_IMAGES and index < len(batches) - 1:
+            raise ValueError(f"each part but the last must have {BATCH_IMAGES} images")
 
 
 def view_bytes(array: pa.Array) -> np.ndarray:

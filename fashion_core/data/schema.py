@@ -59,9 +59,23 @@ class AttributeSchema:
         return {category.name: list(category.classes) for category in self.categories}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> AttributeSchema:
-        """What `to_dict` gave."""
+    def from_dict(cls, values: Any) -> AttributeSchema:
+        """What `to_dict` gave.
+
+        Raises:
+            DataError: it is something else.
+        """
+        if not isinstance(values, dict) or not values or not all(map(is_category, values.items())):
+            raise DataError("categories must be one or more names, each with two or more classes that differ")
         return cls(tuple(Category(name, tuple(classes)) for name, classes in values.items()))
+
+
+def is_category(item: tuple[Any, Any]) -> bool:
+    """Whether a name and classes, as read from a file, are those of a category."""
+    name, classes = item
+    if not isinstance(name, str) or not isinstance(classes, list | tuple) or len(classes) < 2:
+        return False
+    return all(isinstance(each, str) for each in classes) and len(set(classes)) == len(classes)
 
 
 def load_schema(path: Path) -> AttributeSchema:

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnxruntime
 import torch
+from pydantic import BaseModel
 
 from fashion_core.data.pixels import PrepareSettings
+from fashion_core.data.prepared import SettingsDescription
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ExportError, first_line
-from fashion_core.files import whole
+from fashion_core.files import check_form, parse_json, whole
 from fashion_core.models.ensemble import AttributeEnsemble, Saved, SavedEnsemble, as_ensemble
 from fashion_core.models.forward import predict_views
 
@@ -31,6 +33,13 @@ MAX_DIFFERENCE = 1e-4  # of probabilities; float32 sums in another order differ 
 METADATA_KEY = "description"
 ONNX_FORMAT = "fashion-onnx/1"
 ERRORS_ONLY = 3  # ONNX Runtime's log severity
+
+
+class OnnxDescription(BaseModel):
+    """What the metadata of an exported model tell, checked by types."""
+
+    categories: dict[str, list[str]]
+    inputs: dict[str, SettingsDescription]
 
 
 class OnnxModel:
@@ -49,15 +58,16 @@ class OnnxModel:
         options.log_severity_level = ERRORS_ONLY
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            description = json.loads(self.session.get_modelmeta().custom_metadata_map[METADATA_KEY])
+            found = parse_json(self.session.get_modelmeta().custom_metadata_map[METADATA_KEY])
+            description = check_form(found, OnnxDescription)
+            self.schema = AttributeSchema.from_dict(description.categories)
         except Exception as error:  # ONNX Runtime's errors have no common base of their own
             raise ExportError(
                 f"an exported model must be an ONNX file that this project wrote, but {path} is not "
                 f"({first_line(error)}); export it again"
             ) from None
-        self.schema = AttributeSchema.from_dict(description["categories"])
-        self.views = tuple(PrepareSettings(**view) for view in description["inputs"].values())
-        self.inputs = tuple(description["inputs"])
+        self.views = tuple(PrepareSettings(**view.model_dump()) for view in description.inputs.values())
+        self.inputs = tuple(description.inputs)
 
     def predict(self, images: Mapping[PrepareSettings, np.ndarray]) -> list[np.ndarray]:
         """Probabilities: K arrays [N, C_i] float32.

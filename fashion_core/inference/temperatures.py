@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fashion_core.errors import CheckpointError
+from fashion_core.files import build_damage, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,17 +48,13 @@ def load_temperatures(model: Path, schema: AttributeSchema) -> tuple[float, ...]
         CheckpointError: they are not a positive number for each of the model's categories.
     """
     path = (model if model.is_dir() else model.parent) / TEMPERATURES_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
-    try:
-        values = json.loads(path.read_text())
-        temperatures = tuple(float(values[name]) for name in schema.names)
-        if len(values) == len(temperatures) and all(math.isfinite(value) and value > 0 for value in temperatures):
-            return temperatures
-        reason = f"it holds {values}"
-    except (ValueError, KeyError, TypeError) as error:
-        reason = repr(error)
-    raise CheckpointError(
-        f"{path} must hold a positive number for each of {', '.join(schema.names)}, but: {reason}; remove it for "
-        "answers as the model gives them"
+    what, remedy = (
+        f"hold a positive number for each of {', '.join(schema.names)}",
+        "remove it for answers as the model gives",
     )
+    values = read_json(path, dict[str, float], what, remedy, CheckpointError)
+    if values.keys() != set(schema.names) or not all(SMALLEST <= value <= 1 / SMALLEST for value in values.values()):
+        raise build_damage(path, what, remedy, CheckpointError, f"it holds {values}")
+    return tuple(values[name] for name in schema.names)

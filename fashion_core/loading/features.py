@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
 from fashion_core.data.fingerprints import DIGEST_BYTES
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 FORMAT = "fashion-features/1"
 TENSOR = "features"
+
+
+class FeaturesDescription(BaseModel):
+    """What the header of a file of features tells, checked by types."""
+
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -92,10 +99,13 @@ def open_features(path: Path) -> Features:
         DataError: it is absent, cut off, or of another version.
     """
     try:
-        tensors, description = read_tensors(Path(path), FORMAT)
+        tensors, found = read_tensors(Path(path), FORMAT, FeaturesDescription, [TENSOR])
     except CheckpointError as error:
         raise DataError(f"features must stand in a whole file, but: {error}; delete it and start again") from None
-    return Features(tensors[TENSOR], description["fingerprint"])
+    values = tensors[TENSOR]
+    if values.ndim != 3 or values.dtype != torch.float32:
+        raise DataError(f"{path} must hold features [2, N, F] float32, but does not; delete it and start again")
+    return Features(values, found.fingerprint)
 
 
 def fingerprint_features(backbone: Backbone, data: PreparedData, config: TrainConfig) -> str:

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Field, field_validator
 from torch import Tensor, nn
 
 from fashion_core.data.pixels import PrepareSettings, build_settings
 from fashion_core.errors import CheckpointError, ConfigError
-from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE, write_whole
+from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE, make_line, read_json, write_whole
 from fashion_core.models.saved import Best, SavedModel, load_model, save_model
 
 if TYPE_CHECKING:
@@ -28,6 +29,39 @@ if TYPE_CHECKING:
     from fashion_core.data.schema import AttributeSchema
 
 ENSEMBLE_FORMAT = "fashion-ensemble/1"
+MAX_MEMBERS = 1_000
+
+
+class MemberDescription(BaseModel):
+    """What an ensemble's file tells of a member: its file, below the ensemble's folder, and its share."""
+
+    file: str = Field(max_length=255)
+    share: float
+
+    @field_validator("file")
+    @classmethod
+    def check_place(cls, file: str) -> str:
+        """Raises ValueError where it leads out of the folder."""
+        path = PurePosixPath(file)
+        if path.is_absolute() or ".." in path.parts or not file.isprintable():
+            raise ValueError("a member must lie below the ensemble's folder")
+        return file
+
+
+class EnsembleDescription(BaseModel):
+    """What the file of an ensemble tells, checked by types."""
+
+    format: str
+    members: list[MemberDescription] = Field(max_length=MAX_MEMBERS)
+    metrics: dict[str, float]
+
+    @field_validator("members")
+    @classmethod
+    def check_differ(cls, members: list[MemberDescription]) -> list[MemberDescription]:
+        """Raises ValueError where one is named twice: it would take its memory twice."""
+        if len({member.file for member in members}) < len(members):
+            raise ValueError("the members must be different files")
+        return members
 
 
 @dataclass(frozen=True)
@@ -176,20 +210,14 @@ def load_saved(path: Path | str, device: torch.device | str = "cpu") -> Saved:
         raise CheckpointError(
             f"a folder must hold one saved model, but {path} has {ENSEMBLE_FILE} and {MODEL_FILE}; name one of the two"
         )
-    try:
-        description = json.loads(file.read_text())
-        found = description.get("format")
-        entries = [(entry["file"], float(entry["share"])) for entry in description["members"]]
-        metrics = description["metrics"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{file} must describe an ensemble, but: {error!r}; save it again") from None
-    if found != ENSEMBLE_FORMAT:
+    found = read_json(file, EnsembleDescription, "describe an ensemble", "save it again", CheckpointError)
+    if found.format != ENSEMBLE_FORMAT:
         raise CheckpointError(
-            f"{file} must have the format {ENSEMBLE_FORMAT}, but has {found!r}; "
+            f"{file} must have the format {ENSEMBLE_FORMAT}, but has {make_line(repr(found.format))}; "
             "it was not written by this version of fashion_core"
         )
-    members = [load_model(file.parent / name, device) for name, _ in entries]
+    members = [load_model(file.parent / member.file, device) for member in found.members]
     try:
-        return join_models(members, [share for _, share in entries], metrics)
+        return join_models(members, [member.share for member in found.members], found.metrics)
     except ConfigError as error:
-        raise CheckpointError(f"{file} must describe an ensemble, but: {error}") from None
+        raise CheckpointError(f"{file} must describe an ensemble, but: {make_line(error)}") from None

@@ -4,22 +4,55 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
+from pydantic import BaseModel, Field, model_validator
 
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import CheckpointError, FashionError
-from fashion_core.files import MODEL_FILE, MODEL_FORMAT, read_tensors, write_tensors
+from fashion_core.errors import CheckpointError, ConfigError, DataError, FashionError
+from fashion_core.files import MODEL_FILE, MODEL_FORMAT, make_line, read_tensors, write_tensors
 from fashion_core.metrics import ACCURACY
 from fashion_core.models.network import AttributeNet, build_network
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from torch import Tensor
+
+
+class ModelDescription(BaseModel):
+    """What the header of a saved model tells, checked by types."""
+
+    config: dict[str, Any]
+    categories: dict[str, list[str]] = Field(validation_alias="schema")
+    metrics: dict[str, float]
+    epoch: int = Field(ge=0, lt=2**31)
+    confusion: list[list[list[Annotated[int, Field(ge=0, lt=2**63)]]]]
+    data_fingerprint: str
+
+    @model_validator(mode="after")
+    def check_confusion(self) -> ModelDescription:
+        """Raises ValueError where there are confusion matrices, and not one [C, C] of each category."""
+        sizes = [len(classes) for classes in self.categories.values()]
+        shapes = [[len(matrix), *{len(row) for row in matrix}] for matrix in self.confusion]
+        if self.confusion and shapes != [[size, size] for size in sizes]:
+            raise ValueError("there must be a square confusion matrix of each category, or none")
+        return self
+
+    def build_config(self) -> TrainConfig:
+        """Its configuration. Raises ValueError where that is impossible."""
+        try:
+            return build_config(self.config)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    def build_schema(self) -> AttributeSchema:
+        """Its categories. Raises ValueError where they are none."""
+        try:
+            return AttributeSchema.from_dict(self.categories)
+        except DataError as error:
+            raise ValueError(str(error)) from None
 
 
 @dataclass
@@ -75,39 +108,48 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> SavedMod
         CheckpointError: there is none, or it is not a model of this project.
     """
     path = Path(path)
-    tensors, description = read_tensors(path / MODEL_FILE if path.is_dir() else path, MODEL_FORMAT)
-    config = build_config(description["config"])
-    schema = AttributeSchema.from_dict(description["schema"])
-    untrained = config.model_copy(update={"weights": "none"})
-    check_tensors(path, tensors, untrained, schema.sizes)
-    network = build_network(untrained, schema.sizes)
-    network.load_state_dict(tensors)
+    file = path / MODEL_FILE if path.is_dir() else path
+    tensors, found = read_tensors(file, MODEL_FORMAT, ModelDescription, check=check_shapes)
+    config, schema = found.build_config(), found.build_schema()
+    try:
+        network = build_network(config.model_copy(update={"weights": "none"}), schema.sizes)
+        network.load_state_dict(tensors)
+    except (FashionError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{file} must hold the weights of its own configuration, but: {make_line(error)}"
+        ) from None
     return SavedModel(
         network.to(device).eval(),
         config,
         schema,
-        description["metrics"],
-        description["epoch"],
-        description["confusion"],
-        description["data_fingerprint"],
+        found.metrics,
+        found.epoch,
+        found.confusion,
+        found.data_fingerprint,
     )
 
 
-def check_tensors(path: Path, tensors: dict[str, Tensor], config: TrainConfig, sizes: Sequence[int]) -> None:
-    """Raise CheckpointError where the tensors are not those of the network, before memory is taken for it."""
+def check_shapes(found: ModelDescription, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Whether a file holds the tensors of the network that it describes, before memory is taken for that.
+
+    Args:
+        shapes: of the tensors in the file, by name.
+
+    Raises:
+        ValueError: it does not, or describes no possible network.
+    """
+    config, schema = found.build_config(), found.build_schema()
     try:
-        with torch.device("meta"):  # shapes without numbers
-            network = build_network(config, sizes)
-    except FashionError as error:
-        raise CheckpointError(f"{path} must be a model that can be built here, but {error}") from None
-    own, found = (
-        {name: list(tensor.shape) for name, tensor in each.items()} for each in (network.state_dict(), tensors)
-    )
-    if own != found:
-        name = next(name for name in (*own, *found) if own.get(name) != found.get(name))
-        raise CheckpointError(
-            f"{path} must hold the network that its header describes, {config.backbone} with {len(own)} tensors, but "
-            f"`{name}` is {found.get(name, 'absent')}, not {own.get(name, 'absent')}; save it again, or take a backup"
+        with torch.device("meta"):  # shapes alone
+            network = build_network(config.model_copy(update={"weights": "none"}), schema.sizes)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    if own != shapes:
+        first = next(name for name in [*own, *shapes] if own.get(name) != shapes.get(name))
+        raise ValueError(
+            f"its tensors are not those of {config.backbone} at {config.image_size} px with {len(schema.sizes)} "
+            f"categories: {first} must be {own.get(first, 'absent')}, but is {shapes.get(first, 'absent')}"
         )
 
 
@@ -117,5 +159,7 @@ def read_score(folder: Path) -> tuple[float, int]:
     Raises:
         CheckpointError: there is none, or it is not a model of this project.
     """
-    _, description = read_tensors(folder / MODEL_FILE, MODEL_FORMAT, names=())
-    return description["metrics"][ACCURACY], description["epoch"]
+    _, found = read_tensors(folder / MODEL_FILE, MODEL_FORMAT, ModelDescription, names=())
+    if ACCURACY not in found.metrics:
+        raise CheckpointError(f"{folder / MODEL_FILE} must tell the score of its epoch, but lacks {ACCURACY}")
+    return found.metrics[ACCURACY], found.epoch

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fashion_core.errors import DataError
+from fashion_core.files import read_json
 from fashion_core.hardware.allocator import keep_freed_memory
 from fashion_core.samples.figure import draw_picture
 
@@ -33,6 +34,7 @@ SHARES: dict[int, dict[str, float]] = {
 }
 RECIPE = "sample.json"  # what a folder was drawn with; VERSION rises when the same recipe draws other pictures
 VERSION = 2
+MAX_IMAGES = 1_000_000  # 4 GB
 JPEG_QUALITIES = (75, 93)
 
 
@@ -42,13 +44,17 @@ def draw_sample_data(folder: Path, *, train: int = 600, val: int = 200, test: in
     The folder appears whole or not at all. As in the published set, test images have boxes and landmarks but no labels.
 
     Raises:
-        DataError: the folder holds something else.
+        DataError: the folder holds something else, or the numbers are impossible.
     """
     folder = Path(folder)
     counts = {"train": train, "val": val, "test": test}
     recipe = {"version": VERSION, "seed": seed, **counts}
     if min(counts.values()) < 1:
         raise DataError(f"a split must have at least 1 image, but got {counts}; draw one or more")
+    if sum(counts.values()) > MAX_IMAGES:
+        raise DataError(f"a sample must have at most {MAX_IMAGES:,} images, but got {counts}; draw fewer")
+    if not 0 <= seed < 2**32:
+        raise DataError(f"a seed must be 0 or more and below 2**32, but got {seed}; give another")
     if read_recipe(folder) == recipe:
         return folder
     check_replaceable(folder)
@@ -78,10 +84,9 @@ def draw_sample_data(folder: Path, *, train: int = 600, val: int = 200, test: in
 def read_recipe(folder: Path) -> dict[str, int] | None:
     """What the folder was drawn with; None where it is not a finished sample."""
     try:
-        recipe: dict[str, int] = json.loads((folder / RECIPE).read_text())
-    except (OSError, ValueError):
+        return read_json(folder / RECIPE, dict[str, int], "hold counts and a seed", "draw it again", DataError)
+    except DataError:
         return None
-    return recipe
 
 
 def check_replaceable(folder: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from fashion_core.errors import CheckpointError
-from fashion_core.files import MODEL_FILE, MODEL_FORMAT, TRAINING_FILE, read_tensors, write_tensors
-from fashion_core.models.saved import Best, save_model
+from fashion_core.files import MODEL_FILE, MODEL_FORMAT, TRAINING_FILE, make_line, read_tensors, write_tensors
+from fashion_core.models.saved import Best, ModelDescription, check_shapes, save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from fashion_core.training.state import TrainingState
 
 TRAINING_FORMAT = "fashion-training/1"
+
+
+class TrainingDescription(BaseModel):
+    """What the header of a saved training state tells, checked by types."""
+
+    config: dict[str, Any]
+    epoch: int = Field(ge=0)
+    step: int = Field(ge=0)
+    scaler: dict[str, float]
+    ema_updates: int = Field(ge=0)
 
 
 def save_training(folder: Path, state: TrainingState) -> None:
@@ -44,21 +55,34 @@ def load_training(folder: Path, state: TrainingState) -> None:
     Raises:
         CheckpointError: it is absent or damaged, or belongs to another configuration or other data.
     """
-    tensors, description = read_tensors(folder / TRAINING_FILE, TRAINING_FORMAT)
-    weights, saved = read_tensors(folder / MODEL_FILE, MODEL_FORMAT)
-    if saved["data_fingerprint"] != state.data_fingerprint:
+    tensors, found = read_tensors(folder / TRAINING_FILE, TRAINING_FORMAT, TrainingDescription)
+    weights, saved = read_tensors(folder / MODEL_FILE, MODEL_FORMAT, ModelDescription, check=check_shapes)
+    if saved.data_fingerprint != state.data_fingerprint:
         raise CheckpointError(
-            f"a training state goes on with the prepared data it was saved with ({saved['data_fingerprint']}), but got "
+            f"a training state goes on with the prepared data it was saved with ({saved.data_fingerprint}), but got "
             f"{state.data_fingerprint}; start a new run instead"
         )
     own = state.config.model_dump(mode="json")
-    changed = sorted(key for key in own if description["config"].get(key) != own[key])
+    changed = sorted(key for key in own if found.config.get(key) != own[key])
     if changed:
         raise CheckpointError(
             f"a training state goes on with the configuration it was saved with, but {', '.join(changed)} changed; "
             "start a new run instead"
         )
-    state.epoch, state.step = description["epoch"], description["step"]
+    try:
+        restore_state(state, tensors, found)
+        confusion = [torch.tensor(matrix, dtype=torch.int64).numpy() for matrix in saved.confusion]
+    except (RuntimeError, ValueError, KeyError) as error:  # of PyTorch, for tensors that are another network's
+        raise CheckpointError(
+            f"{folder / TRAINING_FILE} must hold the training state of its own configuration, but: {make_line(error)}; "
+            "start a new run instead"
+        ) from None
+    state.best = Best(saved.epoch, saved.metrics, confusion, weights)
+
+
+def restore_state(state: TrainingState, tensors: dict[str, Tensor], found: TrainingDescription) -> None:
+    """Put a saved network, its average and its optimizer into a freshly built state."""
+    state.epoch, state.step = found.epoch, found.step
     state.begin_stage()
     state.network.load_state_dict(select_prefix(tensors, "network."))
     if state.ema is not None:
@@ -76,10 +100,8 @@ def load_training(folder: Path, state: TrainingState) -> None:
             if tensor.shape == parameter.shape:
                 slots[number][slot] = torch.empty_like(parameter.detach()).copy_(tensor)
     state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-    state.scaler.load_state_dict(description["scaler"])
-    state.ema_updates = description["ema_updates"]
-    confusion = [torch.tensor(matrix, dtype=torch.int64).numpy() for matrix in saved["confusion"]]
-    state.best = Best(saved["epoch"], saved["metrics"], confusion, weights)
+    state.scaler.load_state_dict(found.scaler)
+    state.ema_updates = found.ema_updates
 
 
 def select_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -192,10 +191,12 @@ def read_fingerprint(layout: SearchLayout) -> str | None:
 
 def list_prepared(cache: Path, fingerprint: str) -> Iterable[Path]:
     """The files of one form of a data set: images, which of them were trained on, notes that lead to them, locks."""
+    from fashion_core.data.prepared import read_note  # pyarrow, which a list of searches needs not
+
     prepared = f"prepared-{fingerprint}"
     yield from sorted([*cache.glob(f"{prepared}.*"), *cache.glob(f"selection-{fingerprint}-*")])
     for note in sorted(cache.glob("known-*.json")):
-        if json.loads(note.read_text()).get("file") == f"{prepared}.arrow":
+        if read_note(note) == f"{prepared}.arrow":
             yield from (path for path in (note, note.with_suffix(".lock")) if path.is_file())
 
 

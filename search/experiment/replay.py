@@ -37,9 +37,9 @@ def replay_trial(layout: SearchLayout, number: int, console: Console) -> None:
     plan.check_weights()
     check_space(plan, record.begun)
     prepared = prepare(plan, console)
-    site = replace(prepared.site, threads=record.settings["cpus_per_trial"])
+    site = replace(prepared.site, threads=record.begun.tell("settings", "cpus_per_trial"))
     values = plan.space.build_values(trial.params, prepared.data.schema) | {"seed": compute_seed(options.seed, number)}
-    then = {row.epoch: row.metrics[metrics.ACCURACY] for row in trial.epochs}
+    then = {row.epoch: row.metrics.get(metrics.ACCURACY) or 0.0 for row in trial.epochs}
     console.print(f"trial {number} of {layout.name}: {trial.status}, {trial.reason}", highlight=False)
     for result in site.build_job(build_config(values)).run():
         was = f"{then[result.epoch]:.4f}" if result.epoch in then else "not reached"

@@ -14,14 +14,24 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import ray
+from pydantic import BaseModel
 
 from fashion_core import metrics
 from fashion_core.errors import CheckpointError, DivergedError
-from fashion_core.files import MODEL_FILE, TRAINING_FILE, write_whole
+from fashion_core.files import (
+    MODEL_FILE,
+    TRAINING_FILE,
+    build_damage,
+    check_form,
+    parse_json,
+    read_arrays,
+    read_json,
+    write_whole,
+)
 from fashion_core.models.saved import Best, save_model
 from fashion_core.training.checkpoint import save_training
 from search.jobs.training import SAVE_INTERVAL_S, TrainingJob, describe_error
@@ -39,6 +49,13 @@ EPOCHS_FOLDER = "epochs"
 DIVERGED, FAILED, FINISHED = TrialStatus.DIVERGED, TrialStatus.FAILED, TrialStatus.FINISHED
 POLL_S = 1.0
 Listener = Callable[["Training", dict[str, Any]], None]
+
+
+class RunEnd(BaseModel):
+    """What `run.json` tells, checked by types."""
+
+    status: Literal["finished", "diverged", "failed"]
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,10 +83,10 @@ class Training:
     def status(self) -> TrialStatus | None:
         """How it ended: `finished` or `diverged`. None where it did not, or where trying again may help."""
         path = self.folder / RUN_FILE
-        if not path.is_file():
+        if not path.exists():
             return None
-        status = TrialStatus(json.loads(path.read_text())["status"])
-        return None if status == TrialStatus.FAILED else status
+        end = read_json(path, RunEnd, "tell how a re-run ended", f"delete {self.folder.name}", CheckpointError)
+        return None if end.status == FAILED else TrialStatus(end.status)
 
 
 @dataclass(frozen=True)
@@ -144,17 +161,40 @@ def write_epoch(folder: Path, result: EpochResult) -> None:
     temporary.replace(path)
 
 
+def read_epoch(path: Path) -> tuple[dict[str, float], list[np.ndarray]]:
+    """What `write_epoch` wrote: scores, and probabilities [N, C] of each category.
+
+    Raises:
+        OSError, ValueError: it is something else.
+    """
+    arrays = read_arrays(path, {"scores": ("U", 0)}, rest=("f", 2))
+    scores = check_form(parse_json(str(arrays.pop("scores"))), dict[str, float])
+    if missing := {metrics.ACCURACY, metrics.TRAIN_SECONDS, metrics.VAL_SECONDS} - scores.keys():
+        raise ValueError(f"its scores must have {', '.join(sorted(missing))}, but lack it")
+    names = [f"probabilities_{index}" for index in range(len(arrays))]
+    if not names or arrays.keys() != set(names) or not all(np.isfinite(values).all() for values in arrays.values()):
+        raise ValueError("it must have probabilities of each category, all of them numbers, but has not")
+    return scores, [arrays[name] for name in names]
+
+
 def load_run(training: Training) -> Run:
     """What a training left that ended well.
 
     Raises:
-        CheckpointError: a file of it is gone.
+        CheckpointError: a file of it is gone, or damaged.
     """
-    scores, parts = [], []
+    scores: list[dict[str, float]] = []
+    parts: list[list[np.ndarray]] = []
     for path in sorted((training.folder / EPOCHS_FOLDER).glob("*.npz")):
-        with np.load(path, allow_pickle=False) as arrays:
-            scores.append(json.loads(str(arrays["scores"])))
-            parts.append([arrays[f"probabilities_{index}"] for index in range(len(arrays.files) - 1)])
+        try:
+            row, probabilities = read_epoch(path)
+            if parts and [values.shape for values in probabilities] != [values.shape for values in parts[0]]:
+                raise ValueError("its arrays are not of the shapes that the first epoch has")
+        except (OSError, ValueError) as error:
+            remedy = f"delete {training.folder.name}, and promote again"
+            raise build_damage(path, "hold an epoch of a re-run", remedy, CheckpointError, error) from None
+        scores.append(row)
+        parts.append(probabilities)
     expected = training.stop_epoch or training.config.epochs
     if len(parts) != expected or not (training.folder / MODEL_FILE).is_file():
         raise CheckpointError(

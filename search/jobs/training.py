@@ -12,7 +12,8 @@ import torch
 from fashion_core.config import FEATURE_FIELDS, TrainConfig
 from fashion_core.data.pixels import PrepareSettings, build_settings
 from fashion_core.data.prepared import PreparedData
-from fashion_core.files import whole
+from fashion_core.errors import DataError
+from fashion_core.files import build_damage, read_arrays, whole
 from fashion_core.hardware.gpu_memory import limit_gpu_memory
 from fashion_core.training.loop import fit
 
@@ -107,9 +108,17 @@ def open_data(path: Path) -> PreparedData:
 
 @lru_cache(maxsize=8)
 def load_selection(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The images to train and to select on, read once a process."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["train"], arrays["select"]
+    """The images to train and to select on, read once a process.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    try:
+        arrays = read_arrays(path, {"train": ("i", 1), "select": ("i", 1)})
+    except (OSError, ValueError) as error:
+        what, remedy = "hold the images to train and to select on", "delete it and start again"
+        raise build_damage(path, what, remedy, DataError, error) from None
+    return arrays["train"], arrays["select"]
 
 
 def describe_error(error: BaseException) -> str:

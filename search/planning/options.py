@@ -7,14 +7,19 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from fashion_core.command import share
 from fashion_core.data.reading import BoxForm, Reading, split_names
 from fashion_core.errors import SearchError
+from fashion_core.files import MAX_JSON_BYTES, build_damage, describe_faults, parse_json, read_plain
 from search.records.layout import SearchLayout, unique_name
 
 TUNE_NAME = "tune"  # of Ray's state in the search's own folder
+MAX_TRIALS, MAX_EPOCHS = 1_000_000, 10_000  # as a space may have
+MAX_SECONDS = 3650 * 86400.0  # ten years
+MAX_CORES, MAX_GPUS, MAX_AT_ONCE = 4096, 1024, 10_000
+MIN_GPU_SHARE = 0.001
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -42,6 +47,22 @@ def parse_share(text: Any) -> Any:
 
 
 Share = Annotated[bool | float, BeforeValidator(parse_share)]
+
+
+def check_gpus(count: float | None) -> float | None:
+    """The same. Raises ValueError where Ray could not give so many to one process."""
+    if count and not (MIN_GPU_SHARE <= count <= 1 or count == int(count)):
+        raise ValueError(f"must be 0, a share from {MIN_GPU_SHARE:g} to 1, or a whole number, but got {count:g}")
+    return count
+
+
+def check_path(path: Path | None) -> Path | None:
+    """The same. Raises ValueError where no system has such a path."""
+    if path is not None and "\0" in str(path):
+        raise ValueError("must be a path, but has a null character")
+    return path
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 
 
@@ -52,24 +73,32 @@ class SearchOptions(BaseModel):
 
     data: Path = Field(description="Folder of a data set, or its table (.csv, .parquet, .jsonl).")
     space: str = Field(description="Search space: a YAML file, or the name of a shipped one.")
-    trials: int | None = Field(default=None, ge=1, description="Number of trials; default: the space's own.")
+    trials: int | None = Field(
+        default=None, ge=1, le=MAX_TRIALS, description="Number of trials; default: the space's own."
+    )
     max_epochs: int | None = Field(
-        default=None, ge=1, description="Epochs of a trial that is not stopped; default: the space's."
+        default=None, ge=1, le=MAX_EPOCHS, description="Epochs of a trial that is not stopped; default: the space's."
     )
     time_budget_s: Duration | None = Field(
         default=None,
         gt=0,
+        le=MAX_SECONDS,
+        allow_inf_nan=False,
         description="Start no more trials and end those running after this time: 90s, 45m, 8h, 2d.",
         json_schema_extra={"option": "--time-budget"},
     )
     cpus_per_trial: int | None = Field(
-        default=None, ge=1, description="CPU cores of one trial; default: what there is, shared evenly."
+        default=None, ge=1, le=MAX_CORES, description="CPU cores of one trial; default: what there is, shared evenly."
     )
     gpus_per_trial: float | None = Field(
-        default=None, ge=0, description="GPUs of one trial; 0.5 puts two on one; default: 1 where there is one."
+        default=None,
+        ge=0,
+        le=MAX_GPUS,
+        allow_inf_nan=False,
+        description="GPUs of one trial; 0.5 puts two on one; default: 1 where there is one.",
     )
     concurrent: int | None = Field(
-        default=None, ge=1, description="Trials at once; default: as many as the resources allow."
+        default=None, ge=1, le=MAX_AT_ONCE, description="Trials at once; default: as many as the resources allow."
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of proposals, selection and training.")
     name: str | None = Field(
@@ -113,7 +142,10 @@ class SearchOptions(BaseModel):
         description="Where prepared images are kept, for all searches; default: .prepared under the results.",
     )
     results: Path = Field(default=Path("results"), description="Folder that holds the folders of all searches.")
-    keep_best: int = Field(default=3, ge=1, description="How many of the best trials' models are kept.")
+    keep_best: int = Field(default=3, ge=1, le=MAX_TRIALS, description="How many of the best trials' models are kept.")
+
+    _gpus = field_validator("gpus_per_trial")(check_gpus)
+    _paths = field_validator("data", "cache_dir", "results")(check_path)
 
     def save(self, path: Path) -> None:
         """Write them as JSON."""
@@ -127,11 +159,13 @@ class SearchOptions(BaseModel):
             SearchError: it is something else.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-            raise SearchError(
-                f"{path.name} must hold the options of a search, but: {faults}; restore it from a backup"
+            content = read_plain(path, MAX_JSON_BYTES)
+            parse_json(content)  # tells a key that stands twice
+            return cls.model_validate_json(content, strict=True)
+        except (OSError, ValueError) as error:
+            reason = describe_faults(error) if isinstance(error, ValidationError) else error
+            raise build_damage(
+                path, "hold the options of a search", "restore it from a backup", SearchError, reason
             ) from None
 
     def build_reading(self, layout: SearchLayout) -> Reading:

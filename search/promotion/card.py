@@ -277,7 +277,7 @@ def render_commands(result: PromotionResult, shipped: Shipped) -> list[str]:
 
 def render_provenance(result: PromotionResult) -> list[str]:
     """Code, versions, machine, command: of the promotion, and of the search before it."""
-    promotion = SearchStarted(time=result.ended, provenance=dict(result.provenance))
+    promotion = SearchStarted(name=result.search.name, time=result.ended, provenance=dict(result.provenance))
     rows = []
     for what, run, seconds in (
         ("promotion", promotion, result.seconds),

@@ -19,7 +19,7 @@ from fashion_core.models.ensemble import as_ensemble, load_saved
 from fashion_core.models.forward import predict_prepared
 from search.promotion.forms import SINGLE, Decision
 from search.records.layout import FinalLayout
-from search.registry.history import read_history
+from search.registry.history import read_answers, read_history
 from search.registry.versions import CHAMPION, JUDGED_TAG, KEY_TAG, Registry, Version
 from search.statistics.crossfit import cross_fit, cross_fit_seeds, find_best
 from search.statistics.gate import Verdict, judge
@@ -176,9 +176,9 @@ def answer_by_champion(registry: Registry, champion: Version, material: Material
     """
     final = FinalLayout(registry.download(champion))
     digests = material.list_digests(material.val)
-    with np.load(final.answers, allow_pickle=False) as kept:
-        if kept["digests"].tolist() == digests and np.array_equal(kept["labels"], material.labels):
-            return np.asarray(kept["correct"], float)
+    kept = read_answers(final)
+    if kept.digests == digests and np.array_equal(kept.labels, material.labels):
+        return np.asarray(kept.correct, float)
     saved = load_saved(final.folder, choose_device(None))
     ensemble = as_ensemble(saved)
     if ensemble.schema != material.schema:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from search.cli import DEFAULT_RESULTS
+from search.planning.options import MAX_AT_ONCE, MAX_CORES, MAX_GPUS, MAX_TRIALS, check_gpus
 from search.registry.versions import DEFAULT_MODEL
 
 FitOn = Literal["train", "train+val"]
+MAX_SEEDS, MAX_HOURS, MAX_MS, MAX_PARAMS = 1_000, 87_600, 1e9, 1e15
 LASTING = ("top", "seeds", "baseline")
 
 
@@ -19,9 +21,12 @@ class PromotionOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    top: int = Field(default=4, ge=1, description="How many of the best trials are trained again.")
+    top: int = Field(default=4, ge=1, le=MAX_TRIALS, description="How many of the best trials are trained again.")
     seeds: int = Field(
-        default=3, ge=1, description="How often each is trained, with fresh seeds; 1 says nothing of luck."
+        default=3,
+        ge=1,
+        le=MAX_SEEDS,
+        description="How often each is trained, with fresh seeds; 1 says nothing of luck.",
     )
     baseline: str = Field(
         default="report",
@@ -33,10 +38,26 @@ class PromotionOptions(BaseModel):
         description="Ship the best network of the re-runs, or train once more on train and val together.",
     )
     budget_hours: float | None = Field(
-        default=None, gt=0, description="Hours for the re-runs: clear losers are dropped to keep to them."
+        default=None,
+        gt=0,
+        le=MAX_HOURS,
+        allow_inf_nan=False,
+        description="Hours for the re-runs: clear losers are dropped to keep to them.",
     )
-    max_ms: float | None = Field(default=None, gt=0, description="Milliseconds an image that the model may take here.")
-    max_params: float | None = Field(default=None, gt=0, description="Parameters that the model may have, like 5e6.")
+    max_ms: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_MS,
+        allow_inf_nan=False,
+        description="Milliseconds an image that the model may take here.",
+    )
+    max_params: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_PARAMS,
+        allow_inf_nan=False,
+        description="Parameters that the model may have, like 5e6.",
+    )
     force: bool = Field(default=False, description="Make it the champion whatever the gate says; a tag records it.")
 
     @property
@@ -65,6 +86,16 @@ class Workplace(BaseModel):
     )
     model: str = Field(default=DEFAULT_MODEL, description="Name of the registered model.")
     address: str | None = Field(default=None, description="Ray cluster to join; default: start Ray on this machine.")
-    concurrent: int | None = Field(default=None, ge=1, description="Networks trained at once; default: what there is.")
-    cpus_per_trial: int | None = Field(default=None, ge=1, description="CPU cores of one network.")
-    gpus_per_trial: float | None = Field(default=None, ge=0, description="GPUs of one network; 0.5 puts two on one.")
+    concurrent: int | None = Field(
+        default=None, ge=1, le=MAX_AT_ONCE, description="Networks trained at once; default: what there is."
+    )
+    cpus_per_trial: int | None = Field(default=None, ge=1, le=MAX_CORES, description="CPU cores of one network.")
+    gpus_per_trial: float | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_GPUS,
+        allow_inf_nan=False,
+        description="GPUs of one network; 0.5 puts two on one.",
+    )
+
+    _gpus = field_validator("gpus_per_trial")(check_gpus)

@@ -9,17 +9,18 @@ import time
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import yaml
+from pydantic import BaseModel, Field, model_validator
 
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import SearchError, first_line
-from fashion_core.files import write_whole
+from fashion_core.errors import ConfigError, SearchError
+from fashion_core.files import build_damage, make_line, read_json, read_plain, write_whole
 from search.promotion.options import LASTING, PromotionOptions
-from search.space.reading import parse_space
+from search.records.events import Moment, Score, TrialNumber
+from search.space.reading import MAX_SIZE, FaultList, parse_space, read_yaml
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 
 if TYPE_CHECKING:
@@ -86,6 +87,45 @@ class Candidate:
     def words(self) -> str:
         """How a table calls it."""
         return self.label if self.trial is None else f"trial {self.trial}"
+
+
+class CandidateDescription(BaseModel):
+    """What `plan.json` tells of a candidate, checked by types. Its label is a part of file names."""
+
+    label: str = Field(pattern=r"^(trial-\d{4,10}|baseline)$")
+    trial: TrialNumber | None
+    search_score: Score | None
+    config: dict[str, Any]
+
+
+class LastingDescription(BaseModel):
+    """The options of a promotion that cannot change."""
+
+    top: int
+    seeds: int
+    baseline: str
+
+
+class PlanDescription(BaseModel):
+    """What `plan.json` tells, checked by types."""
+
+    format: str
+    promotion_id: str = Field(pattern=r"^[0-9a-f]{12}$")
+    created: Moment
+    search_id: str
+    options: LastingDescription
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
+    select_on: Literal["val", "heldout"]
+    data: str
+    candidates: list[CandidateDescription]
+
+    @model_validator(mode="after")
+    def check_candidates(self) -> PlanDescription:
+        """Raises ValueError where none is to be trained but the baseline, or one stands there twice."""
+        labels = [each.label for each in self.candidates]
+        if not {*labels} - {BASELINE} or len({*labels}) < len(labels):
+            raise ValueError("there must be a candidate or more, each of another label")
+        return self
 
 
 def flatten_config(config: TrainConfig) -> dict[str, Any]:
@@ -165,8 +205,8 @@ def build_promotion(
     """
     schema = AttributeSchema.from_dict(record.begun.categories)
     candidates = build_shortlist(record, schema, options.top, starts or {})
-    settings = record.settings
-    seeds = np.random.SeedSequence([settings["seed"], SEED_STREAM]).generate_state(options.seeds, np.uint32)
+    seed = record.begun.tell("settings", "seed")
+    seeds = np.random.SeedSequence([seed, SEED_STREAM]).generate_state(options.seeds, np.uint32)
     return PromotionPlan(
         promotion_id=uuid.uuid4().hex[:12],
         created=time.time(),
@@ -174,7 +214,7 @@ def build_promotion(
         candidates=candidates,
         baseline=build_baseline(options.baseline, candidates[0].config, schema),
         seeds=tuple(int(seed) for seed in seeds),
-        select_on=settings["select_on"],
+        select_on=record.begun.tell("settings", "select_on"),
         lasting={name: getattr(options, name) for name in LASTING},
     )
 
@@ -186,36 +226,42 @@ def load_promotion(layout: SearchLayout, record: SearchRecord, options: Promotio
         SearchError: it began with other options, or was of another search of this name.
     """
     path = layout.promotion_folder / PLAN_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
-    begun = json.loads(path.read_text())
-    lasting = begun["options"]
+    what, remedy = "hold the plan of a promotion", "begin anew with --replace"
+    begun = read_json(path, PlanDescription, what, remedy, SearchError)
+    lasting = begun.options.model_dump()
     changed = [
-        f"--{name.replace('_', '-')} {lasting[name]}" for name in LASTING if lasting[name] != getattr(options, name)
+        f"--{name.replace('_', '-')} {make_line(lasting[name])}"
+        for name in LASTING
+        if lasting[name] != getattr(options, name)
     ]
-    if begun["search_id"] != record.search_id:
+    if begun.search_id != record.search_id:
         changed.append("another search of this name")
-    if begun["format"] != FORMAT:
-        changed.append(f"the format {begun['format']}")
+    if begun.format != FORMAT:
+        changed.append(f"the format {make_line(begun.format)}")
     if changed:
         raise SearchError(
             f"a promotion goes on with what it began with, but that of {layout.name} began with {', '.join(changed)}; "
             "give the same options, or begin anew with --replace"
         )
-    known = {
-        each["label"]: Candidate(each["label"], each["trial"], each["search_score"], build_config(each["config"]))
-        for each in begun["candidates"]
-    }
+    try:
+        known = {
+            each.label: Candidate(each.label, each.trial, each.search_score, build_config(each.config))
+            for each in begun.candidates
+        }
+    except ConfigError as error:
+        raise build_damage(path, what, remedy, SearchError, error) from None
     return PromotionPlan(
-        promotion_id=begun["promotion_id"],
-        created=begun["created"],
-        search_id=begun["search_id"],
+        promotion_id=begun.promotion_id,
+        created=begun.created,
+        search_id=begun.search_id,
         candidates=tuple(each for label, each in known.items() if label != BASELINE),
         baseline=known.get(BASELINE),
-        seeds=tuple(begun["seeds"]),
-        select_on=begun["select_on"],
+        seeds=tuple(begun.seeds),
+        select_on=begun.select_on,
         lasting=lasting,
-        data=begun["data"],
+        data=begun.data,
     )
 
 
@@ -295,8 +341,7 @@ def build_shortlist(
 def load_own_space(record: SearchRecord) -> Space:
     """The space of a search as it ran, from its ledger."""
     space = parse_space(record.begun.space, record.begun.space_name)
-    settings = record.settings
-    return space.with_scheduler(max_epochs=settings["max_epochs"])
+    return space.with_scheduler(max_epochs=record.begun.tell("settings", "max_epochs"))
 
 
 def build_baseline(wanted: str, best: TrainConfig, schema: AttributeSchema) -> Candidate | None:
@@ -315,14 +360,25 @@ def build_baseline(wanted: str, best: TrainConfig, schema: AttributeSchema) -> C
     if set(schema.names) == set(REPORT_WEIGHTS):
         values["category_weights"] = {name: REPORT_WEIGHTS[name] for name in schema.names}
     if wanted != "report":
-        try:
-            given = yaml.safe_load(Path(wanted).read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise SearchError(
-                f"--baseline must be `report`, `none` or a YAML file of training fields, but {wanted!r} cannot be read "
-                f"({first_line(error)})"
-            ) from None
-        if not isinstance(given, dict):
-            raise SearchError(f"a baseline's file must map training fields to values, but {wanted} does not")
-        values |= given
+        values |= read_baseline(wanted)
     return Candidate(BASELINE, None, None, build_config(values))
+
+
+def read_baseline(path: str) -> dict[str, Any]:
+    """Training fields of a YAML file, which is read as a space is: plain values alone, and not too many.
+
+    Raises:
+        SearchError: it cannot be read, or does not map training fields to values.
+    """
+    faults = FaultList(path)
+    try:
+        given = read_yaml(read_plain(Path(path), MAX_SIZE).decode("utf-8-sig"), faults)
+    except (OSError, ValueError) as error:
+        raise SearchError(
+            f"--baseline must be `report`, `none` or a YAML file of training fields, but {path!r} cannot be read "
+            f"({make_line(error)})"
+        ) from None
+    if given is None or faults.found or not isinstance(given.plain, dict):
+        reason = f": {make_line(faults.found[0].message)}" if faults.found else ""
+        raise SearchError(f"a baseline's file must map training fields to values, but {path} does not{reason}")
+    return dict(given.plain)

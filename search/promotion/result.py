@@ -331,7 +331,7 @@ def build_result(
         gap=find_gap(decision.choice, trained.candidates, judgement),
         folds=len(np.unique(material.folds)),
         notes=tuple(notes),
-        data_licence=find_data_licence(search.data["folder"], material.schema.names),
+        data_licence=find_data_licence(search.tell("data", "folder"), material.schema.names),
         machine=f"{len(os.sched_getaffinity(0))} cores of {describe_cpu()}",
         provenance=collect_provenance(promotion.command),
         ended=now,

@@ -10,10 +10,11 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel, Field
 
 from fashion_core import metrics
-from fashion_core.errors import SearchError
-from fashion_core.files import write_whole
+from fashion_core.errors import CheckpointError, SearchError
+from fashion_core.files import read_json, write_whole
 from fashion_core.hardware.device import choose_device
 from fashion_core.models.saved import load_model
 from search.jobs.reruns import DIVERGED, FINISHED, Run, Training, load_run, train_all
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
 
 SECONDS_AN_HOUR = 3600
 COST_FILE = "cost.json"
+
+
+class CostDescription(BaseModel):
+    """What `cost.json` tells, checked by types."""
+
+    parameters: int = Field(ge=0, lt=2**63)
+    ms: float = Field(ge=0, allow_inf_nan=False)
 
 
 class Retraining:
@@ -157,7 +165,7 @@ class Retraining:
         if not path.is_file():
             cost = measure_cost(load_model(run.folder, choose_device(None)), self.material)
             write_whole(path, json.dumps(asdict(cost)).encode())
-        return Cost(**json.loads(path.read_text()))
+        return read_cost(path)
 
     def train(self, trainings: Sequence[Training], title: str, resources: Resources | None = None) -> None:
         """Train what is not trained yet, in sight.
@@ -236,6 +244,16 @@ class Retraining:
             job=self.material.build_site("train-val", both, self.share_resources(count)).build_job(training.config),
             stop_epoch=stop_epoch,
         )
+
+
+def read_cost(path: Path) -> Cost:
+    """What a network costs, as it was measured once.
+
+    Raises:
+        CheckpointError: the file holds something else.
+    """
+    found = read_json(path, CostDescription, "hold what a network costs", "delete it", CheckpointError)
+    return Cost(found.parameters, found.ms)
 
 
 def choose_losers(

@@ -112,7 +112,7 @@ class PromotionTracker:
         client = self.writer.connect()
         assert self.run_id is not None
         rows = build_metrics(values, int(self.plan.created * 1000), 0)
-        note = take_head(self.layout.promotion_report.read_text())
+        note = take_head(self.layout.promotion_report.read_text(encoding="utf-8", errors="replace"))
         status = "promoted" if passed else "refused"
         self.writer.log(self.run_id, rows, {"gate": "; ".join(reasons), "status": status, NOTE_TAG: note})
         for path in files:

@@ -1,15 +1,24 @@
 """What happens in a search, as types: one class a kind of event, and the states that trials and searches can be in.
 
 An event on the disk is one JSON object: `event` (its kind), `time` (unix seconds), `seq` (0, 1, 2, ...), its fields.
+What is read is checked by the types that stand here: a ledger may be damaged, or a stranger's.
 """
 
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, ClassVar
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, create_model
 
 from fashion_core.errors import SearchError
+from fashion_core.files import check_form, make_line
+from fashion_core.metrics import ACCURACY
+
+MAX_SECONDS = 1e11  # a date of three thousand years from now
+MAX_EPOCH = 10_000  # that of `TrainConfig`
 
 
 class TrialStatus(StrEnum):
@@ -39,13 +48,95 @@ class EndReason(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+# ------------------------------------------------------------------------------------------------- types of the fields
+
+
+def check_scores(metrics: dict[str, float | None]) -> dict[str, float | None]:
+    """The same. Raises ValueError where an accuracy, or its error, is not 0 to 1."""
+    for name, value in metrics.items():
+        if value is not None and name.startswith(ACCURACY) and not 0 <= value <= 1:
+            raise ValueError(f"{name} must be 0 to 1")
+    return metrics
+
+
+FileName = Annotated[str, Field(pattern="^[^/\\x00]*$", max_length=255)]  # a part of a path
+Moment = Annotated[float, Field(ge=0, le=MAX_SECONDS)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+TrialNumber = Annotated[int, Field(ge=0, lt=2**31)]
+Epoch = Annotated[int, Field(ge=1, le=MAX_EPOCH)]
+Score = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(ge=-1e38, le=1e38)]  # that a 32-bit float can have
+Whole = Annotated[int, Field(gt=-(2**63), lt=2**63)]
+Scalar = str | bool | Whole | Number | None
+Params = dict[str, Scalar]
+Metrics = Annotated[dict[str, Number | None], AfterValidator(check_scores)]
+Status = Annotated[TrialStatus, BeforeValidator(TrialStatus)]
+
+
+class Told(BaseModel):
+    """A part of how a search began, of which a sparse ledger may lack any; what a later version adds stays."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def check_part(form: type[Told]) -> AfterValidator:
+    """What checks a part by its form, and leaves it as it is."""
+
+    def check(values: dict[str, Any]) -> dict[str, Any]:
+        check_form(values, form)
+        return values
+
+    return AfterValidator(check)
+
+
+class Settings(Told):
+    """See `SearchStarted.settings`."""
+
+    trials: TrialNumber = 0
+    sampler: str = ""
+    scheduler: str = ""
+    max_epochs: Epoch = 1
+    grace_epochs: Epoch | None = None
+    reduction_factor: Count | None = None
+    seed: Count = 0
+    select_on: Literal["val", "heldout"] = "val"
+    concurrent: Count = 0
+    cpus_per_trial: Count = 0
+    gpus_per_trial: FiniteFloat = 0.0
+
+
+class Data(Told):
+    """See `SearchStarted.data`."""
+
+    folder: str = ""
+    fingerprint: str = Field("", pattern="^[0-9A-Za-z]*$")  # a part of file names
+    counts: dict[str, Count] = {}
+    skipped: Count = 0
+    majority: Score | None = None
+    majority_by_category: dict[str, Score] = {}
+    categories: dict[str, list[str]] = {}
+
+
+class Selected(Told):
+    """See `SearchStarted.selection`."""
+
+    select_on: Literal["val", "heldout"] = "val"
+    seed: Count = 0
+    train_count: Count = 0
+    select_count: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    select_images: list[str] = []
+
+
+# --------------------------------------------------------------------------------------------------------------- events
+
+
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """One thing that happened. The ledger sets `time` and `seq`."""
 
     kind: ClassVar[str]
-    time: float = 0.0
-    seq: int = -1
+    time: Moment = 0.0
+    seq: Whole = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +152,14 @@ class SearchStarted(Event):
     """
 
     kind: ClassVar[str] = "search_started"
-    name: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
+    name: str
+    settings: Annotated[dict[str, Any], check_part(Settings)] = field(default_factory=dict)
     space: str = ""
-    space_name: str = ""
+    space_name: FileName = ""
     space_hash: str = ""
     provenance: dict[str, str] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    selection: dict[str, Any] = field(default_factory=dict)
+    data: Annotated[dict[str, Any], check_part(Data)] = field(default_factory=dict)
+    selection: Annotated[dict[str, Any], check_part(Selected)] = field(default_factory=dict)
 
     @property
     def categories(self) -> dict[str, list[str]]:
@@ -76,13 +167,27 @@ class SearchStarted(Event):
         found: dict[str, list[str]] = self.data.get("categories", {})
         return found
 
+    def tell(self, part: str, name: str) -> Any:
+        """A value of `settings`, `data`, `selection` or `provenance` that a sparse ledger may lack, and this must not.
+
+        Raises:
+            SearchError: it does lack it.
+        """
+        values: dict[str, Any] = getattr(self, part)
+        if name not in values:
+            raise SearchError(
+                f"the ledger of {self.name or 'this search'} must tell `{name}` among its {part}, but does not; "
+                "restore it from a backup"
+            )
+        return values[name]
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResumed(Event):
     """A search went on."""
 
     kind: ClassVar[str] = "search_resumed"
-    trials: int
+    trials: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +196,7 @@ class SearchBroke(Event):
 
     kind: ClassVar[str] = "search_broke"
     error: str
-    restarts: int
+    restarts: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +205,7 @@ class SearchEnded(Event):
 
     kind: ClassVar[str] = "search_ended"
     reason: str  # an `EndReason`, or a word of a later version
-    seconds: float
+    seconds: Moment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +218,9 @@ class TrialStarted(Event):
     """
 
     kind: ClassVar[str] = "trial_started"
-    trial: int
+    trial: TrialNumber
     trial_id: str
-    params: dict[str, Any]
+    params: Params
     enqueued: bool
 
 
@@ -124,7 +229,7 @@ class TrialRetried(Event):
     """A trial's process died; it goes on from the last epoch saved."""
 
     kind: ClassVar[str] = "trial_retried"
-    trial: int
+    trial: TrialNumber
     error: str
 
 
@@ -133,13 +238,9 @@ class EpochEnded(Event):
     """An epoch was trained and evaluated; again, where it was run again: the last one counts."""
 
     kind: ClassVar[str] = "epoch"
-    trial: int
-    epoch: int
-    metrics: dict[str, float | None]
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.metrics, dict):
-            raise ValueError(f"metrics must be values by name, but are {self.metrics!r}")
+    trial: TrialNumber
+    epoch: Epoch
+    metrics: Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,14 +256,14 @@ class TrialEnded(Event):
     """
 
     kind: ClassVar[str] = "trial_ended"
-    trial: int
-    status: TrialStatus
+    trial: TrialNumber
+    status: Status
     reason: str = ""
-    best: float | None = None
-    best_epoch: int | None = None
+    best: Score | None = None
+    best_epoch: Epoch | None = None
     checkpoint: str | None = None
-    rung: int | None = None
-    cutoff: float | None = None
+    rung: Epoch | None = None
+    cutoff: Number | None = None
     error: str | None = None
     correct: str | None = None
 
@@ -206,7 +307,7 @@ def read_event(values: Any) -> Event | None:
     """The event of a JSON object; None where its kind is of a later version.
 
     Raises:
-        SearchError: it is no event, or lacks a field.
+        SearchError: it is no event, lacks a field, or has one of another type.
     """
     if not isinstance(values, dict) or not isinstance(values.get("event"), str):
         raise SearchError("an event must be a JSON object with its kind as `event`")
@@ -215,7 +316,17 @@ def read_event(values: Any) -> Event | None:
         return None
     if missing := sorted(NEEDED[kind] - values.keys()):
         raise SearchError(f"an event {kind.kind} must have {', '.join(missing)}, but lacks it")
+    given = {name: values[name] for name in FIELDS[kind] if name in values}
     try:
-        return kind(**{name: values[name] for name in FIELDS[kind] if name in values})
-    except ValueError as error:  # no status of a trial
-        raise SearchError(f"an event {kind.kind} must be possible, but: {error}") from None
+        check_form(given, build_form(kind))  # type: ignore[arg-type]  # mypy takes no class for hashable
+    except ValueError as error:
+        raise SearchError(f"an event {kind.kind} must be possible, but: {make_line(error)}") from None
+    return kind(**given)
+
+
+@cache
+def build_form(kind: Any) -> type[BaseModel]:
+    """What checks the fields of an event by the types that its class tells."""
+    hints = get_type_hints(kind, include_extras=True)
+    made: dict[str, Any] = {name: (hints[name], ... if name in NEEDED[kind] else None) for name in FIELDS[kind]}
+    return create_model(kind.__name__, **made)

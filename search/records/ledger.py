@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fashion_core.errors import SearchError
+from fashion_core.files import parse_json
 from fashion_core.metrics import has_missing
 from search.records.events import (
     Event,
@@ -47,7 +48,7 @@ def read_events(path: Path) -> list[Event]:
     events = []
     for number, line in enumerate(lines[:-1], 1):  # the last piece is empty, or cut off
         try:
-            event = read_event(json.loads(line))
+            event = read_event(parse_json(line))
         except (ValueError, SearchError) as error:
             reason = "is not JSON" if isinstance(error, ValueError) else f"is none: {error}"
             raise SearchError(
@@ -71,11 +72,24 @@ def pack_correct(correct: np.ndarray) -> str:
 
 
 def unpack_correct(text: str, images: int, categories: int) -> np.ndarray:
-    """What `pack_correct` took, [N, K] of N images and K categories."""
-    packed, size = np.frombuffer(base64.b64decode(text), np.uint8), (images * categories + 7) // 8
-    parts = [packed[:size]] if len(packed) <= size else [packed[:size], packed[size:]]
+    """What `pack_correct` took, [N, K] of N images and K categories.
+
+    Raises:
+        SearchError: the text is that of other numbers.
+    """
+    try:
+        packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    except ValueError:
+        packed = np.zeros(0, np.uint8)
+    count = images * categories
+    size = (count + 7) // 8
+    if len(packed) not in (size, 2 * size) or count == 0:
+        raise SearchError(
+            f"a trial's answers must be those to {images} images in {categories} categories, but are not; restore the "
+            "ledger from a backup"
+        )
     correct, *labelled = (
-        np.unpackbits(part, count=images * categories).reshape(images, categories).astype(bool) for part in parts
+        np.unpackbits(part, count=count).reshape(images, categories).astype(bool) for part in packed.reshape(-1, size)
     )
     return np.where(labelled[0], correct, np.nan) if labelled else correct
 

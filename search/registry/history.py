@@ -5,22 +5,24 @@ Images are known by the digests of their files, so that one is found again under
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
+from pydantic import BaseModel
 
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.fingerprints import compute_digest
-from fashion_core.errors import SearchError
+from fashion_core.errors import CheckpointError, SearchError
+from fashion_core.files import build_damage, read_arrays, read_json
 from fashion_core.models.ensemble import as_ensemble
 from search.records.record import load_record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
+
+    import numpy as np
 
     from fashion_core.data.prepared import PreparedData
     from fashion_core.data.rows import Annotations
@@ -75,9 +77,11 @@ def find_history(model: Model, judged: Annotations, prepared: PreparedData) -> H
         return History(None, remark=f"{UNKNOWN} its search's data set, {home}, is gone.")
     if is_here and not is_unchanged:
         remark = "its data set has changed since; taken for what it was trained on is what stands in train now."
-    selection = load_record(search).selection
-    split = "train" if selection["select_on"] == "heldout" else "val"
-    picked = {name for name, of in zip(names, splits, strict=True) if of == split} & set(selection["select_images"])
+    begun = load_record(search).begun
+    split = "train" if begun.tell("selection", "select_on") == "heldout" else "val"
+    picked = {name for name, of in zip(names, splits, strict=True) if of == split} & set(
+        begun.tell("selection", "select_images")
+    )
     trained = {name for name, of in zip(names, splits, strict=True) if of == "train"}
     if split == "train":
         trained -= picked
@@ -85,14 +89,60 @@ def find_history(model: Model, judged: Annotations, prepared: PreparedData) -> H
 
 
 def read_history(final: FinalLayout) -> History:
-    """What the folder of a promoted model says."""
-    if not final.trained_on.is_file():
-        return History(None, remark=f"{UNKNOWN} its folder has no {final.trained_on.name}.")
-    trained = frozenset(json.loads(final.trained_on.read_text())["digests"])
-    if not final.answers.is_file():
+    """What the folder of a promoted model says.
+
+    Raises:
+        CheckpointError: a file of it is damaged.
+    """
+    path = final.trained_on
+    if not path.exists():
+        return History(None, remark=f"{UNKNOWN} its folder has no {path.name}.")
+    what = "name the images that the model was trained on"
+    trained = frozenset(read_json(path, TrainedOn, what, "restore it from a backup", CheckpointError).digests)
+    if not final.answers.exists():
         return History(trained)
-    with np.load(final.answers, allow_pickle=False) as arrays:
-        return History(trained, frozenset(arrays["digests"].tolist()))
+    return History(trained, frozenset(read_answers(final).digests))
+
+
+class TrainedOn(BaseModel):
+    """What `trained_on.json` tells, checked by types."""
+
+    digests: list[str]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a promoted model answered to the images that it was judged on. S networks, N images, K categories.
+
+    Attributes:
+        digests: N, of the images' files.
+        correct: [S, N, K], 1 for right and 0 for wrong, or shares between.
+        labels: [N, K] int64.
+    """
+
+    digests: list[str]
+    correct: np.ndarray
+    labels: np.ndarray
+
+
+def read_answers(final: FinalLayout) -> Answers:
+    """What `search.promotion.release.ship` wrote down of a model's answers.
+
+    Raises:
+        CheckpointError: the file holds something else.
+    """
+    forms = {"digests": ("U", 1), "correct": ("biuf", 3), "labels": ("i", 2)}
+    try:
+        arrays = read_arrays(final.answers, forms)
+        digests, correct, labels = arrays["digests"], arrays["correct"], arrays["labels"]
+        if correct.shape[1:] != labels.shape or len(digests) != len(labels) or 0 in correct.shape:
+            raise ValueError("its arrays must be of the same images and categories, but are not")
+        if not ((correct >= 0) & (correct <= 1)).all():
+            raise ValueError("an answer must be 0 for wrong to 1 for right, but is not")
+    except (OSError, ValueError) as error:
+        what, remedy = "hold what the model answered to the images it was judged on", "restore it from a backup"
+        raise build_damage(final.answers, what, remedy, CheckpointError, error) from None
+    return Answers(digests.tolist(), correct, labels)
 
 
 def compute_digests(folder: Path, images: Iterable[str]) -> frozenset[str]:

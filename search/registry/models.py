@@ -8,14 +8,15 @@ PATH                                 a saved model or ensemble
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
 from fashion_core.errors import SearchError
-from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE
+from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE, read_json
 from fashion_core.hardware.device import choose_device
 from fashion_core.inference.predictor import predict_images
 from fashion_core.inference.temperatures import load_temperatures
@@ -39,6 +40,12 @@ SCHEME = "models:"
 MODEL_URI = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))")
 TRIAL_PATTERN = re.compile(rf"({NAME_PATTERN.pattern}):(\d{{1,9}})")
 CHECKPOINT_PREFIX = "trial-"  # of the folders that `SearchLayout.checkpoint_folder` names
+
+
+class BestConfig(BaseModel):
+    """What `best_config.json` tells of the best trial, checked by types."""
+
+    trial: int
 
 
 @dataclass(frozen=True)
@@ -184,7 +191,8 @@ def find_result(layout: SearchLayout) -> Place:
         )
     what = "the best of this search"
     if layout.best_config.is_file():
-        what += f", trial {json.loads(layout.best_config.read_text())['trial']}"
+        told = read_json(layout.best_config, BestConfig, "name the best trial", "write the report again", SearchError)
+        what += f", trial {told.trial}"
     return Place(layout.best_folder, what, "its trial and its epoch were picked", layout)
 
 

@@ -161,7 +161,9 @@ class Registry:
                     logged.artifact_location,  # not by its id, which MLflow looks up in another, global, store
                     run_id,
                     texts | own,
-                    description=take_head(FinalLayout(final).card.read_text(encoding="utf-8"), "\n## Data"),
+                    description=take_head(
+                        FinalLayout(final).card.read_text(encoding="utf-8", errors="replace"), "\n## Data"
+                    ),
                     model_id=logged.model_id,
                 )
                 return build_version(created, self.read_model())

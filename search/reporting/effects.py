@@ -47,7 +47,9 @@ def build_design(trials: Sequence[dict[str, Any]], names: Sequence[str], categor
         if name in weight_names:
             continue
         values = [trial[name] for trial in trials]
-        levels = sorted(set(values), key=lambda value: (isinstance(value, str), value))
+        levels = sorted(
+            set(values), key=lambda value: (value is None, isinstance(value, str), value if value is not None else 0)
+        )
         if len(levels) < 2:
             continue
         if len(levels) > MAX_LEVELS and not any(isinstance(value, (str, bool)) or value is None for value in levels):
@@ -97,8 +99,8 @@ def split_stages(trial: TrialRecord) -> tuple[float, float] | None:
     for row in trial.epochs:
         stage = row.metrics.get(metrics.PROBE)
         if stage is not None:
-            best[stage] = max(best.get(stage, 0.0), row.metrics[metrics.ACCURACY] or 0.0)
-    return (best[1.0], best[0.0]) if len(best) == 2 else None
+            best[stage] = max(best.get(stage, 0.0), row.metrics.get(metrics.ACCURACY) or 0.0)
+    return (best[1.0], best[0.0]) if best.keys() == {1.0, 0.0} else None
 
 
 def write_effects(layout: SearchLayout, record: SearchRecord) -> Path:
@@ -127,7 +129,7 @@ def render_effects(record: SearchRecord) -> str:
             f"effects of this space need at least {wanted} finished trials, but {record.name} has "
             f"{len(trials)}; run more of them"
         )
-    images = record.selection["select_count"]
+    images = record.begun.tell("selection", "select_count")
     correct = np.stack([unpack_correct(trial.correct or "", images, len(categories)) for trial in trials])
     effects = estimate_effects(design, correct, np.random.default_rng(0))
     labelled = describe_labelled(record.selection.get("labelled"))

@@ -148,9 +148,10 @@ def describe_run(search: SearchStarted | None, duration: str) -> list[tuple[str,
             ("data", f"`{data.get('folder')}`: {counts} images{skipped}; fingerprint `{data.get('fingerprint')}`")
         )
     if selection:
-        what = "val" if selection["select_on"] == "val" else "15% of train, held out; val was not looked at"
-        labelled = describe_labelled(selection.get("labelled"))
-        counts = f"{selection['select_count']:,} images{labelled}; trained on {selection['train_count']:,}"
+        is_val = search.tell("selection", "select_on") == "val"
+        what = "val" if is_val else "15% of train, held out; val was not looked at"
+        selected, trained = (search.tell("selection", f"{kind}_count") for kind in ("select", "train"))
+        counts = f"{selected:,} images{describe_labelled(selection.get('labelled'))}; trained on {trained:,}"
         pairs.append(("selected on", f"{what}: {counts}"))
     if search.space_hash:
         pairs.append(("space", f"`{search.space_name}`, hash `{search.space_hash[:12]}`"))

@@ -218,7 +218,7 @@ class Writer:
         """Keep a file with the search's run. The head of the report becomes the run's description."""
         self.connect().log_artifact(self.find_parent(), str(path))
         if path.name == REPORT:
-            self.log(self.find_parent(), [], {NOTE_TAG: take_head(path.read_text())})
+            self.log(self.find_parent(), [], {NOTE_TAG: take_head(path.read_text(encoding="utf-8", errors="replace"))})
 
     def forget_runs(self) -> None:
         """After an error: what was made may not be known here, so look it up again."""

@@ -7,13 +7,12 @@ the files, threads and screens of the search in this process by it.
 from __future__ import annotations
 
 import json
-import pickle
+import re
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ray.exceptions import RayActorError
 from ray.tune import Callback
 
 from fashion_core.errors import first_line
@@ -174,9 +173,8 @@ class Recorder(Callback):
 
 def describe_death(trial: Trial) -> str:
     """Why the process of a trial ended, in words."""
-    error = load_error(trial)
-    text = (str(error).strip() if error is not None else "") or "no reason known"
-    if isinstance(error, RayActorError) or "died" in text:
+    text = read_death(trial) or "no reason known"
+    if text.startswith("The actor ") or "died" in text:
         return (
             "the trial's process died, or the machine it was on; out of memory is the usual cause of the first, so try "
             f"a smaller batch_size or fewer trials at once\n{text}"
@@ -184,10 +182,12 @@ def describe_death(trial: Trial) -> str:
     return text
 
 
-def load_error(trial: Trial) -> Exception | str | None:
-    """What ended a trial's process, from the driver's own copy: Ray brings it to the storage only later."""
-    for name in (trial.pickled_error_file, trial.error_file):
-        if name is not None and (path := Path(name)).is_file():
-            found: Exception | str = pickle.loads(path.read_bytes()) if path.suffix == ".pkl" else path.read_text()
-            return found
-    return None
+def read_death(trial: Trial) -> str:
+    """What ended a trial's process last, in Ray's words, from the driver's own copy: the storage has it only later.
+
+    Ray keeps the exception too, as a pickle; a text cannot do anything when it is read.
+    """
+    if trial.error_file is None or not Path(trial.error_file).is_file():
+        return ""
+    text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+    return re.split(r"^Failure # .*\n", text, flags=re.MULTILINE)[-1].strip()

@@ -1,6 +1,7 @@
-"""Files are whole or absent, and locks keep others out."""
+"""Files are whole or absent, locks keep others out, and what is read is checked."""
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -9,8 +10,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import BaseModel
 from safetensors import safe_open
 
 from fashion_core.errors import CheckpointError, FashionError
@@ -18,6 +23,10 @@ from fashion_core.files import (
     hold,
     lock,
     open_or_make,
+    parse_json,
+    read_arrays,
+    read_json,
+    read_plain,
     read_tensors,
     try_lock,
     whole,
@@ -194,10 +203,94 @@ def test_failed_write_leaves_the_old_file(tmp_path):
 def test_tensors_come_back_all_or_those_asked_for(tmp_path):
     tensors = {"a": torch.arange(3), "b": torch.ones(2, 2)}
     path = write_tensors(tmp_path / "new" / "t.safetensors", tensors, {"format": "one/1", "more": [1]})
-    found, description = read_tensors(path, "one/1")
+    found, description = read_tensors(path, "one/1", dict)
     assert found.keys() == tensors.keys() and all(torch.equal(found[name], tensors[name]) for name in tensors)
     assert description == {"format": "one/1", "more": [1]}
-    assert read_tensors(path, "one/1", names=["b"])[0].keys() == {"b"}
-    assert read_tensors(path, "one/1", names=())[0] == {}
+    assert read_tensors(path, "one/1", dict, names=["b"])[0].keys() == {"b"}
+    assert read_tensors(path, "one/1", dict, names=())[0] == {}
     with pytest.raises(CheckpointError, match="must have the format two/1, but has 'one/1'"):
-        read_tensors(path, "two/1")
+        read_tensors(path, "two/1", dict)
+
+
+# --------------------------------------------------------------------------------------------- what is read is checked
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "Expecting value"),
+        ("[" * 4000 + "]" * 4000, "nested too deep"),
+        ("[" * 21 + "]" * 21, "nested too deep"),
+        ('{"a": 1, "a": 2}', "'a' stands twice"),
+        ('{"b": {"a": 1, "c": 0, "a": 2}}', "'a' stands twice"),
+        ("9" * 5000, "digits"),
+        (b"\xff", "decode"),
+    ],
+)
+def test_no_json_of_ours(text: str | bytes, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        parse_json(text)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(), st.lists))
+def test_json_is_what_the_library_reads(values: object) -> None:
+    assume("[" * 20 not in json.dumps(values).replace(", ", ""))
+    assert parse_json(json.dumps(values)) == values
+
+
+@pytest.mark.parametrize("values", [{"a": "1"}, {"a": True}, {"a": None}, {"b": 1}, [], 1, {"a": 1.5}, {"a\n": 1}])
+def test_types_are_not_guessed(values: object, tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=r"file\.json must hold counts, but: .*; count again$") as caught:
+        read_json(path, Counts, "hold counts", "count again", CheckpointError)
+    assert "\n" not in str(caught.value)
+
+
+class Counts(BaseModel):
+    """A form to read by."""
+
+    a: int
+
+
+def test_what_is_no_plain_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # reading it would wait for ever
+    (tmp_path / "large").write_bytes(bytes(11))
+    for name, told in (("pipe", "not a plain file"), (".", "not a plain file"), ("large", "more than 10 bytes")):
+        with pytest.raises(ValueError, match=told):
+            read_plain(tmp_path / name, 10)
+    with pytest.raises(FileNotFoundError):
+        read_plain(tmp_path / "none", 10)
+    assert read_plain(tmp_path / "large", 11) == bytes(11)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0), (2, 3, 4)])
+@pytest.mark.parametrize("kind", ["float32", "int64", "bool", "U5"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_come_back(shape: tuple[int, ...], kind: str, order: str, tmp_path: Path) -> None:
+    wanted = np.asarray(np.random.default_rng(0).integers(0, 9, shape)).astype(kind, order=order)
+    np.savez(tmp_path / "file.npz", one=wanted, two=wanted)
+    found = read_arrays(tmp_path / "file.npz", {"one": (wanted.dtype.kind, len(shape))})
+    assert found.keys() == {"one"} and found["one"].dtype == wanted.dtype and found["one"].flags.writeable
+    assert np.array_equal(found["one"], wanted) and found["one"].shape == shape
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"two": np.zeros(3)}, "must have the arrays one"),
+        ({"one": np.zeros((3, 1))}, "must have 1 dimensions of kind f, but has 2 of float64"),
+        ({"one": np.zeros(3, int)}, "of kind f, but has 1 of int64"),
+        ({"one": np.array([{}])}, "OBJECT array"),
+    ],
+)
+def test_arrays_of_another_form(arrays: dict[str, np.ndarray], told: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "file.npz", **arrays)
+    with pytest.raises(ValueError, match=told):
+        read_arrays(tmp_path / "file.npz", {"one": ("f", 1)})
+
+
+def test_packed_arrays_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "file.npz", one=np.zeros(1 << 20))
+    with pytest.raises(ValueError, match="compressed or overlap"):
+        read_arrays(tmp_path / "file.npz", {"one": ("f", 1)})

@@ -83,6 +83,7 @@ def build_result(
         model_name="fashion-attributes",
         plan=PromotionPlan("id", 1.79e9, "drawn@0", candidates, baseline, (4, 5, 6), select_on, {}),
         search=SearchStarted(
+            name="drawn",
             time=1.79e9,
             provenance={"command": "python search/run.py --data sample", "torch": "2.14.1"},
             data={"folder": "sample", "fingerprint": "f00d", "counts": {"train": 120, "val": 48}, "skipped": 0},

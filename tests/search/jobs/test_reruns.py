@@ -109,7 +109,7 @@ def test_one_that_diverged_is_not_trained_again(training):
 def test_one_that_failed_may_be_tried_again(training, wanted):
     broken = replace(training, job=replace(training.job, selection=training.folder.with_name("gone.npz")))
     (event,) = train(broken)
-    assert event["status"] == "failed" and event["error"].startswith("FileNotFoundError")
+    assert event["status"] == "failed" and event["error"].startswith("DataError")
     assert json.loads((training.folder / RUN_FILE).read_text()) == event and training.status is None
     assert list(train(training))[-1] == ENDED
     assert_is(load_run(training), wanted)

@@ -1,6 +1,7 @@
 """What a person asks of a search: read, checked, kept beside the search, and found again."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,17 @@ def test_a_duration_is_its_number_of_units(number, unit):
         {"time_budget_s": "5"},
         {"cpus_per_trial": 0},
         {"gpus_per_trial": -0.5},
+        {"gpus_per_trial": 1.5},
+        {"gpus_per_trial": 1e-320},
+        {"gpus_per_trial": math.inf},
+        {"gpus_per_trial": math.nan},
+        {"time_budget_s": math.inf},
+        {"time_budget_s": "9" * 400 + "d"},
+        {"concurrent": 10**12},
+        {"cpus_per_trial": 10**12},
+        {"trials": 10**12},
+        {"max_epochs": 10**12},
+        {"keep_best": 10**12},
         {"concurrent": 0},
         {"seed": -1},
         {"seed": 2**32},
@@ -70,9 +82,9 @@ def test_options_do_not_change():
         optional={
             "trials": WHOLE,
             "max_epochs": WHOLE,
-            "time_budget_s": st.floats(0.1, 1e9),
+            "time_budget_s": st.floats(0.1, 1e8),
             "cpus_per_trial": WHOLE,
-            "gpus_per_trial": st.floats(0, 8),
+            "gpus_per_trial": st.sampled_from([0.0, 0.25, 1.0, 3.0]),
             "concurrent": WHOLE,
             "seed": st.integers(0, 2**32 - 1),
             "name": NAMES,
@@ -103,16 +115,21 @@ def test_what_was_saved_comes_back(tmp_path_factory, values):
 @pytest.mark.parametrize(
     "text, told",
     [
-        ("no JSON", "Invalid JSON"),
-        ('{"data": ".", "space": "demo"', "Invalid JSON"),
-        ('{"data": "."}', "space: Field required"),
-        ('{"data": ".", "space": "demo", "trials": 0, "colour": "red"}', "trials: "),
-        ('{"data": ".", "space": "demo", "trials": 0, "colour": "red"}', "colour: "),
+        ("[" * 4000 + "]" * 4000, "nested too deep"),
+        ('{"data": ".", "space": "demo", "space": "tpe"}', "'space' stands twice"),
+        ('{"data": ".", "space": "demo", "seed": "7"}', "`seed`: "),
+        ('{"data": ".", "space": "demo", "gpus_per_trial": Infinity}', "`gpus_per_trial`: "),
+        ('{"data": "a\\u0000b", "space": "demo"}', "null character"),
+        ("no JSON", "Expecting value"),
+        ('{"data": ".", "space": "demo"', "Expecting ',' delimiter"),
+        ('{"data": "."}', "`space`: field required"),
+        ('{"data": ".", "space": "demo", "trials": 0, "colour": "red"}', "`trials`: "),
+        ('{"data": ".", "space": "demo", "trials": 0, "colour": "red"}', "`colour`: "),
     ],
 )
 def test_a_file_of_something_else_is_told(text, told, tmp_path):
     (tmp_path / "options.json").write_text(text)
-    with pytest.raises(SearchError, match=r"^options\.json must hold the options of a search, but: ") as caught:
+    with pytest.raises(SearchError, match=r"options\.json must hold the options of a search, but: ") as caught:
         SearchOptions.load(tmp_path / "options.json")
     assert told in str(caught.value) and "restore it" in str(caught.value)
 

@@ -11,6 +11,7 @@ from fashion_core.errors import SearchError
 from search.records.events import (
     ENDS,
     KINDS,
+    MAX_SECONDS,
     EpochEnded,
     Event,
     SearchEnded,
@@ -22,21 +23,30 @@ from search.records.events import (
     write_event,
 )
 
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
-SCALARS = st.none() | st.booleans() | st.integers() | NUMBERS | st.text(max_size=5)
+MOMENTS, SCORES = st.floats(0, MAX_SECONDS), st.floats(0, 1)
+NUMBERS, EPOCHS, WHOLE = st.floats(-1e38, 1e38), st.integers(1, 10_000), st.integers(1 - 2**63, 2**63 - 1)
+SCALARS = st.none() | st.booleans() | WHOLE | NUMBERS | st.text(max_size=5)
 OBJECTS = st.dictionaries(st.text(max_size=5), SCALARS | st.lists(SCALARS, max_size=2), max_size=3)
 # By the annotations of the fields.
 VALUES = {
-    "float": NUMBERS,
-    "int": st.integers(),
+    "Moment": MOMENTS,
+    "Whole": WHOLE,
+    "Count": st.integers(0, 2**63 - 1),
+    "TrialNumber": st.integers(0, 2**31 - 1),
+    "Epoch": EPOCHS,
     "str": st.text(max_size=5),
+    "FileName": st.text(st.characters(exclude_characters="/\0", codec="utf-8"), max_size=5),
     "bool": st.booleans(),
-    "dict[str, Any]": OBJECTS,
+    "Annotated[dict[str, Any], check_part(Settings)]": OBJECTS,
+    "Annotated[dict[str, Any], check_part(Data)]": OBJECTS,
+    "Annotated[dict[str, Any], check_part(Selected)]": OBJECTS,
+    "Params": st.dictionaries(st.text(max_size=5), SCALARS, max_size=3),
     "dict[str, str]": st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
-    "dict[str, float | None]": st.dictionaries(st.text(max_size=5), st.none() | NUMBERS, max_size=3),
-    "TrialStatus": st.sampled_from(TrialStatus),
-    "float | None": st.none() | NUMBERS,
-    "int | None": st.none() | st.integers(),
+    "Metrics": st.dictionaries(st.text(max_size=5), st.none() | NUMBERS, max_size=3),
+    "Status": st.sampled_from(TrialStatus),
+    "Score | None": st.none() | SCORES,
+    "Number | None": st.none() | NUMBERS,
+    "Epoch | None": st.none() | EPOCHS,
     "str | None": st.none() | st.text(max_size=5),
 }
 EVENTS = st.one_of(
@@ -70,7 +80,7 @@ def test_a_later_version_may_add_kinds_and_fields():
 
 
 def test_an_earlier_version_may_lack_what_need_not_be():
-    assert read_event({"event": "search_started"}) == SearchStarted()
+    assert read_event({"event": "search_started", "name": "s"}) == SearchStarted(name="s")
     ended = read_event({"event": "trial_ended", "trial": 0, "status": "failed"})
     assert ended == TrialEnded(trial=0, status=TrialStatus.FAILED) and isinstance(ended.status, TrialStatus)
 
@@ -114,15 +124,15 @@ def test_a_trial_that_runs_or_was_interrupted_may_go_on():
 
 
 def test_events_share_nothing_and_stay_as_they_are():
-    one, other = SearchStarted(), SearchStarted()
+    one, other = SearchStarted(name="s"), SearchStarted(name="s")
     assert one.settings is not other.settings
     with pytest.raises(AttributeError):
         one.name = "other"
 
 
 def test_categories_are_those_of_the_data():
-    assert SearchStarted(data={"categories": {"fit": ["a", "b"]}}).categories == {"fit": ["a", "b"]}
-    assert SearchStarted().categories == {}
+    assert SearchStarted(name="s", data={"categories": {"fit": ["a", "b"]}}).categories == {"fit": ["a", "b"]}
+    assert SearchStarted(name="s").categories == {}
 
 
 def test_an_event_is_told_by_its_kind_on_the_disk():
@@ -142,5 +152,5 @@ def test_an_event_is_told_by_its_kind_on_the_disk():
 
 @given(st.none() | st.integers() | st.text() | st.lists(st.integers()))
 def test_metrics_are_values_by_name(metrics):
-    with pytest.raises(SearchError, match="metrics must be values by name"):
-        read_event({"event": "epoch", "time": 1.0, "seq": 1, "trial": 0, "epoch": 0, "metrics": metrics})
+    with pytest.raises(SearchError, match="`metrics`: input should be a valid dictionary"):
+        read_event({"event": "epoch", "time": 1.0, "seq": 1, "trial": 0, "epoch": 1, "metrics": metrics})

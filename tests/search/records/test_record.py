@@ -120,7 +120,7 @@ def test_time_runs_but_between_an_interruption_and_going_on(steps, gaps, data):
 def test_wall_time_leaves_out_interruptions():
     epoch = {"trial": 0, "epoch": 1, "metrics": {}}
     events = [
-        SearchStarted(time=100),
+        SearchStarted(name="s", time=100),
         TrialStarted(time=100, trial=0, trial_id="a", params={}, enqueued=False),
         EpochEnded(time=160, **epoch),
         SearchResumed(time=1000, trials=1),
@@ -184,7 +184,7 @@ def test_what_an_end_tells_holds_until_the_trial_goes_on():
 
 
 def test_a_search_that_goes_on_has_not_ended():
-    record = replay([SearchStarted(), SearchEnded(reason="interrupted", seconds=1.0)])
+    record = replay([SearchStarted(name="s"), SearchEnded(reason="interrupted", seconds=1.0)])
     assert record.ended is not None and record.ended.reason == "interrupted"
     record.apply(SearchResumed(trials=1))
     assert record.ended is None
@@ -214,13 +214,13 @@ def test_names_are_in_the_order_in_which_they_came():
     )
     assert record.param_names == ["b", "a", "c"]
     assert sorted(record.category_names) == ["fit", "pattern"]  # where the ledger lacks the data's own
-    record.apply(SearchStarted(data={"categories": {"sleeve": [], "fit": []}}))
+    record.apply(SearchStarted(name="s", data={"categories": {"sleeve": [], "fit": []}}))
     assert record.category_names == ["sleeve", "fit"]
 
 
 @pytest.mark.parametrize("error", [None, 0.01, 0.0625, 0.25, 1.0])
 def test_trials_within_an_error_of_the_best_are_tied(error):
-    events = [SearchStarted()]
+    events = [SearchStarted(name="s")]
     for number, score in enumerate([0.6875, 0.5, 0.75, 0.75]):
         metrics = {"val/accuracy": score, "val/accuracy_se": error}
         events += [start(number), EpochEnded(trial=number, epoch=1, metrics=metrics)]

@@ -16,7 +16,7 @@ def test_a_promoted_models_folder_tells(tmp_path):
     assert read_history(final).trained_on is None and "has no trained_on.json" in read_history(final).remark
     final.trained_on.write_text(json.dumps({"digests": ["a", "b"]}))
     assert read_history(final) == History(frozenset("ab"))
-    np.savez(final.answers, digests=np.array(["c"]))
+    np.savez(final.answers, digests=np.array(["c"]), correct=np.ones((1, 1, 2)), labels=np.zeros((1, 2), int))
     assert read_history(final) == History(frozenset("ab"), frozenset("c"))
 
 

@@ -202,7 +202,7 @@ def test_a_search_without_a_result_has_a_report(tmp_path, trials):
 def test_a_running_search_and_a_sparse_ledger(tmp_path):
     layout = SearchLayout(tmp_path, "sparse")
     with Ledger(layout.ledger) as ledger:
-        ledger.append(SearchStarted())
+        ledger.append(SearchStarted(name="s"))
         ledger.append(TrialStarted(trial=0, trial_id="a", params={"lr": 0.1}, enqueued=False))
         ledger.append(EpochEnded(trial=0, epoch=1, metrics={"val/accuracy": 0.5, "val/accuracy/fit": 0.4}))
         ledger.append(EpochEnded(trial=0, epoch=2, metrics={"val/accuracy": None}))

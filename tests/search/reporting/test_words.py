@@ -149,7 +149,7 @@ def test_the_best_stands_beside_the_commonest_class(search):
 
 def test_points_of_a_grid_are_not_sampled():
     started = TrialStarted(trial=0, trial_id="a", params={}, enqueued=True)
-    words = describe_search(replay([SearchStarted(settings={"sampler": "grid"}), started]))
+    words = describe_search(replay([SearchStarted(name="s", settings={"sampler": "grid"}), started]))
     assert words.others[0].origin == "grid"
 
 

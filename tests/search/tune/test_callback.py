@@ -1,13 +1,12 @@
 """The models of the best trials are kept, whatever happens to the others; a death is told in words."""
 
 import json
-import pickle
 import shutil
 from types import SimpleNamespace
 
 import pyarrow.fs as pafs
 import pytest
-from ray.exceptions import ActorDiedError
+from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 from fashion_core.files import MODEL_FILE
 from search.records.events import SearchStarted, TrialEnded
@@ -125,12 +124,14 @@ def test_what_had_ended_stays_as_it_ended(trials):
 
 
 def test_a_death_is_told_in_words(tmp_path):
-    text, pickled = tmp_path / "error.txt", tmp_path / "error.pkl"
-    trial = SimpleNamespace(error_file=None, pickled_error_file=None)
+    text = tmp_path / "error.txt"
+    trial = SimpleNamespace(error_file=None)
     assert describe_death(trial) == "no reason known"
-    text.write_text("Failure # 1\nRuntimeError: no such device")
+    text.write_text("Failure # 1 (occurred at noon)\nRuntimeError: no such device\n")
     trial.error_file = str(text)
-    assert "no such device" in describe_death(trial)
-    pickled.write_bytes(pickle.dumps(ActorDiedError()))
-    trial.pickled_error_file = str(pickled)
-    assert "out of memory is the usual cause" in describe_death(trial)
+    assert describe_death(trial) == "RuntimeError: no such device"
+    for error in (ActorDiedError(), ActorUnavailableError("gone", b"\0" * 16)):  # the last one counts
+        with text.open("a") as file:
+            file.write(f"Failure # 2 (occurred at one)\n{error}\n")
+        told = describe_death(trial)
+        assert "out of memory is the usual cause" in told and told.endswith(str(error)) and "device" not in told
