@@ -29,6 +29,7 @@ from fashion_core.data.mistakes import (
 )
 from fashion_core.data.reading import Reading
 from fashion_core.data.rows import UNLABELLED, Annotations, Draft, Row, build_table
+from fashion_core.data.schema import explain_unprintable, is_printable
 from fashion_core.data.spreadsheet import TABLE_ENDINGS, find_tables, read_tables
 from fashion_core.errors import DataError, Fault, ImageError, first_line
 
@@ -63,6 +64,7 @@ def load_annotations(
         reading = replace(reading, skip_bad=skip_bad)
     draft = read_draft(Path(folder), reading)
     rows = draft.rows
+    check_names(rows)
     if draft.schema is not None:
         check_labels(draft, draft.schema)
     sizes = np.zeros((len(rows), 2), np.int64)
@@ -148,6 +150,14 @@ def refuse_faults(draft: Draft, reading: Reading, name: str) -> AttributeSchema:
             faults,
         )
     return draft.schema
+
+
+def check_names(rows: Sequence[Row]) -> None:
+    """Note in each row what no image's name may hold; such a row has none from here on."""
+    for row in rows:
+        if row.image is not None and not is_printable(row.image):
+            row.blame_image(explain_unprintable(row.image))
+            row.image = None
 
 
 def check_labels(draft: Draft, schema: AttributeSchema) -> None:

@@ -434,7 +434,7 @@ def tell_unnamed(file: str, missing: Sequence[str], structural: list[Fault]) -> 
     if missing:
         message = (
             f"it must have a row for every image of {PARTITION_FILE}, but has none for {len(missing):,}, the first is "
-            f"{missing[0][:120]}; restore it"
+            f"{missing[0][:120]!r}; restore it"
         )
         structural.append(Fault(file, None, message))
 

@@ -188,7 +188,7 @@ def is_numbered(row: TextRow) -> bool:
 
 def is_printable(name: str) -> bool:
     """Whether a name is one line of text without control characters; it may hold anything else."""
-    return not any(unicodedata.category(letter) in NO_TEXT for letter in name)
+    return name.isprintable() or not any(unicodedata.category(letter) in NO_TEXT for letter in name)
 
 
 def explain_unprintable(name: str) -> str:

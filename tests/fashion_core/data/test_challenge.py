@@ -171,3 +171,13 @@ def test_a_folder_that_is_no_data_set_is_told_what_was_looked_for(tmp_path: Path
         with pytest.raises(DataError, match=r"\.csv .*split/.*Anno_fine/ or Anno_coarse/.*metadata\.csv") as caught:
             load_annotations(path)
         assert "\n" not in str(caught.value)
+
+
+def test_names_of_images_are_one_line_of_text(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set")
+    path = folder / "split/train.txt"
+    path.write_text(path.read_text().replace("img/train3.jpg", "img/tr\x1bain3.jpg"))
+    with pytest.raises(DataError, match="without control characters") as caught:
+        load_annotations(folder)
+    assert [(fault.file, fault.line) for fault in caught.value.faults] == [("split/train.txt", 4)]
+    assert "\x1b" not in str(caught.value)
