@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import sys
 import warnings
 import zipfile
 from collections import Counter
@@ -34,6 +35,7 @@ MAX_NAMED = 3  # names in a message
 MAX_SHOWN = 100  # letters of a name
 TORCHSCRIPT = "a TorchScript program"
 NORMALISATION = ("backbone.mean", "backbone.std")  # of a model of this project
+POSITIONS = ("pos_embed", "relative_position_bias_table")  # a row for each place in an image
 HEAD_BYTES = 256  # of a file, which tell its kind
 # Objects that training scripts put beside their weights: they are left unread.
 BESIDE = (
@@ -116,9 +118,13 @@ def load_weights_file(network: nn.Module, name: str, path: Path, known: Mapping[
     else:
         raise WeightsError(describe_lack(file, name, counts, needed))
     check_shapes(path, name, file.shapes, names, own)
-    tensors = file.read(names.values())
-    check_numbers(path, tensors)
-    network.load_state_dict({key: tensors[stored] for key, stored in names.items()}, strict=False)
+    stored = file.read(names.values())
+    check_numbers(path, stored)
+    tensors = {key: stored[each] for key, each in names.items()}
+    if resized := [key for key, tensor in tensors.items() if tuple(tensor.shape) != own[key]]:
+        tensors = fit_positions(network, tensors, path, own)
+        where += f", {list_names(resized)} resampled to the size of the images"
+    network.load_state_dict(tensors, strict=False)
     normalisation = read_normalisation(file)
     rest = list_rest(file.shapes, {*names.values(), *(NORMALISATION if normalisation else ())})
     words = f"all {len(needed)} tensors of {name}{where}"
@@ -357,8 +363,13 @@ def check_others(file: WeightsFile, prefix: str, name: str, network: nn.Module, 
 def check_shapes(
     path: Path, name: str, shapes: Mapping[str, Shape], names: Mapping[str, str], own: Mapping[str, Shape]
 ) -> None:
-    """Raise WeightsError where a tensor has another shape than the network's."""
-    wrong = [key for key, stored in names.items() if shapes[stored] != own[key]]
+    """Raise WeightsError where a tensor has another shape than the network's, but for the number of positions."""
+
+    def is_fit(key: str, found: Shape, wanted: Shape) -> bool:
+        is_of_positions = key.endswith(POSITIONS) and len(found) == len(wanted) and found[-1:] == wanted[-1:]
+        return found == wanted or is_of_positions
+
+    wrong = [key for key, stored in names.items() if not is_fit(key, shapes[stored], own[key])]
     if wrong:
         stored, more = names[wrong[0]], f" ({len(wrong)} tensors differ)" if len(wrong) > 1 else ""
         raise WeightsError(
@@ -366,6 +377,32 @@ def check_shapes(
             f"{list(own[wrong[0]])}, but has {list(shapes[stored])}{more}; give the backbone, `image_size` and "
             "`feature` that it was made for, or other `weights`"
         )
+
+
+def fit_positions(
+    network: nn.Module, tensors: Mapping[str, Tensor], path: Path, own: Mapping[str, Shape]
+) -> dict[str, Tensor]:
+    """The tensors with the positions of another image size resampled, as timm does it with those of its hub.
+
+    Raises:
+        WeightsError: timm cannot.
+    """
+    fit = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", lambda found, _: found)
+    try:
+        found: dict[str, Tensor] = fit(dict(tensors), network)
+    except Exception as error:  # of positions that are no grid: timm's functions raise what they meet
+        raise WeightsError(
+            f"{path.name} holds the positions of images of another size, which timm cannot resample "
+            f"({make_printable(first_line(error))}); give the `image_size` that it was made for, or other `weights`"
+        ) from None
+    for key, tensor in found.items():
+        if tuple(tensor.shape) != own.get(key):
+            raise WeightsError(
+                f"{path.name} holds the positions of images of another size: {show_name(key)} must have the shape "
+                f"{list(own.get(key, ()))}, but has {list(tensor.shape)}; give the `image_size` that it was made for, "
+                "or other `weights`"
+            )
+    return found
 
 
 def check_numbers(path: Path, tensors: Mapping[str, Tensor]) -> None:

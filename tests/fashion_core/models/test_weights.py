@@ -222,6 +222,27 @@ def test_numbers_that_are_no_weights(tmp_path):
     )
 
 
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_positions_of_another_image_size(tmp_path, ending):
+    """As timm fits those of its hub."""
+    weights = draw_weights("test_vit")
+    path = write(tmp_path / f"w{ending}", {"teacher": put("backbone.", weights)})
+    backbone = build_backbone("test_vit", weights=str(path), image_size=96)
+    wanted = timm.create_model("test_vit", img_size=96, checkpoint_path="", num_classes=0)
+    filtered = timm.models.vision_transformer.checkpoint_filter_fn(dict(weights), wanted)
+    for key, value in backbone.network.state_dict().items():
+        assert torch.equal(value, filtered[key]), key
+    assert backbone.network.pos_embed.shape[1] == 37 and weights["pos_embed"].shape[1] == 101
+    assert "`pos_embed` resampled to the size of the images" in backbone.origin
+    assert "resampled" not in check_loaded(path, name="test_vit", wanted=weights)
+
+
+def test_positions_that_are_no_grid(tmp_path):
+    for shape in ((1, 3, 64), (1, 0, 64), (3, 101, 64), (1, 101, 65)):
+        path = write(tmp_path / "w.pth", draw_weights("test_vit") | {"pos_embed": torch.zeros(shape)})
+        refuse(path, "another size|must have the shape", name="test_vit")
+
+
 # ------------------------------------------------------------------------------------------------------------- in order
 
 

@@ -325,7 +325,7 @@ def test_files_that_weights_name_are_found_from_any_folder(tmp_path, monkeypatch
     far = str(tmp_path / "w.pth")
     choices = ["w.pth", "~/h.pth", far, "auto", "gone.pth", "models:/m@champion"]
     space = parse_space(
-        f"fixed: {{backbone: test_resnet}}\nsearch: {{weights: {{choice: {choices}}}}}\nscheduler: {{max_epochs: 4}}",
+        f"trials: 1\nsearch: {{weights: {{choice: {choices}}}}}\nscheduler: {{type: none, max_epochs: 4}}",
         "s",
     ).with_starts({"models:/m@champion": "kept"})
     found = [space.build_values({"weights": weights}, SCHEMA)["weights"] for weights in choices]
