@@ -232,7 +232,9 @@ def write_final(layout, saved, trained_on, judged_on):
     layout.final.trained_on.write_text(json.dumps({"digests": sorted(trained_on)}))
     layout.final.card.write_text("# A model\n")
     if judged_on is not None:
-        np.savez(layout.final.answers, digests=np.array(judged_on))
+        count = len(judged_on)
+        answers = {"correct": np.ones((1, count, 2)), "labels": np.zeros((count, 2), np.int64)}
+        np.savez(layout.final.answers, digests=np.array(judged_on), **answers)
 
 
 def test_a_promoted_model_goes_before_the_best_trial(write_search, compare, data, trained, damaged):
