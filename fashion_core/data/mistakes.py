@@ -50,7 +50,8 @@ def find_sound_boxes(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """
     x1, y1, x2, y2 = boxes.T
     inside = ((boxes[:, 2:] <= sizes) | (sizes == 0)).all(1)
-    return (x1 >= 0) & (x1 < x2) & (y1 >= 0) & (y1 < y2) & inside
+    sound: np.ndarray = (x1 >= 0) & (x1 < x2) & (y1 >= 0) & (y1 < y2) & inside
+    return sound
 
 
 def is_systematic(wrong: np.ndarray) -> bool:
