@@ -468,7 +468,7 @@ def read_values(path: Path, listed: Listed) -> tuple[list[str], np.ndarray, np.n
     except UnicodeDecodeError as error:
         message = f"it must be UTF-8 text, but is not ({error.reason}); convert it"
         raise DataError("a list is at fault:", [Fault(file, None, message)]) from None
-    if not parts:
+    if not names and not faults:
         faults.append(Fault(file, None, "it must hold rows, but is empty; restore it"))
     if faults:
         raise DataError("a list is at fault:", faults)

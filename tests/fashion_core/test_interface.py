@@ -57,7 +57,7 @@ def test_fit_takes_all_labelled_images_unless_told(sample_folder: Path, tmp_path
 def test_mistakes_are_told_in_words(sample_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FashionError, match=r"`lr`: .* but got -1\n.*did you mean `dropout`"):
         TrainConfig(lr=-1, dropuot=0.5)  # type: ignore[call-arg]
-    with pytest.raises(FashionError, match="must be a table .* or a folder with split/"):
+    with pytest.raises(FashionError, match=r"must be a table .* or a folder with split/"):
         load_annotations(tmp_path)
     with pytest.raises(FashionError, match="there is none in"):
         load_model(tmp_path)

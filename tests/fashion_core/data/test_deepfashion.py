@@ -204,6 +204,10 @@ def test_lists_that_do_not_agree_are_told_once(tmp_path: Path) -> None:
     path.write_text("\n".join([*lines[:4], lines[4].replace("1", "10"), *lines[5:]]))  # no value
     with pytest.raises(DataError, match=r"list_attr_img\.txt:5: a row must be an image's path and 6 times"):
         load_annotations(tmp_path)
+    for text in ("", "30\nimage_name attribute_labels\n", "\n"):
+        path.write_text(text)
+        with pytest.raises(DataError, match="must hold rows, but is empty"):
+            load_annotations(tmp_path)
     path.write_text("\n".join(lines[:-3]))
     with pytest.raises(DataError, match="has none for 3, the first is"):
         load_annotations(tmp_path)
