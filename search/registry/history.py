@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pydantic import BaseModel
 
 from fashion_core.data.annotations import load_annotations
@@ -21,8 +22,6 @@ from search.records.record import load_record
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
-
-    import numpy as np
 
     from fashion_core.data.prepared import PreparedData
     from fashion_core.data.rows import Annotations
@@ -116,7 +115,7 @@ class Answers:
 
     Attributes:
         digests: N, of the images' files.
-        correct: [S, N, K], 1 for right and 0 for wrong, or shares between.
+        correct: [S, N, K], 1 for right and 0 for wrong, or shares between; NaN where unlabelled.
         labels: [N, K] int64.
     """
 
@@ -137,8 +136,8 @@ def read_answers(final: FinalLayout) -> Answers:
         digests, correct, labels = arrays["digests"], arrays["correct"], arrays["labels"]
         if correct.shape[1:] != labels.shape or len(digests) != len(labels) or 0 in correct.shape:
             raise ValueError("its arrays must be of the same images and categories, but are not")
-        if not ((correct >= 0) & (correct <= 1)).all():
-            raise ValueError("an answer must be 0 for wrong to 1 for right, but is not")
+        if not ((correct >= 0) & (correct <= 1) | np.isnan(correct)).all():
+            raise ValueError("an answer must be 0 for wrong to 1 for right, or missing, but is not")
     except (OSError, ValueError) as error:
         what, remedy = "hold what the model answered to the images it was judged on", "restore it from a backup"
         raise build_damage(final.answers, what, remedy, CheckpointError, error) from None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fashion_core.errors import SearchError
 from search.records.layout import FinalLayout, SearchLayout, unique_name
 
-SHARED = {"prepared_folder", "tracking_db", "artifacts"}
+SHARED = {"prepared_folder", "tracking_db", "artifacts", "splits_folder"}
 NOW = 1_790_000_000.0  # unix seconds
 
 
