@@ -1,0 +1,67 @@
+"""Data sets in other forms than the challenge's, from a search to a promoted model that is asked, by the commands."""
+
+import json
+
+import pytest
+from other_layouts import COLUMNS, write_download, write_table
+from whole_commands import call
+
+from search.records.ledger import read_events
+from search.records.record import replay
+
+pytestmark = pytest.mark.usefixtures("shared_ray")
+
+SPACE = """
+trials: 2
+fixed: {image_size: 32, backbone: test_resnet, weights: none, batch_size: 16, precision: fp32, eval_flip: false}
+search: {lr: {loguniform: [1e-3, 1e-2]}}
+scheduler: {type: none, max_epochs: 2}
+"""
+
+
+def run(folder, script, *options):
+    """A command that must end well; what it printed, on one line."""
+    done = call(folder, script, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def search_and_promote(folder, data):
+    """What the search said, its record, and the folder of the model that was promoted."""
+    (folder / "tiny.yaml").write_text(SPACE)
+    told = run(folder, "run.py", "--data", data, "--space", "tiny.yaml", "--name", "mine")
+    promoted = run(folder, "promote.py", "mine", "--top", "1", "--seeds", "1", "--baseline", "none", "--force")
+    assert "is the champion" in promoted
+    results = folder / "results" / "mine"
+    return told, replay(read_events(results / "ledger.jsonl")), results / "final"
+
+
+def ask(folder, image, *options):
+    """The champion's answer."""
+    done = call(folder, "predict.py", "models:/fashion-attributes@champion", image, "--json", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)["attributes"]
+
+
+def test_deepfashion_as_it_is_downloaded(tmp_path, sample_folder):
+    data = write_download(sample_folder, tmp_path / "download")
+    told, record, final = search_and_promote(tmp_path, data)
+    assert "Anno_fine" in told
+    assert record.selection["labelled"]["material"] == 41 and record.selection["labelled"]["sleeve"] == 48
+    assert "labelled images" in (final / "MODEL_CARD.md").read_text()
+    image = next((data / "Img" / "img").iterdir())
+    assert list(ask(tmp_path, image)) == list(record.begun.categories)
+
+
+def test_a_table_of_own_categories(tmp_path, sample_folder):
+    table = write_table(sample_folder, tmp_path / "own data")
+    told, record, final = search_and_promote(tmp_path, table)
+    assert "labels.csv" in told and "no column split" in told
+    assert list(record.begun.categories) == list(COLUMNS.values())
+    assert record.selection["select_count"] == pytest.approx(0.15 * 168, abs=4)
+    (splits,) = (tmp_path / "results" / ".splits").iterdir()
+    dealt = splits.read_text()
+    assert record.selection["labelled"].keys() == set(COLUMNS.values())
+    answer = ask(tmp_path, tmp_path / "own data" / "photo 5 é.jpg")
+    assert list(answer) == list(COLUMNS.values())
+    assert splits.read_text() == dealt and json.loads((final / "attributes.json").read_text()).keys() == set(answer)
