@@ -57,7 +57,7 @@ def export(given: argparse.Namespace) -> None:
     box = None if given.box is None else parse_box(given.box)
     saved = load_saved(given.model)
     views = as_ensemble(saved).views
-    prepared = [read_views(path, box, views) for path in find_images(given.images)]
+    prepared = [read_views(path, box, views) for path in find_images(given.images)[0]]
     images = {view: np.stack([each[view] for each in prepared]) for view in views}
     try:
         difference = export_onnx(saved, given.out, images)

@@ -34,6 +34,7 @@ __getattr__ = attach(
         "inference.predictor": ["Question", "answer_questions", "parse_box", "read_views"],
     },
 )
+MAX_NAMED = 5  # files that are left out
 DEFAULT_CACHE = Path("results/.prepared")  # where a search keeps its prepared images too
 
 
@@ -41,7 +42,9 @@ def build_parser(program: str = "fashion-predict") -> argparse.ArgumentParser:
     """All options of the command. program: its name in the help."""
     parser = Parser(prog=program, description="Print the attributes of garments, or write the challenge's submission.")
     parser.add_argument("model", type=Path, metavar="MODEL", help="a saved model or ensemble: its file or folder")
-    parser.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument(
+        "images", type=Path, nargs="*", metavar="IMAGE", help="image files, or folders, with all below them"
+    )
     parser.add_argument("--box", metavar="x1,y1,x2,y2", help="the garment's box in pixels; default: the whole image")
     parser.add_argument("--json", action="store_true", help="one JSON object an image and line, with all probabilities")
     parser.add_argument(
@@ -100,7 +103,11 @@ def run(given: argparse.Namespace) -> None:
     from fashion_core.models.ensemble import as_ensemble, load_saved, set_flip
 
     box = None if given.box is None else parse_box(given.box)
-    images = find_images(given.images)
+    images, left_out = find_images(given.images)
+    if left_out:
+        more = ", ..." if len(left_out) > MAX_NAMED else ""
+        named = ", ".join(str(path) for path in left_out[:MAX_NAMED])
+        print(f"note: left out, being no images: {len(left_out)} ({named}{more})", file=sys.stderr)
     saved = load_saved(given.model, choose_device(given.device))
     if given.tta is not None:
         saved = set_flip(saved, given.tta)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import importlib
 import warnings
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
@@ -167,13 +168,13 @@ def is_heif(head: bytes) -> bool:
 def open_heif(stream: BinaryIO, name: str) -> Image.Image:
     """As `open_header`, by the package of the extra `heif`."""
     try:
-        from pillow_heif import HeifImageFile
+        heif: Any = importlib.import_module("pillow_heif")
     except ImportError:
         raise ImageError(
             f"the image must be one of {', '.join(IMAGE_FORMATS)}, but {name} is in {HEIF} (HEIC); install what reads "
             "it by `pip install 'fashion-search[heif]'` (the package pillow-heif), or convert it"
         ) from None
-    image: Image.Image = HeifImageFile(stream)
+    image: Image.Image = heif.HeifImageFile(stream)
     return image
 
 

@@ -109,18 +109,25 @@ def parse_box(text: str) -> Box:
     return x1, y1, x2, y2
 
 
-def find_images(places: Sequence[Path]) -> list[Path]:
-    """The files named, and the images directly in the folders named, by name.
+def find_images(places: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The files named, and what stands in the folders named and their sub-folders, by path.
+
+    Returns:
+        the images, and the files of the folders that are left out: their endings are no image's.
 
     Raises:
-        DataError: a folder holds none.
+        DataError: a folder holds no image.
     """
     images: list[Path] = []
+    left_out: list[Path] = []
     for place in places:
-        found = [place]
-        if place.is_dir():
-            found = sorted(path for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-            if not found:
-                raise DataError(f"a folder must hold images ({', '.join(IMAGE_SUFFIXES)}), but {place} has none")
+        if not place.is_dir():
+            images.append(place)
+            continue
+        files = sorted(path for path in place.rglob("*") if not path.is_dir())
+        found = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        if not found:
+            raise DataError(f"a folder must hold images ({', '.join(IMAGE_SUFFIXES)}), but {place} has none")
         images += found
-    return images
+        left_out += [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
+    return images, left_out

@@ -136,6 +136,7 @@ def test_json_of_a_folder(
     answers = [json.loads(line) for line in output.out.splitlines()]
     assert [Path(answer["image"]).name for answer in answers] == ["00000.jpg", "00002.jpg", "a.png"]
     assert "--box" in output.err  # the model was trained on boxes
+    assert f"left out, being no images: 1 ({tmp_path / 'notes.txt'})\n" in output.err
     for values in answers[0]["attributes"].values():
         assert values["probability"] == max(values["probabilities"].values())
         assert values["probabilities"][values["class"]] == values["probability"]
@@ -144,9 +145,10 @@ def test_json_of_a_folder(
 
 
 def test_a_folder_of_photographs_as_people_have_them(
-    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One picture in many files has one answer; what is no photograph is named, and no program is started for it."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # the extra is not installed
     picture = draw_photograph(64, 96)
     for orientation in (1, 3, 6):
         exif = Image.Exif()
@@ -169,6 +171,20 @@ def test_a_folder_of_photographs_as_people_have_them(
     assert len({json.dumps(answer["attributes"]) for answer in answers}) == 1
     for name, reason in (("cut.jpg", "cut off"), ("program.jpg", "must be one of JPEG"), ("phone.heic", "HEIF")):
         assert any(name in line and reason in line for line in output.err.splitlines())
+
+
+def test_a_folder_is_read_with_all_below_it(
+    model_folder: Path, sample_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["b.jpg", "deep/a.JPG", "deep/er/c.jpg"]
+    others = [f"deep/{number}.txt" for number in range(7)]
+    for name in (*names, *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sample_folder / "img" / "00000.jpg", tmp_path / name)
+    run_main(model_folder, tmp_path, "--json")
+    output = capsys.readouterr()
+    assert [json.loads(line)["image"] for line in output.out.splitlines()] == [str(tmp_path / name) for name in names]
+    assert "no images: 7 (" in output.err and output.err.count(".txt") == 5 and ", ..." in output.err
 
 
 @pytest.mark.slow
