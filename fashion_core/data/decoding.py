@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import importlib
+import os
 import warnings
 from contextlib import contextmanager
 from io import BytesIO
