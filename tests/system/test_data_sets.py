@@ -1,9 +1,12 @@
 """Data sets in other forms than the challenge's, from a search to a promoted model that is asked, by the commands."""
 
+import base64
 import json
+import urllib.request
 
 import pytest
 from other_layouts import COLUMNS, write_download, write_table
+from registered_models import START_S, run_server
 from whole_commands import call
 
 from search.records.ledger import read_events
@@ -43,6 +46,27 @@ def ask(folder, image, *options):
     return json.loads(done.stdout)["attributes"]
 
 
+def ask_server(folder, image):
+    """The same of a server that MLflow starts, and each answer's probability."""
+    rows = [[base64.b64encode(image.read_bytes()).decode()]]
+    content = json.dumps({"dataframe_split": {"columns": ["image"], "data": rows}}).encode()
+    command = ["models", "serve", "-m", "models:/fashion-attributes@champion", "--env-manager", "local"]
+    uri = f"sqlite:///{folder}/results/mlflow.db"
+    with run_server(command, "ping", folder, MLFLOW_TRACKING_URI=uri) as address:
+        request = urllib.request.Request(f"{address}/invocations", content, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=START_S) as response:
+            (answer,) = json.load(response)["predictions"]
+    return answer
+
+
+def check_alike(answer, served):
+    """The command and the server answer the same."""
+    assert list(answer) == [name for name in served if name in answer]
+    for name, values in answer.items():
+        assert served[name] == values["class"]
+        assert served[f"{name}_probability"] == pytest.approx(values["probability"], abs=1e-5)
+
+
 def test_deepfashion_as_it_is_downloaded(tmp_path, sample_folder):
     data = write_download(sample_folder, tmp_path / "download")
     told, record, final = search_and_promote(tmp_path, data)
@@ -50,7 +74,9 @@ def test_deepfashion_as_it_is_downloaded(tmp_path, sample_folder):
     assert record.selection["labelled"]["material"] == 41 and record.selection["labelled"]["sleeve"] == 48
     assert "labelled images" in (final / "MODEL_CARD.md").read_text()
     image = next((data / "Img" / "img").iterdir())
-    assert list(ask(tmp_path, image)) == list(record.begun.categories)
+    answer = ask(tmp_path, image)
+    assert list(answer) == list(record.begun.categories)
+    check_alike(answer, ask_server(tmp_path, image))
 
 
 def test_a_table_of_own_categories(tmp_path, sample_folder):
@@ -62,6 +88,8 @@ def test_a_table_of_own_categories(tmp_path, sample_folder):
     (splits,) = (tmp_path / "results" / ".splits").iterdir()
     dealt = splits.read_text()
     assert record.selection["labelled"].keys() == set(COLUMNS.values())
-    answer = ask(tmp_path, tmp_path / "own data" / "photo 5 é.jpg")
+    image = tmp_path / "own data" / "photo 5 é.jpg"
+    answer = ask(tmp_path, image)
     assert list(answer) == list(COLUMNS.values())
+    check_alike(answer, ask_server(tmp_path, image))
     assert splits.read_text() == dealt and json.loads((final / "attributes.json").read_text()).keys() == set(answer)
