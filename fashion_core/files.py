@@ -86,11 +86,14 @@ def try_lock(file: IO[Any], *, shared: bool = False) -> bool:
 def whole(path: Path) -> Iterator[Path]:
     """A temporary path beside this one, to be written to: put in its place in the end, removed after an error.
 
-    A reader sees all of a file or none of it.
+    A reader sees all of a file or none of it. Others may read it as the umask says, whatever writes it.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)  # safetensors writes for the owner alone
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -45,6 +45,18 @@ def test_locks_are_taken_in_one_order(tmp_path, monkeypatch):
     assert taken == ["a.lock", "b.lock", "a.lock", "b.lock"]
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_who_may_read_a_file_is_the_umasks_to_say(tmp_path, umask, mode):
+    """A service that answers with a model runs as another user."""
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "text", "a")
+        write_tensors(tmp_path / "tensors", {"a": torch.zeros(1)}, {})
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
+
+
 def run_elsewhere(code: str, *arguments: object) -> str:
     """What another process prints."""
     command = [

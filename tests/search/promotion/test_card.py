@@ -175,7 +175,7 @@ def test_files_that_stand_in_two_splits_are_told(stage, single):
 def test_the_code_in_the_card_runs(stage, single, tmp_path, monkeypatch):
     (code,) = re.findall(r"```python\n(.*?)```", single.layout.card.read_text(), re.DOTALL)
     index = stage.prepared.indices("val")[0]
-    shutil.copy(stage.source.folder / stage.prepared.names[index], tmp_path / "photo.jpg")
+    shutil.copy(stage.source.data / stage.prepared.names[index], tmp_path / "photo.jpg")
     shutil.copy(single.layout.onnx, tmp_path)
     monkeypatch.chdir(tmp_path)
     box = tuple(stage.prepared.boxes[index].tolist())

@@ -39,6 +39,7 @@ def test_a_single_model_is_shipped_whole(stage, single):
         *(f"confusion_{name}.png" for name in names),
     }  # fmt: skip
     assert [path.name for path in layout.folder.parent.iterdir()] == ["final"]  # nothing left beside it
+    assert len({path.stat().st_mode for path in layout.folder.iterdir()}) == 1  # a service's user reads all or none
     saved, pixels = draw_model(1, prepared.schema, image_size=32), stage.gather("val")
     expected = predict_views(saved, pixels)
     for values, other in zip(predict_views(load_saved(layout.folder), pixels), expected, strict=True):
@@ -59,7 +60,7 @@ def test_a_single_model_is_shipped_whole(stage, single):
 
 
 def test_what_a_later_comparison_needs_is_kept(stage, single):
-    prepared, folder = stage.prepared, stage.source.folder
+    prepared, folder = stage.prepared, stage.source.data
     digests = {
         split: [hashlib.sha256((folder / prepared.names[i]).read_bytes()).hexdigest() for i in prepared.indices(split)]
         for split in ("train", "val")
@@ -99,12 +100,12 @@ def test_what_fails_is_told_and_the_rest_is_shipped(stage, single, tmp_path, mon
         raise RuntimeError("no operation aten::planted\nand a page of text")
 
     monkeypatch.setattr(onnx, "write_onnx", fail)
-    shipped = ship_single(stage, folder, source=replace(stage.source, folder=tmp_path / "gone"))
+    shipped = ship_single(stage, folder, source=replace(stage.source, data=tmp_path / "gone"))
     assert shipped.onnx_error == "no operation aten::planted"
     assert shipped.onnx_difference is None
     card = shipped.layout.card.read_text()
     assert "none: no operation aten::planted |" in card and "OnnxModel" not in card
-    assert "none: a data set must be a folder" in card and str(tmp_path) not in card
+    assert "none: a data set must be a table" in card and str(tmp_path) not in card
     missing = {path.name for path in single.layout.folder.iterdir()} - {path.name for path in folder.iterdir()}
     assert missing == {"model.onnx", "prediction.txt", "prediction.zip"} and not (folder / "member-0").exists()
 

@@ -49,7 +49,7 @@ def test_its_model_is_the_one_that_was_shipped(stage, single):
     model = replace(result, shipped=single).model(device="cpu")
     assert model.temperatures == single.temperatures
     index = stage.prepared.indices("val")[0]
-    (answer,) = model.predict([stage.source.folder / stage.prepared.names[index]])
+    (answer,) = model.predict([stage.source.data / stage.prepared.names[index]])
     assert set(answer.to_dict()["attributes"]) == set(stage.prepared.schema.names)
 
 
