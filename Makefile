@@ -60,7 +60,7 @@ fuzz: env
 
 coverage: env
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage run -m pytest -q $(TWO)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage json --quiet
 	$(BIN)/python .ci/coverage_rooms.py
