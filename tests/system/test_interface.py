@@ -72,8 +72,10 @@ print(result.trials["status"].tolist(), type(result.model()).__name__)
 """
 
 
-def test_it_runs_in_a_notebook_and_leaves_the_cell_as_it_is(sample_folder, tmp_path):
+def test_it_runs_in_a_notebook_and_leaves_the_cell_as_it_is(sample_folder, tmp_path, monkeypatch):
     """Neither cleared nor filled: what the cell prints is there, and nothing that a library displays."""
+    for name in ("JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
     (tmp_path / "tiny.yaml").write_text(SPACE)
     cell = nbformat.v4.new_code_cell(NOTEBOOK.replace("DATA", repr(str(sample_folder))))
     notebook = nbformat.v4.new_notebook(cells=[cell])
