@@ -48,7 +48,8 @@ def load_annotations(
     """Read and check a data set: a folder, or the file of a table.
 
     One image may be listed several times: with other boxes it shows several garments, and the same row again is for
-    the audit to tell. The same box with other labels contradicts itself, and all such rows are at fault.
+    the audit to tell. The same box with another label in one category contradicts itself, and all such rows are at
+    fault.
 
     Args:
         reading: how; default: strictly, and as the layout says.

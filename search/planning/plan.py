@@ -149,9 +149,8 @@ def build_plan(
 
 def check_labels(annotations: Annotations, splits: Sequence[str]) -> None:
     """Raises DataError where a category has no label in one of these splits, before any image is prepared."""
-    table, names = annotations.table, annotations.schema.names
-    labels = np.array(table["labels"].to_pylist()).reshape(-1, len(names))
-    of = table["split"].to_numpy()
+    names, labels = annotations.schema.names, annotations.labels()
+    of = annotations.table["split"].to_numpy()
     for split in splits:
         own = labels[of == split]
         if (own >= 0).any():  # else nothing is labelled at all, and choosing the images says what can be done

@@ -65,6 +65,14 @@ def run_server(command: list[str], path: str, folder: Path, **environment: str) 
         server.wait()
 
 
+def post(address: str, content: dict) -> dict:
+    """What a server of a model answers to JSON. Raises HTTPError where it refuses."""
+    body, kind = json.dumps(content).encode(), {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{address}/invocations", body, kind)
+    with urllib.request.urlopen(request, timeout=START_S) as response:
+        return json.load(response)
+
+
 def find_port() -> int:
     """A port where nobody listens."""
     with socket.socket() as probe:

@@ -49,6 +49,14 @@ def call(folder: Path, script: str, *options: Any) -> subprocess.CompletedProces
     return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
 
 
+def tell(folder: Path, script: str, *options: Any, status: int = 0) -> str:
+    """What a command prints that must end with this exit status, on one line."""
+    done = call(folder, script, *options)
+    output = done.stdout + done.stderr
+    assert done.returncode == status, output
+    return " ".join(output.split())
+
+
 @contextmanager
 def share_ray() -> Iterator[None]:
     """One Ray for all commands that this process calls inside."""

@@ -2,12 +2,11 @@
 
 import base64
 import json
-import urllib.request
 
 import pytest
 from other_layouts import COLUMNS, write_download, write_table
-from registered_models import START_S, run_server
-from whole_commands import call
+from registered_models import post, run_server
+from whole_commands import call, tell
 
 from search.records.ledger import read_events
 from search.records.record import replay
@@ -22,18 +21,11 @@ scheduler: {type: none, max_epochs: 2}
 """
 
 
-def run(folder, script, *options):
-    """A command that must end well; what it printed, on one line."""
-    done = call(folder, script, *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return " ".join((done.stdout + done.stderr).split())
-
-
 def search_and_promote(folder, data):
     """What the search said, its record, and the folder of the model that was promoted."""
     (folder / "tiny.yaml").write_text(SPACE)
-    told = run(folder, "run.py", "--data", data, "--space", "tiny.yaml", "--name", "mine")
-    promoted = run(folder, "promote.py", "mine", "--top", "1", "--seeds", "1", "--baseline", "none", "--force")
+    told = tell(folder, "run.py", "--data", data, "--space", "tiny.yaml", "--name", "mine")
+    promoted = tell(folder, "promote.py", "mine", "--top", "1", "--seeds", "1", "--baseline", "none", "--force")
     assert "is the champion" in promoted
     results = folder / "results" / "mine"
     return told, replay(read_events(results / "ledger.jsonl")), results / "final"
@@ -49,13 +41,10 @@ def ask(folder, image, *options):
 def ask_server(folder, image):
     """The same of a server that MLflow starts, and each answer's probability."""
     rows = [[base64.b64encode(image.read_bytes()).decode()]]
-    content = json.dumps({"dataframe_split": {"columns": ["image"], "data": rows}}).encode()
     command = ["models", "serve", "-m", "models:/fashion-attributes@champion", "--env-manager", "local"]
     uri = f"sqlite:///{folder}/results/mlflow.db"
     with run_server(command, "ping", folder, MLFLOW_TRACKING_URI=uri) as address:
-        request = urllib.request.Request(f"{address}/invocations", content, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=START_S) as response:
-            (answer,) = json.load(response)["predictions"]
+        (answer,) = post(address, {"dataframe_split": {"columns": ["image"], "data": rows}})["predictions"]
     return answer
 
 

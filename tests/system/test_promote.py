@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from whole_commands import call, start
+from whole_commands import start, tell
 from written_search import write_search
 
 from fashion_core.models.ensemble import load_saved
@@ -23,11 +23,8 @@ USUAL = ["--top", "2", "--seeds", "2"]
 
 
 def promote(folder, *options, status=0):
-    """The command in this process, which must end with this exit status; returns what it printed, on one line."""
-    done = call(folder, "promote.py", *options)
-    output = done.stdout + done.stderr
-    assert done.returncode == status, output
-    return " ".join(output.split())
+    """What the command prints, on one line."""
+    return tell(folder, "promote.py", *options, status=status)
 
 
 def open_registry(folder):

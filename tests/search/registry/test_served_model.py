@@ -1,7 +1,6 @@
 """The model that MLflow serves: answers as `fashion_core.predict` does, and names every faulty row."""
 
 import base64
-import json
 import re
 import urllib.error
 import urllib.request
@@ -12,9 +11,9 @@ import pytest
 from mlflow.exceptions import MlflowException
 from registered_models import (
     BOX,
-    START_S,
     ask_core,
     check_table,
+    post,
     run_server,
 )
 
@@ -29,20 +28,13 @@ def test_served_over_http(
     command = ["models", "serve", "-m", "models:/served@champion", "--env-manager", "local"]
     environment = {"MLFLOW_TRACKING_URI": store, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     with run_server(command, "ping", tmp_path, **environment) as address:
-
-        def post(content: dict) -> dict:
-            body, kind = json.dumps(content).encode(), {"Content-Type": "application/json"}
-            request = urllib.request.Request(f"{address}/invocations", body, kind)
-            with urllib.request.urlopen(request, timeout=START_S) as response:
-                return json.load(response)
-
         rows = [[base64.b64encode(photo.read_bytes()).decode(), BOX] for photo in photos]
         table = {"columns": ["image", "box"], "data": rows}
-        answered = post({"dataframe_split": table, "params": {"tta": True}})
+        answered = post(address, {"dataframe_split": table, "params": {"tta": True}})
         check_table(pd.DataFrame(answered["predictions"]), ask_core(final, photos, capsys, "--box", BOX, "--tta"))
         rows[1][1] = "0,0,4000,9"
         with pytest.raises(urllib.error.HTTPError) as refused:
-            post({"dataframe_split": table})
+            post(address, {"dataframe_split": table})
         assert refused.value.code == 400
         assert re.search(r"row 1: a box must be .* inside the image of 96 x 96", refused.value.read().decode())
 
