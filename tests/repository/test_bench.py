@@ -76,6 +76,7 @@ def test_a_process_that_takes_too_long_is_ended(bench, monkeypatch) -> None:
         harness.measure(row, "ours", "", 0, False)
 
 
+@pytest.mark.slow
 def test_quick_forms_wait_for_a_slow_machine(bench, tmp_path, monkeypatch) -> None:
     import harness
 

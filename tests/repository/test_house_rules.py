@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from house_rules import describe_commit, find_room
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -39,6 +40,7 @@ def test_a_room_is_a_folder_of_tests() -> None:
     assert find_room("test_library.py::test_y") == "."
 
 
+@pytest.mark.slow
 def test_sizes_of_a_run(tmp_path: Path) -> None:
     usual = run(tmp_path)
     assert usual.returncode == 0 and "2 passed, 1 skipped, 1 deselected, 1 xfailed" in usual.stdout, usual.stdout
@@ -61,6 +63,7 @@ LAZY = {
 }
 
 
+@pytest.mark.slow
 def test_a_skip_that_is_not_allowed_fails_in_ci(tmp_path: Path) -> None:
     for name, text in LAZY.items():
         (tmp_path / f"test_{name}.py").write_text(f"import pytest\n{text}")

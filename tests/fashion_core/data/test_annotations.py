@@ -349,6 +349,7 @@ def test_each_fault_is_named(tmp_path: Path, name: str, row: int) -> None:
     assert find_faults(tmp_path / "set") == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(st.integers(0, 12), st.sampled_from(sorted(INJECTIONS)), min_size=1, max_size=4), forms)
 def test_all_faults_are_named_and_can_be_left_out(

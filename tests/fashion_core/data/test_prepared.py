@@ -68,6 +68,7 @@ def list_files(annotations: Annotations, settings: list[PrepareSettings], cache:
     return [data.path for data in prepare_all(annotations, settings, cache).values()]
 
 
+@pytest.mark.slow
 def test_an_image_is_decoded_once_for_all_settings(sample_folder, tmp_path, decoded):
     annotations = load_annotations(sample_folder)
     seen = []
@@ -124,6 +125,7 @@ def test_two_processes_at_once_decode_once(sample_folder, tmp_path):
     assert len(list(tmp_path.glob("prepared-*.arrow"))) == 2 and not list(tmp_path.glob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_nothing_that_looks_whole(sample_folder, tmp_path, decoded):
     process = start_process(sample_folder, tmp_path, "48,32", dies=True)
     process.communicate("go\n", timeout=120)
@@ -165,6 +167,7 @@ def test_a_file_of_an_earlier_format_is_made_again_and_not_misread(sample_folder
     assert again == new and new.read_bytes() != content
 
 
+@pytest.mark.slow
 def test_a_turned_photograph_is_prepared_as_the_upright_one(sample_folder, tmp_path):
     """Boxes are in the upright one's pixels, in the check as in the crop."""
     data = shutil.copytree(sample_folder, tmp_path / "data")

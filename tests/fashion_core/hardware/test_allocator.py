@@ -31,6 +31,7 @@ def count_faults(kind: str) -> int:
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 def test_freed_memory_stays_with_the_process():
     """Pages are asked of the system once, and again for every block where it is not kept."""

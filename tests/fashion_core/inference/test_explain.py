@@ -52,6 +52,7 @@ def test_heat_is_the_class_activation_map(model, classes):
     np.testing.assert_allclose(heat_of(model, pixels, classes), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_heat_lies_where_a_planted_patch_decides():
     """Trained to tell whether a bright patch is somewhere, the network looks where it is."""
     schema = AttributeSchema((Category("patch", ("absent", "present")),))
@@ -128,6 +129,7 @@ def run_main(*arguments: object) -> None:
     predict.main([str(argument) for argument in (*arguments, "--device", "cpu")])
 
 
+@pytest.mark.slow
 def test_the_command_draws_a_picture_a_category(model, sample_folder, tmp_path, capsys):
     image = sample_folder / "img" / "00000.jpg"
     save_member(tmp_path / "one", model)

@@ -128,6 +128,7 @@ def test_two_processes_at_once_compute_once(build, sample_prepared, tmp_path):
     assert len(list(tmp_path.glob("*.safetensors"))) == 1 and not list(tmp_path.glob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_made_again(build, sample_prepared, tmp_path):
     path = cache_features(build(), sample_prepared, tmp_path, "cpu")
     content = path.read_bytes()
@@ -139,6 +140,7 @@ def test_a_damaged_file_is_made_again(build, sample_prepared, tmp_path):
         assert path.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_probe_is_scored_in_float32_whatever_it_trains_in(build, sample_prepared):
     """As its features are, and as the model that comes of it answers."""
     losses = {}
@@ -180,6 +182,7 @@ def test_what_decides_the_features_decides_the_name(build, sample_folder, sample
 # ------------------------------------------------------------------------------------------------------------ the probe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fc_layers", [0, 2])
 def test_a_probe_is_training_with_a_frozen_backbone(build, sample_prepared, tmp_path, fc_layers):
     """Against a plain loop over pixels: PyTorch's AdamW and cross-entropy, weights of the categories."""

@@ -51,6 +51,7 @@ def count_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_backbones_of_the_report(name):
     backbone = build_backbone(name, weights="none", feature="logits").eval()
@@ -66,6 +67,7 @@ def test_backbones_of_the_report(name):
     assert count_parameters(pooled) == PARAMETERS[name] - 1000 * 2049
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(3))
 def test_lite_weights_from_packages(number):
     """The output is that of a network loaded by hand, on pixels normalised by hand."""
@@ -85,6 +87,7 @@ def test_lite_weights_from_packages(number):
     assert wanted.std() > 0.2  # trained, not at its start
 
 
+@pytest.mark.slow
 def test_imagenet_weights_know_clothes(fashion_data):
     """Most photographs of garments are one of ImageNet's garments to trained weights with their own normalisation."""
     data = load_annotations(fashion_data, check_images=False)

@@ -166,6 +166,7 @@ def test_a_damaged_ensemble_is_told(ensemble, tmp_path, change, message):
         load_saved(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command_takes_an_ensemble(sample_folder, sample_prepared, tmp_path, capsys):
     data = sample_prepared
     members = [draw_model(seed, data.schema, image_size=64 - 16 * seed, eval_batch_size=5) for seed in (0, 1)]

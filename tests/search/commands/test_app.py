@@ -56,6 +56,7 @@ def test_help_loads_nothing_heavy(name: str) -> None:
     assert f"fashion-search {name}" in text and text.endswith("set()\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
 def test_modules_that_are_commands(module: str) -> None:
     text = help_of(f"import runpy, sys; sys.argv = ['x', '--help']; runpy.run_module('{module}', run_name='__main__')")

@@ -50,6 +50,7 @@ def test_the_best_of_those_that_were_kept_stands_in(layout):
     assert load_model(layout.best_model).epoch == 3
 
 
+@pytest.mark.slow
 def test_a_later_end_replaces_an_earlier_one(layout):
     keep(layout, 2)
     finish(layout)

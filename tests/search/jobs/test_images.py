@@ -50,6 +50,7 @@ def test_every_way_is_prepared_once(sample_folder, tmp_path, quiet):
     assert not again.file.getvalue()
 
 
+@pytest.mark.slow
 def test_probes_that_look_at_the_same_share_features(sample_folder, tmp_path, quiet, probe):
     other = probe.model_copy(update={"probe_lr": 0.1, "seed": 9})
     wider = probe.model_copy(update={"crop": "whole"})

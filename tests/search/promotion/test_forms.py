@@ -107,6 +107,7 @@ def test_the_seeds_are_those_of_the_candidate_with_the_best_mean():
     assert limited.networks == ((1, 0), (1, 1))
 
 
+@pytest.mark.slow
 def test_the_seeds_are_taken_where_choosing_among_many_is_luck():
     """One candidate is better than the rest: all its networks, of equal worth, against a choice that follows noise."""
     candidates = [draw_candidate(0, 0.75, seeds=4), *(draw_candidate(number, 0.35) for number in range(1, 5))]
@@ -144,6 +145,7 @@ def test_a_soup_is_taken_where_it_is_better_and_costs_one_network():
 # ------------------------------------------------------------------------------------------------------ missing labels
 
 
+@pytest.mark.slow
 def test_what_ships_is_chosen_and_scored_on_labelled_images():
     """What a network answers to an unlabelled image changes nothing."""
     labels, rng = blank(LABELS, (0.5, 0.2)), RNG(5)

@@ -184,6 +184,7 @@ def test_a_planted_difference_is_found(write_search, compare, data, trained, dam
     assert f"{100 * swapped.difference.mean.value:.2f} * {-high:.2f} to {-low:.2f}" in text
 
 
+@pytest.mark.slow
 def test_an_ensemble_sees_each_member_its_own_images(tmp_path, compare, data, sample_folder, sample_prepared):
     """Two members at two sizes with unequal shares; the temperatures beside it change the calibration alone."""
     members = [draw_model(1, data.schema, image_size=32), draw_model(2, data.schema, image_size=64, crop="box")]
@@ -237,6 +238,7 @@ def write_final(layout, saved, trained_on, judged_on):
         np.savez(layout.final.answers, digests=np.array(judged_on), **answers)
 
 
+@pytest.mark.slow
 def test_a_promoted_model_goes_before_the_best_trial(write_search, compare, data, trained, damaged):
     layout = write_search("demo", {2: damaged}, best=2)
     digests = np.array(data.sha256)
@@ -310,6 +312,7 @@ def copy_as_val(source, target, rows):
     return target
 
 
+@pytest.mark.slow
 def test_images_are_known_again_in_another_folder(tmp_path, write_search, compare, data, trained, sample_folder):
     """Of ten images of another data set, four were held out of the search's training, and six were trained on."""
     held = [data.names[index] for index in data.indices("train")[:4]]
@@ -327,6 +330,7 @@ def test_images_are_known_again_in_another_folder(tmp_path, write_search, compar
     assert "B's score flatters it: its epoch was picked" in text
 
 
+@pytest.mark.slow
 def test_the_data_set_is_that_of_the_first_search(tmp_path, write_search, compare, data, trained, sample_folder):
     """And prepared images are kept where a search of the two keeps them."""
     held = [data.names[index] for index in data.indices("train")[:6]]
@@ -343,6 +347,7 @@ def test_the_data_set_is_that_of_the_first_search(tmp_path, write_search, compar
     assert list((tmp_path / "results/.prepared").glob("*.arrow"))
 
 
+@pytest.mark.slow
 def test_who_was_picked_on_these_images_is_said(write_search, compare, data, trained):
     held = [data.names[index] for index in data.indices("train")[:9]]
     write_search("held", {0: trained[0]}, best=0, select_on="heldout", images=held)
@@ -356,6 +361,7 @@ def test_who_was_picked_on_these_images_is_said(write_search, compare, data, tra
     assert "flatters" not in text and "leans" not in text and "not known" not in text
 
 
+@pytest.mark.slow
 def test_what_is_not_known_is_said(tmp_path, write_search, compare, sample_folder, trained):
     path = save_member(tmp_path / "alone", trained[0])
     layout = write_search("demo", {0: trained[0]}, best=0)
@@ -402,6 +408,7 @@ def test_names_that_lead_nowhere(tmp_path, write_search, compare, trained):
         compare(path, path)
 
 
+@pytest.mark.slow
 def test_other_categories_are_refused(tmp_path, write_search, compare, sample_folder, data, trained):
     write_search("demo", {0: trained[0]}, best=0)
     (alone := tmp_path / "alone").mkdir()
@@ -441,6 +448,7 @@ def test_its_dictionary_is_json_and_nothing_is_printed(write_search, cache, tmp_
 # ------------------------------------------------------------------------------------------------------ missing labels
 
 
+@pytest.mark.slow
 def test_models_are_compared_on_labelled_images(compare, write_search, trained, damaged, sample_folder, tmp_path):
     """Each category on the images labelled in it, as scipy compares them there; the score is the mean of these."""
     folder = blank_folder(sample_folder, tmp_path / "some")

@@ -18,6 +18,7 @@ def test_a_file_lock_has_one_holder(tmp_path: Path) -> None:
         check()
 
 
+@pytest.mark.slow
 def test_a_tag_lock_has_one_holder(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     registry, _ = draw_versions(store, "tag_lock", 0)
     client = registry.client

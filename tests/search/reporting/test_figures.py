@@ -32,6 +32,7 @@ def test_a_confusion_matrix_is_dark_where_the_share_is_large(tmp_path, count):
     assert 300 <= pixels.shape[0] <= 2500 and (dark.sum() > 1000) == (count > 1)
 
 
+@pytest.mark.slow
 def test_colours_are_shares_of_the_true_class(tmp_path):
     """Ten times the images of a class change its numbers, not its colours; answers and truth are not exchanged."""
     matrix = np.array([[1, 9], [5, 5]])

@@ -29,6 +29,7 @@ def score(probabilities, labels, members):
     return accuracy, -np.mean(losses)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 6))
 def test_members_are_those_of_a_greedy_search_written_out(seed, count, size):
