@@ -55,6 +55,7 @@ def test_cut_with_an_end_marker(kind: str, mode: str) -> None:
         assert find_or_refused(content[:cut] + END), cut
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_a_small_image_every_byte_counts(kind: str) -> None:
     content = encode_kind(kind, size=(90, 70))

@@ -151,6 +151,7 @@ def test_images_that_do_not_decode_are_all_named(sample_folder, tmp_path):
     assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
 
 
+@pytest.mark.slow
 def test_a_file_of_an_earlier_format_is_made_again_and_not_misread(sample_folder, tmp_path, monkeypatch):
     """That was decoded in another way, so its pixels may be others."""
     annotations = load_annotations(sample_folder)

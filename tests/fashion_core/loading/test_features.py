@@ -274,6 +274,7 @@ def test_random_weights_are_not_probed(build):
 # ------------------------------------------------------------------------------------------- probing, then fine-tuning
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_the_probed_head(build, sample_prepared):
     """The backbone stays as it was through the probe, then moves; each stage has a schedule and a rate of its own."""
     config = build(epochs=4, probe_epochs=2, lr=1e-3, schedule="cosine", warmup_fraction=0.5)

@@ -71,6 +71,7 @@ def test_output_and_gradients_in_bf16(form, kernel, stride, padding, side, bias)
         assert float((ours.double() - reference).abs().max() / reference.abs().max()) < 0.01
 
 
+@pytest.mark.slow
 def test_it_computes_what_pytorch_does_in_bf16(monkeypatch):
     """A whole backbone: its loss and all gradients lie as near to float32's as those of PyTorch's own bf16."""
     images = torch.randint(256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -348,6 +348,7 @@ def test_cut_off_anywhere(tmp_path, ending):
         refuse(path, "must be a readable")
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), ending=st.sampled_from([".pth", ".old", ".safetensors"]))
 def test_changed_bytes_are_read_or_refused(tmp_path, data, ending):

@@ -228,7 +228,9 @@ def test_impossible_learning_rate_diverges(sample_prepared):
 # ------------------------------------------------------------------------------------------------------------- resuming
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize(
+    "optimizer", ["adamw", *(pytest.param(name, marks=pytest.mark.slow) for name in ("adam", "sgd"))]
+)
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_resuming_gives_the_same_numbers(sample_prepared, tmp_path, optimizer, channels_last):
     """Stopped after epoch 1 and gone on with, to the bit: metrics, weights, averages, momenta and the best epoch."""

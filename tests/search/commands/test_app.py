@@ -50,7 +50,9 @@ def test_every_sub_command_is_there() -> None:
     assert len(app.app.registered_commands) == len(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name not in ("run", "list") else []) for name in NAMES]
+)
 def test_help_loads_nothing_heavy(name: str) -> None:
     text = help_of(f"from search.commands.app import main; main(['{name}', '--help'])")
     assert f"fashion-search {name}" in text and text.endswith("set()\n")

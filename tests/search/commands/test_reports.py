@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from made_search import make_search
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def test_what_cannot_be_made_is_told(tmp_path: Path, call) -> None:
         assert status == 2 and not out and err.startswith("error: ") and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_trouble_with_mlflow_is_one_line(tmp_path: Path, call) -> None:
     make_search(tmp_path, "mine")
     status, out, err = call("resend", "mine", "--results", tmp_path, "--tracking-uri", "postgresql+none://x:secret@y/z")

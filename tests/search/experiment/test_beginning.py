@@ -64,6 +64,7 @@ def test_val_is_selected_on_unless_it_is_to_stay_unseen(begun, sample_folder, tm
     assert held.site.selection != prepared.site.selection
 
 
+@pytest.mark.slow
 def test_each_choice_of_images_has_a_file_of_its_own(sample_folder, tmp_path):
     choices = ({"seed": 1}, {"seed": 2}, {"select_on": "heldout", "seed": 1}, {"select_on": "heldout", "seed": 2})
     begun = [begin(tmp_path, sample_folder, **options)[1] for options in choices]

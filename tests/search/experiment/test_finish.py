@@ -42,6 +42,7 @@ def test_the_best_model_is_put_in_its_place(layout):
     assert config["config"] == load_model(layout.best_model).config.model_dump(mode="json")
 
 
+@pytest.mark.slow
 def test_the_best_of_those_that_were_kept_stands_in(layout):
     keep(layout, 0)
     keep(layout, 2)

@@ -66,6 +66,7 @@ def test_a_plan_takes_the_registered_model_and_keeps_nothing(registered, sample_
     assert drawn["weights"] == str(registered[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_kept_stays_though_the_alias_moves(registered, sample_folder, tmp_path, name):
     options = build_options(tmp_path, sample_folder, name)

@@ -70,6 +70,7 @@ def test_each_choice_of_images_has_a_file_of_its_own(material):
     assert sites["all"].build_job(WHOLE).prepared == material.data[PrepareSettings(32, "whole")].path.resolve()
 
 
+@pytest.mark.slow
 def test_folds_keep_near_duplicates_together(own_folder, tmp_path):
     names = list_lines(own_folder, "val")
     twins = names[:12]

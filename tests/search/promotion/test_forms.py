@@ -58,6 +58,7 @@ def test_the_single_is_the_best_seed_of_the_best_mean_in_its_best_epoch():
     assert all(np.array_equal(a, b) for a, b in zip(choice.probabilities, expected, strict=True))
 
 
+@pytest.mark.slow
 def test_no_image_takes_part_in_the_choice_that_answers_it():
     """The cross-fitted answers of a fold stay the same whatever the networks say of that fold."""
     candidates = [draw_candidate(number, 0.5) for number in range(3)]

@@ -52,6 +52,7 @@ def test_a_version_holds_the_folder_and_its_origin(
     assert second.number == 2 and registry.list_versions() == [first, second]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["log_model_artifacts", "finalize_logged_model", "create_model_version"])
 def test_a_registration_cut_off_leaves_nothing_and_goes_on(
     step: str, store: str, final: Path, photos: list[Path], run_id: str, monkeypatch: pytest.MonkeyPatch
