@@ -1,10 +1,12 @@
 """A plan: what it shows, and weights that cannot be had."""
 
+import csv
 from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 from missing_labels import blank_folder
+from other_layouts import COLUMNS, write_table
 from safetensors.torch import save_file
 
 from fashion_core.data.pixels import PrepareSettings
@@ -84,3 +86,19 @@ def test_gaps_and_large_sets_are_told(plan):
     assert shown["unlabelled"] == f"{7 * 1507:,} in {plan.annotations.schema.names[1]}"
     assert shown["note"] == "what was decided"
     assert shown["prepared data"].startswith("224-box: 44 GB in ")  # 289,344 * 224 * 224 * 3 = 43.6e9
+
+
+def test_without_boxes_whole_images_are_looked_at(plan, sample_folder, tmp_path):
+    table = write_table(sample_folder, tmp_path / "boxless")
+    rows = list(csv.DictReader(table.open()))
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["image", *COLUMNS.values()], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    boxless = plan_with(tmp_path / "weights.safetensors", table, tmp_path)
+    assert boxless.settings == [PrepareSettings(32, "whole")] and {each.crop for each in boxless.probed} == {"whole"}
+    values = boxless.space.build_values({"lr": 1e-3, "probe_epochs": 0, "crop": "box"}, boxless.annotations.schema)
+    assert values["crop"] == "whole"
+    notes = [text for topic, text in render_plan(boxless) if topic == "note"]
+    assert any("names no boxes" in note for note in notes)
+    assert plan.annotations.has_boxes and not any("no boxes" in text for _, text in render_plan(plan))
