@@ -112,7 +112,7 @@ def build_plan(
         )
     annotations = load_annotations(options.data, options.build_reading(layout))
     check_labels(annotations, ("train", "val") if options.select_on == "val" else ("train",))
-    space.check(annotations.schema)
+    drop_paths = {config.backbone: config.drop_path for config in space.check(annotations.schema) if config.drop_path}
     space = replace(space, has_boxes=annotations.has_boxes)
     known = space.first_points(annotations.schema)
     named = [weights for (weights,) in space.list_settings("weights") if weights.startswith(REGISTERED)]
@@ -126,7 +126,7 @@ def build_plan(
         gpus_per_trial=options.gpus_per_trial,
     )
     expected_epochs = space.scheduler.expect_epochs(trials, np.random.default_rng(EXPECTATION_SEED))
-    tried = try_backbones(backbones)
+    tried = try_backbones(backbones, drop_paths)
     names = {path: weights for weights, path in space.starts.items()}
     return Plan(
         options=options,

@@ -123,8 +123,11 @@ class Space:
     starts: Mapping[str, str] = field(default_factory=dict)
     has_boxes: bool = True
 
-    def check(self, schema: AttributeSchema) -> None:
+    def check(self, schema: AttributeSchema) -> list[TrainConfig]:
         """Find what would stop its trials: categories that the data has not, and fields that do not go together.
+
+        Returns:
+            configurations that it can draw: the known ones, and some at random.
 
         Raises:
             SpaceError: the space does not fit the data's categories, or one of some draws is no possible configuration.
@@ -136,12 +139,14 @@ class Space:
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         for point in self.first_points(schema)[:MAX_CHECKED_POINTS]:
             study.enqueue_trial(point)
+        drawn = []
         for _ in range(CHECKED_DRAWS):
             values = self.build_values(self.suggest(study.ask(), schema), schema)
             try:
-                build_config(values)
+                drawn.append(build_config(values))
             except ConfigError as error:
                 raise SpaceError(f"a space must draw possible configurations, but of {self.name} {error}") from None
+        return drawn
 
     def check_schema(self, schema: AttributeSchema) -> None:
         """Raises `SpaceError` where the space does not fit the data's categories."""

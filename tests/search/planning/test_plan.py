@@ -10,7 +10,7 @@ from other_layouts import COLUMNS, write_table
 from safetensors.torch import save_file
 
 from fashion_core.data.pixels import PrepareSettings
-from fashion_core.errors import DataError, WeightsError
+from fashion_core.errors import ConfigError, DataError, WeightsError
 from fashion_core.models.backbones import build_backbone
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan, render_plan
@@ -102,3 +102,19 @@ def test_without_boxes_whole_images_are_looked_at(plan, sample_folder, tmp_path)
     notes = [text for topic, text in render_plan(boxless) if topic == "note"]
     assert any("names no boxes" in note for note in notes)
     assert plan.annotations.has_boxes and not any("no boxes" in text for _, text in render_plan(plan))
+
+
+def test_stochastic_depth_is_tried_on_the_backbones_that_can_have_it(sample_folder, tmp_path):
+    space = tmp_path / "depth.yaml"
+    text = """
+trials: 4
+fixed: {image_size: 32, weights: none}
+search: {backbone: {choice: [test_efficientnet, legacy_seresnet18]}, drop_path: {uniform: [0, 0.3]WHEN}}
+scheduler: {max_epochs: 2}
+"""
+    options = SearchOptions(data=sample_folder, space=str(space), name="one", results=tmp_path)
+    space.write_text(text.replace("WHEN", ", when: {backbone: test_efficientnet}"))
+    build_plan(options, options.build_layout(), Machine(2, 0))
+    space.write_text(text.replace("WHEN", ""))
+    with pytest.raises(ConfigError, match="`drop_path` must be 0 for legacy_seresnet18"):
+        build_plan(options, options.build_layout(), Machine(2, 0))
