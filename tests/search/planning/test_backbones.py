@@ -72,7 +72,7 @@ def test_weights_that_can_be_had_are_looked_at(built, tmp_path):
 def test_a_backbone_without_stochastic_depth_is_an_error_where_a_trial_can_want_it():
     wanted = [(name, "none", "pooled", 64) for name in ("test_efficientnet", "legacy_seresnet18")]
     try_backbones(wanted, {"test_efficientnet": 0.2})
-    with pytest.raises(ConfigError, match="`drop_path` must be 0 for legacy_seresnet18, .* but got 0.2"):
+    with pytest.raises(ConfigError, match=r"`drop_path` must be 0 for legacy_seresnet18, .* but got 0.2"):
         try_backbones(wanted, {"legacy_seresnet18": 0.2})
 
 
