@@ -40,7 +40,7 @@ class TrainConfig(BaseModel):
 
     # what the network sees
     image_size: int = Field(224, ge=32, le=1024, description="side of the square input in pixels")
-    crop: Crop = Field("box", description="the garment's box, the box with a margin, or the whole image")
+    crop: Crop = Field("box", description="the image's box, the box with a margin, or the whole image")
     crop_margin: float = Field(0.1, ge=0, le=1, description="box_margin: share of the box's side added on each side")
 
     # network

@@ -31,7 +31,7 @@ def build_parser(program: str = "fashion-export") -> argparse.ArgumentParser:
     parser = Parser(prog=program, description="Write a saved model as an ONNX file.")
     parser.add_argument("model", type=Path, metavar="MODEL", help="a saved model or ensemble: its file or folder")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="images, or folders, to check it on")
-    parser.add_argument("--box", metavar="x1,y1,x2,y2", help="the garment's box in pixels; default: the whole image")
+    parser.add_argument("--box", metavar="x1,y1,x2,y2", help="the box to look at, in pixels; default: the whole image")
     parser.add_argument("--out", type=Path, default=Path("model.onnx"), metavar="FILE", help="default: %(default)s")
     return parser
 

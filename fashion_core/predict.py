@@ -40,12 +40,12 @@ DEFAULT_CACHE = Path("results/.prepared")  # where a search keeps its prepared i
 
 def build_parser(program: str = "fashion-predict") -> argparse.ArgumentParser:
     """All options of the command. program: its name in the help."""
-    parser = Parser(prog=program, description="Print the attributes of garments, or write the challenge's submission.")
+    parser = Parser(prog=program, description="Print the attributes of images, or write the challenge's submission.")
     parser.add_argument("model", type=Path, metavar="MODEL", help="a saved model or ensemble: its file or folder")
     parser.add_argument(
         "images", type=Path, nargs="*", metavar="IMAGE", help="image files, or folders, with all below them"
     )
-    parser.add_argument("--box", metavar="x1,y1,x2,y2", help="the garment's box in pixels; default: the whole image")
+    parser.add_argument("--box", metavar="x1,y1,x2,y2", help="the box to look at, in pixels; default: the whole image")
     parser.add_argument("--json", action="store_true", help="one JSON object an image and line, with all probabilities")
     parser.add_argument(
         "--tta",
@@ -124,7 +124,7 @@ def run(given: argparse.Namespace) -> None:
         print("note: this model sees whole images; the box is not used", file=sys.stderr)
         box = None
     elif not is_whole and box is None:
-        print("note: this model was trained on garments cropped by their boxes; name one by --box", file=sys.stderr)
+        print("note: this model was trained on images cropped by their boxes; name one by --box", file=sys.stderr)
     if given.explain is not None:
         from fashion_core.inference.explain import (  # captum takes a second to import
             check_picture_names,

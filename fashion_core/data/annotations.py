@@ -70,6 +70,7 @@ def load_annotations(
         check_labels(draft, draft.schema)
     sizes = np.zeros((len(rows), 2), np.int64)
     is_relative = are_fractions(stack_boxes(rows))
+    has_boxes = any(row.box is not None for row in rows)
     is_whole = not draft.structural and any(row.box is None and not row.faults for row in rows)
     if check_images or is_relative or is_whole:
         sizes = check_all_images(draft, Disk(draft.folder, follow_links=reading.follow_links))
@@ -100,6 +101,7 @@ def load_annotations(
         lists=draft.lists,
         splits_file=draft.splits_file if draft.needs_split else None,
         source=Path(folder),
+        has_boxes=has_boxes,
     )
 
 

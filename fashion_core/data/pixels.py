@@ -18,7 +18,7 @@ class PrepareSettings:
 
     Args:
         image_size: S, the side of the square result in pixels; the aspect is not kept.
-        crop: the garment's box, the box with a margin, or the whole image.
+        crop: the image's box, the box with a margin, or the whole image.
         crop_margin: of `box_margin` alone: share of the box's side added on each side, inside the image.
     """
 

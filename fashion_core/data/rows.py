@@ -105,6 +105,7 @@ class Annotations:
         lists: split -> the file that lists its images.
         splits_file: where `keep_splits` keeps a split that was dealt; None where the data set has its own.
         source: the folder or file that was named.
+        has_boxes: false where no row names a box, so that each is its whole image.
     """
 
     folder: Path
@@ -117,6 +118,7 @@ class Annotations:
     lists: dict[str, str] = field(default_factory=dict)
     splits_file: Path | None = None
     source: Path | None = None
+    has_boxes: bool = True
 
     def labels(self) -> np.ndarray:
         """[N, K] int16."""

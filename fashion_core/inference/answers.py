@@ -19,7 +19,7 @@ class Answer:
 
     Attributes:
         image: its path, as given.
-        box: the garment's box used; None for the whole image.
+        box: the box looked at; None for the whole image.
         probabilities: K arrays [C_i] float32, each of sum 1.
     """
 

@@ -26,7 +26,7 @@ class Question:
 
     Attributes:
         name: what its answer, or its fault, is called by.
-        box: of the garment; None for the whole image.
+        box: to look at; None for the whole image.
     """
 
     name: str

@@ -21,7 +21,6 @@ from search.cli import (
     take_fields,
 )
 from search.promotion.options import PromotionOptions, Workplace
-from search.registry.versions import DEFAULT_MODEL
 
 Replace = Annotated[bool, typer.Option("--replace", help="Forget an earlier promotion of this search, and begin anew.")]
 One = Annotated[
@@ -33,7 +32,9 @@ One = Annotated[
 Other = Annotated[str, typer.Argument(metavar="B", help="Another of these.")]
 Data = Annotated[Path | None, typer.Option(help="The data set; default: that of the search.")]
 CacheDir = Annotated[Path | None, typer.Option(help="Where prepared images are kept; default: as the search did.")]
-RegisteredName = Annotated[str, typer.Option("--model", help="Name of the registered model.")]
+RegisteredName = Annotated[
+    str | None, typer.Option("--model", help="Name of the registered model; default: the only one that has a champion.")
+]
 REFUSED = 3  # exit status where the gate said no; 1 is that of a crash
 
 
@@ -82,11 +83,11 @@ def compare(
 
 
 def rollback(
-    model: RegisteredName = DEFAULT_MODEL, results: Results = DEFAULT_RESULTS, tracking_uri: TrackingUri = None
+    model: RegisteredName = None, results: Results = DEFAULT_RESULTS, tracking_uri: TrackingUri = None
 ) -> None:
     """Make the previous champion the champion again."""
     from search.registry import versions
 
     now, before = versions.rollback(model, results=results, tracking_uri=tracking_uri)
     left = "there is no earlier one" if before is None else f"before it: version {before.number}"
-    Console().print(f"{model}: version {now.number} is the champion again; {left}", highlight=False)
+    Console().print(f"{now.name}: version {now.number} is the champion again; {left}", highlight=False)

@@ -84,6 +84,7 @@ def describe_start(plan: Plan, data: PreparedData, selection: Selection, command
             "skipped": len(plan.annotations.skipped),
             "majority": majority,
             "categories": data.schema.to_dict(),
+            **({} if plan.annotations.has_boxes else {"has_boxes": False}),
         },
         selection={
             "select_on": selection.select_on,

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
+from fashion_core.errors import SearchError
+from fashion_core.files import read_json
 from search.cli import DEFAULT_RESULTS
 from search.records.provenance import python_command
+from search.space.space import WHOLE
 from search.tracking.store import ui_command
 
 if TYPE_CHECKING:
@@ -20,10 +26,23 @@ def list_next_steps(layout: SearchLayout, tracking_uri: str | None) -> list[tupl
     steps = [("compare trials", ui_command(layout, tracking_uri))]
     if layout.best_model.is_file():
         best = shlex.quote(str(layout.best_model))
-        steps.append(("use the best model", f"{python} -m fashion_core.predict {best} IMAGE --box x1,y1,x2,y2"))
+        box = " --box x1,y1,x2,y2" if looks_at_box(layout) else ""
+        steps.append(("use the best model", f"{python} -m fashion_core.predict {best} IMAGE{box}"))
         steps.append(("promote it, if it holds", f"{python} search/promote.py {layout.name}{where}"))
     steps.append(("read the report", str(layout.report)))
-    steps.append(
-        ("search your data", f"{python} search/run.py --data DIR --space spaces/weighted_focal.yaml --trials 64")
-    )
+    steps.append(("search your data", f"{python} search/run.py --data DIR --space spaces/lite_cpu.yaml --dry-run"))
     return steps
+
+
+class BestConfig(BaseModel):
+    """What `best_config.json` tells of the best trial's training, checked by types."""
+
+    config: dict[str, Any] = {}
+
+
+def looks_at_box(layout: SearchLayout) -> bool:
+    """Whether the best model looks at a part of the image that somebody must name."""
+    with suppress(SearchError):
+        told = read_json(layout.best_config, BestConfig, "name the best trial", "write the report again", SearchError)
+        return told.config.get("crop") != WHOLE
+    return True

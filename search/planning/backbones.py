@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +19,7 @@ from fashion_core.errors import ConfigError, WeightsError, first_line
 from fashion_core.models.backbones import Backbone, build_backbone, find_fixed_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fashion_core.config import Feature
 
@@ -30,23 +31,27 @@ class TriedBackbones:
     """The backbones of a search, each built and run.
 
     Attributes:
+        drop_paths: a rate of stochastic depth that trials can want, by backbone.
         sizes: number of parameters by name, the ImageNet classifier included where one is used.
         origins: what was taken of each weights file, in words.
         missing: the error of the first weights that cannot be had, for a plan is shown without them too.
     """
 
+    drop_paths: Mapping[str, float] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     missing: WeightsError | None = None
 
     def build(self, name: str, weights: str, feature: Feature, image_size: int) -> Backbone:
         """One of them, at its start; at random where weights are missing."""
+        build = partial(
+            build_backbone, name, feature=feature, image_size=image_size, drop_path=self.drop_paths.get(name, 0.0)
+        )
         try:
-            source = "none" if self.missing else weights
-            backbone = build_backbone(name, weights=source, feature=feature, image_size=image_size)
+            backbone = build(weights="none" if self.missing else weights)
         except WeightsError as error:
             self.missing = error
-            backbone = build_backbone(name, weights="none", feature=feature, image_size=image_size)
+            backbone = build(weights="none")
         size = sum(parameter.numel() for parameter in backbone.parameters())
         self.sizes[name] = max(size, self.sizes.get(name, 0))
         if backbone.origin and weights not in WEIGHT_WORDS:
@@ -54,17 +59,20 @@ class TriedBackbones:
         return backbone
 
 
-def try_backbones(wanted: Iterable[tuple[str, str, Feature, int]]) -> TriedBackbones:
+def try_backbones(
+    wanted: Iterable[tuple[str, str, Feature, int]], drop_paths: Mapping[str, float] | None = None
+) -> TriedBackbones:
     """Build each backbone with its weights, and run it on two images of each size that trials can want of it.
 
     Args:
         wanted: name, weights, feature, and side of the images in pixels.
+        drop_paths: see `TriedBackbones`.
 
     Raises:
         ConfigError: see `build_backbone` and `check_run`.
     """
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # else a line for each of its many retries
-    tried = TriedBackbones()
+    tried = TriedBackbones(drop_paths or {})
     sizes: dict[tuple[str, str, Feature], list[int]] = {}
     for name, weights, feature, image_size in wanted:
         sizes.setdefault((name, weights, feature), []).append(image_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,7 +112,8 @@ def build_plan(
         )
     annotations = load_annotations(options.data, options.build_reading(layout))
     check_labels(annotations, ("train", "val") if options.select_on == "val" else ("train",))
-    space.check(annotations.schema)
+    drop_paths = {config.backbone: config.drop_path for config in space.check(annotations.schema) if config.drop_path}
+    space = replace(space, has_boxes=annotations.has_boxes)
     known = space.first_points(annotations.schema)
     named = [weights for (weights,) in space.list_settings("weights") if weights.startswith(REGISTERED)]
     space = space.with_starts({weights: str(find_start(weights)) for weights in named} if find_start else {})
@@ -125,7 +126,7 @@ def build_plan(
         gpus_per_trial=options.gpus_per_trial,
     )
     expected_epochs = space.scheduler.expect_epochs(trials, np.random.default_rng(EXPECTATION_SEED))
-    tried = try_backbones(backbones)
+    tried = try_backbones(backbones, drop_paths)
     names = {path: weights for weights, path in space.starts.items()}
     return Plan(
         options=options,
@@ -190,6 +191,8 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("tracking", hide_password(plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}")),
     ]
     lines += [("weights", f"{weights}: {words}") for weights, words in plan.origins.items()]
+    if not plan.annotations.has_boxes:
+        lines.insert(2, ("note", "the data names no boxes: whole images are looked at, whatever crop the space has"))
     if unlabelled:
         lines.insert(2, ("unlabelled", ", ".join(f"{count:,} in {name}" for name, count in unlabelled.items())))
     lines[2:2] = [("layout", plan.annotations.layout), *(("note", remark) for remark in plan.annotations.remarks)]

@@ -59,10 +59,11 @@ def render_card(result: PromotionResult) -> str:
 def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
     """What it is and how good, and in bold what must not be missed."""
     sizes = shipped.schema.sizes
+    what = "what the box in an image shows" if needs_box(shipped) else "an image"
     labelled = ", each category on those labelled in it" if result.labelled else ""
     parts = [
-        f"{result.origin} It says of a garment in a photograph which class it has in each of {len(sizes)} categories, "
-        f"{sum(sizes)} classes in all.",
+        f"{result.origin} It says of {what} which class it has in each of {len(sizes)} categories, {sum(sizes)} "
+        "classes in all.",
         f"Score, the mean over the categories of the accuracy: **{format_score(result.score.value)}** "
         f"({LEVEL:.0%} interval over {result.score.covers}: {show_interval(result.score)}), on {shipped.images:,} "
         f"validation images{labelled}. Always answering the commonest class scores {np.mean(shipped.majority):.4f}.",
@@ -85,16 +86,17 @@ def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
 
 def render_use(result: PromotionResult, shipped: Shipped) -> list[str]:
     """What it is for, and what it cannot do."""
-    crops = dict.fromkeys(member.config.crop for member in shipped.members)
     lines = [
-        "- For: attributes of clothes in photographs like those of the data below, and research on such models. "
+        "- For: the categories below, in images like those of the data below, and research on such models. "
         "The licences of data and weights bind whoever uses it.",
-        "- Not for: judging people, or any decision on a person; photographs of another kind, before it was measured "
+        "- Not for: judging people, or any decision on a person; images of another kind, before it was measured "
         "on labelled ones.",
-        "- It always names one class a category, also where none fits or no garment is to be seen.",
+        "- It always names one class a category, also where none fits or nothing of the kind is to be seen.",
     ]
-    if any(crop != "whole" for crop in crops):
-        lines.append("- It looks at the garment's box, which must be given with the image: it does not find garments.")
+    if needs_box(shipped):
+        lines.append(
+            "- It looks at a box, which must be given with the image: it does not find by itself where to look."
+        )
     recalls = list(list_recalls(shipped))
     if weak := [each for each in recalls if each.recall is not None and each.recall < WEAK_RECALL]:
         lines.append(f"- It misses these classes more often than it finds them: {name_classes(weak)}.")
@@ -248,7 +250,7 @@ def render_cost(result: PromotionResult, shipped: Shipped) -> list[str]:
             f"`model.onnx`; its probabilities differ from PyTorch's by at most {shipped.onnx_difference:.1e} on "
             f"{shipped.onnx_images} validation images"
         )
-    submission = "`prediction.txt`, `prediction.zip`: answers to the test images"
+    submission = "`prediction.txt`, `prediction.zip`: as the challenge wants them"
     if shipped.submission_error is not None:
         submission = f"none: {hide_places(shipped.submission_error)}"
     rows = [
@@ -256,23 +258,27 @@ def render_cost(result: PromotionResult, shipped: Shipped) -> list[str]:
         ["weights on disk", f"{shipped.model_bytes / 1e6:.1f} MB"],
         ["time an image", time],
         ["ONNX", onnx],
-        ["submission to the challenge", submission],
+        ["answers to the test images", submission],
     ]
     return [render_table(["", ""], rows)]
 
 
 def render_commands(result: PromotionResult, shipped: Shipped) -> list[str]:
     """The ways to ask it."""
-    needs_box = any(member.config.crop != "whole" for member in shipped.members)
-    box = " --box x1,y1,x2,y2" if needs_box else ""
+    box = " --box x1,y1,x2,y2" if needs_box(shipped) else ""
     commands = (
         f"python -m search.predict models:/{result.model_name}@champion photo.jpg{box}   # while it is the champion\n"
         f"python -m fashion_core.predict FOLDER photo.jpg{box}   # from the folder of this card"
     )
     parts = [f"```\n{commands}\n```"]
     if shipped.onnx_difference is not None:
-        parts.append(render_recipe(needs_box))
+        parts.append(render_recipe(needs_box(shipped)))
     return parts
+
+
+def needs_box(shipped: Shipped) -> bool:
+    """Whether it looks at a part of the image that somebody must name."""
+    return any(member.config.crop != "whole" for member in shipped.members)
 
 
 def render_provenance(result: PromotionResult) -> list[str]:
@@ -330,8 +336,8 @@ class ClassRecall:
 def describe_view(view: PrepareSettings) -> str:
     """How images are prepared, in plain words."""
     crop = {
-        "box": "cropped to the garment's box",
-        "box_margin": f"cropped to the garment's box with {view.crop_margin:.0%} of its side added on each side",
+        "box": "cropped to the box",
+        "box_margin": f"cropped to the box with {view.crop_margin:.0%} of its side added on each side",
         "whole": "the whole image",
     }[view.crop]
     return f"upright RGB, {crop}, resized to {view.image_size} x {view.image_size} pixels (bilinear, aspect not kept)"

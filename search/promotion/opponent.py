@@ -10,20 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.data.annotations import load_annotations
-from fashion_core.data.prepared import prepare_all
 from fashion_core.errors import SearchError
-from fashion_core.hardware.device import choose_device
 from fashion_core.metrics import find_commonest, mark_correct
-from fashion_core.models.ensemble import as_ensemble, load_saved
-from fashion_core.models.forward import predict_prepared
+from search.promotion.champion import answer_by_champion, find_champion
 from search.promotion.forms import SINGLE, Decision
-from search.records.layout import FinalLayout
-from search.registry.history import read_answers, read_history
-from search.registry.versions import CHAMPION, JUDGED_TAG, KEY_TAG, Registry, Version
+from search.registry.versions import JUDGED_TAG, KEY_TAG, Registry, Version
 from search.statistics.crossfit import cross_fit, cross_fit_seeds, find_best
 from search.statistics.gate import Verdict, judge
-from search.statistics.members import find_correct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,9 +131,7 @@ def find_opponent(
         versions = registry.list_versions()
     except SearchError as error:
         return replace(stand_in(trained, material, over_seeds, has_baseline), trouble=str(error))
-    champion = next((version for version in versions if CHAMPION in version.aliases), None)
-    if champion is not None and champion.tags.get(KEY_TAG) == key:
-        champion = next((version for version in versions if version.number == champion.predecessor), None)
+    champion = find_champion(versions, key)
     if champion is None:
         opponent = stand_in(trained, material, over_seeds, has_baseline)
     else:
@@ -166,39 +157,3 @@ def answer_by_best_seed(candidate: TrainedCandidate, images: np.ndarray) -> np.n
     """[1, N, K]: the network that is best on some images."""
     seed = candidate.find_best_seed(images)
     return candidate.answer(images)[seed : seed + 1]
-
-
-def answer_by_champion(registry: Registry, champion: Version, material: Material) -> np.ndarray:
-    """[S, N, K]: what was kept when it was judged, where that was on the same images; else its network is asked.
-
-    Raises:
-        SearchError: see `find_opponent`.
-    """
-    final = FinalLayout(registry.download(champion))
-    digests = material.list_digests(material.val)
-    kept = read_answers(final)
-    if kept.digests == digests and np.array_equal(kept.labels, material.labels):
-        return np.asarray(kept.correct, float)
-    saved = load_saved(final.folder, choose_device(None))
-    ensemble = as_ensemble(saved)
-    if ensemble.schema != material.schema:
-        raise SearchError(
-            f"a challenger is judged against a champion of the same categories, but version {champion.number} of "
-            f"{champion.name} answers {', '.join(ensemble.schema.names)}; register under another --model"
-        )
-    check_judgeable(final, champion, digests)
-    annotations = load_annotations(material.source, material.reading)
-    data = prepare_all(annotations, ensemble.views, material.cache_dir)
-    return find_correct(predict_prepared(saved, data, material.val), material.labels)[None].astype(float)
-
-
-def check_judgeable(final: FinalLayout, champion: Version, digests: list[str]) -> None:
-    """Raises SearchError where the champion was trained on some of the images, or nobody knows."""
-    trained_on = read_history(final).trained_on
-    seen = len(digests) if trained_on is None else sum(digest in trained_on for digest in digests)
-    if seen:
-        raise SearchError(
-            f"models are compared on images that neither was trained on, but version {champion.number} of "
-            f"{champion.name} {'may have been' if trained_on is None else 'was'} trained on {seen} of these "
-            f"{len(digests)}; judge on other validation images, or register under another --model"
-        )

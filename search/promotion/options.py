@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from search.cli import DEFAULT_RESULTS
 from search.planning.options import MAX_AT_ONCE, MAX_CORES, MAX_GPUS, MAX_TRIALS, check_gpus
-from search.registry.versions import DEFAULT_MODEL
 
 FitOn = Literal["train", "train+val"]
 MAX_SEEDS, MAX_HOURS, MAX_MS, MAX_PARAMS = 1_000, 87_600, 1e9, 1e15
@@ -84,7 +83,9 @@ class Workplace(BaseModel):
     tracking_uri: str | None = Field(
         default=None, description="MLflow's tracking server or database, with its registry; default: the search's."
     )
-    model: str = Field(default=DEFAULT_MODEL, description="Name of the registered model.")
+    model: str | None = Field(
+        default=None, description="Name of the registered model; default: that of the search's data set."
+    )
     address: str | None = Field(default=None, description="Ray cluster to join; default: start Ray on this machine.")
     concurrent: int | None = Field(
         default=None, ge=1, le=MAX_AT_ONCE, description="Networks trained at once; default: what there is."

@@ -117,8 +117,9 @@ def release_model(promotion: Promotion, trained: Trained, result: PromotionResul
     now = time.time()
     result = dataclasses.replace(result, ended=now, seconds=now - promotion.started)
     shipped = ship(release, result, promotion.layout.final.folder)
+    has_test = result.search.data["counts"]["test"] > 0
     for what, error in (("ONNX file", shipped.onnx_error), ("submission", shipped.submission_error)):
-        if error is not None:
+        if error is not None and (what != "submission" or has_test):
             promotion.console.print(f"no {what}: {error}", style="yellow", highlight=False)
     return dataclasses.replace(result, shipped=shipped)
 

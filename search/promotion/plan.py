@@ -341,6 +341,7 @@ def build_shortlist(
 def load_own_space(record: SearchRecord) -> Space:
     """The space of a search as it ran, from its ledger."""
     space = parse_space(record.begun.space, record.begun.space_name)
+    space = replace(space, has_boxes=record.begun.data.get("has_boxes", True))
     return space.with_scheduler(max_epochs=record.begun.tell("settings", "max_epochs"))
 
 

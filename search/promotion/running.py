@@ -14,11 +14,12 @@ from search.jobs.cluster import open_ray
 from search.jobs.material import Material, prepare_material
 from search.planning.options import load_options
 from search.planning.resources import Resources, choose_resources
+from search.promotion.champion import check_champion
 from search.promotion.judgement import UNLIMITED, Cost
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
 from search.promotion.tracking import PromotionTracker
 from search.records.record import is_running, load_record
-from search.registry.versions import Registry
+from search.registry.versions import Registry, name_model
 from search.tracking.store import default_uri
 
 if TYPE_CHECKING:
@@ -96,16 +97,19 @@ def open_promotion(
     with ExitStack() as stack:
         stack.enter_context(hold_folder(layout))
         plan = find_plan(layout, search, options, anew=replace)
+        uri = place.tracking_uri or settings.tracking_uri or default_uri(layout)
+        registry = Registry(uri, place.model or name_model(settings.data))
+        schema = AttributeSchema.from_dict(search.begun.categories)
+        check_champion(registry, options.build_key(plan.promotion_id), schema)
         material = prepare_material(
             place.data or settings.data,
             [candidate.config for candidate in plan.everyone],
-            AttributeSchema.from_dict(search.begun.categories),
+            schema,
             place.cache_dir or settings.cache_dir or layout.prepared_folder,
             console,
             settings.build_reading(layout),
         )
         plan = settle_plan(layout, plan, material.first)
-        registry = Registry(place.tracking_uri or settings.tracking_uri or default_uri(layout), place.model)
         tracker = PromotionTracker(registry.uri, layout, search, plan)
         tracker.start(options)
         stack.callback(tracker.close)

@@ -9,12 +9,14 @@ from rich.live import Live
 from rich.table import Table
 
 from fashion_core import metrics
+from fashion_core.errors import SearchError
 from search.cli import DEFAULT_RESULTS
 from search.jobs.reruns import FINISHED, Training
 from search.promotion.forms import SINGLE, Decision
 from search.records.provenance import python_command
-from search.registry.versions import CHAMPION
+from search.registry.versions import CHAMPION, list_models
 from search.reporting.words import format_duration, format_score, write_interval, write_points
+from search.space.space import WHOLE
 from search.statistics.intervals import LEVEL
 from search.tracking.store import default_uri, hide_password
 
@@ -128,9 +130,23 @@ def draw_plan(promotion: Promotion) -> Table:
         ),
         ("at once", f"{resources.concurrent} networks, each with {per_network}"),
         ("registry", hide_password(promotion.registry.uri)),
+        ("model", describe_model(promotion.registry)),
     ):
         table.add_row(topic, text)
     return table
+
+
+def describe_model(registry: Registry) -> str:
+    """The registered model that a promotion adds to; where it has no champion yet, those that have one are named."""
+    try:
+        champion = registry.find(CHAMPION)
+        others = [] if champion else list_models(registry.uri)
+    except SearchError:
+        return f"{registry.model}; the registry does not answer"
+    if champion is not None:
+        return f"{registry.model}, whose champion is version {champion.number}"
+    also = f"; others that have one: {', '.join(others)} (name one with --model to go on with it)" if others else ""
+    return f"{registry.model}, without a champion yet{also}"
 
 
 def draw_judgement(judgement: Judgement) -> Table:
@@ -203,7 +219,8 @@ def show_end(result: PromotionResult, registry: Registry, console: Console) -> N
     lines = [("report", str(result.report)), ("model card", str(result.shipped.layout.card))]
     if result.is_champion:
         words = [python_command(), "-m search.predict", f"models:/{version.name}@{CHAMPION}", "IMAGE"]
-        words += ["--box x1,y1,x2,y2", *where]
+        words += ["--box x1,y1,x2,y2"] if any(each.config.crop != WHOLE for each in result.shipped.members) else []
+        words += where
         lines.append(("ask it", " ".join(words)))
     for topic, text in lines:
         console.print(f"  {topic:10} {text}", highlight=False, soft_wrap=True)

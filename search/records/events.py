@@ -115,6 +115,7 @@ class Data(Told):
     majority: Score | None = None
     majority_by_category: dict[str, Score] = {}
     categories: dict[str, list[str]] = {}
+    has_boxes: bool = True
 
 
 class Selected(Told):
@@ -146,7 +147,7 @@ class SearchStarted(Event):
     Attributes:
         settings: trials, sampler, scheduler with its numbers, seed, select_on, resources.
         space, space_name, space_hash: its YAML text, and what names it.
-        data: folder, fingerprint, counts, majority, categories.
+        data: folder, fingerprint, counts, majority, categories; `has_boxes`, false where no image has one.
         selection: which images are trained and selected on; `labelled`, where labels are missing among those selected
             on, how many of them are labelled in each category.
     """

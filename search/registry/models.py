@@ -219,7 +219,7 @@ def find_registered(text: str, results: Path, tracking_uri: str | None) -> Place
     if match is None:
         raise SearchError(
             f"a registered model is models:/NAME@ALIAS or models:/NAME/NUMBER, but got {text!r}; "
-            "for example models:/fashion-attributes@champion"
+            "for example models:/NAME@champion"
         )
     uri = tracking_uri or default_registry(results)
     registry = Registry(uri, match[1])

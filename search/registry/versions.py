@@ -7,6 +7,7 @@ A version holds the whole folder `final` and the code that answers with it. Alia
 from __future__ import annotations
 
 import atexit
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from fashion_core.data.spreadsheet import TABLE_ENDINGS
 from fashion_core.errors import SearchError
 from search.cli import DEFAULT_RESULTS
 from search.records.layout import FinalLayout, SearchLayout
@@ -28,13 +30,12 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
     from mlflow.tracking import MlflowClient
 
-DEFAULT_MODEL = "fashion-attributes"  # in the registry
 KEY_TAG = "promotion_key"  # of a version: names the promotion and its options
 JUDGED_TAG = "judged_against"  # of a version: its opponent, in words
 CHAMPION, PREVIOUS = "champion", "previous"
 PROMOTION_TAG, PREDECESSOR_TAG = "promotion", "predecessor"
 DESCRIPTION = (
-    "Attributes of garments on photographs: one class in each category, with its probability. `champion` is the "
+    "Attributes of images: one class in each category, with its probability. `champion` is the "
     "version to use, `previous` the one before it. Versions come from search/promote.py."
 )
 
@@ -76,7 +77,7 @@ class Registry:
         model: name of the registered model.
     """
 
-    def __init__(self, uri: str, model: str = DEFAULT_MODEL) -> None:
+    def __init__(self, uri: str, model: str) -> None:
         """Nothing is asked before a method is called."""
         self.uri, self.model = uri, model
         self.client: MlflowClient | None = None
@@ -282,16 +283,59 @@ class Registry:
 
 
 def rollback(
-    model: str = DEFAULT_MODEL, *, results: Path = DEFAULT_RESULTS, tracking_uri: str | None = None
+    model: str | None = None, *, results: Path = DEFAULT_RESULTS, tracking_uri: str | None = None
 ) -> tuple[Version, Version | None]:
     """Make the previous champion of a model the champion again: see `Registry.rollback`.
 
     Args:
-        model: its name in the registry.
+        model: its name in the registry; None: the only one that is there.
         results: folder of all searches.
         tracking_uri: of the registry; None: SQLite under the results.
+
+    Raises:
+        SearchError: none is named, and there are several, or none.
     """
-    return Registry(tracking_uri or default_registry(results), model).rollback()
+    uri = tracking_uri or default_registry(results)
+    return Registry(uri, model or find_only_model(uri)).rollback()
+
+
+def name_model(data: Path) -> str:
+    """What the models of a data set are called unless something else is said: as its folder, or a table's folder and
+    name, since several tables may stand in one. A registry takes no `/` and `:` in a name, and an address of a model no
+    `@`, blank or quote.
+    """
+    data = data.resolve()
+    parts = [data.parent.name, data.stem] if data.suffix.lower() in TABLE_ENDINGS else [data.name]
+    return re.sub(r"[^\w.-]+", "-", "-".join(part for part in parts if part)).strip("-.") or "model"
+
+
+def list_models(uri: str) -> list[str]:
+    """Names of the models in a registry that have a champion, in order."""
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        return []  # reading must not make a database
+    with tell_errors(uri):
+        client, names, token = open_registry(uri), [], None
+        while True:
+            page = client.search_registered_models(page_token=token)
+            names += [model.name for model in page if CHAMPION in model.aliases]
+            if not (token := page.token):
+                return sorted(names)
+
+
+def find_only_model(uri: str) -> str:
+    """The name of the only model with a champion.
+
+    Raises:
+        SearchError: there are several, or none.
+    """
+    names = list_models(uri)
+    if len(names) != 1:
+        raise SearchError(
+            f"the model must be named where the registry has not exactly one with a champion, but "
+            f"{hide_password(uri)} has {', '.join(names) or 'none'}; "
+            + ("name one with --model" if names else "promote a search")
+        )
+    return names[0]
 
 
 def build_version(found: ModelVersion, model: RegisteredModel | None) -> Version:
@@ -309,4 +353,4 @@ def describe(version: Version | None) -> str:
 
 def default_registry(results: Path) -> str:
     """SQLite under the results, where a search is tracked if nothing else is said."""
-    return default_uri(SearchLayout(results, DEFAULT_MODEL))
+    return default_uri(SearchLayout(results, "any"))

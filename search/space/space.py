@@ -7,6 +7,7 @@ for the category weights.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from fashion_core.data.schema import AttributeSchema
 
 PREPARE_FIELDS = ("image_size", "crop", "crop_margin")
+WHOLE = "whole"  # of `crop`
 MAX_COMBINATIONS = 10_000
 CHECKED_DRAWS = 100  # of a space, looked at before the start
 MAX_CHECKED_POINTS = 50  # so many of them its known configurations; the others are drawn
@@ -103,6 +105,7 @@ class Space:
         try_first: known configurations, parameter -> value; ``category_weights`` a mapping, or one number for all.
         category_lines: (category, line) of every category the text names.
         starts: paths of the files and models that weights name, by these names: trials get the path, see `with_starts`.
+        has_boxes: whether the data set names boxes; without, whatever crop is asked for is the whole image.
     """
 
     name: str
@@ -118,9 +121,13 @@ class Space:
     category_lines: tuple[tuple[str, int], ...] = ()
     file: str = field(default="", compare=False)
     starts: Mapping[str, str] = field(default_factory=dict)
+    has_boxes: bool = True
 
-    def check(self, schema: AttributeSchema) -> None:
+    def check(self, schema: AttributeSchema) -> list[TrainConfig]:
         """Find what would stop its trials: categories that the data has not, and fields that do not go together.
+
+        Returns:
+            configurations that it can draw: the known ones, and some at random.
 
         Raises:
             SpaceError: the space does not fit the data's categories, or one of some draws is no possible configuration.
@@ -132,20 +139,29 @@ class Space:
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         for point in self.first_points(schema)[:MAX_CHECKED_POINTS]:
             study.enqueue_trial(point)
+        drawn = []
         for _ in range(CHECKED_DRAWS):
             values = self.build_values(self.suggest(study.ask(), schema), schema)
             try:
-                build_config(values)
+                drawn.append(build_config(values))
             except ConfigError as error:
                 raise SpaceError(f"a space must draw possible configurations, but of {self.name} {error}") from None
+        return drawn
 
     def check_schema(self, schema: AttributeSchema) -> None:
         """Raises `SpaceError` where the space does not fit the data's categories."""
         known = ", ".join(schema.names)
+        strange: dict[int, list[str]] = defaultdict(list)
+        for category, line in self.category_lines:
+            if category not in schema.names:
+                strange[line].append(f"`{category}`")
         found: list[tuple[int | None, str]] = [
-            (line, f"categories must be the data's, {known}, but got `{category}`; remove it")
-            for category, line in self.category_lines
-            if category not in schema.names
+            (
+                line,
+                f"categories must be the data's, {known}, but got {', '.join(names)}; remove what the data has not, or "
+                "take a space that names no category, such as lite_cpu",
+            )
+            for line, names in strange.items()
         ]
         weights = self.fixed.get(WEIGHTS, {})
         if not any(weights.get(category, 1) for category in schema.names):
@@ -274,9 +290,12 @@ class Space:
         return list(dict.fromkeys(tuple(values[name] for name in names) for values in found))
 
     def locate(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Values of some fields, with the path of a file or a registered model in the place of its name."""
+        """Values of some fields as trials get them: the path of a file or a registered model in the place of its name,
+        and the whole image in the place of a box that the data set does not name.
+        """
         path = self.starts.get(values.get("weights", ""))
-        return values if path is None else values | {"weights": path}
+        values = values if path is None else values | {"weights": path}
+        return values if self.has_boxes else values | {"crop": WHOLE}
 
     def combine(self, names: tuple[str, ...] | list[str]) -> list[dict[str, Any]]:
         """Every combination of some parameters and those their conditions name, as drawn; the last varies fastest.

@@ -1,18 +1,24 @@
-"""What people write themselves, damaged: search spaces, baselines, and annotations in the challenge's layout."""
+"""What people write themselves, damaged: search spaces, baselines, and annotations in every layout."""
 
 from __future__ import annotations
 
+import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutation import DEEP, check_told, damaged_bytes, fuzz, put
+from mutation import DEEP, check_told, damaged, damaged_bytes, fuzz, put
+from other_layouts import write_download
+from PIL import Image
 
 import spaces
 from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import load_annotations
+from fashion_core.data.reading import Reading
 from fashion_core.data.schema import AttributeSchema, Category
 from search.promotion.plan import build_baseline
 from search.space.reading import load_space
@@ -96,3 +102,95 @@ def test_annotations(data_set: dict[Path, bytes], data: st.DataObject) -> None:
     put(path, data.draw(damaged_bytes(data_set[path])))
     skip_bad = data.draw(st.booleans())
     check_told(lambda: load_annotations(path.parent.parent, skip_bad=skip_bad, check_images=False), lines=True)
+
+
+# ----------------------------------------------------------------------------------------------- tables and downloads
+
+COLUMNS = {
+    "image": [f"img/{number}.png" for number in range(12)],
+    "split": ["train", "val", "test"] * 4,
+    "x": [0, 1, 2] * 4, "y": [1] * 12, "w": [20] * 12, "h": [22, 20] * 6,
+    "colour": ["red", "blue"] * 6,
+    "doors": [3, None, 5] * 4,
+}  # fmt: skip
+COARSE = {
+    "Anno_coarse/list_attr_cloth.txt": "3\nattribute_name  attribute_type\nstriped  1\nlong sleeve  2\nsleeveless  2\n",
+    "Anno_coarse/list_attr_img.txt": "4\nimage_name  attribute_labels\n"
+    + "".join(f"img/{number}.png  {number % 2 * 2 - 1:2d} -1  0\n" for number in range(4)),
+    "Anno_coarse/list_bbox.txt": "4\nimage_name  x_1  y_1  x_2  y_2\n"
+    + "".join(f"img/{number}.png  1 2 20 2{number}\n" for number in range(4)),
+    "Eval/list_eval_partition.txt": "4\nimage_name  evaluation_status\n"
+    + "".join(f"img/{number}.png  {'val' if number % 2 else 'train'}\n" for number in range(4)),
+    "attributes.yaml": "pattern: {attributes: [striped], none: plain}\nsleeve: [long sleeve, sleeveless]\n",
+}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `img/0.png` and on."""
+    folder = tmp_path_factory.mktemp("images")
+    (folder / "img").mkdir()
+    for number in range(12):
+        Image.new("RGB", (24, 26), (20 * number, 0, 0)).save(folder / "img" / f"{number}.png")
+    return folder
+
+
+def write_columns(path: Path) -> bytes:
+    """A table of the columns, in the form that its name ends with."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table(COLUMNS), path)
+    else:
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*COLUMNS.values(), strict=True)]
+        lines = [json.dumps(row) for row in rows]
+        if path.suffix == ".csv":
+            cells = [list(COLUMNS), *(list(row.values()) for row in rows)]
+            lines = [",".join("" if cell is None else str(cell) for cell in row) for row in cells]
+        path.write_text("\n".join(lines) + "\n")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+@fuzz(200)
+@given(data=st.data())
+def test_tables(ending: str, images: Path, data: st.DataObject) -> None:
+    path = images / f"labels{ending}"
+    content = write_columns(path)
+    assert check_told(lambda: load_annotations(path))
+    put(path, data.draw(damaged_table(content) if ending == ".jsonl" else damaged_bytes(content)))
+    skip_bad = data.draw(st.booleans())
+    check_told(lambda: load_annotations(path, skip_bad=skip_bad, check_images=False), lines=True)
+
+
+@st.composite
+def damaged_table(draw: Any, content: bytes) -> bytes:
+    """JSON lines, one of them damaged by its structure."""
+    lines = content.splitlines()
+    place = draw(st.integers(0, len(lines) - 1))
+    return b"\n".join([*lines[:place], draw(damaged(lines[place])), *lines[place + 1 :]])
+
+
+@pytest.mark.parametrize("kind", ["fine", "coarse"])
+@fuzz(100)
+@given(data=st.data())
+def test_downloads(
+    kind: str, images: Path, sample_folder: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / kind
+    reading = Reading(attributes=folder / "attributes.yaml" if kind == "coarse" else None)
+    if not folder.exists():
+        if kind == "fine":
+            write_download(sample_folder, folder)
+        else:
+            for name, text in COARSE.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_text(text)
+            (folder / "img").symlink_to(images / "img")
+        assert check_told(lambda: load_annotations(folder, reading))
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".txt", ".yaml"))
+    path = paths[data.draw(st.integers(0, len(paths) - 1))]
+    whole = path.read_bytes()
+    put(path, data.draw(damaged_yaml(whole) if path.suffix == ".yaml" else damaged_bytes(whole)))
+    try:
+        check_told(lambda: load_annotations(folder, reading, skip_bad=True, check_images=False), lines=True)
+    finally:
+        put(path, whole)

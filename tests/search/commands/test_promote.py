@@ -38,9 +38,9 @@ def others(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         calls.append((*names, others))
         return SimpleNamespace(to_dict=lambda: {"winner": "A"})
 
-    def roll_back(model: str, **others: Any) -> tuple[SimpleNamespace, None]:
+    def roll_back(model: str | None, **others: Any) -> tuple[SimpleNamespace, None]:
         calls.append((model, others))
-        return SimpleNamespace(number=3), None
+        return SimpleNamespace(name=model or "only", number=3), None
 
     monkeypatch.setattr(comparing, "compare", compare)
     monkeypatch.setattr(comparison_view, "show_comparison", lambda found, console: console.print("A is better"))
@@ -81,6 +81,7 @@ def test_rollback(others, call) -> None:
     status, out, _ = call("rollback", "--model", "m", "--tracking-uri", "u")
     assert status == 0 and out == "m: version 3 is the champion again; there is no earlier one\n"
     assert others == [("m", {"results": Path("results"), "tracking_uri": "u"})]
+    assert call("rollback")[1].startswith("only: version 3") and others[1][0] is None
 
 
 @pytest.mark.parametrize(

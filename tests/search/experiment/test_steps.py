@@ -30,6 +30,14 @@ def test_a_model_can_be_used_and_promoted(layout):
     assert steps["read the report"] == str(layout.report)
 
 
+@pytest.mark.parametrize(
+    ("config", "box"), [('{"config": {"crop": "whole"}}', False), ('{"config": {"crop": "box"}}', True)]
+)
+def test_a_box_is_asked_for_where_the_model_looks_at_one(layout, config, box):
+    layout.best_config.write_text(config)
+    assert dict(list_next_steps(layout, None))["use the best model"].endswith(" --box x1,y1,x2,y2" if box else " IMAGE")
+
+
 def test_without_a_model_there_is_none_to_use(tmp_path):
     steps = list_next_steps(make_search(tmp_path, "mine"), None)
     assert [purpose for purpose, _ in steps] == ["compare trials", "read the report", "search your data"]

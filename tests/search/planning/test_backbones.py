@@ -22,9 +22,9 @@ def built(monkeypatch):
     """What was built: names, weights and sizes."""
     calls = []
 
-    def build(name, *, weights, feature, image_size):
+    def build(name, *, weights, image_size, **others):
         calls.append((name, weights, image_size))
-        return build_backbone(name, weights=weights, feature=feature, image_size=image_size)
+        return build_backbone(name, weights=weights, image_size=image_size, **others)
 
     monkeypatch.setattr(backbones, "build_backbone", build)
     return calls
@@ -67,6 +67,13 @@ def test_weights_that_can_be_had_are_looked_at(built, tmp_path):
     save_file(build_backbone("test_efficientnet", weights="none", feature="logits").network.state_dict(), weights)
     missing = try_backbones([("test_resnet", str(weights), "pooled", 64)]).missing  # those of another
     assert isinstance(missing, WeightsError) and "does not hold weights of test_resnet" in str(missing)
+
+
+def test_a_backbone_without_stochastic_depth_is_an_error_where_a_trial_can_want_it():
+    wanted = [(name, "none", "pooled", 64) for name in ("test_efficientnet", "legacy_seresnet18")]
+    try_backbones(wanted, {"test_efficientnet": 0.2})
+    with pytest.raises(ConfigError, match=r"`drop_path` must be 0 for legacy_seresnet18, .* but got 0.2"):
+        try_backbones(wanted, {"legacy_seresnet18": 0.2})
 
 
 def test_nothing_is_wanted():

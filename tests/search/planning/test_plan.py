@@ -1,14 +1,16 @@
 """A plan: what it shows, and weights that cannot be had."""
 
+import csv
 from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 from missing_labels import blank_folder
+from other_layouts import COLUMNS, write_table
 from safetensors.torch import save_file
 
 from fashion_core.data.pixels import PrepareSettings
-from fashion_core.errors import DataError, WeightsError
+from fashion_core.errors import ConfigError, DataError, WeightsError
 from fashion_core.models.backbones import build_backbone
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan, render_plan
@@ -84,3 +86,35 @@ def test_gaps_and_large_sets_are_told(plan):
     assert shown["unlabelled"] == f"{7 * 1507:,} in {plan.annotations.schema.names[1]}"
     assert shown["note"] == "what was decided"
     assert shown["prepared data"].startswith("224-box: 44 GB in ")  # 289,344 * 224 * 224 * 3 = 43.6e9
+
+
+def test_without_boxes_whole_images_are_looked_at(plan, sample_folder, tmp_path):
+    table = write_table(sample_folder, tmp_path / "boxless")
+    rows = list(csv.DictReader(table.open()))
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["image", *COLUMNS.values()], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    boxless = plan_with(tmp_path / "weights.safetensors", table, tmp_path)
+    assert boxless.settings == [PrepareSettings(32, "whole")] and {each.crop for each in boxless.probed} == {"whole"}
+    values = boxless.space.build_values({"lr": 1e-3, "probe_epochs": 0, "crop": "box"}, boxless.annotations.schema)
+    assert values["crop"] == "whole"
+    notes = [text for topic, text in render_plan(boxless) if topic == "note"]
+    assert any("names no boxes" in note for note in notes)
+    assert plan.annotations.has_boxes and not any("no boxes" in text for _, text in render_plan(plan))
+
+
+def test_stochastic_depth_is_tried_on_the_backbones_that_can_have_it(sample_folder, tmp_path):
+    space = tmp_path / "depth.yaml"
+    text = """
+trials: 4
+fixed: {image_size: 32, weights: none}
+search: {backbone: {choice: [test_efficientnet, legacy_seresnet18]}, drop_path: {uniform: [0, 0.3]WHEN}}
+scheduler: {max_epochs: 2}
+"""
+    options = SearchOptions(data=sample_folder, space=str(space), name="one", results=tmp_path)
+    space.write_text(text.replace("WHEN", ", when: {backbone: test_efficientnet}"))
+    build_plan(options, options.build_layout(), Machine(2, 0))
+    space.write_text(text.replace("WHEN", ""))
+    with pytest.raises(ConfigError, match="`drop_path` must be 0 for legacy_seresnet18"):
+        build_plan(options, options.build_layout(), Machine(2, 0))

@@ -3,12 +3,9 @@
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 from drawn_candidates import IMAGES, draw_candidate, folds
 
-from fashion_core.errors import CheckpointError
-from search.promotion.opponent import answer_by_best_seed, answer_by_champion, answer_by_recipe, stand_in
-from search.records.layout import FinalLayout
+from search.promotion.opponent import answer_by_best_seed, answer_by_recipe, stand_in
 
 
 def test_a_recipe_is_scored_by_seeds_that_did_not_choose_it():
@@ -42,17 +39,3 @@ def test_the_commonest_class_is_of_labelled_images():
     trained = SimpleNamespace(baseline=None)
     opponent = stand_in(trained, material, over_seeds=False, has_baseline=False)
     np.testing.assert_array_equal(opponent.answers, [[[np.nan, 1], [1, np.nan]]])  # in train 2 and 1
-
-
-def test_answers_that_were_kept_are_taken_on_the_same_labels_alone(tmp_path):
-    """With missing labels too; where a label came or went since, the champion must be asked again."""
-    labels = np.array([[0, 1], [-1, 1], [2, 0]])
-    correct = np.array([[[1, 0], [np.nan, 1], [0, 1.0]]])
-    final = FinalLayout(tmp_path)
-    np.savez(final.answers, digests=np.array(["a", "b", "c"]), correct=correct, labels=labels)
-    registry = SimpleNamespace(download=lambda version: tmp_path)
-    material = SimpleNamespace(list_digests=lambda images: ["a", "b", "c"], val=np.arange(3), labels=labels)
-    np.testing.assert_array_equal(answer_by_champion(registry, None, material), correct)
-    material.labels = np.where(labels < 0, 1, labels)
-    with pytest.raises(CheckpointError):  # no model stands here
-        answer_by_champion(registry, None, material)

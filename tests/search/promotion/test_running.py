@@ -6,6 +6,7 @@ import pytest
 from written_search import write_search
 
 from fashion_core.errors import SearchError
+from search.promotion import running
 from search.promotion.judgement import UNLIMITED, Cost
 from search.promotion.options import PromotionOptions, Workplace
 from search.promotion.running import Promotion, hold_folder, open_promotion
@@ -29,6 +30,23 @@ def test_a_search_that_runs_is_not_promoted(tmp_path, sample_folder):
     with Ledger(layout.ledger), refused, open_promotion(*given, replace=False):
         pass
     assert not layout.promotion_folder.exists()
+
+
+def test_the_champion_is_looked_at_before_any_image(tmp_path, sample_folder, monkeypatch):
+    layout = write_search(tmp_path / "results", "mine", sample_folder, [1e-3])
+    asked = []
+
+    def refuse(registry, key, schema):
+        asked.append((registry.model, schema.names))
+        raise SearchError("other categories")
+
+    monkeypatch.setattr(running, "check_champion", refuse)
+    monkeypatch.setattr(running, "prepare_material", lambda *_: pytest.fail("images were prepared"))
+    for place in (Workplace(), Workplace(model="named")):
+        given = (layout, PromotionOptions(), place, choose_console(None), ["search/promote.py"])
+        with pytest.raises(SearchError, match="other categories"), open_promotion(*given, replace=False):
+            pass
+    assert [model for model, _ in asked] == [sample_folder.name, "named"] and "sleeve" in asked[0][1]
 
 
 def test_the_limit_is_what_was_asked_for():

@@ -41,14 +41,14 @@ def test_the_gate_gives_its_reasons(stage):
 
 def test_the_end_says_what_came_of_it(stage, single):
     layout = SearchLayout(Path("results"), "drawn")
-    registry = Registry(default_uri(layout))
+    registry = Registry(default_uri(layout), "m")
     result = replace(build_result(stage), shipped=single)
     version = Version("fashion-attributes", 2, "run", aliases=("champion",))
     text = show(lambda console: show_end(replace(result, version=version), registry, console))
     assert "fashion-attributes, version 2, is the champion: " in text
     assert "-m search.predict models:/fashion-attributes@champion IMAGE --box x1,y1,x2,y2" in text
     assert "--results" not in text and "--tracking-uri" not in text
-    elsewhere = Registry("http://me:secret@host:5000")
+    elsewhere = Registry("http://me:secret@host:5000", "m")
     text = show(lambda console: show_end(replace(result, version=version), elsewhere, console))
     assert "--tracking-uri http://me:***@host:5000" in text
     refused = replace(version, aliases=())

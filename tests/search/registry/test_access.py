@@ -19,9 +19,9 @@ def test_a_registry_that_is_away(tmp_path: Path) -> None:
         (f"sqlite:///{tmp_path / 'file'}", None, "not a database"),
         (f"sqlite:///{tmp_path / 'file' / 'below' / 'mlflow.db'}", None, "NotADirectory"),
     ]:
-        registry = Registry(uri)
+        registry = Registry(uri, "m")
         with pytest.raises(SearchError, match=reason) as told:
             registry.connect()
         assert (shown or uri) in str(told.value) and "secret" not in str(told.value)
     with pytest.raises(SearchError, match=f"127.0.0.1:{port}"):
-        Registry(f"http://127.0.0.1:{port}").find(CHAMPION)
+        Registry(f"http://127.0.0.1:{port}", "m").find(CHAMPION)

@@ -13,7 +13,16 @@ from registered_models import REPOSITORY, ask_core, draw_versions, run_server
 from fashion_core.errors import SearchError
 from search import predict
 from search.registry.lock import LOCK_TAG, lock_by_tag
-from search.registry.versions import CHAMPION, PREVIOUS, Registry, Version
+from search.registry.versions import (
+    CHAMPION,
+    PREVIOUS,
+    Registry,
+    Version,
+    find_only_model,
+    list_models,
+    name_model,
+    rollback,
+)
 from search.tracking.store import open_store
 
 
@@ -278,3 +287,37 @@ def test_through_a_tracking_server(
     for again in (registry, Registry(address, "remote")):
         with pytest.raises(SearchError, match=address):
             again.find(CHAMPION)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("parts", "parts"),
+        ("a/FashionDataset/", "FashionDataset"),
+        ("parts/labels.csv", "parts-labels"),
+        ("own data/é: 1/2@x.parquet", "é-1-2-x"),
+        ("/", "model"),
+        ("/labels.jsonl", "labels"),
+        ("v1.2", "v1.2"),
+    ],
+)
+def test_a_model_is_named_by_its_data(data: str, name: str) -> None:
+    assert name_model(Path(data)) == name
+
+
+@pytest.mark.slow
+def test_where_none_is_named_the_only_champion_is_meant(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with pytest.raises(SearchError, match=r"exactly one with a champion, but .* has none; promote a search"):
+        rollback(tracking_uri=uri)
+    assert not (tmp_path / "mlflow.db").exists()
+    one, versions = draw_versions(uri, "one", 2)
+    draw_versions(uri, "without a champion", 1)
+    for number, version in enumerate(versions):
+        one.promote(version, versions[number - 1] if number else None, {})
+    assert list_models(uri) == ["one"] and find_only_model(uri) == "one"
+    assert rollback(tracking_uri=uri)[0].number == 1
+    two, (version,) = draw_versions(uri, "two", 1)
+    two.promote(version, None, {})
+    with pytest.raises(SearchError, match="has one, two; name one with --model"):
+        rollback(tracking_uri=uri)

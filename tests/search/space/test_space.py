@@ -332,3 +332,17 @@ def test_files_that_weights_name_are_found_from_any_folder(tmp_path, monkeypatch
     assert found == [far, str(tmp_path / "h.pth"), far, "auto", "gone.pth", "kept"]
     assert space.with_starts({}).starts == {"w.pth": far, "~/h.pth": str(tmp_path / "h.pth")}
     assert space.hash == parse_space(space.text, "s").hash
+
+
+@pytest.mark.parametrize("name", spaces.list_spaces())
+def test_a_shipped_space_fits_any_categories_or_says_in_one_line_why_not(name):
+    own = AttributeSchema.from_dict({"paint": ["red", "blue"], "form": ["cube", "cone", "ball"]})
+    space = load_space(name)
+    if space.category_lines:
+        with pytest.raises(SpaceError) as told:
+            space.check(own)
+        (fault,) = told.value.faults
+        assert "`pattern`, `sleeve`" in fault.message and "lite_cpu" in fault.message
+    else:
+        space.check(own)
+    assert (name == "weighted_focal") == bool(space.category_lines)
