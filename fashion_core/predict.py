@@ -34,7 +34,6 @@ __getattr__ = attach(
         "inference.predictor": ["Question", "answer_questions", "parse_box", "read_views"],
     },
 )
-MAX_NAMED = 5  # files that are left out
 DEFAULT_CACHE = Path("results/.prepared")  # where a search keeps its prepared images too
 
 
@@ -98,16 +97,16 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> a
 def run(given: argparse.Namespace) -> None:
     """Do what the command line asks."""
     from fashion_core.hardware.device import choose_device
-    from fashion_core.inference.predictor import find_images, parse_box, predict_images
+    from fashion_core.inference.predictor import list_images, parse_box, predict_images, survey_images
     from fashion_core.inference.temperatures import load_temperatures
     from fashion_core.models.ensemble import as_ensemble, load_saved, set_flip
 
     box = None if given.box is None else parse_box(given.box)
-    images, left_out = find_images(given.images)
-    if left_out:
-        more = ", ..." if len(left_out) > MAX_NAMED else ""
-        named = ", ".join(str(path) for path in left_out[:MAX_NAMED])
-        print(f"note: left out, being no images: {len(left_out)} ({named}{more})", file=sys.stderr)
+    survey = survey_images(given.images)
+    if survey.left_out:
+        named = ", ".join(map(str, survey.named)) + (", ..." if survey.left_out > len(survey.named) else "")
+        print(f"note: left out, being no images: {survey.left_out} ({named})", file=sys.stderr)
+    images = list(list_images(given.images))
     saved = load_saved(given.model, choose_device(given.device))
     if given.tta is not None:
         saved = set_flip(saved, given.tta)
