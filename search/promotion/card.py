@@ -192,7 +192,7 @@ def render_calibration(shipped: Shipped) -> list[str]:
         text,
         render_table(["category", "temperature", "ECE before", "ECE after"], rows),
         "A temperature T makes p^(1/T), scaled to sum 1, of the probabilities p; the answers stay the same. Where "
-        "`temperatures.json` stands beside the model, `fashion_core.predict` applies it; `model.onnx` does not.",
+        "`temperatures.json` stands beside the model, `fashion_core.predict` applies it; `model.onnx` has it inside.",
     ]
 
 

@@ -192,7 +192,7 @@ def write_folder(release: Release, layout: FinalLayout) -> Shipped:
     onnx_difference, onnx_error = None, None
     try:
         pixels = {view: data[view].gather(checked) for view in ensemble.views}
-        onnx_difference = export_onnx(saved, layout.onnx, pixels)
+        onnx_difference = export_onnx(saved, layout.onnx, pixels, temperatures)
     except (ExportError, RuntimeError) as error:  # PyTorch's exporter raises the second where it lacks an operation
         onnx_error = first_line(error)
     return Shipped(
