@@ -184,9 +184,8 @@ def write_onnx(ensemble: SavedEnsemble, path: Path, temperatures: Sequence[float
     views = ensemble.views
     names = ["pixels"] if len(views) == 1 else [f"pixels_{number}" for number in range(len(views))]
     images = [torch.zeros(2, 3, view.image_size, view.image_size, dtype=torch.uint8) for view in views]
-    network: nn.Module = AttributeEnsemble(ensemble)
-    if temperatures is not None:
-        network = CalibratedEnsemble(network, temperatures)
+    plain = AttributeEnsemble(ensemble)
+    network = plain if temperatures is None else CalibratedEnsemble(plain, temperatures)
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*The axis name: batch will not be used")  # of the second input
