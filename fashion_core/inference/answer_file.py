@@ -10,10 +10,12 @@ import csv
 import json
 from contextlib import ExitStack
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, Field
 
 from fashion_core.errors import DataError, Fault
-from fashion_core.files import hold, parse_json, whole
+from fashion_core.files import check_form, hold, parse_json, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,6 +28,25 @@ ENDINGS = (".csv", ".parquet", ".jsonl")
 FORMAT = "fashion-answers/1"
 GROUP_ROWS = 1000  # of a Parquet file that are held at once
 SIDES = ("x1", "y1", "x2", "y2")
+Side = Annotated[int, Field(ge=0, le=2**31)]
+
+
+class KeptCategory(BaseModel):
+    """What a kept answer says of a category, checked by types."""
+
+    likeliest: str = Field(alias="class")
+    probability: float
+    probabilities: dict[str, float]
+
+
+class KeptAnswer(BaseModel):
+    """A line of what is kept, checked by types: see `Answer.to_dict`."""
+
+    image: str
+    box: Annotated[list[Side], Field(min_length=4, max_length=4)] | None = None
+    attributes: dict[str, KeptCategory] = {}
+    warning: str | None = None
+    error: str | None = None
 
 
 class AnswerFile:
@@ -73,7 +94,7 @@ class AnswerFile:
             self.file.truncate()
             self.write_line(self.asked)
             return
-        found = parse_line(first)
+        found = parse_line(first, dict[str, Any])
         differing = [name for name, value in self.asked.items() if found is None or found.get(name) != value]
         if differing:
             raise DataError(
@@ -90,8 +111,8 @@ class AnswerFile:
         waiting = iter(images)
         end = self.file.tell()
         for line in iter(self.file.readline, b""):
-            row = parse_line(line)
-            if row is None:
+            row = parse_line(line, KeptAnswer)
+            if row is None or not row.get("attributes", {}).keys() <= set(self.schema.names):
                 break
             image = next(waiting, None)
             if row.get("image") != str(image):
@@ -102,7 +123,7 @@ class AnswerFile:
             self.count(row)
             end = self.file.tell()
         self.file.seek(end)
-        self.file.truncate()  # half a line
+        self.file.truncate()  # half a line, or what no one can read
         return waiting
 
     def add(self, answer: Answer | Fault) -> None:
@@ -142,13 +163,16 @@ def check_ending(path: Path) -> None:
         raise DataError(f"a file of answers must end in {', '.join(ENDINGS)}, but is {path}; name another")
 
 
-def parse_line(line: bytes) -> dict[str, Any] | None:
-    """The object of a line; None where it was cut off."""
+def parse_line(line: bytes, form: Any) -> dict[str, Any] | None:
+    """The object of a line, which must be of a form; None where it was cut off, or is another."""
+    if not line.endswith(b"\n"):
+        return None
     try:
-        found = parse_json(line) if line.endswith(b"\n") else None
+        found: dict[str, Any] = parse_json(line)
+        check_form(found, form)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------- forms of the file
@@ -176,14 +200,14 @@ def list_columns(schema: AttributeSchema) -> dict[str, type]:
 def flatten(row: dict[str, Any]) -> dict[str, Any]:
     """An answer as a row of a table; what it lacks is absent."""
     plain: dict[str, Any] = {name: row[name] for name in ("image", "warning", "error") if name in row}
-    plain["image"] = plain["image"].encode("utf-8", "replace").decode()  # a name on disk need not be text
     plain |= dict(zip(SIDES, row.get("box") or (), strict=False))
     said = row.get("attributes", {})
     for name, values in said.items():
         plain |= {name: values["class"], f"{name}_probability": values["probability"]}
     if said:
         plain["probabilities"] = json.dumps({name: values["probabilities"] for name, values in said.items()})
-    return plain
+    # the name of a file need not be text
+    return {k: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for k, v in plain.items()}
 
 
 def write_json_lines(path: Path, rows: Iterator[dict[str, Any]], schema: AttributeSchema) -> None:

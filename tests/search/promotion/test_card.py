@@ -17,10 +17,10 @@ from sklearn.metrics import confusion_matrix
 
 from fashion_core import predict
 from fashion_core.models.forward import predict_views
-from search.promotion.card import compute_wilson, render_card
+from search.promotion.card import render_card
 from search.promotion.licences import DEEPFASHION_TERMS
 from search.statistics.gate import judge
-from search.statistics.intervals import Estimate
+from search.statistics.intervals import Estimate, compute_wilson
 
 VAL_USED = "**val was used by the search**"
 

@@ -35,7 +35,7 @@ def test_a_single_model_is_shipped_whole(stage, single):
     assert {path.name for path in layout.folder.iterdir()} == {
         "model.safetensors", "config.json", "attributes.json", "preprocessing.json", "temperatures.json",
         "trained_on.json", "answers.npz", "reruns.npz", "model.onnx", "MODEL_CARD.md", "prediction.txt",
-        "prediction.zip",
+        "prediction.zip", "coverage.png",
         *(f"confusion_{name}.png" for name in names),
     }  # fmt: skip
     assert [path.name for path in layout.folder.parent.iterdir()] == ["final"]  # nothing left beside it
