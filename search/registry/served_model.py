@@ -133,33 +133,23 @@ def make_plain(value: Any) -> Any:
 
 
 def check_columns(table: pd.DataFrame) -> None:
-    """Raises DataError where the table has no images, or a column twice, or some of a box's columns alone."""
+    """Raises DataError where the table has no images, or a column twice."""
     names = [str(name) for name in table.columns]
     shown = ", ".join(map(repr, names))[:200] or "none"
     if IMAGE not in names and (names or len(table)):
         raise DataError(f"a table must have a column `{IMAGE}`, but its columns are {shown}; rename one")
     if len(set(names)) < len(names):
         raise DataError(f"columns must have different names, but are {shown}; rename one")
-    if not find_box_columns(names):
-        for known in BOX_COLUMNS:
-            if len(lacking := [name for name in known if name not in names]) == 1:
-                raise DataError(f"a box needs the columns {' '.join(known)}, but {lacking[0]} is lacking; add it")
-
-
-def find_box_columns(names: list[str]) -> tuple[str, ...]:
-    """The four columns of a box; none where there are none."""
-    return next((known for known in BOX_COLUMNS if set(known) <= set(names)), ())
 
 
 def read_rows(table: pd.DataFrame) -> list[Question | Fault]:
     """A question a row, by its number, or what is wrong with it."""
-    columns = find_box_columns(list(table.columns))
     questions: list[Question | Fault] = []
     for number, row in enumerate(table.to_dict("records")):
         name = f"row {number}"
         try:
             file = BytesIO(decode_image(row[IMAGE]))
-            questions.append(Question(name, file, read_row_box(row, columns)))
+            questions.append(Question(name, file, read_row_box(row)))
         except DataError as error:
             questions.append(Fault(name, None, str(error)))
     return questions
@@ -189,19 +179,28 @@ def decode_image(text: Any) -> bytes:
     return content
 
 
-def read_row_box(row: dict[Any, Any], columns: tuple[str, ...]) -> Box | None:
+def read_row_box(row: dict[Any, Any]) -> Box | None:
     """The box of a row, from `box` or from four columns.
 
     Raises:
-        DataError: it is none, or these are two.
+        DataError: it is none, or a part of one, or there are two.
     """
     given = make_plain(row.get(BOX))
-    box = None if is_empty(given) else read_box(given)
-    sides = {name: row[name] for name in columns if not is_empty(row[name])}
-    by_columns = read_box(sides) if sides else None
-    if box is not None and by_columns not in (None, box):
-        raise DataError(f"a row must have one box, but `{BOX}` says {box} and its columns {by_columns}; leave one out")
-    return by_columns if box is None else box
+    boxes = [] if is_empty(given) else [read_box(given)]
+    parts = []
+    for known in BOX_COLUMNS:
+        sides = {name: row[name] for name in known if not is_empty(row.get(name))}
+        if len(sides) == len(known):
+            boxes.append(read_box(sides))
+        elif len(sides) == len(known) - 1 or (sides and row.keys() >= set(known)):
+            parts.append(known)
+    if not boxes and parts:
+        lacking = [name for name in parts[0] if is_empty(row.get(name))]
+        raise DataError(f"a box must have {' '.join(parts[0])}, but {' '.join(lacking)} is lacking; add it")
+    if len(set(boxes)) > 1:
+        shown = " and ".join(map(str, dict.fromkeys(boxes)))
+        raise DataError(f"a row must have one box, in `{BOX}` or in four columns, but has {shown}; leave one out")
+    return boxes[0] if boxes else None
 
 
 def is_empty(value: Any) -> bool:
@@ -212,7 +211,8 @@ def is_empty(value: Any) -> bool:
 def warn_of_unknown(table: pd.DataFrame) -> str | None:
     """Name the columns that are not read."""
     names = [str(name) for name in table.columns]
-    unknown = [name for name in names if name not in {IMAGE, BOX, *find_box_columns(names)}]
+    sides = [name for known in BOX_COLUMNS if set(known) <= set(names) for name in known]
+    unknown = [name for name in names if name not in (IMAGE, BOX, *sides)]
     if not unknown:
         return None
     shown = ", ".join(map(repr, unknown[:MAX_NAMED])) + (", ..." if len(unknown) > MAX_NAMED else "")

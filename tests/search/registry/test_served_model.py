@@ -129,10 +129,22 @@ def test_what_is_no_box_is_refused(loaded: ServedModel, encoded: str) -> None:
         assert row["pattern"] is None and row["pattern_probability"] is None and row["probabilities"] is None
     (two,) = ask(loaded, [{"image": encoded, "box": "1,2,30,40", **NAMED}])
     assert "one box" in two["error"]
-    (half,) = ask(loaded, [{"image": encoded, **NAMED, "y2": None}])
-    assert "a box must be" in half["error"]
-    with pytest.raises(MlflowException, match="x1 y1 x2 y2, but y2 is lacking"):
-        ask(loaded, [{"image": encoded, "x1": 1, "y1": 2, "x2": 3}])
+    for part in ({**NAMED, "y2": None}, {**NAMED, "x2": None, "y2": ""}, {"x1": 1, "y1": 2, "x2": 3}):
+        half, whole = ask(loaded, [{"image": encoded, **part}, {"image": encoded, "box": BOX}])
+        assert re.search(r"a box must have x1 y1 x2 y2, but (x2 )?y2 is lacking", half["error"]) and not whole["error"]
+
+
+def test_rows_with_boxes_of_different_forms(loaded: ServedModel, encoded: str) -> None:
+    """And columns that only look like a part of one, such as an image's size."""
+    rows = [{"image": encoded, **NAMED}, {"image": encoded, **BY_SIZE}, {"image": encoded, "box": BOX}]
+    told = ask(loaded, rows)
+    assert len({row["fit"] for row in told}) == 1 and told[0]["error"] is None
+    assert np.ptp([row["fit_probability"] for row in told]) < 1e-5
+    size = {"width": 96, "height": 96}
+    named, by_size, whole = ask(loaded, [rows[0] | size, rows[1] | size, {"image": encoded}])
+    assert named["fit"] == told[0]["fit"] and "one box" in by_size["error"] and whole["error"] is None
+    (alone,) = ask(loaded, [{"image": encoded} | size])
+    assert "trained on garments" in alone["warning"] and "not read: 'width', 'height';" in alone["warning"]
 
 
 def test_base64_as_programs_write_it(photos: list[Path]) -> None:
