@@ -199,3 +199,12 @@ def test_parameters(loaded: ServedModel, encoded: str) -> None:
     for params, message in (({"min_confidence": 1.5}, "0 to 1"), ({"on_error": "ignore"}, "`on_error` must be")):
         with pytest.raises(MlflowException, match=message):
             ask(loaded, [{"image": encoded}], **params)
+
+
+@pytest.mark.slow
+def test_what_is_registered_can_be_read_by_another_user(store: str, champion: Version) -> None:
+    """As the umask of tests allows: a service need not run as who promoted."""
+    artifacts = Path(store.removeprefix("sqlite:///")).parent / "artifacts"
+    assert any(path.suffix == ".safetensors" for path in artifacts.rglob("*"))
+    modes = {path.stat().st_mode & 0o044 for path in artifacts.rglob("*")}
+    assert modes == {0o044}
