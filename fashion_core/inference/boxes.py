@@ -58,7 +58,7 @@ class BoxTable:
         self.asked = np.full(len(boxes), NOBODY, np.int64)  # hash of the image that each row was found for
         for row, name in enumerate(names):
             other = self.rows.setdefault(unify_name(name), row)
-            if not np.array_equal(boxes[other], boxes[row], equal_nan=True):
+            if other != row and not np.array_equal(boxes[other], boxes[row], equal_nan=True):
                 message = f"an image must have one box to be asked with, but {name[:120]!r} has two; leave one out"
                 raise DataError(SUMMARY, [Fault(file, None, message)])
 
