@@ -144,7 +144,7 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> a
     if bool(given.images) == bool(given.submission):
         parser.error("name images, or --submission DATA, and not both")
     split_boxes(parser, given)
-    for_images = {"--explain": given.explain, "--box": given.box, "--min-confidence": given.min_confidence}
+    for_images = {"--explain DIR": given.explain, "--box": given.box, "--min-confidence": given.min_confidence}
     for_data = ("--attributes", "--garments", "--categories", "--follow-links", SKIP_BAD)
     for name, value in for_images.items():
         if given.submission and value is not None:
