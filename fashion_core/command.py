@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 FAULT = 2  # exit status where something is wrong; 1 is that of a crash
 INTERRUPTED = 130  # as shells have it
 NO_READER = 1
+BAR_WIDTH, BAR_SECONDS = 30, 0.2  # of a progress bar: letters, and between two drawings
 SKIP_BAD, ALONE = "--skip-bad", "true"  # the one option whose value may be left out
 SHARE = re.compile(r"[0-9]*\.?[0-9]+")
 
@@ -109,3 +111,42 @@ def interrupt(*_: object) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
+
+
+class ProgressBar:
+    """A line on stderr that says how much is done and when all will be, where a person looks on; else nothing.
+
+    Args:
+        total: of what is counted.
+        done: of it, before.
+    """
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total, self.done, self.first = total, done, done
+        self.begun = time.monotonic()
+        self.drawn = 0.0
+        self.is_shown = sys.stderr.isatty()
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.is_shown:
+            self.draw(time.monotonic())
+            print(file=sys.stderr)
+
+    def advance(self) -> None:
+        """One more is done."""
+        self.done += 1
+        if self.is_shown and (now := time.monotonic()) - self.drawn >= BAR_SECONDS:
+            self.draw(now)
+
+    def draw(self, now: float) -> None:
+        """Write the line over the one before. now: seconds of the clock that does not jump."""
+        self.drawn = now
+        share = self.done / max(self.total, 1)
+        speed = (self.done - self.first) / max(now - self.begun, 1e-9)
+        left = f"{(self.total - self.done) / speed:,.0f} s left" if speed else ""
+        bar = ("#" * int(BAR_WIDTH * share)).ljust(BAR_WIDTH, "-")
+        text = f"{bar} {self.done:,} of {self.total:,}, {speed:.1f} a second, {left}"
+        print(f"\r{text:<79.79}", end="", file=sys.stderr, flush=True)

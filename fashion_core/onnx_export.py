@@ -2,8 +2,8 @@
 
 python -m fashion_core.onnx_export MODEL IMAGE... --out model.onnx
 
-The file takes pixels and gives probabilities: normalisation, mirrored images and averaging are inside. Its metadata say
-how to crop and resize, and what the classes are. N images, S pixels a side, K categories, C classes of one category.
+The file takes pixels and gives probabilities: normalisation, mirrored images and averaging are inside, and temperatures
+where they stand beside MODEL. Its metadata say how to crop and resize, and what the classes are.
 """
 
 from __future__ import annotations
@@ -51,16 +51,18 @@ def export(given: argparse.Namespace) -> None:
     import numpy as np
 
     from fashion_core.inference.onnx import export_onnx
-    from fashion_core.inference.predictor import find_images, parse_box, read_views
+    from fashion_core.inference.predictor import list_images, parse_box, read_views, survey_images
+    from fashion_core.inference.temperatures import load_temperatures
     from fashion_core.models.ensemble import as_ensemble, load_saved
 
     box = None if given.box is None else parse_box(given.box)
     saved = load_saved(given.model)
     views = as_ensemble(saved).views
-    prepared = [read_views(path, box, views) for path in find_images(given.images)[0]]
+    survey_images(given.images)
+    prepared = [read_views(path, box, views) for path in list_images(given.images)]
     images = {view: np.stack([each[view] for each in prepared]) for view in views}
     try:
-        difference = export_onnx(saved, given.out, images)
+        difference = export_onnx(saved, given.out, images, load_temperatures(given.model, saved.schema))
     except ValueError as error:  # of the exporter, which has no type of its own
         raise ExportError(str(error)) from error
     print(f"{given.out}: differs from PyTorch by at most {difference:.1e} on {len(prepared)} images")

@@ -1,7 +1,8 @@
 """A saved model or ensemble as one ONNX file, checked against PyTorch, and that file asked for attributes.
 
-The file takes pixels and gives probabilities: normalisation, mirrored images and averaging are inside. Its metadata say
-how to crop and resize, and what the classes are. N images, S pixels a side, K categories, C classes of one category.
+The file takes pixels and gives probabilities: normalisation, mirrored images, averaging and temperatures are inside.
+Its metadata say how to crop and resize, what the classes are, and which temperatures were applied; files of the format
+before, `fashion-onnx/1`, have none inside. N images, S pixels a side, K categories, C classes of one category.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import numpy as np
 import onnxruntime
 import torch
 from pydantic import BaseModel
+from torch import Tensor, nn
 
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import SettingsDescription
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ExportError, first_line
 from fashion_core.files import check_form, parse_json, whole
+from fashion_core.inference.temperatures import SMALLEST, apply_temperatures
 from fashion_core.models.ensemble import AttributeEnsemble, Saved, SavedEnsemble, as_ensemble
 from fashion_core.models.forward import predict_views
 
@@ -31,15 +34,18 @@ if TYPE_CHECKING:
 
 MAX_DIFFERENCE = 1e-4  # of probabilities; float32 sums in another order differ by 1e-6
 METADATA_KEY = "description"
-ONNX_FORMAT = "fashion-onnx/1"
+ONNX_FORMAT = "fashion-onnx/2"
+ONNX_FORMATS = ("fashion-onnx/1", ONNX_FORMAT)
 ERRORS_ONLY = 3  # ONNX Runtime's log severity
 
 
 class OnnxDescription(BaseModel):
     """What the metadata of an exported model tell, checked by types."""
 
+    format: str
     categories: dict[str, list[str]]
     inputs: dict[str, SettingsDescription]
+    temperatures: dict[str, float] | None = None
 
 
 class OnnxModel:
@@ -47,6 +53,7 @@ class OnnxModel:
 
     Attributes:
         views: how its images are prepared; an input each, in this order.
+        temperatures: K, inside its probabilities; None where these are as the network gives them.
 
     Raises:
         ExportError: it is not an ONNX file of this project.
@@ -60,7 +67,11 @@ class OnnxModel:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             found = parse_json(self.session.get_modelmeta().custom_metadata_map[METADATA_KEY])
             description = check_form(found, OnnxDescription)
+            if description.format not in ONNX_FORMATS:
+                raise ValueError(f"its format is {description.format!r:.60}")
             self.schema = AttributeSchema.from_dict(description.categories)
+            applied = description.temperatures
+            self.temperatures = None if applied is None else tuple(applied[name] for name in self.schema.names)
         except Exception as error:  # ONNX Runtime's errors have no common base of their own
             raise ExportError(
                 f"an exported model must be an ONNX file that this project wrote, but {path} is not "
@@ -92,7 +103,25 @@ class OnnxModel:
         return probabilities
 
 
-def export_onnx(saved: Saved, path: Path, images: Mapping[PrepareSettings, np.ndarray]) -> float:
+class CalibratedEnsemble(nn.Module):
+    """An ensemble whose probabilities p are p^(1/T), of sum 1, with a temperature T for each category."""
+
+    def __init__(self, ensemble: AttributeEnsemble, temperatures: Sequence[float]) -> None:
+        super().__init__()
+        self.ensemble, self.temperatures = ensemble, tuple(temperatures)
+
+    def forward(self, images: list[Tensor]) -> tuple[Tensor, ...]:
+        """images: see `AttributeEnsemble` -> K tensors [B, C_i]."""
+        pairs = zip(self.ensemble(images), self.temperatures, strict=True)
+        return tuple((values.clamp_min(SMALLEST).log() / temperature).softmax(1) for values, temperature in pairs)
+
+
+def export_onnx(
+    saved: Saved,
+    path: Path,
+    images: Mapping[PrepareSettings, np.ndarray],
+    temperatures: Sequence[float] | None = None,
+) -> float:
     """Write the model as an ONNX file, if it answers these images as PyTorch does.
 
     Inputs: `pixels` [B, 3, S, S] uint8 for any B; `pixels_0`, `pixels_1`, ... where members of an ensemble want their
@@ -101,6 +130,7 @@ def export_onnx(saved: Saved, path: Path, images: Mapping[PrepareSettings, np.nd
     Args:
         images: [N, S, S, 3] uint8, by how they were prepared; each of the ensemble's `views`. The more like those
             that will be asked about, the more the check is worth.
+        temperatures: of the categories, applied to the probabilities; None leaves them as they are.
 
     Returns:
         The largest difference of probabilities found.
@@ -113,9 +143,11 @@ def export_onnx(saved: Saved, path: Path, images: Mapping[PrepareSettings, np.nd
     if not count:
         raise ExportError("an export is checked on at least one image, but got 0; name one")
     expected = predict_views(ensemble, images)
+    if temperatures is not None:
+        expected = apply_temperatures(expected, temperatures)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as temporary:
-        write_onnx(ensemble, temporary)
+        write_onnx(ensemble, temporary, temperatures)
         model = OnnxModel(temporary)
         alone = model.predict({view: pixels[:1] for view, pixels in images.items()})  # another batch size
         together = model.predict(images)
@@ -143,8 +175,8 @@ def move_to_cpu(ensemble: SavedEnsemble) -> SavedEnsemble:
     return replace(ensemble, members=tuple(members))
 
 
-def write_onnx(ensemble: SavedEnsemble, path: Path) -> None:
-    """Write the ensemble's network and its description, unchecked.
+def write_onnx(ensemble: SavedEnsemble, path: Path, temperatures: Sequence[float] | None = None) -> None:
+    """Write the ensemble's network, with its temperatures, and its description, unchecked.
 
     With PyTorch's exporter by `torch.export`: that by TorchScript, which goes away, takes a tenth of the time, but its
     graph of EfficientNet-Lite0 has four times the nodes and is a fifth slower in ONNX Runtime.
@@ -152,11 +184,13 @@ def write_onnx(ensemble: SavedEnsemble, path: Path) -> None:
     views = ensemble.views
     names = ["pixels"] if len(views) == 1 else [f"pixels_{number}" for number in range(len(views))]
     images = [torch.zeros(2, 3, view.image_size, view.image_size, dtype=torch.uint8) for view in views]
+    plain = AttributeEnsemble(ensemble)
+    network = plain if temperatures is None else CalibratedEnsemble(plain, temperatures)
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*The axis name: batch will not be used")  # of the second input
         program = torch.onnx.export(
-            AttributeEnsemble(ensemble).eval(),
+            network.eval(),
             (images,),
             dynamo=True,
             dynamic_shapes=([{0: batch} for _ in views],),
@@ -169,6 +203,9 @@ def write_onnx(ensemble: SavedEnsemble, path: Path) -> None:
         "format": ONNX_FORMAT,
         "categories": ensemble.schema.to_dict(),
         "inputs": {name: asdict(view) for name, view in zip(names, views, strict=True)},
+        "temperatures": None
+        if temperatures is None
+        else dict(zip(ensemble.schema.names, map(float, temperatures), strict=True)),
     }
     program.model.metadata_props[METADATA_KEY] = json.dumps(description)
     program.save(path, external_data=False)

@@ -6,17 +6,16 @@ K categories, C classes of one category. A point is 0.01.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from fashion_core.config import build_config
 from fashion_core.data.pixels import build_settings
 from fashion_core.metrics import compute_recalls
+from search.promotion.coverage import render_coverage
 from search.promotion.recipe import render_recipe
 from search.records.events import SearchStarted
 from search.records.layout import FinalLayout
@@ -24,7 +23,7 @@ from search.reporting.report import describe_run
 from search.reporting.tables import hide_places, render_table
 from search.reporting.words import format_duration, format_score, format_value
 from search.statistics.calibration import BINS
-from search.statistics.intervals import IMAGES, LEVEL, Estimate
+from search.statistics.intervals import IMAGES, LEVEL, Estimate, compute_wilson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +45,7 @@ def render_card(result: PromotionResult) -> str:
         ("## Training", render_training(shipped)),
         ("## Metrics", render_metrics(result, shipped)),
         ("## Calibration", render_calibration(shipped)),
+        ("## Abstaining", render_coverage(shipped, FinalLayout(Path()).coverage.name)),
         (f"## Against {result.opponent.words}", render_comparison(result, shipped)),
         ("## How the score was made", render_method(result, shipped)),
         ("## Cost", render_cost(result, shipped)),
@@ -91,7 +91,8 @@ def render_use(result: PromotionResult, shipped: Shipped) -> list[str]:
         "The licences of data and weights bind whoever uses it.",
         "- Not for: judging people, or any decision on a person; images of another kind, before it was measured "
         "on labelled ones.",
-        "- It always names one class a category, also where none fits or nothing of the kind is to be seen.",
+        "- It names one class a category, also where none fits or nothing of the kind is to be seen, unless it is asked "
+        "with `--min-confidence`.",
     ]
     if needs_box(shipped):
         lines.append(
@@ -194,7 +195,7 @@ def render_calibration(shipped: Shipped) -> list[str]:
         text,
         render_table(["category", "temperature", "ECE before", "ECE after"], rows),
         "A temperature T makes p^(1/T), scaled to sum 1, of the probabilities p; the answers stay the same. Where "
-        "`temperatures.json` stands beside the model, `fashion_core.predict` applies it; `model.onnx` does not.",
+        "`temperatures.json` stands beside the model, `fashion_core.predict` applies it; `model.onnx` has it inside.",
     ]
 
 
@@ -357,12 +358,3 @@ def name_classes(recalls: Sequence[ClassRecall]) -> str:
     for each in recalls:
         found.setdefault(each.category, []).append(each.name)
     return "; ".join(f"{category}: {', '.join(names)}" for category, names in found.items())
-
-
-def compute_wilson(share: float, count: int, level: float = LEVEL) -> tuple[float, float]:
-    """Interval of a share of `count` images. Source: Wilson 1927."""
-    z = float(ndtri((1 + level) / 2))
-    middle = share + z * z / (2 * count)
-    half = z * math.sqrt(max(share * (1 - share), 0.0) / count + z * z / (4 * count * count))
-    scale = 1 + z * z / count
-    return max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0)

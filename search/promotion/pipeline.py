@@ -104,6 +104,7 @@ def run_promotion(
         if result.passed or not options.is_recipe:
             model = retraining.build_model(decision.choice, trained)
             result = release_model(promotion, trained, result, model)
+            result.report.write_text(render_promotion(result))
             result = register(promotion, result)
         else:
             promotion.tracker.end(result.metrics, result.verdict.reasons, [result.report], passed=False)

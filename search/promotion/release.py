@@ -29,8 +29,9 @@ from search.promotion.licences import find_weights_licence
 from search.promotion.networks import measure_cost
 from search.promotion.result import Member, PromotionResult, Shipped
 from search.records.layout import FinalLayout
-from search.reporting.figures import draw_confusion
+from search.reporting.figures import draw_confusion, draw_coverage
 from search.statistics.calibration import compute_calibration, fit_temperatures
+from search.statistics.coverage import cross_fit_coverage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,6 +61,7 @@ class Release:
     Attributes:
         data: prepared images, by how they were prepared: each of the model's views. The same rows in all.
         images: [N] positions in `data` of the validation images that it was judged on.
+        folds: [N] of the cross-fitting.
         trained: [M] positions of all images that it, or one of its members, was trained on.
         answers: [S, N, K] cross-fitted, that the gate judged, NaN where an image is unlabelled in a category: kept for
             later comparisons.
@@ -72,6 +74,7 @@ class Release:
     model: Saved
     data: Mapping[PrepareSettings, PreparedData]
     images: np.ndarray
+    folds: np.ndarray
     trained: np.ndarray
     answers: np.ndarray
     source: Source
@@ -99,6 +102,7 @@ def build_release(promotion: Promotion, trained: Trained, result: PromotionResul
         model=model,
         data=material.data,
         images=material.val,
+        folds=material.folds,
         trained=both if is_recipe else material.train,
         answers=result.gate.answers,
         source=Source(material.source, material.cache_dir, material.reading),
@@ -181,6 +185,9 @@ def write_folder(release: Release, layout: FinalLayout) -> Shipped:
         labels = np.tile(prepared.labels[images], (len(reruns[0]), 1))
     temperatures = fit_temperatures(probabilities, labels)
     write_json(layout.temperatures, dict(zip(ensemble.schema.names, temperatures, strict=True)))
+    coverage = cross_fit_coverage(probabilities, labels, np.resize(release.folds, len(labels)))
+    curves = [each.compute_curve() for each in coverage]
+    draw_coverage(dict(zip(ensemble.schema.names, curves, strict=True)), layout.coverage)
     confusion = count_answers(probabilities, labels)
     for category, matrix in zip(ensemble.schema.categories, confusion, strict=True):
         whose = "this model" if reruns is None else f"{len(reruns[0])} re-runs together"
@@ -192,7 +199,7 @@ def write_folder(release: Release, layout: FinalLayout) -> Shipped:
     onnx_difference, onnx_error = None, None
     try:
         pixels = {view: data[view].gather(checked) for view in ensemble.views}
-        onnx_difference = export_onnx(saved, layout.onnx, pixels)
+        onnx_difference = export_onnx(saved, layout.onnx, pixels, temperatures)
     except (ExportError, RuntimeError) as error:  # PyTorch's exporter raises the second where it lacks an operation
         onnx_error = first_line(error)
     return Shipped(
@@ -211,6 +218,7 @@ def write_folder(release: Release, layout: FinalLayout) -> Shipped:
         before=compute_calibration(probabilities, labels),
         after=compute_calibration(apply_temperatures(probabilities, temperatures), labels),
         temperatures=temperatures,
+        coverage=coverage,
         parameters=sum(value.numel() for member in ensemble.members for value in member.network.parameters()),
         model_bytes=sum(file.stat().st_size for file in layout.folder.rglob(MODEL_FILE)),
         ms_per_image=release.ms_per_image,

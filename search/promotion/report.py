@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from search.promotion.coverage import render_coverage
 from search.promotion.plan import flatten_config
 from search.reporting.tables import hide_places, render_table
 from search.reporting.words import format_duration, group_params, write_interval, write_points
@@ -26,6 +27,7 @@ def render_promotion(result: PromotionResult) -> str:
         ("## Candidates", render_candidates(result)),
         ("## What could ship", render_forms(result)),
         ("## The model by category", render_categories(result)),
+        *render_abstaining(result),
         (f"## The gate: against {result.opponent.words}", render_gate(result)),
         ("## How it was made", render_method(result)),
     ]
@@ -168,6 +170,15 @@ def render_categories(result: PromotionResult) -> list[str]:
         head.append("labelled images")
         rows = [[*row, f"{count:,}"] for row, count in zip(rows, (*result.labelled, result.images), strict=True)]
     return [f"{result.answers_of}", render_table(head, rows)]
+
+
+def render_abstaining(result: PromotionResult) -> list[tuple[str, list[str]]]:
+    """The section on accuracy against coverage, once a model was shipped whose answers could be counted."""
+    shipped = result.shipped
+    if shipped is None:
+        return []
+    picture = f"{shipped.layout.folder.name}/{shipped.layout.coverage.name}"
+    return [("## Abstaining", render_coverage(shipped, picture))]
 
 
 def render_gate(result: PromotionResult) -> list[str]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from search.records.events import SearchStarted
     from search.records.layout import FinalLayout, SearchLayout
     from search.statistics.calibration import Calibration
+    from search.statistics.coverage import Coverage
     from search.statistics.gate import Verdict
 
 
@@ -60,6 +61,7 @@ class Shipped:
         majority: accuracy of always answering the commonest class of train, by category.
         before, after: calibration of the answers without and with the temperatures.
         temperatures: K.
+        coverage: K, of the answers with temperatures that were fitted without them.
         parameters, model_bytes: of all members.
         ms_per_image: time of an answer on this machine; None where it was not measured.
         weights_licences: (what, terms) of what they started from.
@@ -80,6 +82,7 @@ class Shipped:
     before: Calibration
     after: Calibration
     temperatures: tuple[float, ...]
+    coverage: tuple[Coverage, ...]
     parameters: int
     model_bytes: int
     ms_per_image: float | None

@@ -228,6 +228,11 @@ class FinalLayout:
         """What people read of the model."""
         return self.folder / "MODEL_CARD.md"
 
+    @property
+    def coverage(self) -> Path:
+        """Picture of the accuracy against the share that is answered."""
+        return self.folder / "coverage.png"
+
     def confusion(self, category: str) -> Path:
         """Picture of the confusion matrix of one category."""
         return self.folder / f"confusion_{category}.png"

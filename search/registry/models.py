@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import torch
 
     from fashion_core.data.reading import Reading
-    from fashion_core.inference.answers import Answer, Box
+    from fashion_core.inference.answers import Answer
     from fashion_core.models.ensemble import Saved
 
 SCHEME = "models:"
@@ -81,17 +81,20 @@ class Model:
     saved: Saved
     temperatures: tuple[float, ...] | None
 
-    def predict(self, images: Sequence[Path], box: Box | None = None) -> list[Answer]:
+    def predict(self, images: Sequence[Path], box: Any = None, *, min_confidence: float | None = None) -> list[Answer]:
         """What it says of image files, in order.
 
         Args:
             images: their paths.
-            box: of the garment, x1, y1, x2, y2 in pixels, the same for all; None for the whole image.
+            box: to look at, x1, y1, x2, y2 in pixels, the same for all, in a form that
+                `fashion_core.inference.predictor.read_box` reads; None for the whole image.
+            min_confidence: a class less likely than this is called `unsure`; None names always the likeliest.
 
         Raises:
+            ConfigError: the smallest confidence is none.
             DataError: lists every image that cannot be read or does not hold the box.
         """
-        return list(predict_images(self.saved, images, box, self.temperatures))
+        return list(predict_images(self.saved, images, box, self.temperatures, min_confidence))
 
     @property
     def words(self) -> str:

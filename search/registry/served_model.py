@@ -3,38 +3,55 @@
 MLflow keeps this file beside the model and runs it when the model is loaded (models from code), so that nothing is
 unpickled. It must not need the rest of this project: MLflow puts a copy of `fashion_core` on the path, no more.
 
-A row in is an image; a row out is what the model says of it.
+A row in is an image, with its box or without; a row out is what the model says of it, or why it says nothing. What
+goes in has no schema that MLflow enforces: that would drop columns that it does not name, without a word. So the
+columns are read here, and `INPUTS` tells of them.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow.models
+import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-from fashion_core.errors import DataError, FashionError, Fault
+from fashion_core.data.spreadsheet import BOX_COLUMNS
+from fashion_core.errors import ConfigError, DataError, Fault
 from fashion_core.hardware.device import choose_device
-from fashion_core.inference.predictor import Question, answer_questions, parse_box
+from fashion_core.inference.predictor import Question, answer_each, read_box
 from fashion_core.inference.temperatures import load_temperatures
 from fashion_core.models.ensemble import load_saved, set_flip
 
 if TYPE_CHECKING:
     from fashion_core.data.schema import AttributeSchema
+    from fashion_core.inference.answers import Answer, Box
 
 IMAGE = "image"  # in: base64 of the bytes of an image's file
-BOX = "box"  # in, may be left out: `x1,y1,x2,y2`; empty for the whole image
+BOX = "box"  # in, may be left out: see `INPUTS`
 TTA = "tta"  # parameter: average with the mirrored image, or not; None: as the model was evaluated
+MIN_CONFIDENCE = "min_confidence"  # parameter: answer `unsure` below it; None: always the likeliest class
+ON_ERROR = "on_error"  # parameter: what a faulty row does, one of these
+ANSWER, RAISE = "answer", "raise"  # answer for itself; or let all be refused
 ALL = "probabilities"  # out: JSON, category -> class -> probability
+WARNING = "warning"  # out: what a person must know of the answer
+ERROR = "error"  # out: why there is none
 FINAL = "final"  # the artifact that holds the model
+INPUTS = {
+    IMAGE: "base64 of the bytes of an image's file; line breaks, the URL-safe letters and `data:` before it are read",
+    BOX: "optional, x1 y1 x2 y2 in pixels of the upright image: text, list, or numbers by name; empty: the whole image",
+    "or four columns": "; or ".join(" ".join(names) for names in BOX_COLUMNS),
+}
+MAX_NAMED = 10  # columns
 
 
 class ServedModel(PythonModel):
@@ -53,48 +70,176 @@ class ServedModel(PythonModel):
     def predict(
         self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """A row an image, in order: see `build_signature`.
+        """A row an image, in order: see `list_outputs`. A faulty row says so in `error`, and has no answer.
+
+        Args:
+            model_input: a table with what `INPUTS` tells; or what MLflow makes of one, see `build_table`.
 
         Raises:
-            MlflowException: some image cannot be read or does not hold its box; lists all of them by their row.
+            MlflowException: there is no column of images, or a parameter is at fault; with `on_error` "raise", some
+                row is: lists all of these.
         """
-        flip = (params or {}).get(TTA)
+        given = params or {}
+        flip, on_error = given.get(TTA), given.get(ON_ERROR) or ANSWER
         saved = self.saved if flip is None else set_flip(self.saved, flip)
         try:
-            answers = list(answer_questions(saved, read_rows(model_input), self.temperatures))
-        except FashionError as error:
+            if on_error not in (ANSWER, RAISE):
+                raise ConfigError(
+                    f"`{ON_ERROR}` must be {ANSWER!r} or {RAISE!r}, but is {on_error!r}; give one of them"
+                )
+            table = build_table(model_input)
+            check_columns(table)
+            questions = read_rows(table)
+            answers = list(answer_each(saved, questions, self.temperatures, given.get(MIN_CONFIDENCE)))
+            faults = [answer for answer in answers if isinstance(answer, Fault)]
+            if faults and on_error == RAISE:
+                raise DataError("a row must hold an image, and a box inside it or none:", faults)
+        except (DataError, ConfigError) as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
-        rows = []
-        for answer in answers:
-            said = answer.to_dict()["attributes"]
-            row: dict[str, Any] = {}
-            for name, values in said.items():
-                row |= {name: values["class"], name_probability(name): values["probability"]}
-            rows.append(row | {ALL: json.dumps({name: values["probabilities"] for name, values in said.items()})})
-        return pd.DataFrame(rows, columns=list_outputs(saved.schema))
+        unknown = warn_of_unknown(table)
+        return fill_table([describe_answer(answer, unknown) for answer in answers], saved.schema)
 
 
-def read_rows(table: pd.DataFrame) -> list[Question]:
-    """A question a row, by its number.
+# -------------------------------------------------------------------------------------------------------- what goes in
+
+
+def build_table(given: Any) -> pd.DataFrame:
+    """A table, of its columns, of its rows, or of the values of one row, as MLflow's server parses each.
 
     Raises:
-        DataError: lists every row whose image is no base64 or whose box is no box.
+        DataError: it is something else.
     """
-    questions, faults = [], []
-    boxes = table[BOX] if BOX in table else [None] * len(table)
-    for number, (text, box) in enumerate(zip(table[IMAGE], boxes, strict=True)):
+    if isinstance(given, pd.DataFrame):
+        return given
+    try:
+        if isinstance(given, dict):
+            columns = {str(name): make_plain(values) for name, values in given.items()}
+            single = not isinstance(columns.get(IMAGE, []), list)
+            return pd.DataFrame([columns] if single else columns, dtype=object)
+        if isinstance(given, list) and all(isinstance(row, dict) for row in given):
+            rows = [{str(name): make_plain(value) for name, value in row.items()} for row in given]
+            return pd.DataFrame(rows, dtype=object)
+    except ValueError as error:  # columns of different lengths
+        raise DataError(f"columns must have a value for each row, but: {error}") from None
+    raise DataError(
+        f"images must stand in a table with the column `{IMAGE}`, but are a {type(given).__name__}; send "
+        f'{{"dataframe_records": [{{"{IMAGE}": ...}}]}}'
+    )
+
+
+def make_plain(value: Any) -> Any:
+    """Arrays, which MLflow makes of JSON's lists and values, as lists and values again."""
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def check_columns(table: pd.DataFrame) -> None:
+    """Raises DataError where the table has no images, or a column twice."""
+    names = [str(name) for name in table.columns]
+    shown = ", ".join(map(repr, names))[:200] or "none"
+    if IMAGE not in names and (names or len(table)):
+        raise DataError(f"a table must have a column `{IMAGE}`, but its columns are {shown}; rename one")
+    if len(set(names)) < len(names):
+        raise DataError(f"columns must have different names, but are {shown}; rename one")
+
+
+def read_rows(table: pd.DataFrame) -> list[Question | Fault]:
+    """A question a row, by its number, or what is wrong with it."""
+    questions: list[Question | Fault] = []
+    for number, row in enumerate(table.to_dict("records")):
         name = f"row {number}"
         try:
-            content = base64.b64decode(text, validate=True)
-            given = parse_box(box) if isinstance(box, str) and box.strip() else None
-            questions.append(Question(name, BytesIO(content), given))
-        except (ValueError, TypeError) as error:
-            faults.append(Fault(name, None, f"`{IMAGE}` must be base64 of an image's file, but: {error}"))
+            file = BytesIO(decode_image(row[IMAGE]))
+            questions.append(Question(name, file, read_row_box(row)))
         except DataError as error:
-            faults.append(Fault(name, None, str(error)))
-    if faults:
-        raise DataError(f"a row must hold an image, and a box or none (`{IMAGE}`, `{BOX}`):", faults)
+            questions.append(Fault(name, None, str(error)))
     return questions
+
+
+def decode_image(text: Any) -> bytes:
+    """The bytes of a file from their base64: with line breaks, the letters for addresses, or `data:image/...,` before.
+
+    Raises:
+        DataError: it is no base64.
+    """
+    rule = f"`{IMAGE}` must be base64 of an image's file"
+    if not isinstance(text, str):
+        raise DataError(f"{rule}, but is {'empty' if is_empty(text) else f'of type {type(text).__name__}'}")
+    plain = "".join(text.split())
+    if plain[:5].lower() == "data:":
+        head, _, plain = plain.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise DataError(f"{rule}, but is {head[:60]!r} without base64; send `data:image/jpeg;base64,...`")
+    plain = plain.replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        content = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:  # the second for letters beyond ASCII
+        raise DataError(f"{rule}, but: {error}") from None
+    if not content:
+        raise DataError(f"{rule}, but is empty")
+    return content
+
+
+def read_row_box(row: dict[Any, Any]) -> Box | None:
+    """The box of a row, from `box` or from four columns.
+
+    Raises:
+        DataError: it is none, or a part of one, or there are two.
+    """
+    given = make_plain(row.get(BOX))
+    boxes = [] if is_empty(given) else [read_box(given)]
+    parts = []
+    for known in BOX_COLUMNS:
+        sides = {name: row[name] for name in known if not is_empty(row.get(name))}
+        if len(sides) == len(known):
+            boxes.append(read_box(sides))
+        elif len(sides) == len(known) - 1 or (sides and row.keys() >= set(known)):
+            parts.append(known)
+    if not boxes and parts:
+        lacking = [name for name in parts[0] if is_empty(row.get(name))]
+        raise DataError(f"a box must have {' '.join(parts[0])}, but {' '.join(lacking)} is lacking; add it")
+    if len(set(boxes)) > 1:
+        shown = " and ".join(map(str, dict.fromkeys(boxes)))
+        raise DataError(f"a row must have one box, in `{BOX}` or in four columns, but has {shown}; leave one out")
+    return boxes[0] if boxes else None
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a cell holds nothing: None, NaN or blank text."""
+    return value is None or (isinstance(value, str) and not value.strip()) or (np.isscalar(value) and pd.isna(value))
+
+
+def warn_of_unknown(table: pd.DataFrame) -> str | None:
+    """Name the columns that are not read."""
+    names = [str(name) for name in table.columns]
+    sides = [name for known in BOX_COLUMNS if set(known) <= set(names) for name in known]
+    unknown = [name for name in names if name not in (IMAGE, BOX, *sides)]
+    if not unknown:
+        return None
+    shown = ", ".join(map(repr, unknown[:MAX_NAMED])) + (", ..." if len(unknown) > MAX_NAMED else "")
+    return f"columns that are not read: {shown[:300]}; read are `{IMAGE}`, `{BOX}` and four columns like x1 y1 x2 y2"
+
+
+# ------------------------------------------------------------------------------------------------------- what comes out
+
+
+def describe_answer(answer: Answer | Fault, unknown: str | None) -> dict[str, Any]:
+    """A row of answers; of a faulty one the error alone. unknown: what is to be said of the columns."""
+    if isinstance(answer, Fault):
+        return {WARNING: unknown, ERROR: str(answer)}
+    said = answer.to_dict()["attributes"]
+    row: dict[str, Any] = {}
+    for name, values in said.items():
+        row |= {name: values["class"], name_probability(name): values["probability"]}
+    row[ALL] = json.dumps({name: values["probabilities"] for name, values in said.items()})
+    return row | {WARNING: "; ".join(filter(None, (answer.warning, unknown))) or None, ERROR: None}
+
+
+def fill_table(rows: list[dict[str, Any]], schema: AttributeSchema) -> pd.DataFrame:
+    """Rows as a table where nothing is None, not NaN, which is no JSON."""
+    table = pd.DataFrame(rows, columns=list_outputs(schema))
+    for name in table.columns[table.isna().any()]:
+        table[name] = table[name].astype(object).where(table[name].notna(), None)
+    return table
 
 
 def name_probability(category: str) -> str:
@@ -103,21 +248,23 @@ def name_probability(category: str) -> str:
 
 
 def list_outputs(schema: AttributeSchema) -> list[str]:
-    """Columns of the answers: of each category its class and probability, then all probabilities."""
-    return [column for name in schema.names for column in (name, name_probability(name))] + [ALL]
+    """Columns of the answers: of each category its class and probability; all probabilities; a warning, an error."""
+    by_category = [column for name in schema.names for column in (name, name_probability(name))]
+    return [*by_category, ALL, WARNING, ERROR]
 
 
 def build_signature(schema: AttributeSchema) -> ModelSignature:
-    """What goes in and comes out, for MLflow to check."""
-    kinds = [DataType.string, DataType.double] * len(schema.names) + [DataType.string]
+    """What comes out, and the parameters, for MLflow to check; what goes in is checked here."""
+    kinds = [DataType.string, DataType.double] * len(schema.names) + [DataType.string] * 3
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(kind, name) for kind, name in zip(kinds, list_outputs(schema), strict=True)
+        ColSpec(kind, name, required=False) for kind, name in zip(kinds, list_outputs(schema), strict=True)
     ]
-    return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, IMAGE), ColSpec(DataType.string, BOX, required=False)]),
-        outputs=Schema(columns),
-        params=ParamSchema([ParamSpec(TTA, DataType.boolean, None)]),
-    )
+    params = [
+        ParamSpec(TTA, DataType.boolean, None),
+        ParamSpec(MIN_CONFIDENCE, DataType.double, None),
+        ParamSpec(ON_ERROR, DataType.string, ANSWER),
+    ]
+    return ModelSignature(outputs=Schema(columns), params=ParamSchema(params))
 
 
 def build_example(image: bytes) -> pd.DataFrame:

@@ -65,11 +65,11 @@ def save_served(final: Path, folder: Path, logged: LoggedModel, example_image: b
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
-    from search.registry.served_model import FINAL, ServedModel, build_example, build_signature
+    from search.registry.served_model import FINAL, INPUTS, ON_ERROR, RAISE, ServedModel, build_example, build_signature
 
     served, example = ServedModel().load(final), build_example(example_image)
     try:
-        served.predict(None, example)
+        served.predict(None, example, {ON_ERROR: RAISE})
     except MlflowException as error:
         raise DataError(f"the example of an input must be an image, but: {error.message}; give another") from None
     mlflow.pyfunc.save_model(
@@ -78,6 +78,7 @@ def save_served(final: Path, folder: Path, logged: LoggedModel, example_image: b
         artifacts={FINAL: str(final.resolve())},
         code_paths=[str(Path(fashion_core.__file__).parent)],
         signature=build_signature(served.saved.schema),
+        metadata={"inputs": INPUTS},
         input_example=example,
         pip_requirements=list_requirements(),
         mlflow_model=Model(

@@ -1,4 +1,7 @@
-"""Pictures of a search: learning curves and confusion matrices, as PNG files. (Without pyplot: it has global state.)"""
+"""Pictures of a search: learning curves, confusion matrices, accuracy against coverage; as PNG files.
+
+(Without pyplot: it has global state.)
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from fashion_core import metrics
 from fashion_core.files import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from search.records.record import SearchRecord
 
 DPI = 110
+LEAST_SHARE = 0.05  # of images that are answered: of fewer, accuracy is that of a handful
+LINE_STYLES = ("-", "--", ":", "-.")
 MAX_LABELLED = 30  # classes of a matrix that can still be read
 MAX_SIDE = 10.0  # inches, of a larger one
 DARK = 0.55  # share of a row above which a cell is too dark for black digits
@@ -57,6 +62,31 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], title: str, path:
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
     bar.set_label("share of the true class", fontsize=8)
     bar.ax.tick_params(labelsize=8)
+    save_figure(figure, path)
+
+
+def draw_coverage(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
+    """Draw accuracy against coverage: where the least sure answers are left out, first those on the right.
+
+    Args:
+        curves: name of a category -> coverage and accuracy, [m] each, see `search.statistics.coverage`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.2), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, (coverage, accuracy)) in enumerate(curves.items()):
+        style = LINE_STYLES[number // len(COLOURS) % len(LINE_STYLES)]
+        colour, shown = COLOURS[number % len(COLOURS)], coverage >= LEAST_SHARE
+        axes.plot(100 * coverage[shown], accuracy[shown], color=colour, ls=style, lw=1.6, label=name)
+    legend = axes.legend(fontsize=8, loc="lower left", framealpha=0.9)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("images answered, %: the surest ones")
+    axes.set_ylabel("accuracy of these")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import nctdtrinc, stdtr, stdtrit
+from scipy.special import nctdtrinc, ndtri, stdtr, stdtrit
 
 from fashion_core.metrics import DIGITS, has_missing, score_images
 
@@ -254,3 +254,12 @@ def check_scores(scores: np.ndarray) -> np.ndarray:
         wrong = int((~np.isfinite(scores)).sum())
         raise ValueError(f"scores must be finite, but {wrong} of {scores.size} are not; leave these images out of all")
     return scores
+
+
+def compute_wilson(share: float, count: float, level: float = LEVEL) -> tuple[float, float]:
+    """Interval of a share of `count` images. Source: Wilson 1927."""
+    z = float(ndtri((1 + level) / 2))
+    middle = share + z * z / (2 * count)
+    half = z * math.sqrt(max(share * (1 - share), 0.0) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0)

@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from fashion_core.command import give_share, run_command, share
+from fashion_core import command as commands
+from fashion_core.command import ProgressBar, give_share, run_command, share
 from fashion_core.errors import FashionError
 
 
@@ -82,9 +83,7 @@ def test_a_thread_may_run_a_command() -> None:
 
 @pytest.mark.parametrize("count", [1, 100_000])
 def test_a_reader_that_goes_away_is_no_error(count: int) -> None:
-    code = (
-        f"from fashion_core.command import give_share, run_command, share; run_command(lambda: print('x\\n' * {count}))"
-    )
+    code = f"from fashion_core.command import run_command; run_command(lambda: print('x\\n' * {count}))"
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=buffered
@@ -116,3 +115,20 @@ def test_a_share_is_a_number_of_0_to_1() -> None:
     for wrong in ("2", "nan", "-0.1", "much"):
         with pytest.raises(ValueError, match="must be a share"):
             share(wrong)
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_a_bar_is_drawn_where_a_person_looks_on(is_shown, monkeypatch, capsys):
+    """It begins where an earlier call ended, and counts its own speed alone."""
+    now = 100.0
+    monkeypatch.setattr(commands.time, "monotonic", lambda: now)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_shown)
+    with ProgressBar(100, 40) as bar:
+        for _ in range(10):
+            now += 0.5
+            bar.advance()
+    first, *lines = capsys.readouterr().err.split("\r")
+    assert first == "" and len(lines) == (11 if is_shown else 0)
+    if is_shown:
+        assert "41 of 100, 2.0 a second, 30 s left" in lines[0] and lines[-1].endswith("\n")
+        assert f"{'#' * 15}{'-' * 15} 50 of 100, 2.0 a second, 25 s left" in lines[-1]

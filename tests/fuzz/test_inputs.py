@@ -1,11 +1,13 @@
-"""What people write themselves, damaged: search spaces, baselines, and annotations in every layout."""
+"""What people write themselves, damaged: spaces, baselines, annotations in every layout, boxes; and answers cut off."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,11 +22,13 @@ from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.reading import Reading
 from fashion_core.data.schema import AttributeSchema, Category
+from fashion_core.errors import Fault
+from fashion_core.inference.answer_file import AnswerFile
+from fashion_core.inference.answers import Answer
+from fashion_core.inference.boxes import load_boxes
+from fashion_core.inference.predictor import read_box
 from search.promotion.plan import build_baseline
 from search.space.reading import load_space
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 SCHEMA = AttributeSchema((Category("pattern", ("a", "b")), Category("fit", ("c", "d"))))
@@ -194,3 +198,56 @@ def test_downloads(
         check_told(lambda: load_annotations(folder, reading, skip_bad=True, check_images=False), lines=True)
     finally:
         put(path, whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("boxes.csv", b"image,x,y,w,h\nimg/0.jpg,1,2,30,40\nimg/1.jpg,,,,\n"),
+        ("boxes.jsonl", b'{"image": "0.jpg", "x1": 0.1, "y1": 0.2, "x2": 0.5, "y2": 1}\n{"image": "1.jpg"}\n'),
+        ("list_bbox.txt", b"2\nimage_name x_1 y_1 x_2 y_2\nimg/0.jpg 1 2 30 40\nimg/a b.jpg 001 002 030 040\n"),
+        ("test_bbox.txt", b"x_1 y_1 x_2 y_2\n001 002 030 040\n1 2 3 4\n"),
+    ],
+)
+@fuzz(60)
+@given(data=st.data())
+def test_boxes(name: str, content: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    path = tmp_path_factory.getbasetemp() / name
+    put(path.with_name("test.txt"), b"img/0.jpg\nimg/1.jpg\n")
+    put(path, data.draw(damaged_bytes(content)))
+    check_told(lambda: load_boxes(path).find(path.with_name("0.jpg")), lines=True)
+
+
+@fuzz(100)
+@given(data=st.data())
+def test_boxes_in_any_form(data: st.DataObject) -> None:
+    sides = st.one_of(st.integers(), st.floats(), st.text(), st.none(), st.booleans(), st.binary())
+    names = st.sampled_from(["x1", "y1", "x2", "y2", "x", "y", "w", "h", "z"])
+    forms = st.one_of(sides, st.lists(sides, max_size=5), st.tuples(sides, sides, sides, sides))
+    check_told(lambda: read_box(data.draw(st.one_of(forms, st.dictionaries(names, sides)))))
+
+
+@pytest.fixture(scope="module")
+def partial(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A file of answers, and what is kept of it when it is cut off."""
+    path = tmp_path_factory.mktemp("answers") / "answers.csv"
+    values = [np.array([0.25, 0.75], np.float32)] * 2
+    with AnswerFile(path, SCHEMA, {"model": "abc"}) as file:
+        for number in range(3):
+            file.add(Answer(f"{number}.jpg", (1, 2, 3, 4), SCHEMA, values))
+    return path, path.with_name("answers.csv.partial").read_bytes()
+
+
+@fuzz(100)
+@given(data=st.data())
+def test_answers_that_were_cut_off(partial: tuple[Path, bytes], data: st.DataObject) -> None:
+    path, content = partial
+    put(path.with_name("answers.csv.partial"), data.draw(damaged_bytes(content)))
+
+    def go_on() -> None:
+        with AnswerFile(path, SCHEMA, {"model": "abc"}) as file:
+            for image in file.skip(Path(f"{number}.jpg") for number in range(4)):
+                file.add(Fault(str(image), None, "it is missing"))
+            file.finish()
+
+    check_told(go_on)

@@ -123,6 +123,7 @@ def build_release(stage: Stage, **changes: Any) -> Release:
         "model": draw_model(1, stage.prepared.schema, image_size=32),
         "data": stage.data,
         "images": stage.prepared.indices("val"),
+        "folds": np.arange(len(stage.prepared.indices("val"))) % 10,
         "trained": stage.prepared.indices("train"),
         "answers": draw_answers(stage, 0.8, 0),
         "source": stage.source,

@@ -87,7 +87,8 @@ def ask_core(final: Path, photos: list[Path], capsys: pytest.CaptureFixture[str]
 
 def check_table(table: pd.DataFrame, expected: list[dict]) -> None:
     """The answers of a served model are those of fashion_core.predict."""
-    assert list(table) == ["pattern", "pattern_probability", "fit", "fit_probability", "probabilities"]
+    by_category = ["pattern", "pattern_probability", "fit", "fit_probability"]
+    assert list(table) == [*by_category, "probabilities", "warning", "error"] and table["error"].isna().all()
     assert len(table) == len(expected)
     for row, answer in zip(table.to_dict("records"), expected, strict=True):
         said = json.loads(row["probabilities"])

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx as onnx_package
 import onnxruntime
 import pytest
 import torch
@@ -13,7 +14,8 @@ from fashion_core import onnx_export
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.errors import ExportError
 from fashion_core.inference import onnx
-from fashion_core.inference.onnx import OnnxModel, export_onnx
+from fashion_core.inference.onnx import CalibratedEnsemble, OnnxModel, export_onnx
+from fashion_core.inference.temperatures import apply_temperatures
 from fashion_core.models.ensemble import SavedEnsemble, join_models, save_member
 from fashion_core.models.forward import predict_views
 
@@ -90,11 +92,11 @@ def test_a_file_that_answers_otherwise_is_not_written(ensemble, tmp_path, monkey
     """The weights change between export and check, as if the exporter had got one wrong."""
     write = onnx.write_onnx
 
-    def write_wrongly(right: SavedEnsemble, path: Path) -> None:
+    def write_wrongly(right: SavedEnsemble, path: Path, temperatures: None) -> None:
         bias = right.members[0].network.heads[0].bias
         kept = bias.detach().clone()
         bias.data[0] += 10 * wrong
-        write(right, path)
+        write(right, path, temperatures)
         bias.data.copy_(kept)
 
     monkeypatch.setattr(onnx, "write_onnx", write_wrongly)
@@ -119,11 +121,48 @@ def test_no_image_and_no_model(ensemble, file, tmp_path):
         OnnxModel(file).predict(small)
 
 
+def test_temperatures_are_inside(ensemble, tmp_path):
+    """The file's probabilities are those that all else answers, also where one is all but certain."""
+    temperatures, images = (2.5, 0.3), draw_views(ensemble, 3, 5)
+    assert export_onnx(ensemble, tmp_path / "model.onnx", images, temperatures) < 5e-5
+    model = OnnxModel(tmp_path / "model.onnx")
+    assert model.temperatures == temperatures
+    plain = predict_views(ensemble, images)
+    for found, expected, raw in zip(model.predict(images), apply_temperatures(plain, temperatures), plain, strict=True):
+        np.testing.assert_allclose(found, expected, atol=5e-5)
+        np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+        assert np.abs(found - raw).max() > 0.01
+    certain = [torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.5, 0.5]])]
+    network = CalibratedEnsemble(lambda _: certain, temperatures)  # type: ignore[arg-type]
+    expected = apply_temperatures([values.numpy() for values in certain], temperatures)
+    for values, wanted in zip(network([]), expected, strict=True):
+        np.testing.assert_allclose(values, wanted, rtol=1e-5)
+
+
+def test_a_file_of_the_format_before_keeps_its_meaning(file, tmp_path):
+    """It has no temperatures inside, and says nothing of them. One of a later format is not read."""
+    model = onnx_package.load(file)
+    (entry,) = [each for each in model.metadata_props if each.key == "description"]
+    description = json.loads(entry.value)
+    assert description["format"] == "fashion-onnx/2" and description.pop("temperatures") is None
+    for number, is_read in ((1, True), (3, False)):
+        entry.value = json.dumps(description | {"format": f"fashion-onnx/{number}"})
+        path = tmp_path / f"{number}.onnx"
+        onnx_package.save(model, path)
+        if is_read:
+            assert OnnxModel(path).temperatures is None and OnnxModel(path).schema == SCHEMA
+        else:
+            with pytest.raises(ExportError, match="fashion-onnx/3"):
+                OnnxModel(path)
+
+
 def test_the_command(sample_folder, tmp_path, capsys):
     save_member(tmp_path, draw_model(1, eval_flip=False))
+    (tmp_path / "temperatures.json").write_text('{"pattern": 2, "fit": 0.5}')
     out, image = tmp_path / "out.onnx", sample_folder / "img" / "00000.jpg"
     onnx_export.main([str(part) for part in (tmp_path, image, "--box", "10,10,90,90", "--out", out)])
     assert "1 images" in capsys.readouterr().out and OnnxModel(out).schema == SCHEMA
+    assert OnnxModel(out).temperatures == (2, 0.5)
     absent, bad_box = (tmp_path / "absent", image), (tmp_path, image, "--box", "1,2")
     for arguments, message in [(absent, "saved model"), (bad_box, "box")]:
         with pytest.raises(SystemExit) as stopped:

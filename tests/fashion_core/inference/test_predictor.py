@@ -1,11 +1,14 @@
 """A saved model asked for attributes: the same pixels and answers as in training, and errors a person can act on."""
 
+import itertools
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings, build_settings
 from fashion_core.data.prepared import PreparedData, prepare
+from fashion_core.errors import Fault
 from fashion_core.inference import predictor
 from fashion_core.models import forward
 from fashion_core.models.saved import SavedModel, load_model, save_model
@@ -107,6 +111,35 @@ def test_many_images_answer_as_one_by_one(saved: SavedModel, sample_folder: Path
             np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+def test_no_more_images_are_held_than_are_answered_at_once(saved: SavedModel, sample_folder: Path) -> None:
+    """However many are asked: the next are read when the answers before them were taken."""
+    asked = 0
+
+    def ask() -> Iterator[predictor.Question | Fault]:
+        nonlocal asked
+        for number in itertools.count():
+            asked += 1
+            place = sample_folder / "img" / f"{number % 9:05}.jpg"
+            yield Fault("seven", None, "it is missing") if number == 7 else predictor.Question(str(number), place)
+
+    for number, answer in enumerate(itertools.islice(predictor.answer_each(saved, ask()), 45)):
+        assert asked == 20 * (number // 20 + 1)
+        name = answer.file if isinstance(answer, Fault) else answer.image
+        assert name == ("seven" if number == 7 else str(number))
+
+
+def test_a_box_in_every_form(saved: SavedModel, sample_folder: Path) -> None:
+    image = sample_folder / "img" / "00000.jpg"
+    (expected,) = predictor.predict_images(saved, [image], (10, 5, 70, 90))
+    assert expected.box == (10, 5, 70, 90) and expected.warning is None
+    for box in ([10, 5, 70, 90], "10,5,70,90", "10 5 70 90", {"x": 10, "y": 5, "width": 60, "height": 85}):
+        (answer,) = predictor.predict_images(saved, [str(image)], box)
+        assert answer.to_dict() == expected.to_dict() | {"image": str(image)}
+    for nothing in (None, "", float("nan")):
+        (answer,) = predictor.predict_images(saved, [image], nothing)
+        assert answer.box is None and "trained on garments" in str(answer.warning)
+
+
 # -------------------------------------------------------------------------------------------------------- command line
 
 
@@ -142,6 +175,7 @@ def test_json_of_a_folder(
         assert values["probabilities"][values["class"]] == values["probability"]
         assert sum(values["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert answers[0]["attributes"] == answers[2]["attributes"] and answers[0]["box"] is None
+    assert all("trained on garments" in answer["warning"] for answer in answers)
 
 
 def test_a_folder_of_photographs_as_people_have_them(
@@ -185,6 +219,121 @@ def test_a_folder_is_read_with_all_below_it(
     output = capsys.readouterr()
     assert [json.loads(line)["image"] for line in output.out.splitlines()] == [str(tmp_path / name) for name in names]
     assert "no images: 7 (" in output.err and output.err.count(".txt") == 5 and ", ..." in output.err
+
+
+def test_a_link_to_a_folder_is_left_out_and_named(
+    model_folder: Path, sample_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may lead back to where it stands."""
+    shutil.copy(sample_folder / "img" / "00000.jpg", tmp_path)
+    (tmp_path / "around").symlink_to(tmp_path)
+    (tmp_path / "around.jpg").symlink_to(tmp_path)
+    run_main(model_folder, tmp_path)
+    assert f"no images: 2 ({tmp_path / 'around'}, {tmp_path / 'around.jpg'})" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_boxes_of_a_file_and_answers_in_one(
+    model_folder: Path, sample_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the images are answered one by one, with their boxes; what was not answered is in the file too."""
+    data, out = tmp_path / "data", tmp_path / "answers.jsonl"
+    shutil.copytree(sample_folder, data)
+    names = (data / "split" / "test.txt").read_text().split()
+    boxes = (data / "split" / "test_bbox.txt").read_text().splitlines()
+    for path in (data / "img").iterdir():
+        if f"img/{path.name}" not in names[2:]:
+            path.unlink()
+    extra = data / "img" / "zz.jpg"
+    shutil.copy(data / names[5], extra)
+    (data / names[4]).write_text("no image")
+    with pytest.raises(SystemExit) as stopped:
+        run_main(model_folder, data / "img", "--boxes", data / "split" / "test_bbox.txt", "--out", out)
+    printed = capsys.readouterr()
+    assert stopped.value.code == 2 and printed.out == f"{out}\n"
+    assert f"1 of {len(names) - 1} images were not answered" in printed.err
+    assert "seen whole: 1\n" in printed.err and "no image asked: 2\n" in printed.err
+    rows = {Path(row["image"]).name: row for row in map(json.loads, out.read_text().splitlines())}
+    assert [f"img/{name}" for name in rows] == [*sorted(names[2:]), "img/zz.jpg"]
+    assert "must be one of" in rows[Path(names[4]).name]["error"] and "warning" in rows["zz.jpg"]
+    for name, box in [*zip(names, boxes, strict=True)][5:8]:
+        x1, y1, x2, y2 = map(int, box.split())
+        run_main(model_folder, data / name, "--json", "--box", f"{x1},{y1},{x2},{y2}")
+        alone = json.loads(capsys.readouterr().out)
+        found = rows[Path(name).name]
+        assert found["box"] == alone["box"] == [x1, y1, x2, y2]
+        for category, values in alone["attributes"].items():
+            assert found["attributes"][category]["probabilities"] == pytest.approx(values["probabilities"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_command_that_was_cut_off_goes_on(
+    model_folder: Path,
+    sample_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = (model_folder, sample_folder / "img", "--out", tmp_path / "a.csv")
+    run_main(*command)
+    whole = (tmp_path / "a.csv").read_text()
+    predict_views, calls = predictor.predict_views, 0
+
+    def count_calls(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return predict_views(*arguments)
+
+    monkeypatch.setattr(predictor, "predict_views", count_calls)
+    (tmp_path / "a.csv").unlink()
+    with pytest.raises(SystemExit) as stopped:
+        run_main(*command)
+    assert stopped.value.code == 130 and "60 answers of 192 are kept in" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv.partial"]
+    with pytest.raises(SystemExit):
+        run_main(*command, "--min-confidence", "0.5")
+    assert "differs in min_confidence" in capsys.readouterr().err
+    run_main(*command)
+    assert "going on after 60 answers of 192" in capsys.readouterr().err and calls == 4 + 7
+    assert (tmp_path / "a.csv").read_text() == whole and [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_the_command_abstains(model_folder: Path, sample_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = sample_folder / "img" / "00000.jpg"
+    for options, is_unsure in (([], False), (["--min-confidence", "0"], False), (["--min-confidence", "1"], True)):
+        run_main(model_folder, image, "--json", *options)
+        answer = json.loads(capsys.readouterr().out)
+        for values in answer["attributes"].values():
+            assert (values["class"] == "unsure") == is_unsure
+            assert values["probability"] == max(values["probabilities"].values()) < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["IMAGE", "--min-confidence", "1.5"], "probability"),
+        (["IMAGE", "--boxes", "xywh"], "must name a file of boxes"),
+        (["IMAGE", "--boxes", "a.csv", "--boxes", "b.csv"], "one file"),
+        (["IMAGE", "--boxes", "a.csv", "--box", "1,2,3,4"], "--box is that of all images"),
+        (["IMAGE", "--boxes", "absent.csv"], "must exist"),
+        (["IMAGE", "--out", "a.txt"], "must end in"),
+        (["IMAGE", "--out", "a.csv", "--json"], "--out FILE goes without"),
+        (["IMAGE", "--garments"], "--garments goes with --submission"),
+        (["--submission", "DATA", "--min-confidence", "0.5"], "--min-confidence goes with images"),
+        (["--submission", "DATA", "--boxes", "a.csv"], "must be one of xyxy"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    options: list[str], message: str, model_folder: Path, sample_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"IMAGE": str(sample_folder / "img" / "00000.jpg"), "DATA": str(sample_folder)}
+    with pytest.raises(SystemExit) as stopped:
+        run_main(model_folder, *(places.get(option, option) for option in options))
+    output = capsys.readouterr()
+    assert stopped.value.code == 2 and message in output.err and not output.out
+    assert len([line for line in output.err.splitlines() if not line.startswith("note: ")]) <= 2
 
 
 @pytest.mark.slow

@@ -1,24 +1,26 @@
 """The card of a promoted model: every number in it computed again here."""
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from drawn_models import draw_model
-from drawn_results import BOX, build_result, draw_answers
+from drawn_results import build_result, draw_answers
 from scipy.stats import binomtest, t
 from sklearn.metrics import confusion_matrix
 
-from fashion_core.models.ensemble import load_saved
+from fashion_core import predict
 from fashion_core.models.forward import predict_views
-from search.promotion.card import compute_wilson, render_card
+from search.promotion.card import render_card
 from search.promotion.licences import DEEPFASHION_TERMS
 from search.statistics.gate import judge
-from search.statistics.intervals import Estimate
+from search.statistics.intervals import Estimate, compute_wilson
 
 VAL_USED = "**val was used by the search**"
 
@@ -172,15 +174,32 @@ def test_files_that_stand_in_two_splits_are_told(stage, single):
     assert single.duplicates == len([each for each in val if each in set(train)])
 
 
-def test_the_code_in_the_card_runs(stage, single, tmp_path, monkeypatch):
+BLOCKED = """\
+import sys
+
+class Blocked:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in ("torch", "torchvision", "timm", "fashion_core", "search"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def test_the_code_in_the_card_answers_as_the_command_does(stage, single, tmp_path, capsys):
+    """In a process that can import neither PyTorch nor this project: the temperatures are in the file."""
     (code,) = re.findall(r"```python\n(.*?)```", single.layout.card.read_text(), re.DOTALL)
     index = stage.prepared.indices("val")[0]
-    shutil.copy(stage.source.data / stage.prepared.names[index], tmp_path / "photo.jpg")
+    photo = tmp_path / "photo.jpg"
+    shutil.copy(stage.source.data / stage.prepared.names[index], photo)
     shutil.copy(single.layout.onnx, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    box = tuple(stage.prepared.boxes[index].tolist())
-    found: dict[str, Any] = {}
-    exec(re.sub(r"box = \(.*\)", f"box = {box}", code), found)
-    expected = predict_views(load_saved(single.layout.folder), {BOX: stage.prepared.gather(np.array([index]))})
-    for values, other in zip(found["probabilities"], expected, strict=True):
-        np.testing.assert_allclose(values, other, atol=1e-4)
+    box = ",".join(map(str, stage.prepared.boxes[index].tolist()))
+    code = (
+        f"{BLOCKED}{re.sub(r'box = .*', f'box = ({box})', code)}print(json.dumps([v.tolist() for v in probabilities]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    predict.main([str(part) for part in (single.layout.folder, photo, "--box", box, "--json", "--device", "cpu")])
+    expected = json.loads(capsys.readouterr().out)["attributes"].values()
+    for (values,), other in zip(json.loads(done.stdout), expected, strict=True):
+        np.testing.assert_allclose(values, list(other["probabilities"].values()), atol=1e-4)
+    assert set(single.temperatures) != {1.0}

@@ -17,7 +17,7 @@ from sklearn.metrics import confusion_matrix
 from fashion_core.config import build_config
 from fashion_core.inference import onnx
 from fashion_core.inference.onnx import OnnxModel
-from fashion_core.inference.temperatures import load_temperatures
+from fashion_core.inference.temperatures import apply_temperatures, load_temperatures
 from fashion_core.models.ensemble import load_saved
 from fashion_core.models.forward import predict_views
 from search.promotion import release as shipping
@@ -35,7 +35,7 @@ def test_a_single_model_is_shipped_whole(stage, single):
     assert {path.name for path in layout.folder.iterdir()} == {
         "model.safetensors", "config.json", "attributes.json", "preprocessing.json", "temperatures.json",
         "trained_on.json", "answers.npz", "reruns.npz", "model.onnx", "MODEL_CARD.md", "prediction.txt",
-        "prediction.zip",
+        "prediction.zip", "coverage.png",
         *(f"confusion_{name}.png" for name in names),
     }  # fmt: skip
     assert [path.name for path in layout.folder.parent.iterdir()] == ["final"]  # nothing left beside it
@@ -45,7 +45,9 @@ def test_a_single_model_is_shipped_whole(stage, single):
     for values, other in zip(predict_views(load_saved(layout.folder), pixels), expected, strict=True):
         assert np.array_equal(values, other)
     model = OnnxModel(layout.onnx)
-    for values, other in zip(model.predict({BOX: pixels[BOX]}), expected, strict=True):
+    assert model.temperatures == single.temperatures
+    calibrated = apply_temperatures(expected, single.temperatures)
+    for values, other in zip(model.predict({BOX: pixels[BOX]}), calibrated, strict=True):
         np.testing.assert_allclose(values, other, atol=1e-4)
     config = json.loads(layout.config.read_text())
     assert [build_config(each["config"]) for each in config["members"]] == [saved.config]
@@ -80,7 +82,8 @@ def test_an_ensemble_is_shipped_whole(stage_without_test, members, ensemble):
     expected = predict_views(members, pixels)
     for values, other in zip(predict_views(loaded, pixels), expected, strict=True):
         assert np.array_equal(values, other)
-    for values, other in zip(OnnxModel(ensemble.layout.onnx).predict(pixels), expected, strict=True):
+    calibrated = apply_temperatures(expected, ensemble.temperatures)
+    for values, other in zip(OnnxModel(ensemble.layout.onnx).predict(pixels), calibrated, strict=True):
         np.testing.assert_allclose(values, other, atol=1e-4)
     views = json.loads(ensemble.layout.preprocessing.read_text())["views"]
     assert [(view["crop"], view["members"]) for view in views] == [("box", [0]), ("whole", [1])]
