@@ -91,8 +91,8 @@ def render_use(result: PromotionResult, shipped: Shipped) -> list[str]:
         "The licences of data and weights bind whoever uses it.",
         "- Not for: judging people, or any decision on a person; images of another kind, before it was measured "
         "on labelled ones.",
-        "- It names one class a category, also where none fits or nothing of the kind is to be seen, unless it is asked "
-        "with `--min-confidence`.",
+        "- It names one class a category, also where none fits or nothing of the kind is to be seen, unless it is "
+        "asked with `--min-confidence`.",
     ]
     if needs_box(shipped):
         lines.append(
