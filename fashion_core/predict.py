@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_core.command import SKIP_BAD, Parser, give_share, run_command, share
+from fashion_core.escaping import show_text
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def run(given: argparse.Namespace) -> None:
     if left_out:
         more = ", ..." if len(left_out) > MAX_NAMED else ""
         named = ", ".join(str(path) for path in left_out[:MAX_NAMED])
-        print(f"note: left out, being no images: {len(left_out)} ({named}{more})", file=sys.stderr)
+        print(f"note: left out, being no images: {len(left_out)} ({show_text(named)}{more})", file=sys.stderr)
     saved = load_saved(given.model, choose_device(given.device))
     if given.tta is not None:
         saved = set_flip(saved, given.tta)
@@ -117,7 +118,7 @@ def run(given: argparse.Namespace) -> None:
 
         reading = Reading(skip_bad=given.skip_bad)
         path = write_submission(saved, given.submission, given.out, cache_dir=given.cache_dir, reading=reading)
-        print(path)
+        print(show_text(str(path)))
         return
     is_whole = all(view.crop == "whole" for view in as_ensemble(saved).views)
     if is_whole and box is not None:

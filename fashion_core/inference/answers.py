@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fashion_core.escaping import show_text
+
 if TYPE_CHECKING:
     from fashion_core.data.schema import AttributeSchema
 
@@ -51,4 +53,4 @@ class Answer:
                 f"  {category.name:<{width}}  {category.classes[first]:<{class_width}}  {values[first]:.2f}"
                 f"   then {category.classes[second]} {values[second]:.2f}"
             )
-        return "\n".join(lines)
+        return "\n".join(map(show_text, lines))

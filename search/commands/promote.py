@@ -22,6 +22,7 @@ from search.cli import (
 )
 from search.promotion.options import PromotionOptions, Workplace
 from search.registry.versions import DEFAULT_MODEL
+from search.reporting.terminal import plain
 
 Replace = Annotated[bool, typer.Option("--replace", help="Forget an earlier promotion of this search, and begin anew.")]
 One = Annotated[
@@ -89,4 +90,4 @@ def rollback(
 
     now, before = versions.rollback(model, results=results, tracking_uri=tracking_uri)
     left = "there is no earlier one" if before is None else f"before it: version {before.number}"
-    Console().print(f"{model}: version {now.number} is the champion again; {left}", highlight=False)
+    Console().print(plain(f"{model}: version {now.number} is the champion again; {left}"))

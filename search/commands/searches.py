@@ -14,7 +14,7 @@ from rich.text import Text
 from fashion_core.errors import SearchError
 from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
 from search.records.layout import SearchLayout
-from search.reporting.terminal import draw_pairs
+from search.reporting.terminal import draw_pairs, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def list_(results: Results = DEFAULT_RESULTS, tracking_uri: TrackingUri = None, 
         return
     console = Console()
     if not found:
-        console.print(f"no search stands in {results}", highlight=False, markup=False)
+        console.print(plain(f"no search stands in {results}"))
         return
     console.print(render_list(found, standings, console.width))
 
@@ -59,7 +59,7 @@ def render_list(found: Sequence[Glance], standings: Sequence[str], width: int) -
         when = "" if each.started is None else time.strftime(form, time.localtime(each.started))
         best = "" if each.best is None else f"{each.best:.4f}"
         cells = [each.name, SHORT.get(each.state, each.state), str(each.trials), best, when, standing]
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(plain, cells))
     return table
 
 
@@ -158,7 +158,7 @@ def delete(
     if runs:
         remove_runs(removal.layout, tracking_uri, console)
     delete_search(removal)
-    console.print(f"deleted {name}: {format_bytes(removal.total_bytes)}", highlight=False)
+    console.print(plain(f"deleted {name}: {format_bytes(removal.total_bytes)}"))
 
 
 def refuse_source(layout: SearchLayout, tracking_uri: str | None) -> None:
@@ -202,7 +202,7 @@ def remove_runs(layout: SearchLayout, tracking_uri: str | None, console: Console
     from search.tracking.removal import delete_runs
 
     count = delete_runs(load_record(layout), list_registries(layout, tracking_uri)[0])
-    console.print(f"deleted {count} runs in MLflow; `mlflow gc` frees their space", highlight=False)
+    console.print(plain(f"deleted {count} runs in MLflow; `mlflow gc` frees their space"))
 
 
 def format_bytes(size: int) -> str:

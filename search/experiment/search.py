@@ -22,7 +22,7 @@ from search.records.ledger import Ledger, read_events
 from search.records.record import SearchRecord, replay
 from search.records.session import Session
 from search.reporting.summary import render_summary
-from search.reporting.terminal import choose_console, draw_pairs
+from search.reporting.terminal import choose_console, draw_pairs, plain
 from search.reporting.words import describe_search
 from search.tracking.sender import Tracker
 from search.tune.storage import clear_storage
@@ -66,7 +66,7 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
     """
     with look_at_cluster(options.address, machine) as found:
         plan = plan_with_starts(options, options.build_layout(), found, begun=False)
-        choose_console(console).print(draw_pairs(render_plan(plan)), highlight=False)
+        choose_console(console).print(draw_pairs(render_plan(plan)))
         plan.check_weights()
         return plan
 
@@ -112,7 +112,7 @@ def run_search(
     with ExitStack() as stack:
         found = stack.enter_context(look_at_cluster(options.address, machine))
         plan = plan_with_starts(options, layout, found, begun=begun)
-        console.print(draw_pairs(render_plan(plan)), highlight=False)
+        console.print(draw_pairs(render_plan(plan)))
         plan.check_weights()
         stack.enter_context(open_ray(options.address, plan.machine))
         if begun:
@@ -144,5 +144,5 @@ def run_search(
         missing = tracker.close()
         console.print(render_summary(search, list_next_steps(layout, options.tracking_uri)), crop=False)
         if missing is not None:
-            console.print(missing, style="yellow", highlight=False, markup=False)
+            console.print(plain(missing, "yellow"))
     return SearchResult(layout, record)

@@ -23,7 +23,7 @@ from search.promotion.view import draw_decision, draw_judgement, draw_plan, show
 from search.records.layout import SearchLayout
 from search.records.provenance import python_command
 from search.registry.versions import JUDGED_TAG, KEY_TAG
-from search.reporting.terminal import choose_console
+from search.reporting.terminal import choose_console, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +119,7 @@ def release_model(promotion: Promotion, trained: Trained, result: PromotionResul
     shipped = ship(release, result, promotion.layout.final.folder)
     for what, error in (("ONNX file", shipped.onnx_error), ("submission", shipped.submission_error)):
         if error is not None:
-            promotion.console.print(f"no {what}: {error}", style="yellow", highlight=False)
+            promotion.console.print(plain(f"no {what}: {error}", "yellow"))
     return dataclasses.replace(result, shipped=shipped)
 
 

@@ -14,6 +14,7 @@ from search.jobs.reruns import FINISHED, Training
 from search.promotion.forms import SINGLE, Decision
 from search.records.provenance import python_command
 from search.registry.versions import CHAMPION
+from search.reporting.terminal import plain
 from search.reporting.words import format_duration, format_score, write_interval, write_points
 from search.statistics.intervals import LEVEL
 from search.tracking.store import default_uri, hide_password
@@ -48,7 +49,7 @@ class RerunView:
         left = sum(training.status is None for training in self.trainings)
         done = len(self.trainings) - left
         text = f"{self.title}: {left} to train" + (f", {done} done before" if done else "")
-        self.console.print(text, highlight=False)
+        self.console.print(plain(text))
         for training in self.trainings:
             if training.status is not None:
                 self.cells[training.folder] = training.status
@@ -80,7 +81,7 @@ class RerunView:
                 text += f", best {format_score(best)}" if best is not None else ""
                 text += f" ({event['error']})" if event["error"] else ""
                 elapsed = format_duration(time.monotonic() - self.started)
-                self.console.print(f"{text} [{elapsed}]", highlight=False, markup=False)
+                self.console.print(plain(f"{text} [{elapsed}]"))
         if self.live is not None:
             self.live.update(self.draw())
 
@@ -91,13 +92,14 @@ class RerunView:
     def draw(self) -> Table:
         """Candidates down, seeds across."""
         seeds = sorted({training.seed_number for training in self.trainings})
-        table = Table(title=f"{self.title}, {format_duration(time.monotonic() - self.started)}", title_justify="left")
+        title = plain(f"{self.title}, {format_duration(time.monotonic() - self.started)}")
+        table = Table(title=title, title_justify="left")
         table.add_column("")
         for seed in seeds:
             table.add_column(f"seed {seed}")
         for label in dict.fromkeys(training.label for training in self.trainings):
             cells = {each.seed_number: self.cells[each.folder] for each in self.trainings if each.label == label}
-            table.add_row(self.names[label], *(cells.get(seed, "") for seed in seeds))
+            table.add_row(plain(self.names[label]), *(plain(cells.get(seed, "")) for seed in seeds))
         return table
 
 
@@ -129,7 +131,7 @@ def draw_plan(promotion: Promotion) -> Table:
         ("at once", f"{resources.concurrent} networks, each with {per_network}"),
         ("registry", hide_password(promotion.registry.uri)),
     ):
-        table.add_row(topic, text)
+        table.add_row(topic, plain(text))
     return table
 
 
@@ -174,15 +176,15 @@ def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for index, text in enumerate(head):
         table.add_column(text, justify="right" if index else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(plain, row))
     return table
 
 
 def show_gate(gate: Gate, console: Console) -> None:
     """What the gate says, a line a reason."""
-    console.print(f"the gate, against {gate.opponent.words}:", highlight=False)
+    console.print(plain(f"the gate, against {gate.opponent.words}:"))
     for reason in gate.verdict.reasons:
-        console.print(f"  {reason}", highlight=False)
+        console.print(plain(f"  {reason}"))
 
 
 def show_end(result: PromotionResult, registry: Registry, console: Console) -> None:
@@ -190,14 +192,13 @@ def show_end(result: PromotionResult, registry: Registry, console: Console) -> N
     layout, version = result.layout, result.version
     if version is None or result.shipped is None:
         console.print(
-            "nothing is trained once more, and nothing registered: the gate did not let it pass (--force does)",
-            highlight=False,
+            plain("nothing is trained once more, and nothing registered: the gate did not let it pass (--force does)")
         )
         return
     state = (
         "is the champion" if result.is_champion else "is registered, but not the champion: the gate did not let it pass"
     )
-    console.print(f"{version.name}, version {version.number}, {state}: {write_interval(result.score)}", highlight=False)
+    console.print(plain(f"{version.name}, version {version.number}, {state}: {write_interval(result.score)}"))
     where = [] if layout.results == DEFAULT_RESULTS else ["--results", str(layout.results)]
     where += [] if registry.uri == default_uri(layout) else ["--tracking-uri", hide_password(registry.uri)]
     lines = [("report", str(result.report)), ("model card", str(result.shipped.layout.card))]
@@ -206,4 +207,4 @@ def show_end(result: PromotionResult, registry: Registry, console: Console) -> N
         words += ["--box x1,y1,x2,y2", *where]
         lines.append(("ask it", " ".join(words)))
     for topic, text in lines:
-        console.print(f"  {topic:10} {text}", highlight=False, soft_wrap=True)
+        console.print(plain(f"  {topic:10} {text}"), soft_wrap=True)
