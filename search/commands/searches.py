@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fashion_core.errors import SearchError
+from search.address import Address
 from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
 from search.records.layout import SearchLayout
 from search.reporting.terminal import draw_pairs, plain
@@ -67,7 +68,7 @@ def find_standings(searches: Sequence[SearchLayout], tracking_uri: str | None) -
     """Of each search `champion`, `previous`, or nothing, by the model in use that comes from it; `?`: not known."""
     from search.registry.sources import find_sources
 
-    known: dict[str, dict[str, str] | None] = {}
+    known: dict[Address, dict[str, str] | None] = {}
     standings = []
     for layout in searches:
         if not layout.promotion_folder.is_dir():
@@ -84,13 +85,14 @@ def find_standings(searches: Sequence[SearchLayout], tracking_uri: str | None) -
     return standings
 
 
-def list_registries(layout: SearchLayout, tracking_uri: str | None) -> list[str]:
+def list_registries(layout: SearchLayout, tracking_uri: str | None) -> list[Address]:
     """Where a search's model can be registered, the likeliest first: what was said, its own options, its results."""
     from search.planning.options import load_options
     from search.tracking.store import default_uri
 
     own = load_options(layout).tracking_uri if layout.options.is_file() else None
-    return list(dict.fromkeys(uri for uri in (tracking_uri, own, default_uri(layout)) if uri is not None))
+    found = [Address.of(uri) for uri in (tracking_uri, own, default_uri(layout)) if uri is not None]
+    return list(dict.fromkeys(found))
 
 
 # --------------------------------------------------------------------------------------------------------------- show

@@ -21,6 +21,7 @@ from search.records.events import SearchResumed
 from search.records.ledger import Ledger, read_events
 from search.records.record import SearchRecord, replay
 from search.records.session import Session
+from search.registry.access import open_registry
 from search.reporting.summary import render_summary
 from search.reporting.terminal import choose_console, draw_pairs, plain
 from search.reporting.words import describe_search
@@ -71,6 +72,18 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
         return plan
 
 
+def try_tracking(options: SearchOptions, *, resume: bool) -> None:
+    """Ask MLflow once, for seconds, before hours of work. A search that goes on does without where it is away.
+
+    Raises:
+        SearchError: it does not answer; its address is none, or lacks a password that was not stored.
+    """
+    if options.tracking_uri is not None:
+        options.tracking_uri.reveal()
+        if not resume:
+            open_registry(options.tracking_uri, "--tracking-uri must name an MLflow server or database")
+
+
 def run_search(
     options: SearchOptions,
     *,
@@ -106,6 +119,7 @@ def run_search(
         )
     if replace:
         layout.check_replaceable()
+    try_tracking(options, resume=resume)
     events = read_events(layout.ledger) if resume else []
     record = replay(events)
     begun = record.search is not None  # one killed before its first event simply starts

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.errors import SearchError
+from fashion_core.secrets import hide_secrets
 from search.promotion.judgement import judge_candidates
 from search.promotion.networks import combine
 from search.promotion.opponent import ask_gate
@@ -161,4 +162,4 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
 
 def repeat(command: Sequence[str]) -> str:
     """What to give again: the call from Python, or what was typed."""
-    return command[0] if command[0].startswith(CALL) else shlex.join([python_command(), *command])
+    return command[0] if command[0].startswith(CALL) else shlex.join([python_command(), *map(hide_secrets, command)])

@@ -19,6 +19,7 @@ from search.promotion.plan import PromotionPlan, find_plan, settle_plan
 from search.promotion.tracking import PromotionTracker
 from search.records.record import is_running, load_record
 from search.registry.versions import Registry
+from search.reporting.terminal import plain
 from search.tracking.store import default_uri
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def open_promotion(
     with ExitStack() as stack:
         stack.enter_context(hold_folder(layout))
         plan = find_plan(layout, search, options, anew=replace)
+        registry = Registry(place.tracking_uri or settings.tracking_uri or default_uri(layout), place.model)
+        trouble = find_trouble(registry, console)
         material = prepare_material(
             place.data or settings.data,
             [candidate.config for candidate in plan.everyone],
@@ -105,8 +108,8 @@ def open_promotion(
             settings.build_reading(layout),
         )
         plan = settle_plan(layout, plan, material.first)
-        registry = Registry(place.tracking_uri or settings.tracking_uri or default_uri(layout), place.model)
         tracker = PromotionTracker(registry.uri, layout, search, plan)
+        tracker.error = trouble
         tracker.start(options)
         stack.callback(tracker.close)
         resources = stack.enter_context(open_workers(place, len(plan.everyone) * len(plan.seeds)))
@@ -123,6 +126,23 @@ def open_promotion(
             tuple(command),
             started,
         )
+
+
+def find_trouble(registry: Registry, console: Console) -> str | None:
+    """Why the registry does not answer, told before hours of work; None where it does.
+
+    The promotion goes on without: its model can be registered later.
+
+    Raises:
+        SearchError: its address is none, or lacks a password that was not stored.
+    """
+    registry.uri.reveal()
+    try:
+        registry.connect()
+    except SearchError as error:
+        console.print(plain(f"note: {error}; until then the model can be made, but not registered", "yellow"))
+        return str(error)
+    return None
 
 
 @contextmanager

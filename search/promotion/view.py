@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fashion_core import metrics
+from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.jobs.reruns import FINISHED, Training
 from search.promotion.forms import SINGLE, Decision
@@ -17,7 +19,7 @@ from search.registry.versions import CHAMPION
 from search.reporting.terminal import plain
 from search.reporting.words import format_duration, format_score, write_interval, write_points
 from search.statistics.intervals import LEVEL
-from search.tracking.store import default_uri, hide_password
+from search.tracking.store import default_uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +131,7 @@ def draw_plan(promotion: Promotion) -> Table:
             "the re-runs' best" if not promotion.options.is_recipe else "what is trained once more on train and val",
         ),
         ("at once", f"{resources.concurrent} networks, each with {per_network}"),
-        ("registry", hide_password(promotion.registry.uri)),
+        ("registry", str(promotion.registry.uri)),
     ):
         table.add_row(topic, plain(text))
     return table
@@ -200,11 +202,11 @@ def show_end(result: PromotionResult, registry: Registry, console: Console) -> N
     )
     console.print(plain(f"{version.name}, version {version.number}, {state}: {write_interval(result.score)}"))
     where = [] if layout.results == DEFAULT_RESULTS else ["--results", str(layout.results)]
-    where += [] if registry.uri == default_uri(layout) else ["--tracking-uri", hide_password(registry.uri)]
+    where += [] if registry.uri == Address(default_uri(layout)) else ["--tracking-uri", str(registry.uri)]
     lines = [("report", str(result.report)), ("model card", str(result.shipped.layout.card))]
     if result.is_champion:
-        words = [python_command(), "-m search.predict", f"models:/{version.name}@{CHAMPION}", "IMAGE"]
+        words = [python_command(), "-m", "search.predict", f"models:/{version.name}@{CHAMPION}", "IMAGE"]
         words += ["--box x1,y1,x2,y2", *where]
-        lines.append(("ask it", " ".join(words)))
+        lines.append(("ask it", shlex.join(words)))
     for topic, text in lines:
         console.print(plain(f"  {topic:10} {text}"), soft_wrap=True)

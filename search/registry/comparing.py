@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from fashion_core.data.pixels import PrepareSettings
     from fashion_core.data.rows import Annotations
+    from search.address import Address
     from search.planning.options import SearchOptions
 
 SIDES = ("A", "B")
@@ -176,7 +177,7 @@ def compare(
     *,
     results: Path = DEFAULT_RESULTS,
     data: Path | None = None,
-    tracking_uri: str | None = None,
+    tracking_uri: Address | str | None = None,
     cache_dir: Path | None = None,
     console: Console | None = None,
 ) -> Comparison:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fashion_core.errors import SearchError
+from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.records.layout import FinalLayout, SearchLayout
 from search.registry.access import find_or_none, open_registry, tell_errors
 from search.registry.lock import Check, lock_by_tag, lock_file
-from search.tracking.store import SQLITE, default_uri, hide_password, take_head
+from search.tracking.store import default_uri, take_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,9 +77,9 @@ class Registry:
         model: name of the registered model.
     """
 
-    def __init__(self, uri: str, model: str = DEFAULT_MODEL) -> None:
+    def __init__(self, uri: Address | str, model: str = DEFAULT_MODEL) -> None:
         """Nothing is asked before a method is called."""
-        self.uri, self.model = uri, model
+        self.uri, self.model = Address.of(uri), model
         self.client: MlflowClient | None = None
 
     # ------------------------------------------------------------------------------------------------------- reading
@@ -119,8 +120,9 @@ class Registry:
             if urlsplit(source).scheme not in ("", "file"):
                 copy = tempfile.mkdtemp(prefix="fashion-")
                 atexit.register(shutil.rmtree, copy, ignore_errors=True)
+            uri = self.uri.reveal()
             found = mlflow.artifacts.download_artifacts(
-                f"{source}/artifacts/{FINAL}", dst_path=copy, tracking_uri=self.uri, registry_uri=self.uri
+                f"{source}/artifacts/{FINAL}", dst_path=copy, tracking_uri=uri, registry_uri=uri
             )
             return Path(found)
 
@@ -206,8 +208,7 @@ class Registry:
         with tell_errors(self.uri):
             if self.find(CHAMPION) is None:
                 raise SearchError(
-                    f"a rollback needs a champion, but {self.model} has none in {hide_password(self.uri)}; "
-                    "promote a search"
+                    f"a rollback needs a champion, but {self.model} has none in {self.uri}; promote a search"
                 )
             with self.hold_lock() as check:
                 champion = self.find(CHAMPION)
@@ -259,7 +260,7 @@ class Registry:
 
     def read_model(self) -> RegisteredModel | None:
         """The registered model with its aliases; None where there is none."""
-        if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).exists():
+        if (file := self.uri.file) is not None and not file.exists():
             return None  # reading must not make a database
         return find_or_none(lambda: self.connect().get_registered_model(self.model))
 
@@ -276,13 +277,13 @@ class Registry:
 
     def hold_lock(self) -> AbstractContextManager[Check]:
         """The right to change the aliases: see `search.registry.lock`."""
-        if self.uri.startswith(SQLITE):
-            return lock_file(Path(f"{self.uri.removeprefix(SQLITE)}.lock"))
+        if (file := self.uri.file) is not None:
+            return lock_file(file.with_name(f"{file.name}.lock"))
         return lock_by_tag(self.connect(), self.model)
 
 
 def rollback(
-    model: str = DEFAULT_MODEL, *, results: Path = DEFAULT_RESULTS, tracking_uri: str | None = None
+    model: str = DEFAULT_MODEL, *, results: Path = DEFAULT_RESULTS, tracking_uri: Address | str | None = None
 ) -> tuple[Version, Version | None]:
     """Make the previous champion of a model the champion again: see `Registry.rollback`.
 

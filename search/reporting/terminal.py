@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fashion_core.escaping import show_lines
+from fashion_core.secrets import hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def plain(text: str, style: str = "") -> Text:
     """Text for a console as it is: nothing in it is mark-up, an emoji's name, or a command to the terminal."""
-    return Text(show_lines(text), style=style)
+    return Text(show_lines(hide_secrets(text)), style=style)
 
 
 def choose_console(console: Console | None) -> Console:

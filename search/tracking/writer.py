@@ -12,6 +12,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.escaping import write_bytes
+from search.address import Address
 from search.records.events import (
     EndReason,
     EpochEnded,
@@ -60,8 +61,8 @@ class Writer:
         artifacts: where a new experiment of a database keeps its files; a server decides that itself.
     """
 
-    def __init__(self, uri: str, artifacts: Path) -> None:
-        self.uri, self.artifacts = uri, artifacts
+    def __init__(self, uri: Address | str, artifacts: Path) -> None:
+        self.uri, self.artifacts = Address.of(uri), artifacts
         self.record = SearchRecord()
         self.runs: dict[int | None, str] = {}  # run id by trial number; None: the search's
         self.client: MlflowClient | None = None
@@ -150,7 +151,7 @@ class Writer:
             if found.lifecycle_stage == "deleted":  # in MLflow's pages: nothing could be logged to it
                 client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        is_database = "://" in self.uri and not self.uri.startswith("http")
+        is_database = self.uri.scheme not in ("", "http", "https")
         location = (self.artifacts / name).resolve().as_uri() if is_database else None
         return str(client.create_experiment(name, location, EXPERIMENT_TAGS))
 
