@@ -128,7 +128,7 @@ def run_search(
         plan = plan_with_starts(options, layout, found, begun=begun)
         console.print(draw_pairs(render_plan(plan)))
         plan.check_weights()
-        stack.enter_context(open_ray(options.address, plan.machine))
+        stack.enter_context(open_ray(options.address, plan.machine, options.storage))
         if begun:
             check_resumable(plan, record)
         else:

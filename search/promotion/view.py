@@ -206,7 +206,7 @@ def show_end(result: PromotionResult, registry: Registry, console: Console) -> N
     lines = [("report", str(result.report)), ("model card", str(result.shipped.layout.card))]
     if result.is_champion:
         words = [python_command(), "-m", "search.predict", f"models:/{version.name}@{CHAMPION}", "IMAGE"]
-        words += ["--box x1,y1,x2,y2", *where]
+        words += ["--box", "x1,y1,x2,y2", *where]
         lines.append(("ask it", shlex.join(words)))
     for topic, text in lines:
         console.print(plain(f"  {topic:10} {text}"), soft_wrap=True)

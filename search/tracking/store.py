@@ -44,6 +44,7 @@ def open_store(uri: Address | str) -> MlflowClient:
     """
     for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # read when MLflow is imported
         os.environ.setdefault(name, "true")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # with the password, on every run's end
     import mlflow.tracking
 
     for name in ("mlflow", "alembic"):

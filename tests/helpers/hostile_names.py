@@ -18,6 +18,13 @@ CLASSES = (
     "-",
 )
 
+SPACE = """
+trials: 2
+fixed: {image_size: 32, backbone: test_resnet, weights: none, batch_size: 16}
+search: {lr: {loguniform: [1e-3, 1e-1]}, category_weights: {proportions: [0.5, 2]}}
+scheduler: {type: none, max_epochs: 1}
+"""
+
 
 def rename_classes(data: Path, folder: Path) -> Path:
     """A copy of a drawn data set, whose six categories and some of whose classes have these names."""

@@ -1,7 +1,7 @@
 """A search and a promotion on a data set whose names mean something to a terminal, to Markdown, formulas and MLflow."""
 
 import pytest
-from hostile_names import CATEGORIES, CLASSES, rename_classes
+from hostile_names import CATEGORIES, CLASSES, SPACE, rename_classes
 from markdown_it import MarkdownIt
 from mlflow.tracking import MlflowClient
 from whole_commands import tell
@@ -10,13 +10,6 @@ from fashion_core.escaping import show_text
 from search.records.layout import SearchLayout
 
 pytestmark = [pytest.mark.usefixtures("shared_ray"), pytest.mark.slow]
-
-SPACE = """
-trials: 2
-fixed: {image_size: 32, backbone: test_resnet, weights: none, batch_size: 16}
-search: {lr: {loguniform: [1e-3, 1e-1]}, category_weights: {proportions: [0.5, 2]}}
-scheduler: {type: none, max_epochs: 1}
-"""
 
 
 def read_documents(folder):
