@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
 
 SQLITE = "sqlite:///"
+SPECIAL = re.compile(r"[%?]")  # what means something in a path's place in an address
 # By scheme, where the environment has a password that is not in the address. Those of clouds have their own.
 PASSWORDS = {
     "postgresql": "PGPASSWORD",
@@ -43,6 +44,15 @@ class Address:
     def of(cls, address: Address | str) -> Address:
         """The address that a text is."""
         return address if isinstance(address, Address) else cls(address)
+
+    @classmethod
+    def of_file(cls, path: Path) -> Address:
+        """The address of an SQLite database's file."""
+        if not SPECIAL.search(str(path)):
+            return cls(f"{SQLITE}{path}")
+        from sqlalchemy import URL  # it takes a moment
+
+        return cls(URL.create("sqlite", database=str(path)).render_as_string())
 
     def __str__(self) -> str:
         if self._text.startswith(SQLITE):  # a path
@@ -90,8 +100,12 @@ class Address:
         """The file of an SQLite database; None of any other address."""
         if not self._text.startswith(SQLITE):
             return None
-        path, _, query = self._text.removeprefix(SQLITE).partition("?")
-        return Path(unquote(path.removeprefix("file:"))) if "uri=true" in query else Path(path)
+        path = self._text.removeprefix(SQLITE)
+        if not SPECIAL.search(path):
+            return Path(path)
+        from sqlalchemy import make_url  # it takes a moment
+
+        return Path(make_url(self._text).database or "")
 
     @property
     def has_secrets(self) -> bool:

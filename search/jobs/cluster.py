@@ -39,6 +39,7 @@ SETTINGS = {
 }
 # Of its temp folder: below it, the paths of sockets take 66 more, of 107 that the system allows.
 MAX_TEMP = 40
+TEMP = "r"  # in a folder of ours: Ray opens its own to everybody
 # Variables that workers, their logs and whoever reads these need not have; but for Ray's own and the model hub's.
 SECRET = re.compile(r"(?!RAY_|HF_|HUGGING).*(PASS|_PWD|TOKEN|SECRET|KEY|CRED|AUTH)", re.IGNORECASE)
 CLOUD = re.compile(r"AWS_|GOOGLE_|AZURE_|R2_|S3_|FSSPEC_", re.IGNORECASE)  # what a storage there asks for
@@ -135,13 +136,13 @@ def find_temp_folder() -> Path:
     """
     places = dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp"])
     folders = [Path(place).resolve() / f"fashion-ray-{os.getuid()}" for place in places]
-    for folder in (each for each in folders if len(str(each)) <= MAX_TEMP):
+    for folder in (each for each in folders if len(str(each / TEMP)) <= MAX_TEMP):
         with suppress(OSError):
             folder.mkdir(mode=0o700, exist_ok=True)
             found = folder.lstat()  # somebody else may have put something there before
             if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and os.access(folder, os.W_OK):
                 folder.chmod(0o700)
-                return folder
+                return folder / TEMP
     raise SearchError(
         f"Ray needs a temp folder of its own with a path of at most {MAX_TEMP} characters, but none of "
         f"{', '.join(map(str, folders))} will do; set TMPDIR to another short path that can be written"
@@ -155,18 +156,20 @@ def keep_secrets(storage: str | None) -> Iterator[None]:
     Args:
         storage: of the workers; those in a cloud ask for their own.
     """
-    is_cloud = storage is not None and "://" in storage
-    secrets = {
-        name: value
-        for name, value in os.environ.items()
-        if (SECRET.match(name) or hide_secrets(value) != value) and not (is_cloud and CLOUD.match(name))
-    }
+    secrets = {name: value for name, value in os.environ.items() if is_secret(name, value, storage)}
     for name in secrets:
         del os.environ[name]
     try:
         yield
     finally:
         os.environ.update(secrets)
+
+
+def is_secret(name: str, value: str, storage: str | None) -> bool:
+    """Whether a variable of the environment is one that no worker needs. storage: see `keep_secrets`."""
+    if storage is not None and "://" in storage and CLOUD.match(name):
+        return False
+    return SECRET.match(name) is not None or hide_secrets(value) != value
 
 
 def start(options: dict[str, Any], trouble: str) -> None:

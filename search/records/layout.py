@@ -15,6 +15,7 @@ from fashion_core.files import MODEL_FILE
 if TYPE_CHECKING:
     from pathlib import Path
 
+ARTIFACTS = "mlartifacts"  # folder of MLflow's files under the results
 REPORT = "README.md"  # of a search
 REGISTERED = "models:/"  # begins the name of a registered model
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -68,7 +69,7 @@ class SearchLayout:
     @property
     def artifacts(self) -> Path:
         """MLflow's files, of all searches."""
-        return self.results / "mlartifacts"
+        return self.results / ARTIFACTS
 
     # of this search
     @property

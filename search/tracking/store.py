@@ -8,10 +8,11 @@ import shlex
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import unquote
 
 from fashion_core.errors import FashionError, SearchError, first_line
-from search.address import SQLITE, Address
+from search.address import Address
+from search.records.layout import ARTIFACTS
 from search.records.provenance import python_command
 
 if TYPE_CHECKING:
@@ -22,18 +23,21 @@ if TYPE_CHECKING:
 
     from search.records.layout import SearchLayout
 
+# Where a database of MLflow holds places of files, (table, column).
+PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 NOTE_TAG = "mlflow.note.content"  # what MLflow's pages show as the description of a run
 MAX_NOTE = 5_000  # characters
 
 
 def default_uri(layout: SearchLayout) -> str:
     """SQLite under the results."""
-    return sqlite_uri(layout.tracking_db)
-
-
-def sqlite_uri(path: Path) -> str:
-    """The address of a database's file; one whose path holds `?`, where a query would begin, is quoted."""
-    return f"{SQLITE}file:{quote(str(path))}?uri=true" if "?" in str(path) else f"{SQLITE}{path}"
+    return str(Address.of_file(layout.tracking_db))
 
 
 def open_store(uri: Address | str) -> MlflowClient:
@@ -52,7 +56,7 @@ def open_store(uri: Address | str) -> MlflowClient:
     address = Address.of(uri)
     if (file := address.file) is not None:
         # MLflow goes on with what it once opened under this address, whatever folder this process works in by then
-        address = Address(sqlite_uri(file.absolute()))
+        address = Address.of_file(file.absolute())
         file.parent.mkdir(parents=True, exist_ok=True)
     whole = address.reveal()
     client = mlflow.tracking.MlflowClient(whole, whole)
@@ -60,7 +64,28 @@ def open_store(uri: Address | str) -> MlflowClient:
     if file is not None:
         with closing(sqlite3.connect(file)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # readers and this writer do not wait for each other
+        follow_move(file)
     return client
+
+
+def follow_move(file: Path) -> None:
+    """Where results were moved or copied with their database: name MLflow's files where they are now.
+
+    Of an experiment whose folder stands beside the database, under the name it always had. MLflow itself keeps
+    absolute places, and would go on writing to the old one.
+    """
+    with closing(sqlite3.connect(file)) as database, database:
+        for (old,) in database.execute("SELECT artifact_location FROM experiments").fetchall():
+            before, _, name = (old or "").rpartition(f"/{ARTIFACTS}/")
+            folder = file.parent.resolve() / ARTIFACTS / unquote(name)
+            if not before.startswith("file:") or not folder.is_dir() or folder.as_uri() == old:
+                continue
+            for table, column in PLACES:
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                    (folder.as_uri(), len(old) + 1, old, len(old) + 1, f"{old}/"),
+                )
 
 
 def gather_statistics(uri: Address | str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from rich.console import Console
 from rich.pretty import pretty_repr
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from fashion_core.errors import SearchError
@@ -127,13 +128,13 @@ def test_one_that_is_stored_may_be_given_again_with_its_password():
     stored, whole = Address("postgresql://me:***@host/db"), Address("postgresql://me:new@host/db")
     assert renew(stored, None) is stored and renew(None, None) is None
     assert renew(stored, whole) is whole and renew(Address("postgresql://me@host/db"), whole) is whole
-    for begun, text in (
+    for begun, other in (
         (stored, "postgresql://me:new@other/db"),
         (stored, "postgresql://you:x@host/db"),
         (None, "http://x"),
     ):
         with pytest.raises(SearchError, match="goes on in MLflow where it began"):
-            renew(begun, Address(text))
+            renew(begun, Address(other))
 
 
 @pytest.mark.parametrize("text", ["localhost:5000", "host", "me:secret@host:5000", "./mlruns", "", "host/path"])
@@ -144,6 +145,18 @@ def test_what_is_no_address_is_told_with_the_remedy(text):
 
 
 def test_an_sqlite_address_names_its_file():
-    assert str(Address("sqlite:////a/b c%.db").file) == "/a/b c%.db"
-    assert str(Address("sqlite:///file:/a%3Fb/c.db?uri=true").file) == "/a?b/c.db"
+    assert str(Address("sqlite:////a/b c.db").file) == "/a/b c.db"
     assert Address("postgresql://host/db").file is None
+
+
+@pytest.mark.parametrize("name", ["a b", "a?b", "a#b", "a%b", "a%20b", "a'b\"c", "a&b=c;d", "é", "a+b", "a:b@c"])
+def test_any_path_is_the_file_that_sqlalchemy_opens(tmp_path, name):
+    path = tmp_path / name / "some.db"
+    path.parent.mkdir()
+    address = Address.of_file(path)
+    assert address.file == path and not address.has_secrets and str(address) == address.reveal()
+    engine = create_engine(address.reveal())
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE t (x INTEGER)"))
+    engine.dispose()
+    assert path.is_file() and [each.name for each in tmp_path.iterdir()] == [name]

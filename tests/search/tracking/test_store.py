@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from made_search import make_search
+from mlflow.tracking._tracking_service import utils
 
 from fashion_core.errors import ConfigError, SearchError
 from search.records.layout import SearchLayout
@@ -128,3 +129,42 @@ def test_where_runs_are_looked_at_has_no_password(tmp_path):
     for scheme in ("https", "postgresql"):
         told = ui_command(SearchLayout(tmp_path, "mine"), f"{scheme}://me:secret@host/db")
         assert f"{scheme}://me:***@host/db" in told and "secret" not in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("move", [shutil.move, shutil.copytree])
+@pytest.mark.parametrize("name", ["moved", "a%20b ?#'"])
+def test_results_that_moved_find_their_files_and_write_nothing_at_the_old_place(tmp_path, empty_database, move, name):
+    old = make_search(tmp_path / "old", "mine")
+    shutil.copy(empty_database, old.tracking_db)
+    old.report.write_text("# One\n\nhello\n")
+    resend(old)
+    client = open_store(default_uri(old))
+    (experiment,) = (each for each in client.search_experiments() if each.name != "Default")
+    client.create_registered_model("some")
+    client.create_model_version("some", f"{experiment.artifact_location}/models/m/artifacts")
+    move(old.results, tmp_path / name)
+    utils._artifact_repos_cache.clear()  # as in a new process: MLflow keeps a run's place
+    kept = sorted(path for path in old.results.rglob("*") if path.parent.parent != old.results)
+    layout = SearchLayout(tmp_path / name, "mine")
+    layout.report.write_text("# Two\n\nnew\n")
+    resend(layout)
+    client, here = open_store(default_uri(layout)), layout.artifacts.resolve().as_uri()
+    assert client.get_experiment(experiment.experiment_id).artifact_location == f"{here}/{experiment.name}"
+    runs = client.search_runs([experiment.experiment_id])
+    assert runs and all(run.info.artifact_uri.startswith(f"{here}/") for run in runs)
+    parent = next(run for run in runs if run.data.tags["kind"] == "search")
+    assert Path(client.download_artifacts(parent.info.run_id, "README.md")).read_text() == "# Two\n\nnew\n"
+    assert client.get_model_version("some", "1").source == f"{here}/{experiment.name}/models/m/artifacts"
+    assert kept == sorted(path for path in old.results.rglob("*") if path.parent.parent != old.results)
+
+
+def test_an_experiment_of_other_results_stays_where_it_is(tmp_path, empty_database):
+    """Two folders of results may be tracked in the database of one."""
+    one, other = make_search(tmp_path / "one", "mine"), make_search(tmp_path / "other", "yours")
+    shutil.copy(empty_database, one.tracking_db)
+    resend(other, default_uri(one))
+    one.artifacts.mkdir()
+    open_store(default_uri(one))
+    found = [each.artifact_location for each in open_store(default_uri(one)).search_experiments()]
+    assert any(place.startswith(other.artifacts.resolve().as_uri()) for place in found)
