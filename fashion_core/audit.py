@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fashion_core.command import SKIP_BAD, Parser, give_share, run_command, share
 from fashion_core.data.reading import BOX_FORMS, split_names
+from fashion_core.escaping import show_text
 
 if TYPE_CHECKING:
     import argparse
@@ -62,7 +63,7 @@ def print_audit(given: argparse.Namespace) -> None:
     annotations = load_annotations(given.data, reading)
     with tempfile.TemporaryDirectory() as cache:
         data = prepare(annotations, PrepareSettings(AUDIT_SIZE), cache)
-        print("\n".join([f"Layout: {annotations.layout}", *annotations.remarks]), end="\n\n")
+        print("\n".join(map(show_text, [f"Layout: {annotations.layout}", *annotations.remarks])), end="\n\n")
         print(render_audit(audit(data)), end="")
     if annotations.skipped:
         print(f"\n{len(annotations.skipped)} faults; their rows are left out")

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fashion_core.errors import FashionError
+from fashion_core.escaping import show_lines
+from fashion_core.secrets import hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +67,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the process with the fault."""
-        self.exit(FAULT, f"error: {message}; see {self.prog} --help\n")
+        self.exit(FAULT, f"error: {show_lines(hide_secrets(message))}; see {self.prog} --help\n")
 
 
 def run_command(command: Callable[[], Any]) -> None:
@@ -86,7 +88,7 @@ def run_command(command: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except (FashionError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {show_lines(hide_secrets(str(error)))}", file=sys.stderr)
         sys.exit(FAULT)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fashion_core.command import Parser, run_command
 from fashion_core.errors import ExportError
+from fashion_core.escaping import show_text
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def export(given: argparse.Namespace) -> None:
         difference = export_onnx(saved, given.out, images, load_temperatures(given.model, saved.schema))
     except ValueError as error:  # of the exporter, which has no type of its own
         raise ExportError(str(error)) from error
-    print(f"{given.out}: differs from PyTorch by at most {difference:.1e} on {len(prepared)} images")
+    print(f"{show_text(str(given.out))}: differs from PyTorch by at most {difference:.1e} on {len(prepared)} images")
 
 
 if __name__ == "__main__":

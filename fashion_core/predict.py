@@ -196,7 +196,8 @@ def submit(given: argparse.Namespace) -> None:
     )
     saved = load(given)
     out = given.out or Path()
-    print(write_submission(saved, given.submission, out, cache_dir=given.cache_dir, reading=reading))
+    path = write_submission(saved, given.submission, out, cache_dir=given.cache_dir, reading=reading)
+    print(show_text(str(path)))
 
 
 def load(given: argparse.Namespace) -> Saved:
@@ -254,7 +255,7 @@ def ask(given: argparse.Namespace) -> None:
 
 def note(text: str) -> None:
     """What a person should know who looks on."""
-    print(f"note: {text}", file=sys.stderr)
+    print(f"note: {show_text(text)}", file=sys.stderr)
 
 
 @dataclass
@@ -332,7 +333,7 @@ def write(
             note(f"{file.done} answers of {count} are kept in {file.partial}; the same command goes on")
             raise
         file.finish()
-    print(given.out)
+    print(show_text(str(given.out)))
     return file
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_core.command import Parser, run_command
+from fashion_core.escaping import show_text
 
 if TYPE_CHECKING:
     import argparse
@@ -39,7 +40,9 @@ def draw(given: argparse.Namespace) -> None:
     from fashion_core.samples.dataset import draw_sample_data
 
     draw_sample_data(given.folder, train=given.train, val=given.val, test=given.test, seed=given.seed)
-    print(f"sample data: {given.folder} ({given.train} train, {given.val} val, {given.test} test images)")
+    print(
+        f"sample data: {show_text(str(given.folder))} ({given.train} train, {given.val} val, {given.test} test images)"
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
 from fashion_core.errors import SearchError
+from fashion_core.secrets import hide_secrets
+from search.address import Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,7 +80,7 @@ def find_type(annotation: Any) -> Any:
     """As what an option is typed: a field that has its own way of reading text, as text; the others as they are."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (each for each in get_args(annotation) if each is not NoneType)
-    return str if get_origin(annotation) is Annotated else annotation
+    return str if get_origin(annotation) is Annotated or annotation is Address else annotation
 
 
 def describe_limits(field: FieldInfo) -> str:
@@ -120,7 +122,7 @@ def describe_fault(model: type[BaseModel], fault: ErrorDetails) -> str:
         meaning = (field.description or name).rstrip(".")
         return f"{option} must be given: {meaning[0].lower()}{meaning[1:]}; see --help"
     rule = fault["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
-    got = "" if "but got" in rule else f", but got {fault['input']}"
+    got = "" if "but got" in rule else f", but got {hide_secrets(str(fault['input']))}"
     return f"{option} {rule}{got}; see --help"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fashion_core.data.duplicates import find_near_duplicates
 from fashion_core.data.lines import SPLITS
+from fashion_core.escaping import write_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 TINY_BOX = 50  # pixels
 MAX_PAIRS_SHOWN = 20
+BAR = "\\|"  # in a cell of a table
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,14 @@ def render_audit(found: Audit) -> str:
     for topic, counts in (
         ("images", found.images),
         ("without labels", found.unlabelled),
-        *((f"no label in {name}", counts) for name, counts in found.partial.items()),
+        *((f"no label in {write_name(name)}", counts) for name, counts in found.partial.items()),
         (f"box under {TINY_BOX} px", found.tiny_boxes),
     ):
         lines.append(render_row(topic, [counts[split] for split in splits]))
     lines += ["", "## Classes", "", render_row("", splits), render_rule(splits)]
     for category, classes in found.classes.items():
         for name, counts in classes.items():
-            lines.append(render_row(f"{category}: {name}", [counts[split] for split in splits]))
+            lines.append(render_row(f"{write_name(category)}: {write_name(name)}", [counts[split] for split in splits]))
     lines += ["", "## Images that show one picture", ""]
     kinds = Counter((pair.splits, pair.exact) for pair in found.pairs)
     for first, second in [*((split, split) for split in splits), *combinations(splits, 2)]:
@@ -123,7 +125,8 @@ def render_audit(found: Audit) -> str:
     for pair in found.pairs[:MAX_PAIRS_SHOWN]:
         kind = "identical" if pair.exact else "alike"
         conflict = ", different labels" if pair.conflicting else ""
-        lines.append(f"- {pair.first} ({pair.splits[0]}) and {pair.second} ({pair.splits[1]}): {kind}{conflict}")
+        first, second = write_name(pair.first), write_name(pair.second)
+        lines.append(f"- {first} ({pair.splits[0]}) and {second} ({pair.splits[1]}): {kind}{conflict}")
     if len(found.pairs) > MAX_PAIRS_SHOWN:
         lines.append(f"- and {len(found.pairs) - MAX_PAIRS_SHOWN} more")
     return "\n".join(lines) + "\n"
@@ -131,7 +134,7 @@ def render_audit(found: Audit) -> str:
 
 def render_row(topic: str, values: list[Any]) -> str:
     """A row of a table: its topic, and a value a split."""
-    return f"| {topic:<28} | " + " | ".join(f"{value:>6}" for value in values) + " |"
+    return f"| {topic.replace('|', BAR):<28} | " + " | ".join(f"{value:>6}" for value in values) + " |"
 
 
 def render_rule(splits: list[str]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashion_core.errors import ConfigError
+from fashion_core.escaping import show_text
 
 if TYPE_CHECKING:
     from fashion_core.data.schema import AttributeSchema
@@ -68,7 +69,7 @@ class Answer:
                 f"  {category.name:<{width}}  {name:<{class_width}}  {values[first]:.2f}"
                 f"   {perhaps}then {category.classes[second]} {values[second]:.2f}"
             )
-        return "\n".join(lines)
+        return "\n".join(map(show_text, lines))
 
 
 def is_unsure(probabilities: np.ndarray, min_confidence: float | None) -> bool:

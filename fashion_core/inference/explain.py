@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fashion_core.data.pixels import PrepareSettings, build_settings
 from fashion_core.errors import ConfigError, DataError
+from fashion_core.escaping import name_file, take_literally
 from fashion_core.inference.predictor import read_views
 from fashion_core.models.ensemble import Saved, as_ensemble
 
@@ -144,12 +145,13 @@ def draw_heat(panels: Sequence[tuple[np.ndarray, np.ndarray]], title: str, path:
         axes.imshow(heat, cmap=HEAT_COLOURS, vmin=0, vmax=1, alpha=MAX_OPACITY * heat)
         if not heat.any():
             axes.set_title("nothing here speaks for it", fontsize=8)
+    take_literally(figure)
     figure.savefig(path)
 
 
 def name_picture(image: Path, category: str) -> str:
     """The file name of a category's picture."""
-    return f"{image.name}.{category}.png"
+    return f"{image.name}.{name_file(category)}.png"
 
 
 def check_picture_names(images: Sequence[Path]) -> None:

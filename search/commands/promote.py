@@ -21,6 +21,7 @@ from search.cli import (
     take_fields,
 )
 from search.promotion.options import PromotionOptions, Workplace
+from search.reporting.terminal import plain
 
 Replace = Annotated[bool, typer.Option("--replace", help="Forget an earlier promotion of this search, and begin anew.")]
 One = Annotated[
@@ -90,4 +91,4 @@ def rollback(
 
     now, before = versions.rollback(model, results=results, tracking_uri=tracking_uri)
     left = "there is no earlier one" if before is None else f"before it: version {before.number}"
-    Console().print(f"{now.name}: version {now.number} is the champion again; {left}", highlight=False)
+    Console().print(plain(f"{now.name}: version {now.number} is the champion again; {left}"))

@@ -6,6 +6,7 @@ import time
 
 import typer
 
+from fashion_core.escaping import show_text
 from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
 from search.records.layout import SearchLayout
 
@@ -23,7 +24,7 @@ def report(name: SearchName, results: Results = DEFAULT_RESULTS, as_json: AsJson
         print_json({"name": name, "files": [str(path) for path in written]})
         return
     for path in written:
-        typer.echo(f"wrote {path}")
+        typer.echo(show_text(f"wrote {path}"))
 
 
 def effects(name: SearchName, results: Results = DEFAULT_RESULTS) -> None:
@@ -32,7 +33,7 @@ def effects(name: SearchName, results: Results = DEFAULT_RESULTS) -> None:
     from search.reporting.effects import write_effects
 
     layout = SearchLayout(results, name)
-    typer.echo(f"wrote {write_effects(layout, load_record(layout))}")
+    typer.echo(show_text(f"wrote {write_effects(layout, load_record(layout))}"))
 
 
 def resend(name: SearchName, results: Results = DEFAULT_RESULTS, tracking_uri: TrackingUri = None) -> None:
@@ -42,7 +43,8 @@ def resend(name: SearchName, results: Results = DEFAULT_RESULTS, tracking_uri: T
 
     layout, started = SearchLayout(results, name), time.monotonic()
     sent = resending.resend(layout, tracking_uri)
-    typer.echo(
+    text = (
         f"{name}: {sent.events} events, {sent.trials} trials and {sent.files} files are in MLflow "
         f"({time.monotonic() - started:.1f} s); see them: {ui_command(layout, tracking_uri)}"
     )
+    typer.echo(show_text(text))

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from fashion_core.errors import SearchError
+from search.address import Address, renew
 from search.cli import build, refuse_others, take_fields
 from search.planning.options import SearchOptions, load_options
 from search.records.layout import SearchLayout
@@ -49,9 +50,11 @@ def run(
     from search.experiment.search import plan_search, run_search  # Ray and torch take seconds: not for --help
 
     if resume is not None:
-        refuse_others(context, "--resume", {"resume", "results"})
+        refuse_others(context, "--resume", {"resume", "results", "tracking_uri"})
         begun = load_options(SearchLayout(values["results"], resume))
-        options = begun.model_copy(update={"results": values["results"], "name": resume})
+        given = None if values["tracking_uri"] is None else Address(values["tracking_uri"])
+        address = renew(begun.tracking_uri, given)
+        options = begun.model_copy(update={"results": values["results"], "name": resume, "tracking_uri": address})
         run_search(options, resume=True, console=console, command=sys.argv)
         return
     options = build(SearchOptions, values)

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from fashion_core.errors import SearchError
+from search.address import Address
 from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
 from search.records.layout import SearchLayout
-from search.reporting.terminal import draw_pairs
+from search.reporting.terminal import draw_pairs, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ def list_(results: Results = DEFAULT_RESULTS, tracking_uri: TrackingUri = None, 
         return
     console = Console()
     if not found:
-        console.print(f"no search stands in {results}", highlight=False, markup=False)
+        console.print(plain(f"no search stands in {results}"))
         return
     console.print(render_list(found, standings, console.width))
 
@@ -59,7 +60,7 @@ def render_list(found: Sequence[Glance], standings: Sequence[str], width: int) -
         when = "" if each.started is None else time.strftime(form, time.localtime(each.started))
         best = "" if each.best is None else f"{each.best:.4f}"
         cells = [each.name, SHORT.get(each.state, each.state), str(each.trials), best, when, standing]
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(plain, cells))
     return table
 
 
@@ -67,7 +68,7 @@ def find_standings(searches: Sequence[SearchLayout], tracking_uri: str | None) -
     """Of each search `champion`, `previous`, or nothing, by the model in use that comes from it; `?`: not known."""
     from search.registry.sources import find_sources
 
-    known: dict[str, dict[str, str] | None] = {}
+    known: dict[Address, dict[str, str] | None] = {}
     standings = []
     for layout in searches:
         if not layout.promotion_folder.is_dir():
@@ -84,13 +85,14 @@ def find_standings(searches: Sequence[SearchLayout], tracking_uri: str | None) -
     return standings
 
 
-def list_registries(layout: SearchLayout, tracking_uri: str | None) -> list[str]:
+def list_registries(layout: SearchLayout, tracking_uri: str | None) -> list[Address]:
     """Where a search's model can be registered, the likeliest first: what was said, its own options, its results."""
     from search.planning.options import load_options
     from search.tracking.store import default_uri
 
     own = load_options(layout).tracking_uri if layout.options.is_file() else None
-    return list(dict.fromkeys(uri for uri in (tracking_uri, own, default_uri(layout)) if uri is not None))
+    found = [Address.of(uri) for uri in (tracking_uri, own, default_uri(layout)) if uri is not None]
+    return list(dict.fromkeys(found))
 
 
 # --------------------------------------------------------------------------------------------------------------- show
@@ -158,7 +160,7 @@ def delete(
     if runs:
         remove_runs(removal.layout, tracking_uri, console)
     delete_search(removal)
-    console.print(f"deleted {name}: {format_bytes(removal.total_bytes)}", highlight=False)
+    console.print(plain(f"deleted {name}: {format_bytes(removal.total_bytes)}"))
 
 
 def refuse_source(layout: SearchLayout, tracking_uri: str | None) -> None:
@@ -202,7 +204,7 @@ def remove_runs(layout: SearchLayout, tracking_uri: str | None, console: Console
     from search.tracking.removal import delete_runs
 
     count = delete_runs(load_record(layout), list_registries(layout, tracking_uri)[0])
-    console.print(f"deleted {count} runs in MLflow; `mlflow gc` frees their space", highlight=False)
+    console.print(plain(f"deleted {count} runs in MLflow; `mlflow gc` frees their space"))
 
 
 def format_bytes(size: int) -> str:

@@ -15,6 +15,7 @@ from search.jobs.training import compute_seed
 from search.planning.options import load_options
 from search.planning.resources import detect_machine
 from search.records.record import load_record
+from search.reporting.terminal import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,12 +41,12 @@ def replay_trial(layout: SearchLayout, number: int, console: Console) -> None:
     site = replace(prepared.site, threads=record.begun.tell("settings", "cpus_per_trial"))
     values = plan.space.build_values(trial.params, prepared.data.schema) | {"seed": compute_seed(options.seed, number)}
     then = {row.epoch: row.metrics.get(metrics.ACCURACY) or 0.0 for row in trial.epochs}
-    console.print(f"trial {number} of {layout.name}: {trial.status}, {trial.reason}", highlight=False)
+    console.print(plain(f"trial {number} of {layout.name}: {trial.status}, {trial.reason}"))
     for result in site.build_job(build_config(values)).run():
         was = f"{then[result.epoch]:.4f}" if result.epoch in then else "not reached"
         score, loss = result.metrics[metrics.ACCURACY], result.metrics[metrics.TRAIN_LOSS]
-        console.print(
+        text = (
             f"epoch {result.epoch}: {metrics.ACCURACY} {score:.4f} (in the search: {was}), "
-            f"{metrics.TRAIN_LOSS} {loss:.4f}, {result.metrics[metrics.TRAIN_SECONDS]:.1f} s",
-            highlight=False,
+            f"{metrics.TRAIN_LOSS} {loss:.4f}, {result.metrics[metrics.TRAIN_SECONDS]:.1f} s"
         )
+        console.print(plain(text))

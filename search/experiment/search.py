@@ -21,8 +21,9 @@ from search.records.events import SearchResumed
 from search.records.ledger import Ledger, read_events
 from search.records.record import SearchRecord, replay
 from search.records.session import Session
+from search.registry.access import open_registry
 from search.reporting.summary import render_summary
-from search.reporting.terminal import choose_console, draw_pairs
+from search.reporting.terminal import choose_console, draw_pairs, plain
 from search.reporting.words import describe_search
 from search.tracking.sender import Tracker
 from search.tune.storage import clear_storage
@@ -66,9 +67,21 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
     """
     with look_at_cluster(options.address, machine) as found:
         plan = plan_with_starts(options, options.build_layout(), found, begun=False)
-        choose_console(console).print(draw_pairs(render_plan(plan)), highlight=False)
+        choose_console(console).print(draw_pairs(render_plan(plan)))
         plan.check_weights()
         return plan
+
+
+def try_tracking(options: SearchOptions, *, resume: bool) -> None:
+    """Ask MLflow once, for seconds, before hours of work. A search that goes on does without where it is away.
+
+    Raises:
+        SearchError: it does not answer; its address is none, or lacks a password that was not stored.
+    """
+    if options.tracking_uri is not None:
+        options.tracking_uri.reveal()
+        if not resume:
+            open_registry(options.tracking_uri, "--tracking-uri must name an MLflow server or database")
 
 
 def run_search(
@@ -106,15 +119,16 @@ def run_search(
         )
     if replace:
         layout.check_replaceable()
+    try_tracking(options, resume=resume)
     events = read_events(layout.ledger) if resume else []
     record = replay(events)
     begun = record.search is not None  # one killed before its first event simply starts
     with ExitStack() as stack:
         found = stack.enter_context(look_at_cluster(options.address, machine))
         plan = plan_with_starts(options, layout, found, begun=begun)
-        console.print(draw_pairs(render_plan(plan)), highlight=False)
+        console.print(draw_pairs(render_plan(plan)))
         plan.check_weights()
-        stack.enter_context(open_ray(options.address, plan.machine))
+        stack.enter_context(open_ray(options.address, plan.machine, options.storage))
         if begun:
             check_resumable(plan, record)
         else:
@@ -144,5 +158,5 @@ def run_search(
         missing = tracker.close()
         console.print(render_summary(search, list_next_steps(layout, options.tracking_uri)), crop=False)
         if missing is not None:
-            console.print(missing, style="yellow", highlight=False, markup=False)
+            console.print(plain(missing, "yellow"))
     return SearchResult(layout, record)

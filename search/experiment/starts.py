@@ -18,6 +18,7 @@ from search.records.layout import REGISTERED
 from search.registry.models import find_model
 
 if TYPE_CHECKING:
+    from search.address import Address
     from search.planning.options import SearchOptions
     from search.planning.resources import Machine
     from search.records.layout import SearchLayout
@@ -40,7 +41,7 @@ def plan_with_starts(options: SearchOptions, layout: SearchLayout, machine: Mach
     return build_plan(options, layout, machine, find_start)
 
 
-def fetch_start(weights: str, results: Path, tracking_uri: str | None) -> Path:
+def fetch_start(weights: str, results: Path, tracking_uri: Address | str | None) -> Path:
     """The folder of a registered model of one network.
 
     Args:

@@ -16,10 +16,11 @@ from search.space.space import WHOLE
 from search.tracking.store import ui_command
 
 if TYPE_CHECKING:
+    from search.address import Address
     from search.records.layout import SearchLayout
 
 
-def list_next_steps(layout: SearchLayout, tracking_uri: str | None) -> list[tuple[str, str]]:
+def list_next_steps(layout: SearchLayout, tracking_uri: Address | str | None) -> list[tuple[str, str]]:
     """What to do next: (purpose, command)."""
     python = python_command()
     where = "" if layout.results == DEFAULT_RESULTS else f" --results {shlex.quote(str(layout.results))}"

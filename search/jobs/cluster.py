@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
+import stat
+import tempfile
 import threading
 import warnings
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -17,6 +21,7 @@ import fashion_core
 import search
 import spaces
 from fashion_core.errors import SearchError, first_line
+from fashion_core.secrets import hide_secrets
 from search.planning.resources import Machine, detect_machine
 
 if TYPE_CHECKING:
@@ -32,6 +37,12 @@ SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_DEDUP_LOGS": "0",
 }
+# Of its temp folder: below it, the paths of sockets take 66 more, of 107 that the system allows.
+MAX_TEMP = 40
+TEMP = "r"  # in a folder of ours: Ray opens its own to everybody
+# Variables that workers, their logs and whoever reads these need not have; but for Ray's own and the model hub's.
+SECRET = re.compile(r"(?!RAY_|HF_|HUGGING).*(PASS|_PWD|TOKEN|SECRET|KEY|CRED|AUTH)", re.IGNORECASE)
+CLOUD = re.compile(r"AWS_|GOOGLE_|AZURE_|R2_|S3_|FSSPEC_", re.IGNORECASE)  # what a storage there asks for
 LOCK = threading.Lock()
 
 
@@ -43,14 +54,19 @@ class Users:
 
 
 @contextmanager
-def use_ray(machine: Machine) -> Iterator[None]:
+def use_ray(machine: Machine, storage: str | None = None) -> Iterator[None]:
     """Run on a Ray of this machine: started here, or the one that this process uses already.
+
+    Args:
+        storage: where workers keep what they save; None: on this machine.
 
     Raises:
         SearchError: Ray cannot start.
     """
     options = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
-    with connect(options, "Ray must start on this machine, but does not"):
+    if "RAY_TMPDIR" not in os.environ:
+        options["_temp_dir"] = str(find_temp_folder())
+    with connect(options, "Ray must start on this machine, but does not", storage):
         yield
 
 
@@ -64,7 +80,8 @@ def join_ray(address: str) -> Iterator[Machine]:
     # the nodes get this code; the libraries they have
     packages = [package.__path__[0] for package in (fashion_core, search, spaces)]
     options = {"address": address, "runtime_env": {"py_modules": packages}}
-    with connect(options, f"--address must name a running Ray cluster, but nothing answers at {address!r}"):
+    trouble = f"--address must name a running Ray cluster, but nothing answers at {address!r}"
+    with connect(options, trouble, None):
         resources = ray.cluster_resources()
         yield Machine(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
 
@@ -79,22 +96,26 @@ def look_at_cluster(address: str | None, machine: Machine | None = None) -> Abst
 
 
 @contextmanager
-def open_ray(address: str | None, machine: Machine | None = None) -> Iterator[Machine]:
+def open_ray(address: str | None, machine: Machine | None = None, storage: str | None = None) -> Iterator[Machine]:
     """Run on the cluster at the address, or on a Ray of this machine. Gives what there is.
+
+    Args:
+        storage: see `use_ray`.
 
     Raises:
         SearchError: there is none, or Ray cannot start.
     """
-    with look_at_cluster(address, machine) as found, nullcontext() if address is not None else use_ray(found):
+    with look_at_cluster(address, machine) as found, nullcontext() if address is not None else use_ray(found, storage):
         yield found
 
 
 @contextmanager
-def connect(options: dict[str, Any], trouble: str) -> Iterator[None]:
+def connect(options: dict[str, Any], trouble: str, storage: str | None) -> Iterator[None]:
     """Be one of Ray's users in this process."""
     with LOCK:
         if not ray.is_initialized():
-            start(options, trouble)
+            with keep_secrets(storage):
+                start(options, trouble)
             Users.is_ours = True
         Users.count += 1
     try:
@@ -105,6 +126,50 @@ def connect(options: dict[str, Any], trouble: str) -> Iterator[None]:
             if not Users.count and Users.is_ours:
                 ray.shutdown()
                 Users.is_ours = False
+
+
+def find_temp_folder() -> Path:
+    """A folder for Ray's logs and sockets that nobody else can read, with a path short enough for sockets.
+
+    Raises:
+        SearchError: there is no place for one.
+    """
+    places = dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp"])
+    folders = [Path(place).resolve() / f"fashion-ray-{os.getuid()}" for place in places]
+    for folder in (each for each in folders if len(str(each / TEMP)) <= MAX_TEMP):
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            found = folder.lstat()  # somebody else may have put something there before
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and os.access(folder, os.W_OK):
+                folder.chmod(0o700)
+                return folder / TEMP
+    raise SearchError(
+        f"Ray needs a temp folder of its own with a path of at most {MAX_TEMP} characters, but none of "
+        f"{', '.join(map(str, folders))} will do; set TMPDIR to another short path that can be written"
+    )
+
+
+@contextmanager
+def keep_secrets(storage: str | None) -> Iterator[None]:
+    """Inside, the environment is without secrets: Ray copies it to every process it starts, and into their logs.
+
+    Args:
+        storage: of the workers; those in a cloud ask for their own.
+    """
+    secrets = {name: value for name, value in os.environ.items() if is_secret(name, value, storage)}
+    for name in secrets:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(secrets)
+
+
+def is_secret(name: str, value: str, storage: str | None) -> bool:
+    """Whether a variable of the environment is one that no worker needs. storage: see `keep_secrets`."""
+    if storage is not None and "://" in storage and CLOUD.match(name):
+        return False
+    return SECRET.match(name) is not None or hide_secrets(value) != value
 
 
 def start(options: dict[str, Any], trouble: str) -> None:

@@ -13,6 +13,7 @@ from fashion_core.command import share
 from fashion_core.data.reading import BoxForm, Reading, split_names
 from fashion_core.errors import SearchError
 from fashion_core.files import MAX_JSON_BYTES, build_damage, describe_faults, parse_json, read_plain
+from search.address import Address
 from search.records.layout import SearchLayout, unique_name
 
 TUNE_NAME = "tune"  # of Ray's state in the search's own folder
@@ -63,13 +64,23 @@ def check_path(path: Path | None) -> Path | None:
     return path
 
 
+def check_open(address: str | None) -> str | None:
+    """The same. Raises ValueError where it holds a password: Ray would keep it in its files."""
+    if address is not None and "://" in address and Address(address).has_secrets:
+        raise ValueError(
+            f"must hold no password or key, but got {Address(address)}; give them by the environment, such as "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    return address
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 
 
 class SearchOptions(BaseModel):
     """What a person asks of a search; None means chosen from the space, the data or the machine."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     data: Path = Field(description="Folder of a data set, or its table (.csv, .parquet, .jsonl).")
     space: str = Field(description="Search space: a YAML file, or the name of a shipped one.")
@@ -109,7 +120,7 @@ class SearchOptions(BaseModel):
         description="Where Ray keeps its state: a folder all nodes share, s3://..., gs://...; "
         "default: in the search's folder.",
     )
-    tracking_uri: str | None = Field(
+    tracking_uri: Address | None = Field(
         default=None, description="MLflow's tracking server or database; default: SQLite under the results."
     )
     address: str | None = Field(
@@ -145,6 +156,7 @@ class SearchOptions(BaseModel):
     keep_best: int = Field(default=3, ge=1, le=MAX_TRIALS, description="How many of the best trials' models are kept.")
 
     _gpus = field_validator("gpus_per_trial")(check_gpus)
+    _open = field_validator("storage", "address")(check_open)
     _paths = field_validator("data", "cache_dir", "results")(check_path)
 
     def save(self, path: Path) -> None:

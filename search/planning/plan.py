@@ -14,7 +14,6 @@ from search.planning.backbones import try_backbones
 from search.planning.resources import Machine, Resources, choose_resources
 from search.records.layout import REGISTERED
 from search.space.reading import load_space
-from search.tracking.store import hide_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -188,7 +187,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
             f"{settings}: {plan.prepared_size} in {plan.cache_dir}, shared by all trials",
         ),
         ("results", str(plan.layout.folder)),
-        ("tracking", hide_password(plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}")),
+        ("tracking", str(plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}")),
     ]
     lines += [("weights", f"{weights}: {words}") for weights, words in plan.origins.items()]
     if not plan.annotations.has_boxes:

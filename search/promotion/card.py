@@ -14,6 +14,7 @@ import numpy as np
 
 from fashion_core.config import build_config
 from fashion_core.data.pixels import build_settings
+from fashion_core.escaping import escape_markdown, show_lines, write_code, write_name
 from fashion_core.metrics import compute_recalls
 from search.promotion.coverage import render_coverage
 from search.promotion.recipe import render_recipe
@@ -39,7 +40,7 @@ def render_card(result: PromotionResult) -> str:
     shipped = result.shipped
     assert shipped is not None
     sections = [
-        (f"# Model card: `{result.name}`", render_summary(result, shipped)),
+        (f"# Model card: {write_code(result.name)}", render_summary(result, shipped)),
         ("## Intended use and limits", render_use(result, shipped)),
         ("## Data", render_data(result, shipped)),
         ("## Training", render_training(shipped)),
@@ -50,10 +51,10 @@ def render_card(result: PromotionResult) -> str:
         ("## How the score was made", render_method(result, shipped)),
         ("## Cost", render_cost(result, shipped)),
         ("## How to use it", render_commands(result, shipped)),
-        ("## Licences", [render_table(["of", "terms"], [("data", result.data_licence), *shipped.weights_licences])]),
+        ("## Licences", [render_table(["of", "terms"], list_licences(result, shipped))]),
         ("## Provenance", render_provenance(result)),
     ]
-    return "\n\n".join(part for title, parts in sections for part in (title, *parts)) + "\n"
+    return show_lines("\n\n".join(part for title, parts in sections for part in (title, *parts)) + "\n")
 
 
 def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
@@ -62,8 +63,8 @@ def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
     what = "what the box in an image shows" if needs_box(shipped) else "an image"
     labelled = ", each category on those labelled in it" if result.labelled else ""
     parts = [
-        f"{result.origin} It says of {what} which class it has in each of {len(sizes)} categories, {sum(sizes)} "
-        "classes in all.",
+        f"{escape_markdown(result.origin)} It says of {what} which class it has in each of {len(sizes)} categories, "
+        f"{sum(sizes)} classes in all.",
         f"Score, the mean over the categories of the accuracy: **{format_score(result.score.value)}** "
         f"({LEVEL:.0%} interval over {result.score.covers}: {show_interval(result.score)}), on {shipped.images:,} "
         f"validation images{labelled}. Always answering the commonest class scores {np.mean(shipped.majority):.4f}.",
@@ -111,7 +112,7 @@ def render_data(result: PromotionResult, shipped: Shipped) -> list[str]:
     data = result.search.data
     counts = ", ".join(f"{count:,} {split}" for split, count in data["counts"].items())
     text = (
-        f"`{data['folder']}`: {counts} images, fingerprint `{data['fingerprint']}`. The model was trained on "
+        f"{write_code(data['folder'])}: {counts} images, fingerprint `{data['fingerprint']}`. The model was trained on "
         f"{shipped.trained:,} of them ({result.options.fit_on}); the score is that of {shipped.images:,} images of val."
     )
     if data.get("skipped"):
@@ -147,7 +148,7 @@ def render_training(shipped: Shipped) -> list[str]:
 def render_metrics(result: PromotionResult, shipped: Shipped) -> list[str]:
     """Accuracy by category, recall by class, and the pictures."""
     rows = [
-        [name, format_score(estimate.value), show_interval(estimate), format_score(majority)]
+        [write_name(name), format_score(estimate.value), show_interval(estimate), format_score(majority)]
         for name, estimate, majority in zip(shipped.schema.names, result.categories, shipped.majority, strict=True)
     ]
     rows.append(
@@ -160,10 +161,18 @@ def render_metrics(result: PromotionResult, shipped: Shipped) -> list[str]:
     recalls = list(list_recalls(shipped))
     known = [each.recall for each in recalls if each.recall is not None]
     classes = [
-        [each.category, each.name, str(each.count), format_score(each.recall), show_range(each.compute_interval())]
+        [
+            write_name(each.category),
+            write_name(each.name),
+            str(each.count),
+            format_score(each.recall),
+            show_range(each.compute_interval()),
+        ]
         for each in recalls
     ]
-    pictures = "\n".join(f"![{name}]({FinalLayout(Path()).confusion(name)})" for name in shipped.schema.names)
+    pictures = "\n".join(
+        f"![{write_name(name)}]({FinalLayout(Path()).confusion(name)})" for name in shipped.schema.names
+    )
     return [
         f"Accuracy, cross-fitted; each interval holds for its own row, over {result.score.covers}.",
         render_table(head, rows),
@@ -180,7 +189,7 @@ def render_calibration(shipped: Shipped) -> list[str]:
     """Whether probabilities mean what they say."""
     columns = (shipped.temperatures, shipped.before.categories, shipped.after.categories)
     rows = [
-        [name, f"{temperature:.3f}", format_score(before), format_score(after)]
+        [write_name(name), f"{temperature:.3f}", format_score(before), format_score(after)]
         for name, temperature, before, after in zip(shipped.schema.names, *columns, strict=True)
     ]
     rows.append(["**all answers**", "", format_score(shipped.before.pooled), format_score(shipped.after.pooled)])
@@ -203,7 +212,7 @@ def render_comparison(result: PromotionResult, shipped: Shipped) -> list[str]:
     """What the gate says, with its reasons."""
     difference = result.verdict.difference
     rows = [
-        [name, f"{100 * estimate.value:+.2f}", show_points(estimate)]
+        [write_name(name), f"{100 * estimate.value:+.2f}", show_points(estimate)]
         for name, estimate in zip(shipped.schema.names, difference.categories, strict=True)
     ]
     rows.append(["**mean**", f"**{100 * difference.mean.value:+.2f}**", show_points(difference.mean)])
@@ -212,7 +221,7 @@ def render_comparison(result: PromotionResult, shipped: Shipped) -> list[str]:
         attempts += " Each further one makes it likelier that one passes by luck."
     return [
         f"The gate is {'passed' if result.verdict.passed else 'not passed'}:",
-        "\n".join(f"- {reason}" for reason in result.verdict.reasons),
+        "\n".join(f"- {escape_markdown(reason)}" for reason in result.verdict.reasons),
         f"Accuracy less that of {result.opponent.words}, in points; each interval holds for its own row, over "
         f"{difference.mean.covers}.",
         render_table(["category", "difference", f"{LEVEL:.0%} interval"], rows),
@@ -239,13 +248,13 @@ def render_method(result: PromotionResult, shipped: Shipped) -> list[str]:
         lines.append("- The intervals are over images alone: they say nothing of other seeds.")
     if result.gap is not None:
         lines.append(f"- Winner's curse, the score in the search less that of the re-runs: {result.gap.render()}.")
-    return ["\n".join([*lines, *(f"- {note}" for note in result.notes)])]
+    return ["\n".join([*lines, *(f"- {escape_markdown(note)}" for note in result.notes)])]
 
 
 def render_cost(result: PromotionResult, shipped: Shipped) -> list[str]:
     """Size and time of an answer, and the file for ONNX Runtime."""
     time = "not measured" if shipped.ms_per_image is None else f"{shipped.ms_per_image:.3g} ms on {result.machine}"
-    onnx = f"none: {hide_places(shipped.onnx_error or '')}"
+    onnx = f"none: {escape_markdown(hide_places(shipped.onnx_error or ''))}"
     if shipped.onnx_difference is not None:
         onnx = (
             f"`model.onnx`; its probabilities differ from PyTorch's by at most {shipped.onnx_difference:.1e} on "
@@ -253,7 +262,7 @@ def render_cost(result: PromotionResult, shipped: Shipped) -> list[str]:
         )
     submission = "`prediction.txt`, `prediction.zip`: as the challenge wants them"
     if shipped.submission_error is not None:
-        submission = f"none: {hide_places(shipped.submission_error)}"
+        submission = f"none: {escape_markdown(hide_places(shipped.submission_error))}"
     rows = [
         ["parameters", f"{shipped.parameters:,}"],
         ["weights on disk", f"{shipped.model_bytes / 1e6:.1f} MB"],
@@ -282,6 +291,12 @@ def needs_box(shipped: Shipped) -> bool:
     return any(member.config.crop != "whole" for member in shipped.members)
 
 
+def list_licences(result: PromotionResult, shipped: Shipped) -> list[list[str]]:
+    """(of, terms) of the data and of the starting weights."""
+    found = [("data", result.data_licence), *shipped.weights_licences]
+    return [[escape_markdown(what), escape_markdown(terms)] for what, terms in found]
+
+
 def render_provenance(result: PromotionResult) -> list[str]:
     """Code, versions, machine, command: of the promotion, and of the search before it."""
     promotion = SearchStarted(name=result.search.name, time=result.ended, provenance=dict(result.provenance))
@@ -297,8 +312,8 @@ def render_provenance(result: PromotionResult) -> list[str]:
 def show_setting(value: Any) -> str:
     """A setting of a member: category weights by name, a file without its folder."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {format_value(part)}" for name, part in value.items()) or "all 1"
-    return hide_places(format_value(value))
+        return ", ".join(f"{write_name(name)} {format_value(part)}" for name, part in value.items()) or "all 1"
+    return write_name(hide_places(format_value(value)))
 
 
 def show_interval(estimate: Estimate) -> str:
@@ -356,5 +371,5 @@ def name_classes(recalls: Sequence[ClassRecall]) -> str:
     """Names of classes, by category."""
     found: dict[str, list[str]] = {}
     for each in recalls:
-        found.setdefault(each.category, []).append(each.name)
-    return "; ".join(f"{category}: {', '.join(names)}" for category, names in found.items())
+        found.setdefault(each.category, []).append(write_name(each.name))
+    return "; ".join(f"{write_name(category)}: {', '.join(names)}" for category, names in found.items())

@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from search.address import Address
 from search.cli import DEFAULT_RESULTS
-from search.planning.options import MAX_AT_ONCE, MAX_CORES, MAX_GPUS, MAX_TRIALS, check_gpus
+from search.planning.options import MAX_AT_ONCE, MAX_CORES, MAX_GPUS, MAX_TRIALS, check_gpus, check_open
 
 FitOn = Literal["train", "train+val"]
 MAX_SEEDS, MAX_HOURS, MAX_MS, MAX_PARAMS = 1_000, 87_600, 1e9, 1e15
@@ -73,14 +74,14 @@ class PromotionOptions(BaseModel):
 class Workplace(BaseModel):
     """Where a promotion runs, and what it works with; None: as the search did, or chosen from what there is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     results: Path = Field(default=DEFAULT_RESULTS, description="Folder that holds the folders of all searches.")
     data: Path | None = Field(default=None, description="The data set; default: that of the search.")
     cache_dir: Path | None = Field(
         default=None, description="Where prepared images are kept; default: as the search did."
     )
-    tracking_uri: str | None = Field(
+    tracking_uri: Address | None = Field(
         default=None, description="MLflow's tracking server or database, with its registry; default: the search's."
     )
     model: str | None = Field(
@@ -99,4 +100,5 @@ class Workplace(BaseModel):
         description="GPUs of one network; 0.5 puts two on one.",
     )
 
+    _open = field_validator("address")(check_open)
     _gpus = field_validator("gpus_per_trial")(check_gpus)

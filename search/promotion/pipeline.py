@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.errors import SearchError
+from fashion_core.secrets import hide_secrets
 from search.promotion.judgement import judge_candidates
 from search.promotion.networks import combine
 from search.promotion.opponent import ask_gate
@@ -23,7 +24,7 @@ from search.promotion.view import draw_decision, draw_judgement, draw_plan, show
 from search.records.layout import SearchLayout
 from search.records.provenance import python_command
 from search.registry.versions import JUDGED_TAG, KEY_TAG
-from search.reporting.terminal import choose_console
+from search.reporting.terminal import choose_console, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +122,7 @@ def release_model(promotion: Promotion, trained: Trained, result: PromotionResul
     has_test = result.search.data["counts"]["test"] > 0
     for what, error in (("ONNX file", shipped.onnx_error), ("submission", shipped.submission_error)):
         if error is not None and (what != "submission" or has_test):
-            promotion.console.print(f"no {what}: {error}", style="yellow", highlight=False)
+            promotion.console.print(plain(f"no {what}: {error}", "yellow"))
     return dataclasses.replace(result, shipped=shipped)
 
 
@@ -163,4 +164,4 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
 
 def repeat(command: Sequence[str]) -> str:
     """What to give again: the call from Python, or what was typed."""
-    return command[0] if command[0].startswith(CALL) else shlex.join([python_command(), *command])
+    return command[0] if command[0].startswith(CALL) else shlex.join([python_command(), *map(hide_secrets, command)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from fashion_core.escaping import escape_markdown, show_lines, write_code, write_name
 from search.promotion.coverage import render_coverage
 from search.promotion.plan import flatten_config
 from search.reporting.tables import hide_places, render_table
@@ -23,7 +24,7 @@ CURSE = "winner's curse"
 def render_promotion(result: PromotionResult) -> str:
     """The report."""
     sections = [
-        (f"# Promotion of `{result.name}`", render_summary(result)),
+        (f"# Promotion of {write_code(result.name)}", render_summary(result)),
         ("## Candidates", render_candidates(result)),
         ("## What could ship", render_forms(result)),
         ("## The model by category", render_categories(result)),
@@ -31,7 +32,7 @@ def render_promotion(result: PromotionResult) -> str:
         (f"## The gate: against {result.opponent.words}", render_gate(result)),
         ("## How it was made", render_method(result)),
     ]
-    return "\n\n".join(part for title, parts in sections for part in (title, *parts) if part) + "\n"
+    return show_lines("\n\n".join(part for title, parts in sections for part in (title, *parts) if part) + "\n")
 
 
 def render_summary(result: PromotionResult) -> list[str]:
@@ -39,9 +40,9 @@ def render_summary(result: PromotionResult) -> list[str]:
     state = "passed the gate" if result.verdict.passed else "did not pass the gate"
     state += ", and was promoted by force" if result.forced else ""
     parts = [
-        f"{result.origin} It scores **{write_interval(result.score)}** ({LEVEL:.0%} interval over "
+        f"{escape_markdown(result.origin)} It scores **{write_interval(result.score)}** ({LEVEL:.0%} interval over "
         f"{result.score.covers}) on {result.images:,} validation images and **{state}**: "
-        f"{result.verdict.reasons[0]}."
+        f"{escape_markdown(result.verdict.reasons[0])}."
     ]
     if result.plan.select_on == "val":
         parts.append(
@@ -60,7 +61,7 @@ def render_candidates(result: PromotionResult) -> list[str]:
         found = row.candidate.search_score
         rows.append(
             [
-                row.candidate.words,
+                escape_markdown(row.candidate.words),
                 f"{found:.4f}" if found is not None else "",
                 write_interval(row.score),
                 write_points(row.gap),
@@ -112,8 +113,8 @@ def render_configs(rows: Sequence[Row], categories: Sequence[str]) -> str:
     names = [name for name in every if len({str(config.get(name)) for config in configs}) > 1]
     shown = [group_params({name: config.get(name) for name in names}, list(categories)) for config in configs]
     keys = list(dict.fromkeys(key for each in shown for key in each))
-    table = [[f"`{key}`", *(str(each.get(key, "")) for each in shown)] for key in keys]
-    return render_table(["setting", *(row.candidate.words for row in rows)], table)
+    table = [[write_code(key), *(write_name(str(each.get(key, ""))) for each in shown)] for key in keys]
+    return render_table(["setting", *(escape_markdown(row.candidate.words) for row in rows)], table)
 
 
 def render_versus(result: PromotionResult) -> str:
@@ -125,11 +126,13 @@ def render_versus(result: PromotionResult) -> str:
     for row in rows:
         assert row.versus is not None
         level = row.versus.category_level
-        table.append([row.candidate.words, *(write_points(each, level) for each in row.versus.categories)])
+        table.append(
+            [escape_markdown(row.candidate.words), *(write_points(each, level) for each in row.versus.categories)]
+        )
     return "\n\n".join(
         [
             "Less the baseline by category, in points (intervals that hold together, by Bonferroni):",
-            render_table(["", *result.category_names], table),
+            render_table(["", *map(write_name, result.category_names)], table),
         ]
     )
 
@@ -163,7 +166,8 @@ def render_forms(result: PromotionResult) -> list[str]:
 
 def render_categories(result: PromotionResult) -> list[str]:
     """Accuracy by category, and whose it is."""
-    rows = [[name, write_interval(each)] for name, each in zip(result.category_names, result.categories, strict=True)]
+    pairs = zip(result.category_names, result.categories, strict=True)
+    rows = [[write_name(name), write_interval(each)] for name, each in pairs]
     rows.append(["**mean**", f"**{write_interval(result.score)}**"])
     head = ["category", f"accuracy [{LEVEL:.0%}]"]
     if result.labelled:
@@ -186,10 +190,10 @@ def render_gate(result: PromotionResult) -> list[str]:
     difference = result.verdict.difference
     level = difference.category_level
     rows = [
-        [name, write_points(each, level)]
+        [write_name(name), write_points(each, level)]
         for name, each in zip(result.category_names, difference.categories, strict=True)
     ]
-    lines = "\n".join(f"- {reason}" for reason in result.verdict.reasons)
+    lines = "\n".join(f"- {escape_markdown(reason)}" for reason in result.verdict.reasons)
     return [lines, render_table(["category", f"difference, points [{level:.1%}, all together {LEVEL:.0%}]"], rows)]
 
 
@@ -197,9 +201,9 @@ def render_method(result: PromotionResult) -> list[str]:
     """Command, machine, time, and what else a reader must know."""
     date = time.strftime("%Y-%m-%d", time.localtime(result.ended))
     lines = [
-        f"- command: `{hide_places(result.provenance['command'])}`, {date}",
+        f"- command: {write_code(hide_places(result.provenance['command']))}, {date}",
         f"- machine: {result.machine}",
         f"- training of all re-runs: {format_duration(result.judgement.seconds)} of one worker's time",
-        *(f"- {note}" for note in result.notes),
+        *(f"- {escape_markdown(note)}" for note in result.notes),
     ]
     return ["\n".join(lines)]

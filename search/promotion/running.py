@@ -20,6 +20,7 @@ from search.promotion.plan import PromotionPlan, find_plan, settle_plan
 from search.promotion.tracking import PromotionTracker
 from search.records.record import is_running, load_record
 from search.registry.versions import Registry, name_model
+from search.reporting.terminal import plain
 from search.tracking.store import default_uri
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def open_promotion(
         plan = find_plan(layout, search, options, anew=replace)
         uri = place.tracking_uri or settings.tracking_uri or default_uri(layout)
         registry = Registry(uri, place.model or name_model(settings.data))
+        trouble = find_trouble(registry, console)
         schema = AttributeSchema.from_dict(search.begun.categories)
         check_champion(registry, options.build_key(plan.promotion_id), schema)
         material = prepare_material(
@@ -111,6 +113,7 @@ def open_promotion(
         )
         plan = settle_plan(layout, plan, material.first)
         tracker = PromotionTracker(registry.uri, layout, search, plan)
+        tracker.error = trouble
         tracker.start(options)
         stack.callback(tracker.close)
         resources = stack.enter_context(open_workers(place, len(plan.everyone) * len(plan.seeds)))
@@ -127,6 +130,23 @@ def open_promotion(
             tuple(command),
             started,
         )
+
+
+def find_trouble(registry: Registry, console: Console) -> str | None:
+    """Why the registry does not answer, told before hours of work; None where it does.
+
+    The promotion goes on without: its model can be registered later.
+
+    Raises:
+        SearchError: its address is none, or lacks a password that was not stored.
+    """
+    registry.uri.reveal()
+    try:
+        registry.connect()
+    except SearchError as error:
+        console.print(plain(f"note: {error}; until then the model can be made, but not registered", "yellow"))
+        return str(error)
+    return None
 
 
 @contextmanager

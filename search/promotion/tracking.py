@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from search.address import Address
     from search.promotion.options import PromotionOptions
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
@@ -37,7 +38,7 @@ class PromotionTracker:
         run_id: of the promotion's run; None before `start`, or where it could not be made.
     """
 
-    def __init__(self, uri: str, layout: SearchLayout, record: SearchRecord, plan: PromotionPlan) -> None:
+    def __init__(self, uri: Address, layout: SearchLayout, record: SearchRecord, plan: PromotionPlan) -> None:
         """Nothing is asked before `start`."""
         self.writer = Writer(uri, layout.artifacts)
         self.layout, self.record, self.plan = layout, record, plan
@@ -53,7 +54,7 @@ class PromotionTracker:
         try:
             action(*arguments)
         except Exception as error:  # MLflow raises what its database or HTTP library raises
-            self.error = first_line(error)
+            self.error = self.writer.uri.hide(first_line(error))
 
     def start(self, options: PromotionOptions) -> None:
         """Find the promotion's run, or make it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,17 @@ from rich.table import Table
 
 from fashion_core import metrics
 from fashion_core.errors import SearchError
+from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.jobs.reruns import FINISHED, Training
 from search.promotion.forms import SINGLE, Decision
 from search.records.provenance import python_command
 from search.registry.versions import CHAMPION, list_models
+from search.reporting.terminal import plain
 from search.reporting.words import format_duration, format_score, write_interval, write_points
 from search.space.space import WHOLE
 from search.statistics.intervals import LEVEL
-from search.tracking.store import default_uri, hide_password
+from search.tracking.store import default_uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +53,7 @@ class RerunView:
         left = sum(training.status is None for training in self.trainings)
         done = len(self.trainings) - left
         text = f"{self.title}: {left} to train" + (f", {done} done before" if done else "")
-        self.console.print(text, highlight=False)
+        self.console.print(plain(text))
         for training in self.trainings:
             if training.status is not None:
                 self.cells[training.folder] = training.status
@@ -82,7 +85,7 @@ class RerunView:
                 text += f", best {format_score(best)}" if best is not None else ""
                 text += f" ({event['error']})" if event["error"] else ""
                 elapsed = format_duration(time.monotonic() - self.started)
-                self.console.print(f"{text} [{elapsed}]", highlight=False, markup=False)
+                self.console.print(plain(f"{text} [{elapsed}]"))
         if self.live is not None:
             self.live.update(self.draw())
 
@@ -93,13 +96,14 @@ class RerunView:
     def draw(self) -> Table:
         """Candidates down, seeds across."""
         seeds = sorted({training.seed_number for training in self.trainings})
-        table = Table(title=f"{self.title}, {format_duration(time.monotonic() - self.started)}", title_justify="left")
+        title = plain(f"{self.title}, {format_duration(time.monotonic() - self.started)}")
+        table = Table(title=title, title_justify="left")
         table.add_column("")
         for seed in seeds:
             table.add_column(f"seed {seed}")
         for label in dict.fromkeys(training.label for training in self.trainings):
             cells = {each.seed_number: self.cells[each.folder] for each in self.trainings if each.label == label}
-            table.add_row(self.names[label], *(cells.get(seed, "") for seed in seeds))
+            table.add_row(plain(self.names[label]), *(plain(cells.get(seed, "")) for seed in seeds))
         return table
 
 
@@ -129,10 +133,10 @@ def draw_plan(promotion: Promotion) -> Table:
             "the re-runs' best" if not promotion.options.is_recipe else "what is trained once more on train and val",
         ),
         ("at once", f"{resources.concurrent} networks, each with {per_network}"),
-        ("registry", hide_password(promotion.registry.uri)),
+        ("registry", str(promotion.registry.uri)),
         ("model", describe_model(promotion.registry)),
     ):
-        table.add_row(topic, text)
+        table.add_row(topic, plain(text))
     return table
 
 
@@ -190,15 +194,15 @@ def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for index, text in enumerate(head):
         table.add_column(text, justify="right" if index else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(plain, row))
     return table
 
 
 def show_gate(gate: Gate, console: Console) -> None:
     """What the gate says, a line a reason."""
-    console.print(f"the gate, against {gate.opponent.words}:", highlight=False)
+    console.print(plain(f"the gate, against {gate.opponent.words}:"))
     for reason in gate.verdict.reasons:
-        console.print(f"  {reason}", highlight=False)
+        console.print(plain(f"  {reason}"))
 
 
 def show_end(result: PromotionResult, registry: Registry, console: Console) -> None:
@@ -206,21 +210,19 @@ def show_end(result: PromotionResult, registry: Registry, console: Console) -> N
     layout, version = result.layout, result.version
     if version is None or result.shipped is None:
         console.print(
-            "nothing is trained once more, and nothing registered: the gate did not let it pass (--force does)",
-            highlight=False,
+            plain("nothing is trained once more, and nothing registered: the gate did not let it pass (--force does)")
         )
         return
     state = (
         "is the champion" if result.is_champion else "is registered, but not the champion: the gate did not let it pass"
     )
-    console.print(f"{version.name}, version {version.number}, {state}: {write_interval(result.score)}", highlight=False)
+    console.print(plain(f"{version.name}, version {version.number}, {state}: {write_interval(result.score)}"))
     where = [] if layout.results == DEFAULT_RESULTS else ["--results", str(layout.results)]
-    where += [] if registry.uri == default_uri(layout) else ["--tracking-uri", hide_password(registry.uri)]
+    where += [] if registry.uri == Address(default_uri(layout)) else ["--tracking-uri", str(registry.uri)]
     lines = [("report", str(result.report)), ("model card", str(result.shipped.layout.card))]
     if result.is_champion:
-        words = [python_command(), "-m search.predict", f"models:/{version.name}@{CHAMPION}", "IMAGE"]
-        words += ["--box x1,y1,x2,y2"] if any(each.config.crop != WHOLE for each in result.shipped.members) else []
-        words += where
-        lines.append(("ask it", " ".join(words)))
+        words = [python_command(), "-m", "search.predict", f"models:/{version.name}@{CHAMPION}", "IMAGE"]
+        words += ["--box", "x1,y1,x2,y2"] if any(each.config.crop != WHOLE for each in result.shipped.members) else []
+        lines.append(("ask it", shlex.join([*words, *where])))
     for topic, text in lines:
-        console.print(f"  {topic:10} {text}", highlight=False, soft_wrap=True)
+        console.print(plain(f"  {topic:10} {text}"), soft_wrap=True)

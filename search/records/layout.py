@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from fashion_core.errors import SearchError
+from fashion_core.escaping import name_file
 from fashion_core.files import MODEL_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+ARTIFACTS = "mlartifacts"  # folder of MLflow's files under the results
 REPORT = "README.md"  # of a search
 REGISTERED = "models:/"  # begins the name of a registered model
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -67,7 +69,7 @@ class SearchLayout:
     @property
     def artifacts(self) -> Path:
         """MLflow's files, of all searches."""
-        return self.results / "mlartifacts"
+        return self.results / ARTIFACTS
 
     # of this search
     @property
@@ -160,7 +162,7 @@ class SearchLayout:
 
     def confusion(self, category: str) -> Path:
         """Picture of the best trial's confusion matrix of one category."""
-        return self.folder / f"confusion_{category}.png"
+        return self.folder / f"confusion_{name_file(category)}.png"
 
     def list_artifacts(self) -> list[Path]:
         """The files that are kept with the search's run in MLflow, those that exist."""
@@ -235,7 +237,7 @@ class FinalLayout:
 
     def confusion(self, category: str) -> Path:
         """Picture of the confusion matrix of one category."""
-        return self.folder / f"confusion_{category}.png"
+        return self.folder / f"confusion_{name_file(category)}.png"
 
 
 def unique_name(results: Path, space_name: str, now: float) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import fashion_core
+from fashion_core.secrets import hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,11 +45,12 @@ def collect_provenance(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def describe_command(arguments: Sequence[str]) -> str:
-    """The command, with absolute paths cut to their last name: a path says where a person keeps things."""
+    """The command without secrets, and with absolute paths cut to their last name: they say where things are kept."""
     words = []
     for word in arguments:
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-        words.append(option + equals + (PurePath(value).name if value.startswith(("/", "~")) else value))
+        shown = PurePath(value).name if value.startswith(("/", "~")) else value
+        words.append(hide_secrets(option + equals + shown))
     return " ".join(["python", *words] if words and words[0].endswith(".py") else words)
 
 

@@ -6,12 +6,11 @@ import os
 import socket
 import sqlite3
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
 
 from fashion_core.errors import FashionError
-from search.tracking.store import SQLITE, build_error, open_store
+from search.address import Address
+from search.tracking.store import build_error, name_cause, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,16 +19,20 @@ if TYPE_CHECKING:
 
 ANSWER_S = 4  # for a first answer
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+SSL_REQUEST = bytes.fromhex("0000000804d2162f")  # the first message to PostgreSQL, to which any server says a letter
 # MLflow tries seven times, for minutes. Here once more at most, and not when it is first asked: who promotes can go on.
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-FIRST = {RETRIES: "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_S)}
+FIRST = {RETRIES: "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_S), "PGCONNECT_TIMEOUT": str(ANSWER_S)}
 LATER = {RETRIES: "1", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}  # the bar would stand in a report's lines
 RULE = "a registry must be an MLflow server or database"
 Found = TypeVar("Found")
 
 
-def open_registry(uri: str) -> MlflowClient:
+def open_registry(uri: Address | str, rule: str = RULE) -> MlflowClient:
     """The client of a registry that answers.
+
+    Args:
+        rule: what it must be, in the words of an error.
 
     Raises:
         SearchError: it does not, or there is none of this kind.
@@ -38,11 +41,13 @@ def open_registry(uri: str) -> MlflowClient:
         os.environ.setdefault(name, value)
     kept = {name: os.environ.get(name) for name in FIRST}
     try:
-        ask_database(uri)
         os.environ.update(FIRST)
+        ask_database(uri)
         return open_store(uri)
+    except FashionError:
+        raise
     except Exception as error:  # of a network, a server, a database, a driver that is not installed
-        raise build_error(uri, error, RULE) from error
+        raise build_error(uri, error, rule) from name_cause(uri, error)
     finally:
         for name, before in kept.items():
             os.environ.pop(name, None)
@@ -50,21 +55,45 @@ def open_registry(uri: str) -> MlflowClient:
                 os.environ[name] = before
 
 
-def ask_database(uri: str) -> None:
+def ask_database(uri: Address | str) -> None:
     """Fail where no database can be there: MLflow would try it again and again, for minutes."""
-    parts = urlsplit(uri)
-    dialect = parts.scheme.split("+")[0]
-    if uri.startswith(SQLITE):
-        path = Path(uri.removeprefix(SQLITE))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path)) as database:
+    address = Address.of(uri)
+    if (file := address.file) is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(file)) as database:
             database.execute("PRAGMA schema_version")
-    elif dialect in PORTS and parts.hostname:
-        socket.create_connection((parts.hostname, parts.port or PORTS[dialect]), ANSWER_S).close()
+    elif address.scheme in PORTS and address.host is not None:
+        host, port = address.host
+        with socket.create_connection((host, port or PORTS[address.scheme]), ANSWER_S) as connection:
+            await_greeting(connection, address.scheme)
+        connect_once(address)
+
+
+def await_greeting(connection: socket.socket, scheme: str) -> None:
+    """Fail where nothing is said by what should be a database: its driver might wait for ever.
+
+    Raises:
+        TimeoutError, ConnectionError: nothing, within `ANSWER_S`.
+    """
+    if scheme == "postgresql":
+        connection.sendall(SSL_REQUEST)
+    if scheme != "mssql" and not connection.recv(1):
+        raise ConnectionError("it hangs up: no database of this kind")
+
+
+def connect_once(address: Address) -> None:
+    """Fail where the database does not let us in, or its driver is not installed."""
+    from sqlalchemy import create_engine
+
+    engine = create_engine(address.reveal())
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 @contextmanager
-def tell_errors(uri: str) -> Iterator[None]:
+def tell_errors(uri: Address | str) -> Iterator[None]:
     """What goes wrong with the registry inside, as this project's error."""
     try:
         yield
@@ -75,7 +104,7 @@ def tell_errors(uri: str) -> Iterator[None]:
 
         if not isinstance(error, (MlflowException, OSError)):
             raise
-        raise build_error(uri, error, RULE) from error
+        raise build_error(uri, error, RULE) from name_cause(uri, error)
 
 
 def find_or_none(call: Callable[[], Found]) -> Found | None:

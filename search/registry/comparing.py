@@ -24,7 +24,7 @@ from search.cli import DEFAULT_RESULTS
 from search.registry.history import History, check_unseen, find_history
 from search.registry.models import Model, open_model
 from search.reporting.live import preparing
-from search.reporting.terminal import choose_console
+from search.reporting.terminal import choose_console, plain
 from search.statistics.calibration import compute_calibration
 from search.statistics.gate import Difference, compare_answers
 from search.statistics.intervals import LEVEL, Estimate, estimate_answers
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from fashion_core.data.pixels import PrepareSettings
     from fashion_core.data.rows import Annotations
+    from search.address import Address
     from search.planning.options import SearchOptions
 
 SIDES = ("A", "B")
@@ -176,7 +177,7 @@ def compare(
     *,
     results: Path = DEFAULT_RESULTS,
     data: Path | None = None,
-    tracking_uri: str | None = None,
+    tracking_uri: Address | str | None = None,
     cache_dir: Path | None = None,
     console: Console | None = None,
 ) -> Comparison:
@@ -212,7 +213,7 @@ def compare(
     check_unseen(SIDES, models, histories, judged, what)
     answers = []
     for side, model in zip(SIDES, models, strict=True):
-        with console.status(f"{side} answers {len(images):,} images"):
+        with console.status(plain(f"{side} answers {len(images):,} images")):
             answers.append(answer_images(model, prepared, images))
     found = compute_comparison(answers[0], answers[1], firsts[0].labels[images], annotations.schema.names)
     remarks = (*describe_picking(models, histories, judged), *describe_remarks(histories))

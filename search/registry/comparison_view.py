@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.registry.comparing import SIDES, Comparison, find_winner
+from search.reporting.terminal import plain
 from search.statistics.intervals import LEVEL, POWER, Estimate
 
 NO_POINTS = 0.00005  # what rounds to 0.00 points has no sign
@@ -14,7 +15,7 @@ NO_POINTS = 0.00005  # what rounds to 0.00 points has no sign
 
 def show_comparison(comparison: Comparison, console: Console) -> None:
     """Print it."""
-    console.print(f"compared on the {comparison.images:,} {comparison.what}", highlight=False, markup=False)
+    console.print(plain(f"compared on the {comparison.images:,} {comparison.what}"))
     console.print(render_comparison(comparison))
 
 
@@ -24,14 +25,14 @@ def render_comparison(comparison: Comparison) -> Group:
     what.add_column(style="bold", no_wrap=True)
     what.add_column(overflow="fold")
     for side, name, words in zip(SIDES, comparison.names, comparison.words, strict=True):
-        what.add_row(side, Text(f"{name}, {words}"))
+        what.add_row(side, plain(f"{name}, {words}"))
     notes = Table(show_header=False, box=None, pad_edge=False)
     for remark in comparison.remarks:
-        notes.add_row("-", Text(remark, "yellow"))
+        notes.add_row("-", plain(remark, "yellow"))
     for line in (describe_categories(comparison), *describe_numbers(comparison)):
-        notes.add_row("-", Text(line))
+        notes.add_row("-", plain(line))
     return Group(
-        what, Text(), build_table(comparison), Text(), Text(describe_verdict(comparison), "bold"), Text(), notes
+        what, Text(), build_table(comparison), Text(), plain(describe_verdict(comparison), "bold"), Text(), notes
     )
 
 
@@ -58,7 +59,7 @@ def render_row(name: str, one: Estimate, other: Estimate, difference: Estimate, 
     low, high = difference.compute_interval(level)
     mark = "  " if find_winner(difference, level) is None else " *"
     cells = [name, f"{one.value:.4f}", f"{other.value:.4f}", render_points(difference.value) + mark]
-    return [Text(cell) for cell in (*cells, f"{render_points(low)} to {render_points(high)}")]
+    return [plain(cell) for cell in (*cells, f"{render_points(low)} to {render_points(high)}")]
 
 
 def render_points(value: float) -> str:

@@ -25,7 +25,6 @@ from search.cli import DEFAULT_RESULTS
 from search.planning.options import SearchOptions
 from search.records.layout import NAME_PATTERN, FinalLayout, SearchLayout
 from search.registry.versions import Registry, default_registry
-from search.tracking.store import hide_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from fashion_core.data.reading import Reading
     from fashion_core.inference.answers import Answer
     from fashion_core.models.ensemble import Saved
+    from search.address import Address
 
 SCHEME = "models:"
 MODEL_URI = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))")
@@ -129,7 +129,7 @@ def open_model(
     name: str,
     *,
     results: Path = DEFAULT_RESULTS,
-    tracking_uri: str | None = None,
+    tracking_uri: Address | str | None = None,
     device: torch.device | str | None = None,
 ) -> Model:
     """The model that a person named, with its temperatures.
@@ -149,12 +149,12 @@ def open_model(
     return Model(name, place, saved, load_temperatures(place.path, saved.schema))
 
 
-def find_model(name: str, results: Path, tracking_uri: str | None) -> Path:
+def find_model(name: str, results: Path, tracking_uri: Address | str | None) -> Path:
     """The folder or file of the model that a person named: see `open_model`."""
     return find_place(name, results, tracking_uri).path
 
 
-def find_place(name: str, results: Path, tracking_uri: str | None) -> Place:
+def find_place(name: str, results: Path, tracking_uri: Address | str | None) -> Place:
     """Where the model lies that a person named. A search goes before a path of the same name.
 
     Raises:
@@ -216,7 +216,7 @@ def list_kept(layout: SearchLayout) -> str:
     return ", ".join(f"{layout.name}:{number}" for number in numbers) or "none"
 
 
-def find_registered(text: str, results: Path, tracking_uri: str | None) -> Place:
+def find_registered(text: str, results: Path, tracking_uri: Address | str | None) -> Place:
     """The local folder of a registered version."""
     match = MODEL_URI.fullmatch(text)
     if match is None:
@@ -230,7 +230,7 @@ def find_registered(text: str, results: Path, tracking_uri: str | None) -> Place
     if version is None:
         held = [f"{each.number}{''.join(f' @{alias}' for alias in each.aliases)}" for each in registry.list_versions()]
         raise SearchError(
-            f"a registered version must be in the registry, but {text} is not in {hide_password(uri)}, which has "
+            f"a registered version must be in the registry, but {text} is not in {registry.uri}, which has "
             f"{', '.join(held) or 'nothing'} of this model; promote a search, or name another registry by "
             "--tracking-uri or --results"
         )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from search.address import Address
 from search.registry.access import open_registry, tell_errors
 from search.registry.versions import CHAMPION, PREVIOUS, Registry
-from search.tracking.store import SQLITE
 
 SOURCE_TAG = "search"  # of a version: the name of the search that was promoted
 
 
-def find_sources(uri: str) -> dict[str, str]:
+def find_sources(uri: Address | str) -> dict[str, str]:
     """Names of searches whose model is in use -> `champion`, or `previous` for the one to go back to.
 
     All registered models of the registry count. No registry is made where there is none.
@@ -19,7 +17,7 @@ def find_sources(uri: str) -> dict[str, str]:
     Raises:
         SearchError: it does not answer.
     """
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+    if (file := Address.of(uri).file) is not None and not file.exists():
         return {}
     found: dict[str, dict[str, str]] = {PREVIOUS: {}, CHAMPION: {}}
     with tell_errors(uri):

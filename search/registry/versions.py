@@ -17,11 +17,12 @@ from urllib.parse import urlsplit
 
 from fashion_core.data.spreadsheet import TABLE_ENDINGS
 from fashion_core.errors import SearchError
+from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.records.layout import FinalLayout, SearchLayout
 from search.registry.access import find_or_none, open_registry, tell_errors
 from search.registry.lock import Check, lock_by_tag, lock_file
-from search.tracking.store import SQLITE, default_uri, hide_password, take_head
+from search.tracking.store import default_uri, take_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,9 +78,9 @@ class Registry:
         model: name of the registered model.
     """
 
-    def __init__(self, uri: str, model: str) -> None:
+    def __init__(self, uri: Address | str, model: str) -> None:
         """Nothing is asked before a method is called."""
-        self.uri, self.model = uri, model
+        self.uri, self.model = Address.of(uri), model
         self.client: MlflowClient | None = None
 
     # ------------------------------------------------------------------------------------------------------- reading
@@ -120,8 +121,9 @@ class Registry:
             if urlsplit(source).scheme not in ("", "file"):
                 copy = tempfile.mkdtemp(prefix="fashion-")
                 atexit.register(shutil.rmtree, copy, ignore_errors=True)
+            uri = self.uri.reveal()
             found = mlflow.artifacts.download_artifacts(
-                f"{source}/artifacts/{FINAL}", dst_path=copy, tracking_uri=self.uri, registry_uri=self.uri
+                f"{source}/artifacts/{FINAL}", dst_path=copy, tracking_uri=uri, registry_uri=uri
             )
             return Path(found)
 
@@ -207,8 +209,7 @@ class Registry:
         with tell_errors(self.uri):
             if self.find(CHAMPION) is None:
                 raise SearchError(
-                    f"a rollback needs a champion, but {self.model} has none in {hide_password(self.uri)}; "
-                    "promote a search"
+                    f"a rollback needs a champion, but {self.model} has none in {self.uri}; promote a search"
                 )
             with self.hold_lock() as check:
                 champion = self.find(CHAMPION)
@@ -260,7 +261,7 @@ class Registry:
 
     def read_model(self) -> RegisteredModel | None:
         """The registered model with its aliases; None where there is none."""
-        if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).exists():
+        if (file := self.uri.file) is not None and not file.exists():
             return None  # reading must not make a database
         return find_or_none(lambda: self.connect().get_registered_model(self.model))
 
@@ -277,13 +278,13 @@ class Registry:
 
     def hold_lock(self) -> AbstractContextManager[Check]:
         """The right to change the aliases: see `search.registry.lock`."""
-        if self.uri.startswith(SQLITE):
-            return lock_file(Path(f"{self.uri.removeprefix(SQLITE)}.lock"))
+        if (file := self.uri.file) is not None:
+            return lock_file(file.with_name(f"{file.name}.lock"))
         return lock_by_tag(self.connect(), self.model)
 
 
 def rollback(
-    model: str | None = None, *, results: Path = DEFAULT_RESULTS, tracking_uri: str | None = None
+    model: str | None = None, *, results: Path = DEFAULT_RESULTS, tracking_uri: Address | str | None = None
 ) -> tuple[Version, Version | None]:
     """Make the previous champion of a model the champion again: see `Registry.rollback`.
 
@@ -295,7 +296,7 @@ def rollback(
     Raises:
         SearchError: none is named, and there are several, or none.
     """
-    uri = tracking_uri or default_registry(results)
+    uri = Address.of(tracking_uri or default_registry(results))
     return Registry(uri, model or find_only_model(uri)).rollback()
 
 
@@ -309,9 +310,9 @@ def name_model(data: Path) -> str:
     return re.sub(r"[^\w.-]+", "-", "-".join(part for part in parts if part)).strip("-.") or "model"
 
 
-def list_models(uri: str) -> list[str]:
+def list_models(uri: Address) -> list[str]:
     """Names of the models in a registry that have a champion, in order."""
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+    if uri.file is not None and not uri.file.exists():
         return []  # reading must not make a database
     with tell_errors(uri):
         client, names, token = open_registry(uri), [], None
@@ -322,7 +323,7 @@ def list_models(uri: str) -> list[str]:
                 return sorted(names)
 
 
-def find_only_model(uri: str) -> str:
+def find_only_model(uri: Address) -> str:
     """The name of the only model with a champion.
 
     Raises:
@@ -332,7 +333,7 @@ def find_only_model(uri: str) -> str:
     if len(names) != 1:
         raise SearchError(
             f"the model must be named where the registry has not exactly one with a champion, but "
-            f"{hide_password(uri)} has {', '.join(names) or 'none'}; "
+            f"{uri} has {', '.join(names) or 'none'}; "
             + ("name one with --model" if names else "promote a search")
         )
     return names[0]

@@ -8,6 +8,7 @@ import numpy as np
 
 from fashion_core import metrics
 from fashion_core.errors import SearchError
+from fashion_core.escaping import write_code, write_name
 from search.records.events import TrialStatus
 from search.records.ledger import unpack_correct
 from search.reporting.tables import render_table
@@ -119,7 +120,7 @@ def render_effects(record: SearchRecord) -> str:
     trials = [
         trial for _, trial in sorted(record.trials.items()) if trial.status == TrialStatus.FINISHED and trial.correct
     ]
-    parts = [f"# What mattered in the search `{record.name}`", *render_stages(record)]
+    parts = [f"# What mattered in the search {write_code(record.name)}", *render_stages(record)]
     design = build_design([trial.params for trial in trials], record.param_names, categories)
     wanted = design.matrix.shape[1] + MIN_SPARE if trials else MIN_SPARE
     if len(trials) < wanted:
@@ -147,7 +148,9 @@ def render_effects(record: SearchRecord) -> str:
             "other: `sampler: random` gives cleaner effects."
         )
     parts += [render_effect_table(design, effects, categories), "## How much of the spread is whose"]
-    rows = [[f"`{name}`", f"{share:.1%}"] for name, share in sorted(effects.shares.items(), key=lambda item: -item[1])]
+    rows = [
+        [write_code(name), f"{share:.1%}"] for name, share in sorted(effects.shares.items(), key=lambda item: -item[1])
+    ]
     parts.append(render_table(["parameter", f"share of the variance of `{metrics.ACCURACY}`"], rows))
     parts.append(
         f"Less what chance alone would give a parameter, so a share may be below 0. The model leaves "
@@ -158,7 +161,7 @@ def render_effects(record: SearchRecord) -> str:
 
 def render_effect_table(design: Design, effects: Effects, categories: Sequence[str]) -> str:
     """One row an effect, one column an outcome; the last two split the error of the mean."""
-    head = ["parameter", "change", "mean", *categories, "± by trials, by images"]
+    head = ["parameter", "change", "mean", *map(write_name, categories), "± by trials, by images"]
     rows = []
     for index, (name, text, _) in enumerate(design.effects):
         cells = []
@@ -166,7 +169,7 @@ def render_effect_table(design: Design, effects: Effects, categories: Sequence[s
             cell = f"{value:+.2f} ± {error:.2f}"
             cells.append(f"**{cell}**" if abs(value) > error else cell)
         split = [100 * SURE * errors[index, 0] for errors in (effects.trial_errors, effects.image_errors)]
-        rows.append([f"`{name}`", text, *cells, f"{split[0]:.2f}, {split[1]:.2f}"])
+        rows.append([write_code(name), write_name(text), *cells, f"{split[0]:.2f}, {split[1]:.2f}"])
     return render_table(head, rows)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core import metrics
+from fashion_core.escaping import take_literally
 from fashion_core.files import whole
 
 if TYPE_CHECKING:
@@ -129,5 +130,6 @@ def draw_curves(record: SearchRecord, path: Path) -> bool:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, complete or not at all."""
+    take_literally(figure)
     with whole(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})

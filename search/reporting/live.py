@@ -11,11 +11,12 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from fashion_core import metrics
+from fashion_core.escaping import show_text
 from search.records.events import EpochEnded, Event, TrialEnded, TrialStatus
 from search.records.record import SearchRecord, TrialRecord
+from search.reporting.terminal import plain
 from search.reporting.words import (
     describe_counts,
     describe_origin,
@@ -101,7 +102,7 @@ class LiveView:
             ("time left", self.shown.describe_left(elapsed)),
         )
         for topic, text in (*lines, *times, *self.shown.running):
-            table.add_row(topic, Text(text))
+            table.add_row(topic, plain(text))
         return Panel(table, title=f"searching for {format_duration(elapsed)}", title_align="left", border_style="dim")
 
     def update(self, event: Event) -> None:
@@ -126,7 +127,7 @@ class LiveView:
         self.last_line = now
         clock = time.strftime("%H:%M:%S", time.localtime(now))
         self.console.print(
-            Text(f"{clock} [{self.ended}/{self.total_trials}] {text}"), no_wrap=True, overflow="ellipsis"
+            plain(f"{clock} [{self.ended}/{self.total_trials}] {text}"), no_wrap=True, overflow="ellipsis"
         )
 
 
@@ -230,7 +231,7 @@ def preparing(console: Console, what: str = "images") -> Iterator[Callable[[int,
     """
     began, total = time.time(), 0
     bar = Progress(
-        TextColumn(f"preparing {what}"),
+        TextColumn(f"preparing {show_text(what)}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -247,7 +248,7 @@ def preparing(console: Console, what: str = "images") -> Iterator[Callable[[int,
                 bar.start()
                 task = bar.add_task("", total=count)
             else:
-                console.print(f"preparing {count:,} {what}, once for all searches", highlight=False)
+                console.print(plain(f"preparing {count:,} {what}, once for all searches"))
         if task is not None:
             bar.update(task, completed=done)
 
@@ -257,4 +258,4 @@ def preparing(console: Console, what: str = "images") -> Iterator[Callable[[int,
         if task is not None:
             bar.stop()
     if total:
-        console.print(f"prepared {total:,} {what} in {format_duration(time.time() - began)}", highlight=False)
+        console.print(plain(f"prepared {total:,} {what} in {format_duration(time.time() - began)}"))

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
+from fashion_core.escaping import escape_markdown, write_code, write_name
 from search.records.events import SearchStarted, TrialStatus
 from search.reporting.figures import draw_curves
 from search.reporting.tables import Part, Rows, hide_places, join_parts
@@ -37,7 +38,7 @@ def write_report(layout: SearchLayout, record: SearchRecord, search: SearchWords
     write_trials_csv(record, layout.trials_csv)
     curves = layout.folder / "curves.png"
     has_curves = draw_curves(record, curves)
-    pictures = [path.name for name in search.categories if (path := layout.confusion(name)).is_file()]
+    pictures = [(name, path.name) for name in search.categories if (path := layout.confusion(name)).is_file()]
     parts = build_report(search, record, [curves.name] if has_curves else [], pictures)
     layout.report.write_text(join_parts(parts), encoding="utf-8")
     return [layout.report, layout.trials_csv, *([curves] if has_curves else [])]
@@ -76,14 +77,18 @@ ORIGINS = {
 
 
 def build_report(
-    search: SearchWords, record: SearchRecord, curves: Sequence[str], pictures: Sequence[str]
+    search: SearchWords, record: SearchRecord, curves: Sequence[str], pictures: Sequence[tuple[str, str]]
 ) -> list[Part]:
     """The report, as parts of a markdown document.
 
     Args:
-        curves, pictures: names of files beside the report: of the curves, and of the confusion matrices.
+        curves: names of files beside the report.
+        pictures: (category, such a name) of the confusion matrices.
     """
-    parts: list[Part] = [f"# Search `{record.name}`", *describe_result(search, is_over=record.ended is not None)]
+    parts: list[Part] = [
+        f"# Search {write_code(record.name)}",
+        *describe_result(search, is_over=record.ended is not None),
+    ]
     parts += ["## How it ran", Rows(("", ""), describe_run(record.search, search.duration))]
     parts += ["## Trials", describe_trials(search, record)]
     parts += [f"![val/accuracy of every trial by epoch]({name})" for name in curves]
@@ -128,14 +133,14 @@ def describe_run(search: SearchStarted | None, duration: str) -> list[tuple[str,
     found, settings, data, selection = search.provenance, search.settings, search.data, search.selection
     pairs = []
     if "command" in found:
-        pairs.append(("command", f"`{hide_places(found['command'])}`"))
+        pairs.append(("command", write_code(hide_places(found["command"]))))
     pairs.append(("date", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(search.time))))
     pairs.append(("wall time", duration))
     machine = [found.get("gpu"), found.get("cpu"), found.get("platform")]
     if found.get("cpu_count"):
         machine[1] = f"{found['cpu_count']} cores of {found.get('cpu', 'a CPU')}"
     if any(machine):
-        pairs.append(("machine", "; ".join(part for part in machine if part)))
+        pairs.append(("machine", "; ".join(escape_markdown(part) for part in machine if part)))
     if versions := [f"{name} {found[name]}" for name in LIBRARIES if name in found]:
         pairs.append(("versions", ", ".join(versions)))
     if "git_commit" in found:
@@ -144,9 +149,8 @@ def describe_run(search: SearchStarted | None, duration: str) -> list[tuple[str,
     if data:
         counts = ", ".join(f"{count:,} {split}" for split, count in data.get("counts", {}).items())
         skipped = f"; {data['skipped']} faults left out" if data.get("skipped") else ""
-        pairs.append(
-            ("data", f"`{data.get('folder')}`: {counts} images{skipped}; fingerprint `{data.get('fingerprint')}`")
-        )
+        folder = write_code(str(data.get("folder")))
+        pairs.append(("data", f"{folder}: {counts} images{skipped}; fingerprint `{data.get('fingerprint')}`"))
     if selection:
         is_val = search.tell("selection", "select_on") == "val"
         what = "val" if is_val else "15% of train, held out; val was not looked at"
@@ -154,7 +158,7 @@ def describe_run(search: SearchStarted | None, duration: str) -> list[tuple[str,
         counts = f"{selected:,} images{describe_labelled(selection.get('labelled'))}; trained on {trained:,}"
         pairs.append(("selected on", f"{what}: {counts}"))
     if search.space_hash:
-        pairs.append(("space", f"`{search.space_name}`, hash `{search.space_hash[:12]}`"))
+        pairs.append(("space", f"{write_code(search.space_name)}, hash `{search.space_hash[:12]}`"))
     if settings:
         pairs.append(("search", describe_settings(settings)))
     return pairs
@@ -201,7 +205,8 @@ def list_trials(search: SearchWords) -> Rows:
     """Table of all trials: the ranked by score, then the others by number."""
     everyone = (*search.ranked, *search.others)
     columns = list(dict.fromkeys(name for trial in sorted(everyone, key=NUMBER) for name in trial.params))
-    titles = [f"{WEIGHTS}: {' '.join(search.categories)}" if name == WEIGHTS else name for name in columns]
+    weighted = f"{WEIGHTS}: {' '.join(map(write_name, search.categories))}"
+    titles = [weighted if name == WEIGHTS else write_name(name) for name in columns]
     head = ("rank", "trial", "status", "epochs", metrics.ACCURACY, metrics.CLASS_ACCURACY, "origin", *titles)
     rows = []
     for rank, trial in enumerate(everyone, 1):
@@ -209,35 +214,39 @@ def list_trials(search: SearchWords) -> Rows:
         status = f"stopped, cutoff {trial.cutoff:.4f}" if is_stopped else trial.status
         place = str(rank) if rank <= len(search.ranked) else "-"
         cells = [place, str(trial.number), status, str(trial.epochs), trial.score, trial.class_score, trial.origin]
-        rows.append([*cells, *(trial.params.get(name, "") for name in columns)])
+        rows.append([*cells, *(write_name(trial.params.get(name, "")) for name in columns)])
     return Rows(head, rows)
 
 
 def list_lost(search: SearchWords) -> list[Part]:
     """What went wrong in the trials that failed or diverged."""
-    lines = [f"- trial {trial.number} {trial.status}: {hide_places(trial.reason)}" for trial in search.lost]
+    lines = [
+        f"- trial {trial.number} {trial.status}: {escape_markdown(hide_places(trial.reason))}" for trial in search.lost
+    ]
     return ["Trials without a result:", "\n".join(lines)] if lines else []
 
 
-def describe_best(search: SearchWords, pictures: Sequence[str]) -> list[Part]:
+def describe_best(search: SearchWords, pictures: Sequence[tuple[str, str]]) -> list[Part]:
     """Configuration, accuracy of each category, and the pictures of the confusion matrices."""
     best, shown = search.ranked[0], dict(search.ranked[0].params)
     parts: list[Part] = [f"Trial {best.number}, {ORIGINS[best.origin]}. Its searched parameters:"]
     if WEIGHTS in shown and not shown[WEIGHTS].startswith("all"):
         values = zip(best.weighted, shown[WEIGHTS].split(), strict=True)
         shown[WEIGHTS] = ", ".join(f"{name} {value}" for name, value in values)
-    parts.append(Rows(("parameter", "value"), [(f"`{name}`", value) for name, value in shown.items()]))
+    rows = [(write_code(name), write_name(value)) for name, value in shown.items()]
+    parts.append(Rows(("parameter", "value"), rows))
     *categories, mean = search.accuracies
-    rows = [*categories, ("**mean**", f"**{mean[1]}**", mean[2])]
+    lines = [(write_name(name), own, other) for name, own, other in categories]
+    lines.append(("**mean**", f"**{mean[1]}**", mean[2]))
     with_commonest = mean[2] is not None
     head = ["category", "accuracy", *(["commonest class"] if with_commonest else [])]
-    cells = [[name, own, *([other or ""] if with_commonest else [])] for name, own, other in rows]
+    cells = [[name, own, *([other or ""] if with_commonest else [])] for name, own, other in lines]
     if search.labelled:
         head.append("labelled images")
         cells = [[*row, f"{count:,}"] for row, count in zip(cells, (*search.labelled, search.images), strict=True)]
     parts.append(Rows(tuple(head), cells))
     if pictures:
-        names = "".join(f"\n![{name.removesuffix('.png').replace('_', ' ', 1)}]({name})" for name in pictures)
+        names = "".join(f"\n![confusion {write_name(category)}]({name})" for category, name in pictures)
         parts.append(
             f"Confusion matrices: a row is a true class, a column an answer; colours are shares of the row.\n{names}"
         )

@@ -9,6 +9,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.text import Text
 
 from fashion_core import metrics
+from fashion_core.escaping import show_text
+from search.reporting.terminal import plain
 from search.reporting.words import SearchWords, name_trials
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class Wrapped:
 
     def style(self, line: str) -> Text:
         """A line as it is printed."""
-        return Text(line, style=self.text_style, no_wrap=True, overflow="ignore")
+        return Text(show_text(line), style=self.text_style, no_wrap=True, overflow="ignore")
 
 
 def render_summary(search: SearchWords, steps: Sequence[tuple[str, str]]) -> RenderableType:
@@ -64,7 +66,7 @@ def render_summary(search: SearchWords, steps: Sequence[tuple[str, str]]) -> Ren
         parts.append(Wrapped(pieces, "dim", ", ", ",", (13, 13)))
     parts += [Text(), Text(describe_certainty(search))]
     for trial in search.lost[:MAX_FAILURES_SHOWN]:
-        parts.append(Text(f"trial {trial.number} {trial.status}: {trial.reason}", style=STYLES[trial.status]))
+        parts.append(plain(f"trial {trial.number} {trial.status}: {trial.reason}", STYLES[trial.status]))
     if len(search.lost) > MAX_FAILURES_SHOWN:
         more = len(search.lost) - MAX_FAILURES_SHOWN
         parts.append(Text(f"and {more} more that failed or diverged", style="red"))
@@ -80,7 +82,9 @@ def render_summary(search: SearchWords, steps: Sequence[tuple[str, str]]) -> Ren
 
 def describe_whole(search: SearchWords) -> Text:
     """One paragraph: how many trials ended how, in what time, and what stopping saved."""
-    text = Text.assemble((search.name, "bold"), f": {search.trials} trial{'s' if search.trials != 1 else ''}")
+    text = Text.assemble(
+        (show_text(search.name), "bold"), f": {search.trials} trial{'s' if search.trials != 1 else ''}"
+    )
     if search.trials:
         text.append(f", {search.counts}")
     if search.took is not None:

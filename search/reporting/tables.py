@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from fashion_core.escaping import show_lines, show_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -26,15 +28,18 @@ Part = str | Rows  # of a markdown document
 
 def join_parts(parts: Sequence[Part]) -> str:
     """A markdown document of its paragraphs and tables."""
-    return "\n\n".join(part if isinstance(part, str) else render_table(*part) for part in parts) + "\n"
+    return "\n\n".join(show_lines(part) if isinstance(part, str) else render_table(*part) for part in parts) + "\n"
 
 
 def render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table."""
+    """A markdown table. What is in its cells from outside must be escaped before, but for `|`."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(LINE_END.sub(" ", cell.replace("|", "\\|")) for cell in line) + " |" for line in lines
-    )
+    return "\n".join("| " + " | ".join(map(render_cell, line)) + " |" for line in lines)
+
+
+def render_cell(text: str) -> str:
+    """The text on one line; no bar in it divides cells."""
+    return show_text(LINE_END.sub(" ", text)).replace("|", "\\|")
 
 
 def hide_places(text: str) -> str:

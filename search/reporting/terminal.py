@@ -1,4 +1,4 @@
-"""What views in the terminal share: a console that shows nothing, and lines of a topic and a text."""
+"""What views in the terminal share: text as it is, a console that shows nothing, lines of a topic and a text."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from fashion_core.escaping import show_lines
+from fashion_core.secrets import hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Text for a console as it is: nothing in it is mark-up, an emoji's name, or a command to the terminal."""
+    return Text(show_lines(hide_secrets(text)), style=style)
 
 
 def choose_console(console: Console | None) -> Console:
@@ -25,5 +34,5 @@ def draw_pairs(rows: Iterable[tuple[str, str]]) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for topic, text in rows:
-        table.add_row(topic, text)
+        table.add_row(topic, plain(text))
     return table

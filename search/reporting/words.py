@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
+from fashion_core.escaping import write_name
 from search.records.events import TrialStatus
 from search.records.record import SearchRecord, TrialRecord, sum_up
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
@@ -141,10 +142,10 @@ def describe_counts(counts: dict[str, int], *, skip: Sequence[str] = ()) -> str:
 
 
 def describe_labelled(counts: dict[str, int] | None) -> str:
-    """`, labelled in pattern: 40, fit: 31 of them`: how many images are labelled in each category; else empty."""
+    """`, labelled in pattern: 40, fit: 31 of them`, for Markdown: how many images have which labels; else empty."""
     if not counts:
         return ""
-    return f", labelled in {', '.join(f'{name}: {count:,}' for name, count in counts.items())} of them"
+    return f", labelled in {', '.join(f'{write_name(name)}: {count:,}' for name, count in counts.items())} of them"
 
 
 def describe_origin(trial: TrialRecord, *, is_grid: bool) -> str:

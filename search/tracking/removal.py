@@ -8,10 +8,11 @@ from search.tracking.store import open_store, tell_errors
 from search.tracking.writer import SEARCH_TAG
 
 if TYPE_CHECKING:
+    from search.address import Address
     from search.records.record import SearchRecord
 
 
-def delete_runs(record: SearchRecord, uri: str) -> int:
+def delete_runs(record: SearchRecord, uri: Address | str) -> int:
     """Delete the runs of a search and of its trials, as MLflow's pages would. Returns how many.
 
     They can be restored until `mlflow gc` frees their space. Runs of promotions stay: registered versions name them.

@@ -12,6 +12,7 @@ from search.tracking.store import default_uri, tell_errors
 from search.tracking.writer import Writer
 
 if TYPE_CHECKING:
+    from search.address import Address
     from search.records.layout import SearchLayout
 
 
@@ -24,7 +25,7 @@ class Sent:
     files: int
 
 
-def resend(layout: SearchLayout, tracking_uri: str | None = None) -> Sent:
+def resend(layout: SearchLayout, tracking_uri: Address | str | None = None) -> Sent:
     """Send a whole search to MLflow again. What is there already stays as it is.
 
     Args:

@@ -8,7 +8,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.tracking.store import default_uri, describe_error, hide_password
+from search.address import Address
+from search.tracking.store import default_uri, describe_error
 from search.tracking.writer import Writer
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class Tracker:
         uri: MLflow's tracking server or database; None for SQLite under the results.
     """
 
-    def __init__(self, layout: SearchLayout, uri: str | None = None) -> None:
-        self.layout, self.uri = layout, uri or default_uri(layout)
+    def __init__(self, layout: SearchLayout, uri: Address | str | None = None) -> None:
+        self.layout, self.uri = layout, Address.of(uri or default_uri(layout))
         self.queue: queue.SimpleQueue[Event | Path | None] = queue.SimpleQueue()
         self.writer = Writer(self.uri, layout.artifacts)
         self.unsent: list[Event | Path] = []
@@ -61,7 +62,7 @@ class Tracker:
             self.thread.join(timeout_s)
         if not self.unsent and not self.thread.is_alive():
             return None
-        why, shown = "no answer yet", hide_password(self.uri)
+        why, shown = "no answer yet", str(self.uri)
         if self.error is not None:
             why = describe_error(self.uri, self.error)
         words = [self.layout.name, "--results", str(self.layout.results), "--tracking-uri", shown]

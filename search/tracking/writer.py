@@ -6,9 +6,13 @@ sending an event twice changes nothing, and a whole search can be sent again: `s
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from fashion_core.escaping import write_bytes
+from search.address import Address
 from search.records.events import (
     EndReason,
     EpochEnded,
@@ -45,6 +49,8 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the p
 SEARCH_TAG, TRIAL_TAG, PARENT_TAG = "search_id", "trial", "mlflow.parentRunId"
 MAX_TAG = 5_000  # characters; MLflow's own limit is 8,000
 MAX_METRICS = 1_000  # in one batch
+MAX_KEY = 250  # characters, of a metric's or parameter's name
+NO_KEY = re.compile(r"[^\w.\- :]")
 
 
 class Writer:
@@ -55,8 +61,8 @@ class Writer:
         artifacts: where a new experiment of a database keeps its files; a server decides that itself.
     """
 
-    def __init__(self, uri: str, artifacts: Path) -> None:
-        self.uri, self.artifacts = uri, artifacts
+    def __init__(self, uri: Address | str, artifacts: Path) -> None:
+        self.uri, self.artifacts = Address.of(uri), artifacts
         self.record = SearchRecord()
         self.runs: dict[int | None, str] = {}  # run id by trial number; None: the search's
         self.client: MlflowClient | None = None
@@ -108,7 +114,7 @@ class Writer:
 
         rows = [RunTag(name, str(value)) for name, value in (tags or {}).items()]
         self.connect().log_batch(
-            run, params=[Param(key, format_param(value)) for key, value in params.items()], tags=rows
+            run, params=[Param(name_key(name), format_param(value)) for name, value in params.items()], tags=rows
         )
 
     def find_runs(self, filter_string: str) -> list[Run]:
@@ -145,7 +151,7 @@ class Writer:
             if found.lifecycle_stage == "deleted":  # in MLflow's pages: nothing could be logged to it
                 client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        is_database = "://" in self.uri and not self.uri.startswith("http")
+        is_database = self.uri.scheme not in ("", "http", "https")
         location = (self.artifacts / name).resolve().as_uri() if is_database else None
         return str(client.create_experiment(name, location, EXPERIMENT_TAGS))
 
@@ -229,7 +235,18 @@ def build_metrics(values: Mapping[str, float | None], milliseconds: int, step: i
     """MLflow's rows of some values at one time; None has none."""
     from mlflow.entities import Metric
 
-    return [Metric(name, value, milliseconds, step) for name, value in values.items() if value is not None]
+    return [Metric(name_key(name), value, milliseconds, step) for name, value in values.items() if value is not None]
+
+
+def name_key(name: str) -> str:
+    """The name of a metric or parameter as MLflow takes it: what it refuses, in a category's name, as `:` and its code.
+
+    It takes letters, digits and `_-. :/`, and no path that can be written shorter.
+    """
+    parts = [NO_KEY.sub(lambda match: write_bytes(match[0], ":"), part) for part in name.split("/")]
+    parts = [":" + part if part in ("", ".", "..") else part for part in parts]
+    key = "/".join(parts)
+    return key if len(key) <= MAX_KEY else f"{key[: MAX_KEY - 9]}:{zlib.crc32(key.encode()):08X}"
 
 
 def format_param(value: Any) -> str:

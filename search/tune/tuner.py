@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, ProgressReporter, RunConfig, TuneConfig, Tuner
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler
 
 from fashion_core.errors import SearchError
+from search.jobs.cluster import is_secret
 from search.records.events import SearchBroke
 from search.tune.callback import Recorder, watch
 from search.tune.checkpoints import BestModels
@@ -18,6 +21,8 @@ from search.tune.searcher import TruthfulSearcher
 from search.tune.trainable import TrialTrainable, bind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ray.tune.experiment import Trial
 
     from search.jobs.training import JobSite
@@ -40,7 +45,7 @@ def run_trials(
     """
     trained = build_trainable(plan, bind(trainable, site))
     models = BestModels(plan.layout, plan.options.keep_best, session.record)
-    with watch(session, models, plan.space.scheduler.max_epochs):
+    with watch(session, models, plan.space.scheduler.max_epochs), pass_on_no_secrets(plan.options.storage):
         for restarts in range(MAX_RESTARTS + 1):
             tuner = open_tuner(plan, trained, session.record.search_id, is_new=not resume and not restarts)
             try:
@@ -54,6 +59,23 @@ def run_trials(
                         f"Ray Tune broke {times}, lastly with {type(error).__name__}: {error}; "
                         f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
                     ) from error
+
+
+@contextmanager
+def pass_on_no_secrets(storage: str | None) -> Iterator[None]:
+    """Inside, Tune does not give the environment's AWS keys to its workers, whose variables Ray logs.
+
+    Of Ray, `ray.tune.execution.class_cache.ENV_VARS_TO_PROPAGATE`: their names, and no public way to them.
+
+    Args:
+        storage: of the workers; one in a cloud asks for them.
+    """
+    names = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in names if not is_secret(name, "", storage)}
+    try:
+        yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE = names
 
 
 def build_tuner(plan: Plan, trained: Any, search_id: str) -> Tuner:

@@ -29,7 +29,8 @@ MLFLOW_FILES = (
 )
 # A file imports from lower floors and from its own room alone.
 CORE_FLOORS = (
-    ("errors", "lazy"),
+    ("escaping", "lazy", "secrets"),
+    ("errors",),
     ("config", "metrics", "files", "command"),
     ("hardware",),
     ("data",),
@@ -41,6 +42,7 @@ CORE_FLOORS = (
     ("predict", "audit", "onnx_export", "sample_data", "attributes", "ensemble", "temperatures"),
 )
 SEARCH_FLOORS = (
+    ("address",),
     ("cli", "statistics", "space"),
     ("records",),
     ("tracking", "reporting"),

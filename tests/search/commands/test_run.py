@@ -88,3 +88,38 @@ def test_wrong_options_are_told(arguments: list[str], message: str, ran, call, t
     monkeypatch.chdir(tmp_path)
     status, out, err = call("run", *arguments)
     assert status == 2 and not out and message in err and "Traceback" not in err and not ran
+
+
+def test_a_search_goes_on_with_its_address_given_again(ran, call, tmp_path: Path) -> None:
+    """Its password was not stored; another address is refused."""
+    layout = make_search(tmp_path, "mine", tracking_uri="http://me:old@host:5000")
+    assert "old" not in layout.options.read_text() and "http://me:***@host:5000" in layout.options.read_text()
+    call("--resume", "mine", "--results", tmp_path, "--tracking-uri", "http://me:new@host:5000")
+    ((_, options, others),) = ran
+    assert others["resume"] and options.tracking_uri.reveal() == "http://me:new@host:5000"
+    status, _, err = call("--resume", "mine", "--results", tmp_path, "--tracking-uri", "http://me:new@other:5000")
+    assert status == 2 and "goes on in MLflow where it began" in err and "new" not in err and len(ran) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("localhost:5000", "write http:// before"), ("http://me:pw1234@127.0.0.1:9", "must name an MLflow server")],
+)
+def test_an_address_is_tried_before_the_work(address: str, told: str, call, tmp_path: Path) -> None:
+    given = ["--data", tmp_path / "none", "--space", "demo", "--results", tmp_path, "--tracking-uri", address]
+    status, out, err = call(*given)
+    assert status == 2 and told in err and err.count("\n") == 1 and "pw1234" not in out + err
+
+
+def test_a_missing_password_is_told_before_the_work(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    make_search(tmp_path, "mine", tracking_uri="postgresql://me:old@host/db")
+    status, _, err = call("--resume", "mine", "--results", tmp_path)
+    assert status == 2 and "set PGPASSWORD" in err and err.count("\n") == 1
+
+
+def test_a_storage_with_a_key_is_refused(call, tmp_path: Path) -> None:
+    status, _, err = call(
+        "--data", "d", "--space", "demo", "--storage", "s3://me:pl4nted@bucket/x", "--results", tmp_path
+    )
+    assert status == 2 and "must hold no password or key" in err and "pl4nted" not in err

@@ -137,7 +137,7 @@ def test_the_source_of_a_model_in_use_stays(standing: str, results: Path, champi
 
 def test_delete_with_its_runs(results: Path, champions, call, monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr(removal, "delete_runs", lambda record, uri: asked.append((record.name, uri)) or 3)
+    monkeypatch.setattr(removal, "delete_runs", lambda record, uri: asked.append((record.name, str(uri))) or 3)
     status, out, _ = call("delete", "other", "--yes", "--mlflow", "--results", results)
     assert status == 0 and "deleted 3 runs" in out and asked == [("other", f"sqlite:///{results / 'mlflow.db'}")]
 
@@ -145,9 +145,9 @@ def test_delete_with_its_runs(results: Path, champions, call, monkeypatch) -> No
 def test_every_registry_that_may_know_is_asked(tmp_path: Path) -> None:
     layout = make_search(tmp_path, "mine", tracking_uri="http://own")
     here = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    assert searches.list_registries(layout, None) == ["http://own", here]
-    assert searches.list_registries(layout, "http://said") == ["http://said", "http://own", here]
-    assert searches.list_registries(make_search(tmp_path, "plain"), None) == [here]
+    assert list(map(str, searches.list_registries(layout, None))) == ["http://own", here]
+    assert list(map(str, searches.list_registries(layout, "http://said"))) == ["http://said", "http://own", here]
+    assert list(map(str, searches.list_registries(make_search(tmp_path, "plain"), None))) == [here]
 
 
 @pytest.mark.parametrize(("size", "text"), [(0, "0.0 KiB"), (1536, "1.5 KiB"), (3 * 2**30, "3,072.0 MiB")])

@@ -3,13 +3,26 @@
 import logging
 import os
 import signal
+import stat
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 import ray
 
 from fashion_core.errors import SearchError
-from search.jobs.cluster import SETTINGS, Users, describe_remedy, look_at_cluster, open_ray, use_ray
+from search.jobs import cluster
+from search.jobs.cluster import (
+    MAX_TEMP,
+    SETTINGS,
+    Users,
+    describe_remedy,
+    find_temp_folder,
+    look_at_cluster,
+    open_ray,
+    use_ray,
+)
 from search.planning.resources import Machine, detect_machine
 
 
@@ -179,3 +192,51 @@ def test_settings_that_a_person_made_stay(state, monkeypatch):
     monkeypatch.setenv("RAY_DEDUP_LOGS", "1")
     with use_ray(Machine(1, 0)):
         assert {name: os.environ[name] for name in SETTINGS} == SETTINGS | {"RAY_DEDUP_LOGS": "1"}
+
+
+def test_secrets_of_the_environment_stay_here(state, monkeypatch):
+    """Ray would copy them to every worker, and into a log."""
+    hidden = {"AWS_SECRET_ACCESS_KEY": "a", "MLFLOW_TRACKING_PASSWORD": "b", "GH_TOKEN": "c", "PGPASSWORD": "d"}
+    hidden |= {"DATABASE_URL": "postgresql://me:secret@host/db", "MYSQL_PWD": "e", "my_api_key": "f"}
+    kept = {"PWD": "/srv", "PATH": "/bin", "RAY_AUTH_TOKEN": "g", "HF_TOKEN": "h", "LANG": "C"}
+    for name, value in (hidden | kept).items():
+        monkeypatch.setenv(name, value)
+    seen = []
+    monkeypatch.setattr(ray, "init", lambda **options: (seen.append(dict(os.environ)), state.init(**options)))
+    with use_ray(Machine(1, 0)):
+        assert {name: os.environ[name] for name in hidden} == hidden  # this process goes on having them
+    assert not hidden.keys() & seen[0].keys() and kept.items() <= seen[0].items()
+    with use_ray(Machine(1, 0), "s3://bucket/ray"):
+        pass
+    assert seen[1]["AWS_SECRET_ACCESS_KEY"] == "a" and "PGPASSWORD" not in seen[1]
+    with use_ray(Machine(1, 0), "/shared/ray"):
+        pass
+    assert "AWS_SECRET_ACCESS_KEY" not in seen[2]
+
+
+def test_its_temp_folder_is_short_and_ours_alone(state, monkeypatch, tmp_path):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    deep = tmp_path / ("x" * 85)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with use_ray(Machine(1, 0)):
+        folder = Path(state.options["_temp_dir"])
+    assert len(str(folder)) <= MAX_TEMP and folder.parent.stat().st_uid == os.getuid()
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700  # Ray opens its own to everybody
+    monkeypatch.setenv("RAY_TMPDIR", "/srv/ray")  # a person's own choice stays
+    with use_ray(Machine(1, 0)):
+        assert "_temp_dir" not in state.options
+
+
+def test_a_temp_folder_that_somebody_else_made_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "MAX_TEMP", 1000)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ours = tmp_path / f"fashion-ray-{os.getuid()}"
+    assert find_temp_folder().parent == ours
+    ours.rmdir()
+    (tmp_path / "theirs").mkdir()
+    ours.symlink_to(tmp_path / "theirs")
+    assert find_temp_folder().parent != ours
+    monkeypatch.setattr(cluster, "MAX_TEMP", 1)
+    with pytest.raises(SearchError, match="set TMPDIR to another short path"):
+        find_temp_folder()

@@ -50,7 +50,7 @@ def test_the_end_says_what_came_of_it(stage, single):
     assert "--results" not in text and "--tracking-uri" not in text
     elsewhere = Registry("http://me:secret@host:5000", "m")
     text = show(lambda console: show_end(replace(result, version=version), elsewhere, console))
-    assert "--tracking-uri http://me:***@host:5000" in text
+    assert "--tracking-uri 'http://me:***@host:5000'" in text
     refused = replace(version, aliases=())
     text = show(lambda console: show_end(replace(result, version=refused), registry, console))
     assert "is registered, but not the champion" in text and "search.predict" not in text

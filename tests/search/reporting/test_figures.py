@@ -50,6 +50,13 @@ def test_colours_are_shares_of_the_true_class(tmp_path):
     assert list_cells(pixels["even"]) < list_cells(pixels["one"])  # half is as dark in every picture
 
 
+def test_names_are_no_formulas(tmp_path):
+    """Nor do they break a picture: they once ended a search after its last trial."""
+    names = ["under_$5_or_$10", "$x^$", "\\frac{"]
+    draw_confusion(np.eye(3, dtype=np.int64), names, "$^$ of $_$", tmp_path / "a.png")
+    assert (tmp_path / "a.png").is_file()
+
+
 def tell_search(folder, count):
     search = ToldSearch(folder)
     for number in range(count):

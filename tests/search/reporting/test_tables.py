@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fashion_core.escaping import show_text
 from search.reporting.tables import Rows, hide_places, join_parts, render_table
 
 CELLS = st.text(
@@ -29,7 +30,7 @@ def test_a_table_holds_the_text_of_every_cell(lines):
     read = read_table(render_table(head, rows))
     assert [cell.strip() for cell in read.pop(1)] == ["---"] * len(head)
     assert [[cell[1:-1] for cell in row] for row in read] == [
-        [cell.replace("\r\n", " ").replace("\r", " ").replace("\n", " ") for cell in row] for row in lines
+        [show_text(cell.replace("\r\n", " ").replace("\r", " ").replace("\n", " ")) for cell in row] for row in lines
     ]
 
 

@@ -1,10 +1,13 @@
 """A console that shows nothing shows nothing anywhere, and lines of a topic and a text stand in two columns."""
 
+import ast
 import io
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from search.reporting.terminal import choose_console, draw_pairs
+from search.reporting.terminal import choose_console, draw_pairs, plain
 
 
 def show(renderable, width=40):
@@ -41,3 +44,27 @@ def test_a_long_text_is_folded_and_kept_whole():
     lines = show(draw_pairs([("written to", text)]))
     assert len(lines) > 1 and all(len(line) <= 40 for line in lines)
     assert lines[0].startswith("written to  ") and "".join(line[12:].strip() for line in lines) == text
+
+
+@pytest.mark.parametrize("text", ["[red]a[/red]", "[/x]", ":smile:", "[link=http://x]b[/]", "a\x1b]0;title\x07"])
+def test_text_is_no_markup(text):
+    shown = text.replace("\x1b", "\\x1b").replace("\x07", "\\x07")
+    assert show(plain(text))[0].rstrip() == shown
+    assert show(draw_pairs([("it", text)]))[0].rstrip() == f"it  {shown}"
+
+
+def find_prints(path):
+    """Lines of a file where a console is given text that is not `plain`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        owner = ast.unparse(node.func.value).lower()
+        if node.func.attr in ("print", "log", "rule", "status") and "console" in owner:
+            texts = [each for each in node.args if isinstance(each, (ast.JoinedStr, ast.Name))]
+            yield from (f"{path.name}:{node.lineno}: {ast.unparse(each)}" for each in texts)
+
+
+def test_no_console_is_given_bare_text():
+    """It would read mark-up in it: only what `plain` made, or a table of such cells, is printed."""
+    packages = Path(__file__).resolve().parents[3] / "search"
+    assert not [fault for path in sorted(packages.rglob("*.py")) for fault in find_prints(path)]

@@ -6,9 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from made_search import make_search
+from mlflow.tracking._tracking_service import utils
 
 from fashion_core.errors import ConfigError, SearchError
 from search.records.layout import SearchLayout
@@ -18,14 +17,11 @@ from search.tracking.store import (
     MAX_NOTE,
     default_uri,
     gather_statistics,
-    hide_password,
     open_store,
     take_head,
     tell_errors,
     ui_command,
 )
-
-WORDS = st.text("abc123", min_size=1, max_size=8)
 
 
 def test_a_database_is_made_with_its_folder(tmp_path):
@@ -87,17 +83,6 @@ def test_statistics_of_a_server_are_its_own():
     gather_statistics("http://127.0.0.1:1")  # nobody is asked
 
 
-@given(st.sampled_from(["http", "postgresql+psycopg2", "mysql"]), WORDS, WORDS, WORDS)
-def test_passwords_are_not_shown(scheme, user, password, rest):
-    uri = f"{scheme}://{user}:{password}X@host:5432/{rest}?ssl={rest}"
-    assert hide_password(uri) == f"{scheme}://{user}:***@host:5432/{rest}?ssl={rest}"
-
-
-@pytest.mark.parametrize("uri", ["sqlite:////a/b.db", "http://host:5000/path", "http://user@host", "databricks"])
-def test_addresses_without_one_are_shown_as_they_are(uri):
-    assert hide_password(uri) == uri
-
-
 def test_errors_are_told_in_words_without_the_password():
     uri = "postgresql://me:secret@host/db"
     with pytest.raises(SearchError) as caught, tell_errors(uri):
@@ -105,6 +90,9 @@ def test_errors_are_told_in_words_without_the_password():
     told = str(caught.value)
     assert "postgresql://me:***@host/db does not (ConnectionError: could not connect to postgresql://me:***@" in told
     assert "secret" not in told and "and more" not in told
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__  # else a traceback would show it
+    with pytest.raises(SearchError) as caught, tell_errors("sqlite:///x"):
+        raise ConnectionError("away")
     assert isinstance(caught.value.__cause__, ConnectionError)
 
 
@@ -141,3 +129,42 @@ def test_where_runs_are_looked_at_has_no_password(tmp_path):
     for scheme in ("https", "postgresql"):
         told = ui_command(SearchLayout(tmp_path, "mine"), f"{scheme}://me:secret@host/db")
         assert f"{scheme}://me:***@host/db" in told and "secret" not in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("move", [shutil.move, shutil.copytree])
+@pytest.mark.parametrize("name", ["moved", "a%20b ?#'"])
+def test_results_that_moved_find_their_files_and_write_nothing_at_the_old_place(tmp_path, empty_database, move, name):
+    old = make_search(tmp_path / "old", "mine")
+    shutil.copy(empty_database, old.tracking_db)
+    old.report.write_text("# One\n\nhello\n")
+    resend(old)
+    client = open_store(default_uri(old))
+    (experiment,) = (each for each in client.search_experiments() if each.name != "Default")
+    client.create_registered_model("some")
+    client.create_model_version("some", f"{experiment.artifact_location}/models/m/artifacts")
+    move(old.results, tmp_path / name)
+    utils._artifact_repos_cache.clear()  # as in a new process: MLflow keeps a run's place
+    kept = sorted(path for path in old.results.rglob("*") if path.parent.parent != old.results)
+    layout = SearchLayout(tmp_path / name, "mine")
+    layout.report.write_text("# Two\n\nnew\n")
+    resend(layout)
+    client, here = open_store(default_uri(layout)), layout.artifacts.resolve().as_uri()
+    assert client.get_experiment(experiment.experiment_id).artifact_location == f"{here}/{experiment.name}"
+    runs = client.search_runs([experiment.experiment_id])
+    assert runs and all(run.info.artifact_uri.startswith(f"{here}/") for run in runs)
+    parent = next(run for run in runs if run.data.tags["kind"] == "search")
+    assert Path(client.download_artifacts(parent.info.run_id, "README.md")).read_text() == "# Two\n\nnew\n"
+    assert client.get_model_version("some", "1").source == f"{here}/{experiment.name}/models/m/artifacts"
+    assert kept == sorted(path for path in old.results.rglob("*") if path.parent.parent != old.results)
+
+
+def test_an_experiment_of_other_results_stays_where_it_is(tmp_path, empty_database):
+    """Two folders of results may be tracked in the database of one."""
+    one, other = make_search(tmp_path / "one", "mine"), make_search(tmp_path / "other", "yours")
+    shutil.copy(empty_database, one.tracking_db)
+    resend(other, default_uri(one))
+    one.artifacts.mkdir()
+    open_store(default_uri(one))
+    found = [each.artifact_location for each in open_store(default_uri(one)).search_experiments()]
+    assert any(place.startswith(other.artifacts.resolve().as_uri()) for place in found)

@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
+from mlflow.utils.validation import _validate_metric, _validate_param
 from tracked_runs import STATUSES, look
 
 from search.records.ledger import read_events
 from search.tracking.store import default_uri
-from search.tracking.writer import Writer
+from search.tracking.writer import Writer, name_key
 
 
 def test_every_end_is_told_apart(layout):
@@ -56,3 +59,17 @@ def test_a_new_search_of_the_same_name_gets_its_own_run(layout):
     client = MlflowClient(default_uri(layout))
     experiment = client.get_experiment_by_name("tiny")
     assert len(client.search_runs([experiment.experiment_id])) == 2
+
+
+@pytest.mark.parametrize("name", ["val/accuracy/fit", "weight_category_1", "lr", "a b:c-d.e", "größe"])
+def test_an_ordinary_name_is_the_key(name):
+    assert name_key(name) == name
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_every_name_has_a_key_that_mlflow_takes(one, other):
+    keys = [name_key(f"val/accuracy/{name}") for name in (one, other)]
+    for key in keys:
+        _validate_metric(key, 0.5, 1, 1)
+        _validate_param(key, "1")
+    assert ":" in one + other or (keys[0] == keys[1]) == (one == other)

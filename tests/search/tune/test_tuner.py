@@ -4,7 +4,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import ray
 from ray.tune import Tuner
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler
 
 from fashion_core.errors import SearchError
@@ -20,7 +22,15 @@ from search.tune.callback import WATCHED
 from search.tune.scheduler import ASHA
 from search.tune.searcher import TruthfulSearcher
 from search.tune.trainable import TrialTrainable
-from search.tune.tuner import MAX_RESTARTS, build_trainable, build_tuner, name_trial, open_tuner, run_trials
+from search.tune.tuner import (
+    MAX_RESTARTS,
+    build_trainable,
+    build_tuner,
+    name_trial,
+    open_tuner,
+    pass_on_no_secrets,
+    run_trials,
+)
 
 SPACE = """
 trials: 12
@@ -147,3 +157,15 @@ def test_one_that_left_no_state_is_given_up_at_once(plan, session, monkeypatch):
     with pytest.raises(SearchError, match="broke once"):
         run(plan, session)
     assert len(list_breaks(session)) == 1
+
+
+@pytest.mark.parametrize(("storage", "given"), [(None, False), ("/shared/ray", False), ("s3://bucket/ray", True)])
+def test_workers_get_keys_only_where_their_storage_asks_for_them(storage, given, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted")
+    asked = {}
+    monkeypatch.setattr(ray, "remote", lambda **options: lambda cls: asked.update(options) or cls)
+    with pass_on_no_secrets(storage):
+        class_cache._ActorClassCache().get(object)
+    assert ("AWS_SECRET_ACCESS_KEY" in asked["runtime_env"]["env_vars"]) == given
+    class_cache._ActorClassCache().get(object)
+    assert "AWS_SECRET_ACCESS_KEY" in asked["runtime_env"]["env_vars"]  # as before
