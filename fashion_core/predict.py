@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from fashion_core.command import SKIP_BAD, Parser, ProgressBar, give_share, run_command, share
 from fashion_core.data.reading import BOX_FORMS
 from fashion_core.errors import DataError, Fault
+from fashion_core.escaping import show_text
 from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE
 from fashion_core.lazy import attach
 

@@ -71,7 +71,7 @@ def test_mlflow_loads_it_beside_the_code_of_today(today, expected):
 def test_the_champion_is_asked(today, expected):
     """It says as much; and now that it was not given the boxes that it was trained on."""
     told = today.ask_champion()
-    assert all("trained on garments" in answer.pop("warning") for answer in told)
+    assert all("trained on images" in answer.pop("warning") for answer in told)
     check_same(told, expected["asked"])
 
 

@@ -137,7 +137,7 @@ def test_a_box_in_every_form(saved: SavedModel, sample_folder: Path) -> None:
         assert answer.to_dict() == expected.to_dict() | {"image": str(image)}
     for nothing in (None, "", float("nan")):
         (answer,) = predictor.predict_images(saved, [image], nothing)
-        assert answer.box is None and "trained on garments" in str(answer.warning)
+        assert answer.box is None and "trained on images" in str(answer.warning)
 
 
 # -------------------------------------------------------------------------------------------------------- command line
@@ -175,7 +175,7 @@ def test_json_of_a_folder(
         assert values["probabilities"][values["class"]] == values["probability"]
         assert sum(values["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert answers[0]["attributes"] == answers[2]["attributes"] and answers[0]["box"] is None
-    assert all("trained on garments" in answer["warning"] for answer in answers)
+    assert all("trained on images" in answer["warning"] for answer in answers)
 
 
 def test_a_folder_of_photographs_as_people_have_them(

@@ -68,7 +68,7 @@ def test_served_over_http(
         assert re.search(r"row 1: a box must be .* inside the image of 96 x 96", refused.value.read().decode())
         records = [{"image": rows[0][0], "bbox": list(SIDES)}, {"image": rows[0][0]}]
         told = post(address, {"dataframe_records": records})["predictions"]
-        assert all("trained on garments" in row["warning"] and "'bbox'" in row["warning"] for row in told)
+        assert all("trained on images" in row["warning"] and "'bbox'" in row["warning"] for row in told)
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_a_box_in_every_form_is_used(loaded: ServedModel, encoded: str) -> None:
     for nothing in (None, float("nan"), "", " ", pd.NA):
         assert ask(loaded, [{"image": encoded, "box": nothing}]) == [whole]
         assert ask(loaded, [{"image": encoded, **dict.fromkeys(NAMED, nothing)}]) == [whole]
-    assert "trained on garments" in whole["warning"] and expected["warning"] is None
+    assert "trained on images" in whole["warning"] and expected["warning"] is None
 
 
 def test_what_is_no_box_is_refused(loaded: ServedModel, encoded: str) -> None:
@@ -144,7 +144,7 @@ def test_rows_with_boxes_of_different_forms(loaded: ServedModel, encoded: str) -
     named, by_size, whole = ask(loaded, [rows[0] | size, rows[1] | size, {"image": encoded}])
     assert named["fit"] == told[0]["fit"] and "one box" in by_size["error"] and whole["error"] is None
     (alone,) = ask(loaded, [{"image": encoded} | size])
-    assert "trained on garments" in alone["warning"] and "not read: 'width', 'height';" in alone["warning"]
+    assert "trained on images" in alone["warning"] and "not read: 'width', 'height';" in alone["warning"]
 
 
 def test_base64_as_programs_write_it(photos: list[Path]) -> None:
