@@ -183,8 +183,10 @@ def open_pickled(path: Path) -> WeightsFile:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise pickle.UnpicklingError("it is compressed, as torch.save never does")
     unread: Any = [(Unread, name) for name in BESIDE]
-    with torch.serialization.safe_globals(unread), warnings.catch_warnings(action="ignore"):
-        found = torch.load(str(path), map_location="cpu", weights_only=True, mmap=is_zip)
+    is_misnamed = path.name.endswith(".safetensors")  # torch goes by a path's name, and maps no open file
+    with torch.serialization.safe_globals(unread), warnings.catch_warnings(action="ignore"), path.open("rb") as file:
+        source: Any = file if is_misnamed else str(path)
+        found = torch.load(source, map_location="cpu", weights_only=True, mmap=is_zip and not is_misnamed)
     groups: list[list[str]] = []
     tensors: dict[str, Tensor] = {}
     for prefix, mapping in walk_mappings(found):
@@ -246,8 +248,8 @@ def describe_damage(path: Path, error: Exception) -> str:
         )
     if "Unsupported operand" in text:
         return (
-            "it is damaged or cut off, or a pickle that torch.save did not write; fetch it again, or write its tensors with "
-            "torch.save"
+            "it is damaged or cut off, or a pickle that torch.save did not write; fetch it again, or write its tensors "
+            "with torch.save"
         )
     line = make_printable(first_line(error))
     return f"it is damaged or cut off ({type(error).__name__}: {line}); fetch it again"

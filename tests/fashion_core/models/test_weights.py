@@ -162,6 +162,12 @@ def test_the_form_of_torch_before_zip(tmp_path):
     check_loaded(path)
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_state_dict_with_the_ending_of_another_form(tmp_path, zipped):
+    torch.save(WEIGHTS, tmp_path / "w.safetensors", _use_new_zipfile_serialization=zipped)
+    check_loaded(tmp_path / "w.safetensors")
+
+
 def test_half_precision(tmp_path):
     path = write(tmp_path / "half.safetensors", {key: value.bfloat16() for key, value in WEIGHTS.items()})
     check_loaded(path, wanted={key: value.bfloat16().to(value.dtype) for key, value in WEIGHTS.items()})
