@@ -6,9 +6,11 @@ What is read is checked before it is used: a file may come from a stranger, or b
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
 import json
 import os
+import re
 import threading
 import zipfile
 from contextlib import ExitStack, contextmanager
@@ -34,6 +36,7 @@ HEADER_KEY = "description"
 MAX_JSON_BYTES = 1 << 27
 MAX_DEPTH = 20  # of values in values
 MAX_REASON = 300  # characters of what is told of a damaged file
+MAX_NAME_PART = 40  # letters of a text from outside in a file's name, of which a system takes 255 bytes
 MAX_FAULTS = 3  # of a file's values, told in its one line
 
 T = TypeVar("T")
@@ -132,6 +135,15 @@ def open_or_make(paths: Sequence[Path], read: Callable[[Path], T], make: Callabl
 
 
 # ---------------------------------------------------------------------------------------------------------------- JSON
+
+
+def name_file(text: str) -> str:
+    """A text from outside, as a category's name, as part of a file's name: itself, where any system and link takes it.
+
+    Else what is left of it, with a digest, so that no two are the same.
+    """
+    plain = re.sub(r"[^\w-]+", "-", text)[:MAX_NAME_PART].strip("-")
+    return text if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from fashion_core.errors import SearchError
-from fashion_core.files import MODEL_FILE
+from fashion_core.files import MODEL_FILE, name_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,7 +160,7 @@ class SearchLayout:
 
     def confusion(self, category: str) -> Path:
         """Picture of the best trial's confusion matrix of one category."""
-        return self.folder / f"confusion_{category}.png"
+        return self.folder / f"confusion_{name_file(category)}.png"
 
     def list_artifacts(self) -> list[Path]:
         """The files that are kept with the search's run in MLflow, those that exist."""
@@ -230,7 +230,7 @@ class FinalLayout:
 
     def confusion(self, category: str) -> Path:
         """Picture of the confusion matrix of one category."""
-        return self.folder / f"confusion_{category}.png"
+        return self.folder / f"confusion_{name_file(category)}.png"
 
 
 def unique_name(results: Path, space_name: str, now: float) -> str:
