@@ -41,7 +41,8 @@ class Disk:
     def find(self, name: str) -> str | None:
         """A path below the root as the disk has it; None where nothing stands there."""
         found = self.find_as_written(name)
-        return self.find_as_written(name.replace("\\", "/")) if found is None and "\\" in name else found
+        plain = name.replace("\\", "/")
+        return self.find_as_written(plain) if found is None and plain != name and not plain.startswith("/") else found
 
     def find_as_written(self, name: str) -> str | None:
         """As `find`, of a path between whose folders `/` stands."""

@@ -120,7 +120,7 @@ def read_tables(tables: Mapping[Path, str | None], root: Path, reading: Reading)
     split = find_split_column(columns, reading, draft)
     box = find_box_columns(columns, reading, names[0], draft)
     others = {name: values for name, values in columns.items() if name not in {image, split, *box}}
-    draft.schema, labels = build_categories(others, reading, names[0], draft)
+    draft.schema, labels = build_categories(others, len(columns[image]), reading, names[0], draft)
     draft.rows = [
         Row(Files(each.file, each.file, each.file), each.split or "", line, box_line=line, labels_line=line)
         for each in read
@@ -349,17 +349,19 @@ def write_values(values: Sequence[Any]) -> list[str] | None:
 
 
 def build_categories(
-    columns: Mapping[str, list[Any]], reading: Reading, file: str, draft: Draft
+    columns: Mapping[str, list[Any]], count: int, reading: Reading, file: str, draft: Draft
 ) -> tuple[AttributeSchema | None, np.ndarray]:
-    """Categories of the columns that are some, and labels [N, K]; what is left out, and why, goes to the remarks."""
-    count = len(next(iter(columns.values()), ()))
+    """Categories of the columns that are some, and labels [N, K]; what is left out, and why, goes to the remarks.
+
+    count: N.
+    """
     left_out: list[str] = []
     categories, labels = [], []
     if unknown := [name for name in reading.categories if name not in columns]:
-        message = (
-            f"--categories must name columns of the table, but {unknown[0]!r} is none; it has {', '.join(columns)}"
-        )
+        known = ", ".join(map(repr, columns))
+        message = f"--categories must name columns of the table, but {unknown[0]!r} is none; it has {known}"
         draft.structural.append(Fault(file, 1, message))
+        return None, np.zeros((count, 0), np.int64)
     for name in reading.categories or columns:
         texts = write_values(columns.get(name, ()))
         reason = (
@@ -487,7 +489,8 @@ def set_splits(draft: Draft, values: Sequence[Any] | None, reading: Reading, roo
         values = tops
     words = [(write_value(value) or "").lower() for value in values]
     if unknown := sorted({word for word in words if word} - set(SPLIT_NAMES)):
-        message = f"the column split must hold train, val and test, but holds {', '.join(unknown)[:120]}; rename them"
+        shown = ", ".join(map(repr, unknown))[:120]
+        message = f"the column split must hold train, val and test, but holds {shown}; rename them"
         draft.structural.append(Fault(file, None, message))
     for row, word in zip(rows, words, strict=True):
         row.split = SPLIT_NAMES.get(word, "")

@@ -330,8 +330,9 @@ def test_many_classes_are_a_category_only_if_asked_for(folder: Path) -> None:
     path = write_table(folder, "csv", COLUMNS | {"id": NO_CATEGORIES["id"]})
     annotations = load_annotations(path, Reading(categories=("id", "colour")))
     assert annotations.schema.names == ("id", "colour") and annotations.schema.sizes == (COUNT, 2)
-    with pytest.raises(DataError, match="'colur' is none; it has"):
+    with pytest.raises(DataError, match="'colur' is none; it has 'colour', 'doors'") as caught:
         load_annotations(path, Reading(categories=("colur",)))
+    assert len(caught.value.faults) == 1
 
 
 def refuse(folder: Path, text: bytes | str, name: str = "labels.csv") -> DataError:
@@ -352,7 +353,10 @@ def refuse(folder: Path, text: bytes | str, name: str = "labels.csv") -> DataErr
         ('image,colour\n"a.jpg,red\n', "quoted or plain values"),
         (b"image,colour\na.jpg,r\xe9d\n", "must be UTF-8 text"),
         ("image,colour\na.jpg,\x1b[31mred\nb.jpg,blue\nc.jpg,blue\n", "without control characters"),
-        ("image,split,colour\na.jpg,tryout,red\nb.jpg,train,blue\nc.jpg,train,blue\n", "holds tryout"),
+        ("image,split,colour\na.jpg,tryout,red\nb.jpg,train,blue\nc.jpg,train,blue\n", "holds 'tryout'"),
+        ("image,split,colour\na.jpg,\x1b[2J,red\nb.jpg,train,blue\nc.jpg,train,blue\n", r"holds '\\x1b\[2j'"),
+        ("image\na.jpg\nb.jpg\n", "must have a column of classes"),
+        ("image,x1,y1,x2,y2\na.jpg,1,2,3,4\nb.jpg,1,2,3,4\n", "must have a column of classes"),
         ("image,id\na.jpg,1\nb.jpg,2\n", "must have a column of classes"),
     ],
 )
