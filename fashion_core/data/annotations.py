@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -186,6 +186,18 @@ def check_names(rows: Sequence[Row]) -> None:
         if row.image is not None and not is_printable(row.image):
             row.blame_image(explain_unprintable(row.image))
             row.image = None
+        elif row.image is not None and leaves_folder(row.image):
+            row.blame_image(
+                f"an image must lie in the data set's folder, but is {row.image[:120]!r}; give its path relative to "
+                "that"
+            )
+            row.image = None
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether an image's name leads out of its data set's folder."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts
 
 
 def check_labels(draft: Draft, schema: AttributeSchema) -> None:

@@ -42,10 +42,12 @@ class Disk:
         """A path below the root as the disk has it; None where nothing stands there."""
         found = self.find_as_written(name)
         plain = name.replace("\\", "/")
-        return self.find_as_written(plain) if found is None and plain != name and not plain.startswith("/") else found
+        return self.find_as_written(plain) if found is None and plain != name else found
 
     def find_as_written(self, name: str) -> str | None:
         """As `find`, of a path between whose folders `/` stands."""
+        if posixpath.isabs(name):
+            return None
         folder, base = posixpath.split(name)
         if folder not in self._folders:
             self._folders[folder] = self.find_as_written(folder) or folder

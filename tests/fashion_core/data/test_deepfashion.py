@@ -267,3 +267,19 @@ def test_more_values_than_attributes_are_told_as_such(tmp_path: Path) -> None:
     path.write_text("\n".join(path.read_text().splitlines()[2:-1]))
     with pytest.raises(DataError, match=r"a value for each of the 5 attributes of list_attr_cloth\.txt, but has more"):
         load_annotations(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "/", "../Anno_fine/train.txt", "img/../../a.jpg"])
+@pytest.mark.parametrize(
+    ("write", "place"), [(write_fine, "Anno_fine/train.txt"), (write_coarse, "Eval/list_eval_partition.txt")]
+)
+def test_a_path_that_leaves_the_folder_is_told(tmp_path: Path, write, place: str, name: str) -> None:
+    write(tmp_path)
+    (tmp_path / "Img/img").rename(tmp_path / "img")
+    (tmp_path / "Img").rmdir()
+    old = (tmp_path / place).read_text().splitlines()[-1].rsplit(" ", 1)[0].strip()
+    for path in tmp_path.glob("*/*.txt"):
+        path.write_text(path.read_text().replace(old, name))
+    with pytest.raises(DataError, match="must lie in the data set's folder, but is") as caught:
+        load_annotations(tmp_path, Reading(follow_links=True, attributes=write_groups(tmp_path)))
+    assert len(caught.value.faults) == 1

@@ -96,7 +96,10 @@ def test_names_written_under_windows_are_found(root: Path) -> None:
     disk = Disk(root)
     assert disk.find("img\\deep\\a.jpg") == disk.find("img/deep\\a.jpg") == "img/deep/a.jpg"
     assert disk.find("img/b\\c.jpg") == "img/b\\c.jpg" and disk.find("img\\gone.jpg") is None
-    assert all(disk.find(name) is None for name in ("\\", "\\etc\\passwd", "\\\\server\\a.jpg", "C:\\a.jpg"))
+    assert all(
+        disk.find(name) is None
+        for name in ("/", "//", "/etc/passwd", "\\", "\\etc\\passwd", "\\\\server\\a.jpg", "C:\\a.jpg")
+    )
 
 
 @pytest.mark.parametrize(
