@@ -16,6 +16,8 @@ A message states the rule, then the value, then the remedy. The commands print i
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_FAULTS_SHOWN = 50
+MAX_ALIKE_SHOWN = 5  # faults of one kind in one file: whoever has hundreds has one cause
+VALUES = re.compile(
+    r"'[^']*'|\"[^\"]*\"|\[[^]]*\]|\S*[0-9/\\.]\S*"
+)  # in a message, which differ among faults of one kind
 
 
 class FashionError(Exception):
@@ -56,10 +62,7 @@ class FaultsError(FashionError):
     def __init__(self, summary: str, faults: Sequence[Fault] = ()) -> None:
         self.summary = summary
         self.faults = tuple(faults)
-        lines = [summary, *(f"  {fault}" for fault in self.faults[:MAX_FAULTS_SHOWN])]
-        if len(self.faults) > MAX_FAULTS_SHOWN:
-            lines.append(f"  ... and {len(self.faults) - MAX_FAULTS_SHOWN} more")
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join([summary, *(f"  {line}" for line in render_faults(self.faults))]))
 
 
 class DataError(FaultsError):
@@ -113,6 +116,27 @@ class SearchError(FashionError):
 
 class SpaceError(FaultsError, SearchError):
     """A search space is at fault."""
+
+
+def render_faults(faults: Sequence[Fault]) -> list[str]:
+    """The faults as lines, in their order: of one kind in one file the first few, and how many more there are."""
+    kinds: dict[tuple[str, str], list[Fault]] = defaultdict(list)
+    for fault in faults:
+        kinds[fault.file, VALUES.sub("", fault.message)].append(fault)
+    more = {}
+    shown = set(map(id, faults))
+    for (file, _), alike in kinds.items():
+        if len(alike) > MAX_ALIKE_SHOWN + 1:
+            rest = alike[MAX_ALIKE_SHOWN:]
+            shown.difference_update(map(id, rest))
+            last = "" if rest[-1].line is None else f", the last in line {rest[-1].line}"
+            more[id(alike[MAX_ALIKE_SHOWN - 1])] = f"{file}: ... and {len(rest):,} more like this{last}"
+    lines = []
+    for fault in faults:
+        if id(fault) in shown:
+            lines += [str(fault), *([more[id(fault)]] if id(fault) in more else [])]
+    hidden = len(lines) - MAX_FAULTS_SHOWN
+    return lines if hidden <= 0 else [*lines[:MAX_FAULTS_SHOWN], f"... and {hidden} more"]
 
 
 def first_line(error: BaseException | str | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,12 +20,17 @@ from fashion_core.data.decoding import measure_image
 from fashion_core.data.deepfashion import find_coarse, find_fine, read_coarse, read_fine
 from fashion_core.data.disk import Disk
 from fashion_core.data.mistakes import (
+    MIN_WRONG,
     are_fractions,
     convert_boxes,
     find_box_mistake,
+    find_fractions,
     find_label_mistake,
     find_missing_mistake,
+    find_mixed_mistake,
+    find_pixels,
     find_sound_boxes,
+    find_unused_mistake,
 )
 from fashion_core.data.reading import Reading
 from fashion_core.data.rows import UNLABELLED, Annotations, Draft, Row, build_table
@@ -39,6 +44,12 @@ if TYPE_CHECKING:
     from fashion_core.data.schema import AttributeSchema
 
 READERS = 8  # threads: opening an image is in part waiting
+OF_LAYOUTS = {
+    "attributes": "DeepFashion as downloaded (Anno_fine/, Anno_coarse/)",
+    "garments": "DeepFashion as downloaded (Anno_fine/, Anno_coarse/)",
+    "categories": "a table",
+}  # options of a reading, and what has a use for them
+WHOLE_SHARE = (0, 0, 1, 1)  # of an image, in shares
 SHARE_UNITS = 1000  # boxes that are shares of a side are compared in thousandths
 
 
@@ -87,7 +98,8 @@ def load_annotations(
     for split in ("train", "val"):
         if not any(row.split == split for row in good):
             raise DataError(
-                f"{draft.lists[split]} must have at least one sound row of {split}, but has none; add some",
+                f"{draft.lists[split]} must have at least one sound row of {split}, but has none; add some, or "
+                "give it those of another split",
                 [fault for _, fault in faults],
             )
     return Annotations(
@@ -113,20 +125,33 @@ def read_draft(path: Path, reading: Reading) -> Draft:
     """
     if path.is_dir():
         if (path / "split").is_dir():
-            return read_challenge(path, reading)
+            return read_challenge(path, allow(reading, "boxes"))
         if fine := find_fine(path):
-            return read_fine(fine, reading)
+            return read_fine(fine, allow(reading, "boxes", "attributes", "garments"))
         if coarse := find_coarse(path):
-            return read_coarse(coarse, reading)
+            return read_coarse(coarse, allow(reading, "boxes", "attributes", "garments"))
         if tables := find_tables(path):
-            return read_tables(tables, path, reading)
+            return read_tables(tables, path, allow(reading, "boxes", "categories"))
     elif path.suffix.lower() in TABLE_ENDINGS and path.is_file():
-        return read_tables({path: None}, path.parent, reading)
+        return read_tables({path: None}, path.parent, allow(reading, "boxes", "categories"))
+    fault = f"{path} is none" if path.exists() else f"there is no {path}: correct the path"
     raise DataError(
         f"a data set must be a table ({' '.join(TABLE_ENDINGS)}) or a folder with split/ (the challenge's layout), "
         "Anno_fine/ or Anno_coarse/ (DeepFashion as downloaded) or a metadata.csv (images with a table), but "
-        f"{path} is none; draw a small one with `python -m fashion_core.sample_data DIR`"
+        f"{fault}; draw a small one with `python -m fashion_core.sample_data DIR`"
     )
+
+
+def allow(reading: Reading, *names: str) -> Reading:
+    """The reading, where it says nothing that a layout has no use for. names: of what it may say.
+
+    Raises:
+        DataError: an option would be passed over in silence.
+    """
+    for name, kind in OF_LAYOUTS.items():
+        if getattr(reading, name) and name not in names:
+            raise DataError(f"--{name} is for {kind}, but the data set is none; leave the option out")
+    return reading
 
 
 def refuse_faults(draft: Draft, reading: Reading, name: str) -> AttributeSchema:
@@ -161,6 +186,18 @@ def check_names(rows: Sequence[Row]) -> None:
         if row.image is not None and not is_printable(row.image):
             row.blame_image(explain_unprintable(row.image))
             row.image = None
+        elif row.image is not None and leaves_folder(row.image):
+            row.blame_image(
+                f"an image must lie in the data set's folder, but is {row.image[:120]!r}; give its path relative to "
+                "that"
+            )
+            row.image = None
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether an image's name leads out of its data set's folder."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts
 
 
 def check_labels(draft: Draft, schema: AttributeSchema) -> None:
@@ -170,6 +207,8 @@ def check_labels(draft: Draft, schema: AttributeSchema) -> None:
     if mistake := find_label_mistake(labels, schema):
         draft.structural.append(Fault(rows[0].files.labels, None, mistake))
         return
+    if mistake := find_unused_mistake(labels):
+        draft.remarks.append(mistake)
     wrong = (labels < UNLABELLED) | (labels >= np.array(schema.sizes))
     for index, k in np.argwhere(wrong).tolist():
         category = schema.categories[k]
@@ -195,6 +234,11 @@ def check_boxes(draft: Draft, sizes: np.ndarray, *, is_relative: bool) -> None:
     rows = [row for row in draft.rows if row.box is not None]
     boxes = stack_boxes(rows)
     sides = sizes[[row.box is not None for row in draft.rows]]
+    if mistake := find_mixed_mistake(boxes):
+        draft.structural.append(Fault(rows[0].files.boxes, None, mistake))
+        return
+    if len(rows) >= MIN_WRONG and (boxes == WHOLE_SHARE).all():
+        draft.remarks.append("all boxes are 0 0 1 1, which is one pixel: for whole images leave the boxes out")
     if is_relative:
         mistake = find_box_mistake(boxes * SHARE_UNITS, np.full_like(sides, SHARE_UNITS), draft.box_form)
     else:
@@ -205,7 +249,14 @@ def check_boxes(draft: Draft, sizes: np.ndarray, *, is_relative: bool) -> None:
     pixels = convert_boxes(boxes, draft.box_form) * (np.tile(sides, 2) if is_relative else 1)
     pixels = np.rint(pixels).astype(np.int64)
     sound = find_sound_boxes(pixels, sides)
-    for row, box, size, is_sound in zip(rows, pixels.tolist(), sides.tolist(), sound.tolist(), strict=True):
+    other = find_pixels(boxes) if is_relative else find_fractions(boxes) & (boxes % 1 != 0).any(1)
+    for row, box, size, is_sound, is_other in zip(
+        rows, pixels.tolist(), sides.tolist(), sound.tolist(), other.tolist(), strict=True
+    ):
+        if is_other:
+            unit = "shares of its image" if is_relative else "pixels"
+            row.blame_box(f"a box must be in {unit}, as the others are, but is {list(row.box or ())}; correct it")
+            continue
         row.box = tuple(box)
         if not is_sound and (size[0] or not is_relative):  # the size of an image at fault is not known
             x1, y1, x2, y2 = box
@@ -249,7 +300,8 @@ def check_all_images(draft: Draft, disk: Disk) -> np.ndarray:
     rows = [row for row in draft.rows if row.image is not None]
     found = [disk.find(str(row.image)) for row in rows]
     missing = [str(row.image) for row, name in zip(rows, found, strict=True) if name is None]
-    if mistake := find_missing_mistake(missing, len(rows), str(draft.folder)):
+    near = disk.suggest(missing[0]) if missing else None
+    if mistake := find_missing_mistake(missing, len(rows), str(draft.folder), near):
         draft.structural.append(Fault(rows[0].files.images, None, mistake))
         return sizes
     for row, name in zip(rows, found, strict=True):

@@ -12,7 +12,16 @@ from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from fashion_core.data.lines import SPLITS, SplitText, TextRow, parse_number, parse_whole, read_splits
+from fashion_core.data.lines import (
+    SPLITS,
+    SplitText,
+    TextRow,
+    could_be_path,
+    has_number,
+    parse_number,
+    parse_whole,
+    read_splits,
+)
 from fashion_core.data.rows import UNLABELLED, Draft, Files, Row
 from fashion_core.data.schema import LIST_FILE, NAMES_FILE, AttributeSchema, load_schema, rename_categories
 from fashion_core.errors import DataError, Fault
@@ -49,7 +58,8 @@ def parse_split(text: SplitText, schema: AttributeSchema | None, structural: lis
     files = Files(*(f"split/{text.split}{kind}.txt" for kind in ("", "_bbox", "_attr")))
     images, boxes, labels = text.images, text.boxes, text.labels
     for file, found in ((files.boxes, boxes), (files.labels, labels)):
-        if images is not None and found is not None and len(found) != len(images):
+        is_other = found is not None and not any(has_number(row.words) for row in found)  # than numbers: told below
+        if images is not None and found is not None and len(found) != len(images) and not is_other:
             structural.append(build_count_fault(file, found, f"{text.split}.txt", len(images)))
     rows = []
     for image, box, label in zip_longest(images or [], boxes or [], labels or []):
@@ -122,23 +132,27 @@ def parse_labels(row: Row, text: TextRow, count: int) -> tuple[int, ...] | None:
 
 def find_other_form(file: str, found: Sequence[TextRow], rows: Sequence[Row], structural: list[Fault]) -> None:
     """Where no row of a file is one, say so once, with what it looks like, in place of every row's fault."""
-    own = [next((fault for fault in row.faults if fault.file == file), None) for row in rows]
+    own = [next((fault for fault in row.faults if fault.file == file), None) for row in rows[: len(found)]]
     if len(found) < MIN_ROWS or None in own:
         return
     for row in rows:
         row.faults = [fault for fault in row.faults if fault.file != file]
     first = next(fault for fault in own if fault is not None)
-    structural.append(Fault(file, first.line, f"none of its {len(found)} rows is one: {guess_form(found)}"))
+    structural.append(Fault(file, first.line, f"none of its {len(found)} rows is one: {guess_form(found, first)}"))
 
 
-def guess_form(found: Sequence[TextRow]) -> str:
-    """What the rows of a file look like, with the remedy."""
+def guess_form(found: Sequence[TextRow], first: Fault) -> str:
+    """What the rows of a file look like, with the remedy. first: the fault of the first of them."""
     words = found[0].words
     shown = repr(" ".join(words)[:80])
     if any(mark in word for word in words for mark in ",;"):
         return f"{shown} looks like values between commas; write blanks for them, or give a table with column names"
-    if any(mark in words[0] for mark in "./\\") and parse_number(words[0]) is None:
+    if len(words) == 1 and could_be_path(words):
+        return first.message
+    if could_be_path(words[:1]) and could_be_path(words[-1:]) and parse_number(words[-1]) is None:
+        return f"{shown} looks like a path with blanks, which this layout has not; rename the files, or give a table"
+    if could_be_path(words[:1]) and parse_number(words[0]) is None:
         return f"{shown} looks like a path with more behind it; leave the one or the other out"
     if all(parse_number(word) is None for word in words):
         return f"{shown} looks like names; write each class's position among its category's, counted from 0"
-    return f"{shown} has {len(words)} values; see which file stands in its place"
+    return f"{first.message.removesuffix('; correct it')}; see which file stands in its place"

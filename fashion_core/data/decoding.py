@@ -47,7 +47,7 @@ TURNS = {
 SIDEWAYS = (5, 6, 7, 8)  # width and height change places
 # The transparent colour of a PNG is told in the file's bits; Pillow's pixels have 8. By Pillow's raw mode.
 KEY_SCALES = {"L;2": 85.0, "L;4": 17.0, "RGB;16B": 1 / 256}
-BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO, PLANAR, IN_PLANES = 258, 262, 0, 284, 2  # of TIFF
 WHITES = (1, 255, 65535, 2**31 - 1)  # of 32-bit grey, whose files do not tell: the least that holds all values
 
 # What Pillow warns of is an error here (a bomb), or none (a damaged EXIF).
@@ -152,6 +152,13 @@ def open_header(stream: BinaryIO, name: str) -> Image.Image:
         raise ImageError(
             f"an image must have at most {MAX_PIXELS:,} pixels, but {name} has {image.width} x {image.height}; "
             "shrink it and its box"
+        )
+    tags: Any = getattr(image, "tag_v2", {})
+    bits = tags.get(BITS_PER_SAMPLE, ())
+    if tags.get(PLANAR) == IN_PLANES and len(bits) > 1 and max(bits) > 8:  # Pillow takes each byte for a pixel
+        raise ImageError(
+            f"an image of {max(bits)} bits must have its colours side by side, but {name} has them in planes; save it "
+            "with 8 bits"
         )
     return image
 

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
+from yaml.constructor import ConstructorError
 
 from fashion_core.data.challenge import build_count_fault, find_other_form, parse_box
-from fashion_core.data.lines import SPLITS, TextRow, parse_whole, read_lines, read_rows
+from fashion_core.data.lines import SPLIT_NAMES, SPLITS, TextRow, parse_whole, read_lines, read_rows
 from fashion_core.data.rows import UNLABELLED, Draft, Files, Row
 from fashion_core.data.schema import (
     LIST_FILE,
@@ -114,9 +115,14 @@ def find_root(anno: Path) -> Path:
     return root.parent if root.name == "Anno" else root
 
 
-def find_prefix(root: Path) -> str:
-    """What stands before `img/...`: `Img/` where the images lie in that."""
-    return "Img/" if (root / "Img").is_dir() and not (root / "img").is_dir() else ""
+def find_prefix(root: Path, names: Sequence[str]) -> str:
+    """What stands before `img/...`: `Img/` where the images lie in that, or `img/` where they were unpacked in one.
+
+    names: of images; one of them tells, where it is there.
+    """
+    places = ["", "Img/", "img/"]
+    found = [place for place in places for name in names[:1] if (root / place / name.replace("\\", "/")).exists()]
+    return found[0] if found else "Img/" if (root / "Img").is_dir() and not (root / "img").is_dir() else ""
 
 
 def find_partition(anno: Path) -> Path:
@@ -144,6 +150,11 @@ def load_listed(anno: Path, reading: Reading) -> Listed:
     chosen = reading.attributes or (own if own.is_file() else None)
     if chosen is not None:
         groups = load_groups(chosen, names, anno)
+        if reading.garments and any(group.category.name == GARMENT for group in groups):
+            message = (
+                f"the name {GARMENT!r} is that of --garments; name this category otherwise, or leave the option out"
+            )
+            raise DataError("the file of attributes is at fault:", [Fault(chosen.name, None, message)])
     elif (anno / COARSE_FILE).is_file():
         message = (
             f"categories must be made of its {len(names):,} attributes, but no file says how; write one, a category "
@@ -179,6 +190,21 @@ def load_garments(anno: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+class TextLoader(yaml.BaseLoader):
+    """YAML whose values are text as they stand there (`no` is no False), in mappings that have no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping.
+
+        Raises:
+            ConstructorError: a key stands twice.
+        """
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise ConstructorError(problem=f"{twice[0][:60]!r} stands twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def load_groups(path: Path, names: Sequence[str], anno: Path) -> tuple[Group, ...]:
     """The categories that a YAML file makes of attributes. names: of all attributes, in their order.
 
@@ -186,7 +212,7 @@ def load_groups(path: Path, names: Sequence[str], anno: Path) -> tuple[Group, ..
         DataError: lists every fault.
     """
     try:
-        content = yaml.safe_load("\n".join(read_lines(path, MAX_BYTES)))
+        content = yaml.load("\n".join(read_lines(path, MAX_BYTES)), TextLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         message = f"it must be YAML, but is not ({' '.join(str(error).split())[:160]}); correct it"
         raise DataError("the file of attributes is at fault:", [Fault(path.name, None, message)]) from None
@@ -330,7 +356,7 @@ def read_fine_split(anno: Path, split: str, draft: Draft, listed: Listed, garmen
             columns[kind] = found
     if images is None:
         return []
-    prefix = find_prefix(draft.folder)
+    prefix = find_prefix(draft.folder, [" ".join(image.words) for image in images[:1]])
     values = np.full((len(images), listed.count), UNKNOWN, np.int8)
     rows = [Row(files, split, image.line, prefix + " ".join(image.words)) for image in images]
     for row, text in zip(rows, columns.get("_bbox", ()), strict=False):
@@ -377,10 +403,16 @@ def read_coarse(anno: Path, reading: Reading) -> Draft:
         structural += error.faults
         return draft
     files = Files(shown, f"{anno.name}/list_bbox.txt", f"{anno.name}/{COARSE_FILE}")
-    prefix = find_prefix(draft.folder)
+    partition_rows = read_rows(partition, structural, numbers=False) or ()
+    prefix = find_prefix(draft.folder, [" ".join(text.words[:-1]) for text in partition_rows[:1]])
     draft.rows = [
-        Row(files, text.words[-1], text.line, prefix + " ".join(text.words[:-1]))
-        for text in read_rows(partition, structural, numbers=False) or ()
+        Row(
+            files,
+            SPLIT_NAMES.get(text.words[-1].lower(), text.words[-1]),
+            text.line,
+            prefix + " ".join(text.words[:-1]),
+        )
+        for text in partition_rows
     ]
     for row in draft.rows:
         if row.split not in SPLITS:
@@ -418,15 +450,22 @@ def find_named(path: Path, count: int, names: Sequence[str], structural: list[Fa
     Args:
         count: of the values; a name is all before them, and may hold blanks.
     """
-    rows = {
-        " ".join(row.words[:-count]): TextRow(row.line, row.words[-count:])
-        for row in read_rows(path, structural, numbers=False) or ()
-    }
+    read = read_rows(path, structural, numbers=False)
+    if read is None:
+        return [None] * len(names)
+    rows = {" ".join(row.words[:-count]): TextRow(row.line, row.words[-count:]) for row in read}
+    if len(rows) < len(read):
+        structural.append(Fault(f"{path.parent.name}/{path.name}", None, explain_twice(len(read) - len(rows))))
     found = [rows.get(name) for name in names]
     tell_unnamed(
         f"{path.parent.name}/{path.name}", [n for n, row in zip(names, found, strict=True) if row is None], structural
     )
     return found
+
+
+def explain_twice(count: int) -> str:
+    """What is wrong with a list of which so many rows are of images that it has already."""
+    return f"it must have one row for each image, but has {count:,} more; keep the right ones"
 
 
 def tell_unnamed(file: str, missing: Sequence[str], structural: list[Fault]) -> None:
@@ -470,6 +509,11 @@ def read_values(path: Path, listed: Listed) -> tuple[list[str], np.ndarray, np.n
         raise DataError("a list is at fault:", [Fault(file, None, message)]) from None
     if not names and not faults:
         faults.append(Fault(file, None, "it must hold rows, but is empty; restore it"))
+    if (twice := len(names) - len(set(names))) > 0:
+        faults.append(Fault(file, None, explain_twice(twice)))
+    if names and names[0].split()[-1] in ("-1", "0", "1"):
+        message = f"a row must have a value for each of the {listed.count:,} attributes of {LIST_FILE}, but has more"
+        faults.append(Fault(file, int(parts[0].lines[0]), f"{message}; restore the one or the other"))
     if faults:
         raise DataError("a list is at fault:", faults)
     return names, np.concatenate([part.lines for part in parts]), np.concatenate([part.values for part in parts])

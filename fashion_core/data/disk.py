@@ -1,7 +1,7 @@
 """Names of images as the disk has them, and where links may lead.
 
 A name is written in one form of Unicode (NFC: one letter é) in a list and in another (NFD: e and an accent) on the
-disk, or the other way; the two look alike.
+disk, or the other way; the two look alike. A list that was written under Windows has `\\` between folders.
 """
 
 from __future__ import annotations
@@ -40,9 +40,17 @@ class Disk:
 
     def find(self, name: str) -> str | None:
         """A path below the root as the disk has it; None where nothing stands there."""
+        found = self.find_as_written(name)
+        plain = name.replace("\\", "/")
+        return self.find_as_written(plain) if found is None and plain != name else found
+
+    def find_as_written(self, name: str) -> str | None:
+        """As `find`, of a path between whose folders `/` stands."""
+        if posixpath.isabs(name):
+            return None
         folder, base = posixpath.split(name)
         if folder not in self._folders:
-            self._folders[folder] = self.find(folder) or folder
+            self._folders[folder] = self.find_as_written(folder) or folder
         folder = self._folders[folder]
         names = self.list_names(folder)
         if base not in names:
@@ -54,6 +62,15 @@ class Disk:
                 return None
             base = alike[0]
         return posixpath.join(folder, base)
+
+    def suggest(self, name: str) -> str | None:
+        """A file that has nearly the name of one that is missing: in other capitals, or with another ending."""
+        folder, base = posixpath.split(name.replace("\\", "/"))
+        names = sorted(self.list_names(self._folders.get(folder, folder)))
+        stem = posixpath.splitext(base)[0].lower()
+        alike = [each for each in names if each.lower() == base.lower()]
+        alike += [each for each in names if stem and posixpath.splitext(each)[0].lower() == stem]
+        return posixpath.join(folder, alike[0]) if alike else None
 
     def explain_link(self, name: str) -> str | None:
         """What is wrong with where an image's path leads; None if nothing is.
@@ -69,14 +86,14 @@ class Disk:
             target = path.resolve() if path.is_symlink() else self._targets[folder] / base
         except (OSError, RuntimeError):  # RuntimeError: Python's, of a loop
             return f"the image must be a file, but {name} is a link to itself; restore it"
+        if path.is_symlink() and not path.exists():
+            return f"the image must be a file, but {name} is a link to nothing; {MISSING_LINK}"
         homes = [*self._homes, *self.find_tops(name)]
         if not self.follow_links and not any(target.is_relative_to(home) for home in homes):
             return (
                 f"an image must lie in the data set's folder, but {name} is a link out of it; copy it there, or read "
                 "such links with --follow-links"
             )
-        if path.is_symlink() and not path.exists():
-            return f"the image must be a file, but {name} is a link to nothing; {MISSING_LINK}"
         return None
 
     def find_tops(self, name: str) -> list[Path]:

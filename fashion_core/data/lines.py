@@ -12,9 +12,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SPLITS = ("train", "val", "test")
+SPLIT_NAMES = {  # the words that people have for them, in small letters
+    **{name: "train" for name in ("train", "training")},
+    **{name: "val" for name in ("val", "valid", "validation", "dev")},
+    **{name: "test" for name in ("test", "testing")},
+}
 MAX_FILE_BYTES = 1 << 28
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")  # nine digits fit int32
-NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{0,17})?")
+NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?")  # as numpy.savetxt writes them too
+MAX_NUMBER = 10**9
 NUMBER_START = re.compile(r"[+-]?\.?[0-9]")
 
 
@@ -119,10 +125,15 @@ def is_header(rows: Sequence[TextRow], *, numbers: bool) -> bool:
     No word of it begins as a number does, between commas either; or nothing in it could be a path, as all below could.
     """
     if numbers:
-        return not any(NUMBER_START.match(part) for word in rows[0].words for part in re.split("[,;]", word))
+        return not has_number(rows[0].words)
     return not (could_be_path(rows[0].words) or is_count(rows[0].words)) and all(
         could_be_path(row.words) for row in rows[1:2]
     )
+
+
+def has_number(words: Sequence[str]) -> bool:
+    """Whether a word of a row begins as a number does, or one between its commas."""
+    return any(NUMBER_START.match(part) for word in words for part in re.split("[,;]", word))
 
 
 def could_be_path(words: Sequence[str]) -> bool:
@@ -137,7 +148,8 @@ def is_whole(word: str) -> bool:
 
 def parse_number(word: str) -> float | None:
     """The number that a word is, of at most nine digits before the point; None where it is none."""
-    return float(word) if NUMBER.fullmatch(word) else None
+    number = float(word) if NUMBER.fullmatch(word) else MAX_NUMBER
+    return number if abs(number) < MAX_NUMBER else None
 
 
 def parse_whole(word: str) -> int | None:

@@ -5,6 +5,7 @@ What is told is the one reading under which (almost) all rows are sound, where a
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 MIN_WRONG = 3  # rows: fewer are slips
 SOUND_SHARE = 0.99  # of the rows, read otherwise
+MIN_ROWS_UNUSED = 20  # rows with labels: of fewer, none may have a first class by chance
+SHARE_SLACK = 0.1  # by which a box in shares of the image may be off its border, for another rule to tell
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 def convert_boxes(boxes: np.ndarray, form: BoxForm) -> np.ndarray:
@@ -38,8 +43,32 @@ def convert_boxes(boxes: np.ndarray, form: BoxForm) -> np.ndarray:
 
 
 def are_fractions(boxes: np.ndarray) -> bool:
-    """Whether boxes are shares of their images' sides: all numbers 0 to 1, and not whole ones alone."""
-    return bool(len(boxes) and (boxes >= 0).all() and (boxes <= 1).all() and (boxes % 1 != 0).any())
+    """Whether boxes are shares of their images' sides: most are within 0 and 1, or nearly so, and not all are whole."""
+    small = find_fractions(boxes)
+    return bool(small.sum() > find_pixels(boxes).sum() and (boxes[small] % 1 != 0).any())
+
+
+def find_fractions(boxes: np.ndarray) -> np.ndarray:
+    """[N] bool: boxes whose numbers are 0 to 1, or nearly so."""
+    small: np.ndarray = ((boxes >= -SHARE_SLACK) & (boxes <= 1 + SHARE_SLACK)).all(1) & (boxes != 0).any(1)
+    return small
+
+
+def find_pixels(boxes: np.ndarray) -> np.ndarray:
+    """[N] bool: boxes with a number that no share of an image has."""
+    large: np.ndarray = np.any(boxes > 1 + SHARE_SLACK, axis=1)
+    return large
+
+
+def find_mixed_mistake(boxes: np.ndarray) -> str | None:
+    """What is wrong where some boxes are shares of their images and others pixels; None where it is a slip."""
+    small, large = find_fractions(boxes) & (boxes % 1 != 0).any(1), find_pixels(boxes)
+    if not (is_systematic(small) and is_systematic(large)):
+        return None
+    return (
+        f"the boxes look like shares of the image in {small.sum():,} rows and like pixels in {large.sum():,}; write "
+        "all of them in the one or the other"
+    )
 
 
 def find_sound_boxes(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -74,6 +103,8 @@ def find_box_mistake(boxes: np.ndarray, sizes: np.ndarray, form: BoxForm) -> str
     for other, words in BOX_FORMS.items():
         if other != form and find_sound_boxes(np.rint(convert_boxes(boxes, other)), sizes).mean() >= SOUND_SHARE:
             return f"the boxes look like {words}: {start}; read them so with --boxes {other}"
+    if find_sound_boxes(np.rint(read), sizes + (sizes > 0)).mean() >= SOUND_SHARE:
+        return f"the boxes look as if pixels were counted from 1: {start}, but end one pixel outside; count from 0"
     x1, y1, x2, y2 = read.T
     outside = (x1 >= 0) & (y1 >= 0) & (x1 < x2) & (y1 < y2) & wrong
     if outside.mean() > 0.5:
@@ -104,6 +135,10 @@ def find_label_mistake(labels: np.ndarray, schema: AttributeSchema) -> str | Non
                 f"the labels look as if counted from 1, with 0 for unlabelled: {start}; count from 0, with -1 for "
                 "unlabelled"
             )
+    for k, (name, size) in enumerate(zip(schema.names, sizes.tolist(), strict=True)):
+        own = labels[labels[:, k] != UNLABELLED, k]
+        if len(own) and own.min() > 0 and own.max() == size and is_systematic(labels[:, k] == size):
+            return f"the labels of {name} look as if counted from 1: {start}, none of it is 0; count all from 0"
     for first, second in combinations(range(len(sizes)), 2):
         order = list(range(len(sizes)))
         order[first], order[second] = second, first
@@ -114,15 +149,28 @@ def find_label_mistake(labels: np.ndarray, schema: AttributeSchema) -> str | Non
     return None
 
 
-def find_missing_mistake(missing: Sequence[str], count: int, place: str) -> str | None:
+def find_unused_mistake(labels: np.ndarray) -> str | None:
+    """What labels look like that are in range, but never 0; None where they look like nothing."""
+    given = labels[(labels != UNLABELLED).any(1)]
+    if labels.shape[1] == 0 or len(given) < MIN_ROWS_UNUSED or (given == 0).any():
+        return None
+    return "no image has the first class of any category: see whether the labels are counted from 1, not from 0"
+
+
+def find_missing_mistake(missing: Sequence[str], count: int, place: str, near: str | None = None) -> str | None:
     """What it looks like where most of `count` images are missing; None where most are there.
 
     Args:
         missing: names, in order; place: where they were looked for.
+        near: a file that has nearly the first one's name.
     """
     if len(missing) < MIN_WRONG or len(missing) * 2 <= count:
         return None
-    return (
-        f"{len(missing):,} of {count:,} images are missing, the first is {missing[0]}; they are looked for in {place}: "
-        "unpack them there, or name the right folder"
-    )
+    start = f"{len(missing):,} of {count:,} images are missing, the first is {missing[0]}"
+    if ADDRESS.match(missing[0]):
+        return f"{start}; images must be files: fetch them, and give their paths"
+    if DRIVE.match(missing[0]):
+        return f"{start}; that is a path of another machine: give them relative to {place}"
+    if near is not None:
+        return f"{start}; {near} is there: correct the names' capitals or endings"
+    return f"{start}; they are looked for in {place}: unpack them there, or name the right folder"

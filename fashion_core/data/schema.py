@@ -158,8 +158,10 @@ def rename_categories(schema: AttributeSchema, path: Path) -> AttributeSchema:
     rows = [TextRow(line, text.split()) for line, text in enumerate(read_lines(path, MAX_BYTES), 1) if text.strip()]
     if rows and is_count(rows[0].words):
         rows = rows[2:]  # a count stands before a header
-    elif rows and not is_numbered(rows[0]) and all(map(is_numbered, rows[1:])):
+    elif len(rows) > 1 and not is_numbered(rows[0]) and all(map(is_numbered, rows[1:])):
         rows = rows[1:]
+    if all(len(row.words) > 1 and is_whole(row.words[0]) for row in rows) and not all(map(is_numbered, rows)):
+        rows = [TextRow(row.line, [*row.words[1:], row.words[0]]) for row in rows]  # the number stands first
     if all(map(is_numbered, rows)):
         rows = [TextRow(row.line, row.words[:-1]) for row in sorted(rows, key=lambda row: int(row.words[-1]))]
     names = [" ".join(row.words) for row in rows]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fashion_core.data.lines import MAX_FILE_BYTES, SPLITS, read_lines
+from fashion_core.data.lines import MAX_FILE_BYTES, SPLIT_NAMES, SPLITS, read_lines
 from fashion_core.data.reading import BOX_FORMS
 from fashion_core.data.rows import UNLABELLED, Draft, Files, Row
 from fashion_core.data.schema import AttributeSchema, Category, explain_unprintable, is_printable
@@ -36,23 +36,18 @@ TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl")
 TABLE_NAMES = ("metadata", "labels")  # of a table in a folder of images
 IMAGE_COLUMNS = ("image", "file_name", "filename", "image_path", "path", "file")
 SPLIT_COLUMN = "split"
-SPLIT_NAMES = {
-    **{name: "train" for name in ("train", "training")},
-    **{name: "val" for name in ("val", "valid", "validation", "dev")},
-    **{name: "test" for name in ("test", "testing")},
-}
+# Names of a box's columns, as `plain_name` has them; the first set that a table has is its box's.
+CORNERS = [("x1", "y1"), ("xmin", "ymin"), ("left", "top"), ("x0", "y0"), ("x", "y")]
+CENTRES = [("cx", "cy"), *((f"x{word}", f"y{word}") for word in ("c", "center", "centre"))]
+CENTRES += [(f"{word}x", f"{word}y") for word in ("center", "centre")]
+SIDES = [("w", "h"), ("width", "height")]
 BOX_COLUMNS: dict[tuple[str, ...], BoxForm] = {
     ("x1", "y1", "x2", "y2"): "xyxy",
-    ("x_1", "y_1", "x_2", "y_2"): "xyxy",
+    ("x0", "y0", "x1", "y1"): "xyxy",
     ("xmin", "ymin", "xmax", "ymax"): "xyxy",
-    ("x_min", "y_min", "x_max", "y_max"): "xyxy",
     ("left", "top", "right", "bottom"): "xyxy",
-    ("x", "y", "w", "h"): "xywh",
-    ("x", "y", "width", "height"): "xywh",
-    ("left", "top", "width", "height"): "xywh",
-    ("bbox_x", "bbox_y", "bbox_w", "bbox_h"): "xywh",
-    ("cx", "cy", "w", "h"): "cxcywh",
-    ("x_center", "y_center", "width", "height"): "cxcywh",
+    **{(*corner, *sides): "xywh" for corner in CORNERS for sides in SIDES},
+    **{(*centre, *sides): "cxcywh" for centre in CENTRES for sides in SIDES},
 }
 BOX_NAMES = ("bbox", "box")  # one column of four numbers, whose name does not say which
 MAX_COORDINATE = 10**9  # fits int32
@@ -63,6 +58,8 @@ FEW_CLASSES = 20  # so many are no free text, though they were most of the value
 MAX_NAME = 100  # letters of a class: longer is a text
 WHOLE_FLOAT = re.compile(r"(-?[0-9]+)\.0+")
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+SEPARATORS = ",;\t|"
+NO_CLASSES = {"-1", "nan", "na", "n/a", "#n/a", "<na>", "null", "?", "-", "--"}  # what often stands for no label
 
 
 @dataclass
@@ -110,17 +107,20 @@ def read_tables(tables: Mapping[Path, str | None], root: Path, reading: Reading)
     except DataError as error:
         draft.structural += error.faults
         return draft
+    if not any(each.lines for each in read):
+        draft.structural += [fault for each in read for fault in each.faults]
+        return draft
     draft.lists = {split: next((each.file for each in read if each.split == split), names[0]) for split in SPLITS}
     columns = merge_columns(read)
     draft.structural += [fault for each in read for fault in each.faults]
-    image = find_column(columns, IMAGE_COLUMNS)
+    image = find_image_column(columns)
     if image is None:
         draft.structural.append(Fault(names[0], 1, explain_no_image(list(columns))))
         return draft
-    split = find_column(columns, (SPLIT_COLUMN,))
+    split = find_split_column(columns, reading, draft)
     box = find_box_columns(columns, reading, names[0], draft)
     others = {name: values for name, values in columns.items() if name not in {image, split, *box}}
-    draft.schema, labels = build_categories(others, reading, names[0], draft)
+    draft.schema, labels = build_categories(others, len(columns[image]), reading, names[0], draft)
     draft.rows = [
         Row(Files(each.file, each.file, each.file), each.split or "", line, box_line=line, labels_line=line)
         for each in read
@@ -129,6 +129,14 @@ def read_tables(tables: Mapping[Path, str | None], root: Path, reading: Reading)
     for row, label in zip(draft.rows, labels.tolist(), strict=True):
         row.labels = tuple(label)
     folders = [each.folder for each in read for _ in each.lines]
+    if not any(isinstance(value, str) for value in columns[image]):
+        message = (
+            f"the column {image!r} must hold paths of images, but holds {str(columns[image][0])[:60]!r}; save the "
+            "images as files, and write their paths"
+        )
+        draft.structural.append(Fault(names[0], 1, message))
+        draft.rows = []
+        return draft
     draft.folder = place_images(draft.rows, columns[image], folders, root)
     set_splits(draft, None if split is None else columns[split], reading, root, names[0])
     if box:
@@ -151,7 +159,7 @@ def read_table(path: Path, file: str, split: str | None) -> Table:
     }
     faults: list[Fault] = []
     columns, lines = readers.get(path.suffix.lower(), read_csv)(path, file, faults)
-    if not lines:
+    if not lines and not faults:
         faults.append(
             Fault(file, None, "a table must have rows below the names of its columns, but has none; add some")
         )
@@ -159,30 +167,46 @@ def read_table(path: Path, file: str, split: str | None) -> Table:
 
 
 def read_csv(path: Path, file: str, faults: list[Fault]) -> tuple[dict[str, list[Any]], list[int]]:
-    """Columns and lines of a text with commas, semicolons or tabs between its values; the first line names them."""
+    """Columns and lines of a text with commas, semicolons, tabs or bars between its values; the first line names them.
+
+    Excel's `sep=;` may stand before it. Empty values behind the last column do not matter.
+    """
     texts = [f"{line}\n" for line in read_lines(path)]
-    head = next((text for text in texts if text.strip()), "")
-    plain = re.sub(r'"[^"]*"', "", head)  # without what stands between quotes
-    reader = csv.reader(texts, delimiter=max(",;\t", key=plain.count), strict=True)
-    rows, lines, line = [], [], 1
+    first = next((index for index, text in enumerate(texts) if text.strip()), 0)
+    told = re.fullmatch(r"sep=(.)\n", texts[first])
+    if told:
+        first += 1
+    plain = re.sub(r'"[^"]*"', "", next((text for text in texts[first:] if text.strip()), ""))  # without quoted text
+    separator = told[1] if told else max(SEPARATORS, key=plain.count)
+    reader = csv.reader(texts[first:], delimiter=separator, strict=True, skipinitialspace=separator != "\t")
+    rows, lines, line = [], [], first + 1
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
                 rows.append(row)
                 lines.append(line)
-            line = reader.line_num + 1
+            line = first + reader.line_num + 1
     except csv.Error as error:
         message = f"it must be a table of quoted or plain values, but: {first_line(error)}; correct it"
         raise DataError("a table is at fault:", [Fault(file, line, message)]) from None
     names, rows, lines = (rows[0], rows[1:], lines[1:]) if rows else ([], [], [])
     names = unique_names(names, file)
     for row, line in zip(rows, lines, strict=True):
+        while len(row) > len(names) and not row[-1].strip():
+            row.pop()
         if len(row) != len(names):
             message = (
                 f"a row must have a value for each of the {len(names)} columns, but has {len(row)}; "
                 "put values with commas between quotes"
             )
             faults.append(Fault(file, line, message))
+    widths = {len(row) for row in rows}
+    if len(widths) == 1 and len(faults) > 1:
+        message = (
+            f"the first line must name the columns, but names {len(names)} where all rows have {widths.pop()} values; "
+            "correct it, and remove what stands before it"
+        )
+        faults[:] = [Fault(file, lines[0] - 1, message)]
     if faults:
         rows, lines = [], []
     return {name: [row[index] for row in rows] for index, name in enumerate(names)}, lines
@@ -202,6 +226,9 @@ def read_json_lines(path: Path, file: str, faults: list[Fault]) -> tuple[dict[st
                 lines.append(line)
             else:
                 faults.append(Fault(file, line, f"a line must be a JSON object, but is {text[:60]!r}; correct it"))
+    if faults and not rows:  # JSON, but over several lines or all in one
+        faults[1:] = []
+        faults[0] = Fault(file, faults[0].line, f"{faults[0].message}: write one object a line (JSON lines)")
     keys = list(dict.fromkeys(key for row in rows for key in row))
     values = [[row.get(key) for row in rows] for key in keys]
     return dict(zip(unique_names(keys, file), values, strict=True)), lines
@@ -222,7 +249,12 @@ def read_parquet(path: Path, file: str, faults: list[Fault]) -> tuple[dict[str, 
                 )
                 raise DataError("a table is at fault:", [Fault(file, None, message)])
             table = parquet.read()
-            values = [column.to_pylist() for column in table.columns]
+            is_single = [pa.types.is_float32(column.type) for column in table.columns]
+            values = [
+                # 0.1 of 32 bits is 0.10000000149 of 64; its text is 0.1
+                (column.cast(pa.string()) if single else column).to_pylist()
+                for column, single in zip(table.columns, is_single, strict=True)
+            ]
     except (pa.ArrowException, OSError, ValueError) as error:
         message = f"it must be a whole Parquet file, but: {first_line(error)[:160]}; write it again"
         raise DataError("a table is at fault:", [Fault(file, None, message)]) from None
@@ -256,6 +288,29 @@ def find_column(columns: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """The column of the first of these names that there is, in small or capital letters."""
     own = {name.lower(): name for name in reversed(list(columns))}
     return next((own[name] for name in names if name in own), None)
+
+
+def find_image_column(columns: Mapping[str, Sequence[Any]]) -> str | None:
+    """The column of images: of those that have a name for it, the first whose values look like paths."""
+    named = [name for each in IMAGE_COLUMNS if (name := find_column(columns, (each,))) is not None]
+    paths = [name for name in named if any(isinstance(value, str) and "." in value for value in columns[name])]
+    return next(iter(paths or named), None)
+
+
+def find_split_column(columns: Mapping[str, Sequence[Any]], reading: Reading, draft: Draft) -> str | None:
+    """The column of splits; one of another name, where it holds their words and is not asked for as a category.
+
+    Taken for a category it would be learned, and images of its test would be trained on.
+    """
+    if own := find_column(columns, (SPLIT_COLUMN,)):
+        return own if any(write_value(value) for value in columns[own]) else None
+    for name, values in columns.items():
+        words = set(values) if all(isinstance(value, str) for value in values) else set()
+        splits = {SPLIT_NAMES.get(word.strip().lower()) for word in words}
+        if name not in reading.categories and None not in splits and {"train", "val"} <= splits:
+            draft.remarks.append(f"the column {name!r} holds train and val: it is taken for the split")
+            return name
+    return None
 
 
 def explain_no_image(names: Sequence[str]) -> str:
@@ -294,24 +349,31 @@ def write_values(values: Sequence[Any]) -> list[str] | None:
 
 
 def build_categories(
-    columns: Mapping[str, list[Any]], reading: Reading, file: str, draft: Draft
+    columns: Mapping[str, list[Any]], count: int, reading: Reading, file: str, draft: Draft
 ) -> tuple[AttributeSchema | None, np.ndarray]:
-    """Categories of the columns that are some, and labels [N, K]; what is left out, and why, goes to the remarks."""
-    count = len(next(iter(columns.values()), ()))
+    """Categories of the columns that are some, and labels [N, K]; what is left out, and why, goes to the remarks.
+
+    count: N.
+    """
     left_out: list[str] = []
     categories, labels = [], []
     if unknown := [name for name in reading.categories if name not in columns]:
-        message = (
-            f"--categories must name columns of the table, but {unknown[0]!r} is none; it has {', '.join(columns)}"
-        )
+        known = ", ".join(map(repr, columns))
+        message = f"--categories must name columns of the table, but {unknown[0]!r} is none; it has {known}"
         draft.structural.append(Fault(file, 1, message))
+        return None, np.zeros((count, 0), np.int64)
     for name in reading.categories or columns:
         texts = write_values(columns.get(name, ()))
-        reason = "its values are lists" if texts is None else explain_no_category(texts, asked=bool(reading.categories))
+        reason = (
+            "its values are lists, objects or bytes"
+            if texts is None
+            else explain_no_category(texts, asked=bool(reading.categories))
+        )
         if texts is None or reason:
             left_out.append(f"{name[:60]!r} ({reason})")
             continue
         classes = sort_classes(set(texts) - {""})
+        draft.remarks += find_odd_classes(name, classes)
         if bad := [text for text in (name, *classes) if not is_printable(text)]:
             draft.structural.append(Fault(file, None, explain_unprintable(bad[0])))
         positions = {"": UNLABELLED} | {text: index for index, text in enumerate(classes)}
@@ -332,6 +394,25 @@ def build_categories(
         draft.structural.append(Fault(file, 1, message))
         return None, np.zeros((count, 0), np.int64)
     return AttributeSchema(tuple(categories)), np.array(labels, np.int64).T.reshape(count, -1)
+
+
+def find_odd_classes(name: str, classes: Sequence[str]) -> list[str]:
+    """What to look at among a column's classes, a sentence each: they are taken as they are."""
+    remarks = []
+    if odd := [text for text in classes if text.lower() in NO_CLASSES]:
+        remarks.append(
+            f"{', '.join(map(repr, odd))} of {name[:60]!r} is a class like the others; leave cells empty to say that "
+            "an image is unlabelled"
+        )
+    written: dict[str, list[str]] = {}
+    for text in classes:
+        written.setdefault(" ".join(text.casefold().split()), []).append(text)
+    if alike := [texts for texts in written.values() if len(texts) > 1]:
+        shown = "; ".join(" and ".join(map(repr, texts)) for texts in alike)[:160]
+        remarks.append(
+            f"classes of {name[:60]!r} differ in capitals or blanks alone: {shown}; write them alike if they are"
+        )
+    return remarks
 
 
 def explain_no_category(texts: Sequence[str], *, asked: bool) -> str | None:
@@ -397,17 +478,19 @@ def set_splits(draft: Draft, values: Sequence[Any] | None, reading: Reading, roo
     if all(row.split for row in rows):
         return
     if values is None:
-        tops = [SPLIT_NAMES.get(str(row.image).split("/")[0].lower(), "") for row in rows]
+        tops = [find_split_folder(str(row.image)) for row in rows]
         if not {"train", "val"} <= set(tops) or "" in tops:
             draft.needs_split = True
             if reading.splits is not None:
                 plain = re.sub(r"[^A-Za-z0-9._-]", "-", f"{Path(os.path.abspath(root)).name}-{Path(file).stem}")
                 draft.splits_file = reading.splits / f"{plain}.csv"
             return
+        draft.remarks.append("the table has no column split: the images' folders are named by it")
         values = tops
     words = [(write_value(value) or "").lower() for value in values]
     if unknown := sorted({word for word in words if word} - set(SPLIT_NAMES)):
-        message = f"the column split must hold train, val and test, but holds {', '.join(unknown)[:120]}; rename them"
+        shown = ", ".join(map(repr, unknown))[:120]
+        message = f"the column split must hold train, val and test, but holds {shown}; rename them"
         draft.structural.append(Fault(file, None, message))
     for row, word in zip(rows, words, strict=True):
         row.split = SPLIT_NAMES.get(word, "")
@@ -415,9 +498,21 @@ def set_splits(draft: Draft, values: Sequence[Any] | None, reading: Reading, roo
             row.blame_image("a row must have a split, but has none; write train, val or test, or drop the column")
 
 
+def find_split_folder(image: str) -> str:
+    """The split that an image's first folder is named by, or else one alone of those below; empty where none is."""
+    first, *folders = image.replace("\\", "/").lower().split("/")[:-1] or [""]
+    splits = {SPLIT_NAMES[folder] for folder in folders if folder in SPLIT_NAMES}
+    return SPLIT_NAMES.get(first) or (splits.pop() if len(splits) == 1 else "")
+
+
+def plain_name(name: str) -> str:
+    """A name of a box's column without what varies: `bbox_x_min`, `X Min` and `xmin` are one."""
+    return re.sub("^(bounding|b)?box(?=.)", "", re.sub("[^a-z0-9]", "", name.lower()))
+
+
 def find_box_columns(columns: Mapping[str, Any], reading: Reading, file: str, draft: Draft) -> list[str]:
     """The columns of the boxes, four or one of four numbers; none where there are none. The draft gets their form."""
-    own = {name.lower(): name for name in reversed(list(columns))}
+    own = {plain_name(name): name for name in reversed(list(columns))}
     for names, form in BOX_COLUMNS.items():
         if all(name in own for name in names):
             draft.box_form = reading.boxes or form

@@ -34,6 +34,7 @@ AVERAGED = {"ema", "teacher"}  # words in the name of weights that are an averag
 MAX_NAMED = 3  # names in a message
 MAX_SHOWN = 100  # letters of a name
 TORCHSCRIPT = "a TorchScript program"
+NUMPY = "a file of numpy's arrays"
 NORMALISATION = ("backbone.mean", "backbone.std")  # of a model of this project
 POSITIONS = ("pos_embed", "relative_position_bias_table")  # a row for each place in an image
 HEAD_BYTES = 256  # of a file, which tell its kind
@@ -175,13 +176,17 @@ def open_pickled(path: Path) -> WeightsFile:
     if is_zip:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
+        if all(entry.filename.endswith(".npy") for entry in entries):
+            raise pickle.UnpicklingError(NUMPY)
         if any(entry.filename.endswith("/constants.pkl") for entry in entries):
             raise pickle.UnpicklingError(TORCHSCRIPT)
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise pickle.UnpicklingError("it is compressed, as torch.save never does")
     unread: Any = [(Unread, name) for name in BESIDE]
-    with torch.serialization.safe_globals(unread), warnings.catch_warnings(action="ignore"):
-        found = torch.load(str(path), map_location="cpu", weights_only=True, mmap=is_zip)
+    is_misnamed = path.name.endswith(".safetensors")  # torch goes by a path's name, and maps no open file
+    with torch.serialization.safe_globals(unread), warnings.catch_warnings(action="ignore"), path.open("rb") as file:
+        source: Any = file if is_misnamed else str(path)
+        found = torch.load(source, map_location="cpu", weights_only=True, mmap=is_zip and not is_misnamed)
     groups: list[list[str]] = []
     tensors: dict[str, Tensor] = {}
     for prefix, mapping in walk_mappings(found):
@@ -224,16 +229,28 @@ def describe_damage(path: Path, error: Exception) -> str:
     """Why a file of the right kind cannot be read, with what helps."""
     text = str(error)
     if found := re.search(r"GLOBAL (\S+)", text):
-        load = f"torch.load({path.name!r}, weights_only=False)['state_dict']"
+        load = f"found = torch.load({path.name!r}, weights_only=False)"
+        tensors = "getattr(found, 'state_dict', lambda: found['state_dict'])()"  # of a whole model, or a mapping
         return (
             f"it holds {make_printable(found[1])}, which only running code of others can read; if you trust it, keep "
-            f"its tensors alone: python -c \"import torch; torch.save({load}, 'weights.pth')\" (or the key that they "
-            "stand under)"
+            f"its tensors alone: python -c \"import torch; {load}; torch.save({tensors}, 'weights.pth')\" (or the key "
+            "that they stand under)"
         )
     if text == TORCHSCRIPT:
         load = f"torch.jit.load({path.name!r}).state_dict()"
         save = f"torch.save({load}, 'weights.pth')"
         return f'it is {TORCHSCRIPT}; keep its tensors alone: python -c "import torch; {save}"'
+    if text == NUMPY:
+        save = "torch.save({key: torch.from_numpy(found[key]) for key in found}, 'weights.pth')"
+        return (
+            f'it is {NUMPY}; make tensors of them: python -c "import numpy, torch; found = numpy.load({path.name!r}); '
+            f'{save}"'
+        )
+    if "Unsupported operand" in text:
+        return (
+            "it is damaged or cut off, or a pickle that torch.save did not write; fetch it again, or write its tensors "
+            "with torch.save"
+        )
     line = make_printable(first_line(error))
     return f"it is damaged or cut off ({type(error).__name__}: {line}); fetch it again"
 
@@ -406,13 +423,19 @@ def fit_positions(
 
 
 def check_numbers(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raise WeightsError where weights are no plain numbers, as those of a quantized model."""
+    """Raise WeightsError where weights are no plain finite numbers, as those of a quantized model or a diverged one."""
     for name, tensor in tensors.items():
         is_plain = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
+        is_plain &= tensor.dtype.itemsize > 1 or not tensor.is_floating_point()  # 8 bits have a scale elsewhere
         if not is_plain or not (tensor.is_floating_point() or name.endswith(COUNTER)):
             raise WeightsError(
                 f"{path.name} must hold floating-point weights, but {show_name(name)} is {tensor.dtype}"
                 f"{'' if is_plain else ' in a form of its own'}; name a file that was not quantized"
+            )
+        if not tensor.isfinite().all():
+            raise WeightsError(
+                f"{path.name} must hold finite weights, but {show_name(name)} has some that are none; name a file from "
+                "before its training diverged"
             )
 
 
@@ -421,7 +444,11 @@ def describe_lack(file: WeightsFile, name: str, counts: Counter[str], needed: Ma
     start = f"{file.path.name} does not hold weights of {name}"
     ways_out = "give the backbone and `feature` that it was made for, or other `weights`"
     if not counts:
-        stored = f"its {len(file.shapes)} are {list_names(list(file.shapes))}" if file.shapes else "it has none at all"
+        stored = (
+            f"its {len(file.shapes)} are {list_names(list(file.shapes))}"
+            if file.shapes
+            else "it has none at all, or none that are tensors of torch"
+        )
         return f"{start}: none of that backbone's {len(needed)} tensors is there ({stored}); {ways_out}"
     ((prefix, count),) = counts.most_common(1)
     missing = list_names([prefix + key for key in needed if prefix + key not in file.shapes])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashion_core.data.annotations import load_annotations
+from fashion_core.data.rows import UNLABELLED
 from fashion_core.data.splits import check_categories
 from fashion_core.errors import SearchError, WeightsError
 from search.planning.backbones import try_backbones
@@ -157,6 +158,16 @@ def check_labels(annotations: Annotations, splits: Sequence[str]) -> None:
             check_categories(own, names, split)
 
 
+def find_untrained(annotations: Annotations) -> list[str]:
+    """Classes that other splits have and train has not, as `category: class`."""
+    labels, is_train = annotations.labels(), annotations.table["split"].to_numpy() == "train"
+    lacking = []
+    for category, own in zip(annotations.schema.categories, labels.T, strict=True):
+        found = set(np.unique(own).tolist()) - set(np.unique(own[is_train]).tolist())
+        lacking += [f"{category.name}: {category.classes[index]}" for index in sorted(found - {UNLABELLED})]
+    return lacking
+
+
 def render_plan(plan: Plan) -> list[tuple[str, str]]:
     """What a dry run shows: (topic, text) lines."""
     space, scheduler, resources = plan.space, plan.space.scheduler, plan.resources
@@ -175,6 +186,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     lines = [
         ("space", f"{space.name}: {space.description}"),
         ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
+        ("categories", ", ".join(f"{each.name} ({len(each.classes)})" for each in plan.annotations.schema.categories)),
         ("selects on", "val" if plan.options.select_on == "val" else "15% of train, held out; val stays unseen"),
         ("trials", f"{plan.trials}: {known} known, {plan.trials - known} drawn by {space.sampler}"),
         ("searched", ", ".join(parameter.name for parameter in space.parameters)),
@@ -191,10 +203,12 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     ]
     lines += [("weights", f"{weights}: {words}") for weights, words in plan.origins.items()]
     if not plan.annotations.has_boxes:
-        lines.insert(2, ("note", "the data names no boxes: whole images are looked at, whatever crop the space has"))
+        lines.insert(3, ("note", "the data names no boxes: whole images are looked at, whatever crop the space has"))
+    if untrained := find_untrained(plan.annotations):
+        lines.insert(3, ("note", f"no image of train has {', '.join(untrained)}: it can never be answered"))
     if unlabelled:
-        lines.insert(2, ("unlabelled", ", ".join(f"{count:,} in {name}" for name, count in unlabelled.items())))
-    lines[2:2] = [("layout", plan.annotations.layout), *(("note", remark) for remark in plan.annotations.remarks)]
+        lines.insert(3, ("unlabelled", ", ".join(f"{count:,} in {name}" for name, count in unlabelled.items())))
+    lines[3:3] = [("layout", plan.annotations.layout), *(("note", remark) for remark in plan.annotations.remarks)]
     if skipped:
-        lines.insert(2, ("skipped", f"{skipped} faults in the annotations; their rows are left out"))
+        lines.insert(3, ("skipped", f"{skipped} faults in the annotations; their rows are left out"))
     return lines

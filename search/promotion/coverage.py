@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fashion_core.escaping import write_name
 from search.reporting.tables import render_table
 from search.statistics.coverage import LEVELS
 from search.statistics.intervals import LEVEL, compute_wilson
@@ -24,7 +25,9 @@ def render_coverage(shipped: Shipped, picture: str) -> list[str]:
             if accuracy is not None:
                 low, high = compute_wilson(accuracy, max(count / networks, 1))
                 shown, interval = f"{accuracy:.4f}", f"{low:.4f} to {high:.4f}"
-            rows.append([name, f"{level:g}" if level else "always", f"{count / total:.1%}", shown, interval])
+            rows.append(
+                [write_name(name), f"{level:g}" if level else "always", f"{count / total:.1%}", shown, interval]
+            )
     head = ["category", "smallest confidence", "answered", "accuracy of these", f"{LEVEL:.0%} interval"]
     return [
         "`--min-confidence 0.8` answers `unsure` where no class has a probability of 0.8, and so do the parameter "

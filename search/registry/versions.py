@@ -310,8 +310,9 @@ def name_model(data: Path) -> str:
     return re.sub(r"[^\w.-]+", "-", "-".join(part for part in parts if part)).strip("-.") or "model"
 
 
-def list_models(uri: Address) -> list[str]:
+def list_models(uri: Address | str) -> list[str]:
     """Names of the models in a registry that have a champion, in order."""
+    uri = Address.of(uri)
     if uri.file is not None and not uri.file.exists():
         return []  # reading must not make a database
     with tell_errors(uri):
@@ -323,7 +324,7 @@ def list_models(uri: Address) -> list[str]:
                 return sorted(names)
 
 
-def find_only_model(uri: Address) -> str:
+def find_only_model(uri: Address | str) -> str:
     """The name of the only model with a champion.
 
     Raises:
@@ -333,7 +334,7 @@ def find_only_model(uri: Address) -> str:
     if len(names) != 1:
         raise SearchError(
             f"the model must be named where the registry has not exactly one with a champion, but "
-            f"{uri} has {', '.join(names) or 'none'}; "
+            f"{Address.of(uri)} has {', '.join(names) or 'none'}; "
             + ("name one with --model" if names else "promote a search")
         )
     return names[0]

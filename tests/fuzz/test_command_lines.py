@@ -65,7 +65,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     patch.setattr(pipeline, "promote", lambda *_, **__: done.append("promote") or result)
     patch.setattr(comparing, "compare", lambda *_, **__: done.append("compare") or result)
     patch.setattr(comparison_view, "show_comparison", lambda *_, **__: None)
-    version = SimpleNamespace(number=1)
+    version = SimpleNamespace(name="m", number=1)
     patch.setattr(versions, "rollback", lambda *_, **__: (version, version))
     yield done
     patch.undo()

@@ -88,7 +88,7 @@ def test_it_runs_in_a_notebook_and_leaves_the_cell_as_it_is(sample_folder, tmp_p
 
 def test_what_ray_cannot_do_is_told_and_leaves_nothing(block, monkeypatch, tmp_path):
     """Whatever Ray's start raises: before anything is prepared or made."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path / ("long" * 25)))
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("long" * 25)))
     (tmp_path / ("long" * 25)).mkdir()
     data = re.search(r"data='([^']+)'", block)[1]
     options = SearchOptions(data=data, space="tiny.yaml", name="none")

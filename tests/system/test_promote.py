@@ -28,7 +28,7 @@ def promote(folder, *options, status=0):
 
 
 def open_registry(folder):
-    return Registry(f"sqlite:///{folder}/results/mlflow.db")
+    return Registry(f"sqlite:///{folder}/results/mlflow.db", "sample")
 
 
 @pytest.fixture(scope="module")

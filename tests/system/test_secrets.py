@@ -63,7 +63,7 @@ def test_no_secret_is_shown_or_stored(tmp_path, tmp_path_factory, sample_folder)
             options = ("odd", "--top", 1, "--seeds", 1, "--baseline", "none", "--force")
             run("promote.py", *options, MLFLOW_TRACKING_PASSWORD=PASSWORD)
             assert "is the champion" in told and "me:***@" in told
-            assert Registry(address).find("champion") is not None
+            assert Registry(address, sample_folder.name).find("champion") is not None
         leaks = [line for line in told.splitlines() if any(word in line for word in (PASSWORD, TOKEN, KEY))]
         assert not [*leaks, *find_secrets(tmp_path), *find_secrets(short)]
         assert list(short.iterdir())

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import subprocess
 import sys
 import types
@@ -93,6 +94,34 @@ def test_grey_of_any_depth_is_scaled(name: str) -> None:
 def test_grey_without_a_white_is_refused(values: np.ndarray) -> None:
     with pytest.raises(ImageError, match=r"grey values must be from 0 to 2147483647, but .* 8 or 16 bits"):
         open_image(io.BytesIO(encode(values, "TIFF")))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_colours_in_planes_are_seen_or_refused(bits: int, order: str) -> None:
+    """TIFF 6.0, PlanarConfiguration: of 16 bits Pillow would show noise."""
+    shows = draw_photograph()
+    height, width = shows.shape[:2]
+    plane = height * width * bits // 8
+    tags = {256: [width], 257: [height], 258: [bits] * 3, 259: [1], 262: [2], 277: [3], 278: [height]}
+    place = 8 + 2 + 12 * 10 + 4  # of what does not fit into a tag: the head, ten tags, the end
+    tags |= {273: [place + 30 + plane * k for k in range(3)], 279: [plane] * 3, 284: [2]}
+    table, beside = struct.pack(f"{order}H", len(tags)), b""
+    for tag, values in sorted(tags.items()):
+        kind, letter = (4, "I") if tag in (273, 279) else (3, "H")
+        packed = struct.pack(f"{order}{len(values)}{letter}", *values)
+        if len(packed) > 4:
+            beside, packed = beside + packed, struct.pack(f"{order}I", place + len(beside))
+        table += struct.pack(f"{order}HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
+    pixels = (shows.astype(int) * (257 if bits == 16 else 1)).astype(f"{order}u{bits // 8}").transpose(2, 0, 1)
+    content = head + table + bytes(4) + beside + pixels.tobytes()
+    if bits == 8:
+        assert differ(see(content), shows) == 0
+    else:
+        for read in (open_image, measure_image):
+            with pytest.raises(ImageError, match=r"must have its colours side by side, but .* save it with 8 bits"):
+                read(io.BytesIO(content))
 
 
 @pytest.mark.parametrize("name", CLEAR_FILES)

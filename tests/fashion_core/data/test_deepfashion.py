@@ -174,7 +174,9 @@ def test_1000_attributes_are_read_in_any_order_and_block(tmp_path: Path, monkeyp
     [
         ("", "it must be a category and its attributes"),
         ("a: [floral, polka]", "'polka' of a does not"),
-        ("a: [floral, no]", "put it between quotes"),
+        ("a: [floral, [striped]]", "put it between quotes"),
+        ("a: [floral, no]", "'no' of a does not"),
+        ("a: [floral, striped]\na: [graphic, knit]", "'a' stands twice"),
         ("a: floral", "must be a list of attributes"),
         ("a: [floral]", "two different classes or more"),
         ("a: [floral", "it must be YAML"),
@@ -211,3 +213,73 @@ def test_lists_that_do_not_agree_are_told_once(tmp_path: Path) -> None:
     path.write_text("\n".join(lines[:-3]))
     with pytest.raises(DataError, match="has none for 3, the first is"):
         load_annotations(tmp_path)
+
+
+@pytest.mark.parametrize("images", ["", "Img", "img"])
+@pytest.mark.parametrize("write", [write_fine, write_coarse])
+def test_images_are_found_where_they_were_unpacked(tmp_path: Path, write, images: str) -> None:
+    write(tmp_path)
+    (tmp_path / "Img").rename(tmp_path / "unpacked")
+    target = tmp_path / images
+    target.mkdir(exist_ok=True)
+    (tmp_path / "unpacked" / "img").rename(target / "img")
+    assert len(load_annotations(tmp_path, Reading(attributes=write_groups(tmp_path))).table)
+
+
+def write_groups(folder: Path) -> Path:
+    path = folder / "own.yaml"
+    path.write_text("pattern: {attributes: [floral, striped], none: no}\n")
+    return path
+
+
+def test_words_of_the_yaml_file_are_text(tmp_path: Path) -> None:
+    """In YAML 1.1 no, off and 1.0 are no text."""
+    write_fine(tmp_path)
+    assert load_annotations(tmp_path, Reading(attributes=write_groups(tmp_path))).schema.to_dict() == {
+        "pattern": ["floral", "striped", "no"]
+    }
+    (tmp_path / "own.yaml").write_text("garment: [floral, striped]\n")
+    with pytest.raises(DataError, match="'garment' is that of --garments"):
+        load_annotations(tmp_path, Reading(attributes=tmp_path / "own.yaml", garments=True))
+
+
+def test_splits_may_have_other_words(tmp_path: Path) -> None:
+    write_coarse(tmp_path)
+    expected = load_annotations(tmp_path).table
+    path = tmp_path / "Eval/list_eval_partition.txt"
+    path.write_text(path.read_text().replace(" train", " TRAIN").replace(" val", " Validation"))
+    assert load_annotations(tmp_path).table == expected
+
+
+@pytest.mark.parametrize("name", ["list_attr_img.txt", "list_bbox.txt"])
+def test_an_image_with_two_rows_is_told(tmp_path: Path, name: str) -> None:
+    write_coarse(tmp_path)
+    path = tmp_path / "Anno_coarse" / name
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[2:], lines[-1]]))
+    with pytest.raises(DataError, match=f"{name}: it must have one row for each image, but has 1 more"):
+        load_annotations(tmp_path)
+
+
+def test_more_values_than_attributes_are_told_as_such(tmp_path: Path) -> None:
+    write_coarse(tmp_path)
+    path = tmp_path / "Anno_coarse/list_attr_cloth.txt"
+    path.write_text("\n".join(path.read_text().splitlines()[2:-1]))
+    with pytest.raises(DataError, match=r"a value for each of the 5 attributes of list_attr_cloth\.txt, but has more"):
+        load_annotations(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "/", "../Anno_fine/train.txt", "img/../../a.jpg"])
+@pytest.mark.parametrize(
+    ("write", "place"), [(write_fine, "Anno_fine/train.txt"), (write_coarse, "Eval/list_eval_partition.txt")]
+)
+def test_a_path_that_leaves_the_folder_is_told(tmp_path: Path, write, place: str, name: str) -> None:
+    write(tmp_path)
+    (tmp_path / "Img/img").rename(tmp_path / "img")
+    (tmp_path / "Img").rmdir()
+    old = (tmp_path / place).read_text().splitlines()[-1].rsplit(" ", 1)[0].strip()
+    for path in tmp_path.glob("*/*.txt"):
+        path.write_text(path.read_text().replace(old, name))
+    with pytest.raises(DataError, match="must lie in the data set's folder, but is") as caught:
+        load_annotations(tmp_path, Reading(follow_links=True, attributes=write_groups(tmp_path)))
+    assert len(caught.value.faults) == 1

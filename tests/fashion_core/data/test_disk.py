@@ -82,3 +82,30 @@ def test_names_are_found_in_either_form(root: Path, form: str) -> None:
     for other in ("NFC", "NFD"):
         assert Disk(root).find(unicodedata.normalize(other, f"img/{folder}/{base}")) == f"img/{folder}/{base}"
     assert Disk(root).find("img/Blusen grün/e.jpg") is None and Disk(root).find("img/\0") is None
+
+
+def test_a_link_to_nothing_is_told_as_such_wherever_it_leads(root: Path, tmp_path: Path) -> None:
+    link(root / "img" / "a.jpg", tmp_path / "outside" / "gone.jpg")
+    for follow_links in (False, True):
+        assert "link to nothing" in (Disk(root, follow_links=follow_links).explain_link("img/a.jpg") or "")
+
+
+def test_names_written_under_windows_are_found(root: Path) -> None:
+    (root / "img" / "deep" / "a.jpg").write_text("a")
+    (root / "img" / "b\\c.jpg").write_text("a")
+    disk = Disk(root)
+    assert disk.find("img\\deep\\a.jpg") == disk.find("img/deep\\a.jpg") == "img/deep/a.jpg"
+    assert disk.find("img/b\\c.jpg") == "img/b\\c.jpg" and disk.find("img\\gone.jpg") is None
+    assert all(
+        disk.find(name) is None
+        for name in ("/", "//", "/etc/passwd", "\\", "\\etc\\passwd", "\\\\server\\a.jpg", "C:\\a.jpg")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("img/deep/A.JPG", "img/deep/a.jpg"), ("img\\deep\\a", "img/deep/a.jpg"), ("img/deep/b.jpg", None), ("x", None)],
+)
+def test_nearly_the_same_name_is_suggested(root: Path, name: str, near: str | None) -> None:
+    (root / "img" / "deep" / "a.jpg").write_text("a")
+    assert Disk(root).suggest(name) == near

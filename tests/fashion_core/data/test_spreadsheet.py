@@ -140,6 +140,12 @@ BOXES = {
     "x y w h": ({"x": 4, "y": 6, "w": 26, "h": 44}, None),
     "floats": ({"x": 4.2, "y": 5.9, "width": 26.1, "height": 44.0}, None),
     "fractions": ({"x1": 0.1, "y1": 0.1, "x2": 0.75, "y2": 50 / 60}, None),
+    "fractions over the border": ({"x1": 0.1, "y1": 0.1, "x2": 0.75000001, "y2": 50 / 60}, None),
+    "prefixes": ({"bbox_x1": 4, "bbox_y1": 6, "bbox_x2": 30, "bbox_y2": 50}, None),
+    "other blanks": ({"Box X-Min": 4, "Box Y-Min": 6, "Box X-Max": 30, "Box Y-Max": 50}, None),
+    "from 0": ({"x0": 4, "y0": 6, "x1": 30, "y1": 50}, None),
+    "corner and sides": ({"xmin": 4, "ymin": 6, "width": 26, "height": 44}, None),
+    "other centre": ({"center_x": 17, "center_y": 28, "w": 26, "h": 44}, None),
     "centre": ({"x_center": 17 / 40, "y_center": 28 / 60, "width": 26 / 40, "height": 44 / 60}, None),
     "asked for": ({"bbox": "[4, 6, 26, 44]"}, "xywh"),
     "asked against the names": ({"x1": 4, "y1": 6, "x2": 26, "y2": 44}, "xywh"),
@@ -167,6 +173,142 @@ def test_a_box_that_names_do_not_explain_is_asked_for(folder: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("border", [1.0000001, 1.02, -0.0001])
+def test_one_share_over_the_border_makes_no_pixels_of_all(folder: Path, border: float) -> None:
+    """Rounding, or a detector's box: all others would be one pixel."""
+    cells = {"x1": [0.1] * COUNT, "y1": [0.1] * COUNT, "x2": [0.9] * COUNT, "y2": [0.9] * COUNT}
+    cells["x2" if border > 0 else "x1"][3] = border
+    found = load_annotations(write_table(folder, "csv", COLUMNS | cells), Reading(skip_bad=0.1)).table
+    boxes = [tuple(row[key] for key in ("x1", "y1", "x2", "y2")) for row in found.to_pylist()]
+    assert set(boxes) - {(4, 6, 36, 54)} <= {(4, 6, 40, 54), (0, 6, 36, 54)} and len(boxes) >= COUNT - 1
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"), [(1, "in shares of its image"), (12, "and like pixels in 12"), (23, "in pixels")]
+)
+def test_shares_and_pixels_are_not_mixed(folder: Path, pixels: int, message: str) -> None:
+    rows = [(4, 6, 30, 50)] * pixels + [(0.1, 0.1, 0.9, 0.9)] * (COUNT - pixels)
+    cells = dict(zip(("x1", "y1", "x2", "y2"), map(list, zip(*rows, strict=True)), strict=True))
+    with pytest.raises(DataError, match=message) as caught:
+        load_annotations(write_table(folder, "csv", COLUMNS | cells))
+    assert len(caught.value.faults) == 1
+
+
+def test_boxes_of_one_pixel_are_looked_at(folder: Path) -> None:
+    cells = {"x1": [0] * COUNT, "y1": [0] * COUNT, "x2": [1] * COUNT, "y2": [1] * COUNT}
+    assert "one pixel" in load_annotations(write_table(folder, "csv", COLUMNS | cells)).remarks[0]
+
+
+def write_dialect(folder: Path, change) -> Path:
+    path = folder / "labels.csv"
+    path.write_text(change(write_csv(COLUMNS, "|")))
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text,
+        lambda text: "sep=|\n" + text,
+        lambda text: "\nsep=;\n\n" + text.replace("|", ";"),
+        lambda text: "\n".join(text.split("\n")[:1] + [f"{line}||" for line in text.split("\n")[1:-1]]),
+        lambda text: "\n".join(", ".join(f'"{cell}"' for cell in line.split("|")) for line in text.split("\n")[:-1]),
+        lambda text: text.replace("photos/", "photos\\"),
+    ],
+    ids=["bars", "sep", "sep below", "empty values behind", "blanks before quotes", "windows"],
+)
+def test_dialects_are_read(folder: Path, change) -> None:
+    annotations = load_annotations(write_dialect(folder, change))
+    assert annotations.schema.to_dict() == EXPECTED and not annotations.remarks
+    assert sorted(annotations.table["image"].to_pylist()) == COLUMNS["image"]
+
+
+@pytest.mark.parametrize("name", ["subset", "partition", "Set"])
+def test_a_split_of_another_name_is_no_category(folder: Path, name: str) -> None:
+    columns = {name if key == "split" else key: values for key, values in COLUMNS.items()}
+    annotations = load_annotations(write_table(folder, "csv", columns))
+    assert annotations.schema.to_dict() == EXPECTED
+    assert f"the column {name!r} holds train and val" in annotations.remarks[0]
+    assert annotations.table == load_annotations(write_table(folder, "csv", COLUMNS)).table
+    asked = load_annotations(write_table(folder, "csv", columns), Reading(categories=(name,)))
+    assert asked.schema.names == (name,)
+
+
+def test_a_split_may_be_a_folder_anywhere(tmp_path: Path) -> None:
+    names = [f"images/{('train', 'validation')[i % 4 == 0]}/{i:02d}.png" for i in range(COUNT)]
+    draw_images(tmp_path, names)
+    annotations = load_annotations(write_table(tmp_path, "csv", {"image": names, "colour": COLUMNS["colour"]}))
+    assert annotations.table["split"].to_pylist() == ["train"] * 18 + ["val"] * 6
+    assert "the images' folders" in annotations.remarks[0]
+
+
+def test_an_empty_column_split_is_none(folder: Path) -> None:
+    annotations = load_annotations(write_table(folder, "csv", COLUMNS | {"split": [""] * COUNT}))
+    assert set(annotations.table["split"].to_pylist()) == {"train", "val"}
+
+
+def test_the_column_of_paths_is_that_of_images(folder: Path) -> None:
+    columns = {"image": list(range(COUNT)), "file_name": COLUMNS["image"]} | {
+        key: COLUMNS[key] for key in ("split", "colour")
+    }
+    assert load_annotations(write_table(folder, "csv", columns)).schema.names == ("colour",)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["red", "NA", "nan"], "'NA', 'nan' of 'colour' is a class like the others"),
+        (["0", "1", "-1"], "'-1' of 'colour' is a class"),
+        (["Red", "red", "blue"], "'Red' and 'red'"),
+        (["dark red", "dark  red", "blue"], "'dark  red' and 'dark red'"),
+    ],
+)
+def test_odd_classes_are_looked_at(folder: Path, values: list[str], words: str) -> None:
+    annotations = load_annotations(write_table(folder, "csv", COLUMNS | {"colour": values * (COUNT // 3)}))
+    assert len(annotations.schema.categories[0].classes) == 3
+    assert words in annotations.remarks[0]
+
+
+def test_numbers_of_32_bits_have_their_own_text(folder: Path) -> None:
+    columns = {key: pa.array(values) for key, values in COLUMNS.items()}
+    size = pa.array(np.array([0.1, 2.0] * (COUNT // 2), np.float32))
+    pq.write_table(pa.table(columns | {"size": size}), folder / "labels.parquet")
+    assert load_annotations(folder / "labels.parquet").schema.to_dict()["size"] == ["0.1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ([{"bytes": b"x", "path": f"{i}.png"} for i in range(COUNT)], "must hold paths of images, but holds"),
+        (list(range(COUNT)), "must hold paths of images, but holds '0'"),
+        ([f"https://shop/{i}.png" for i in range(COUNT)], "fetch them"),
+        ([f"D:\\bags\\{i}.png" for i in range(COUNT)], "a path of another machine"),
+        ([name.removesuffix(".png") for name in COLUMNS["image"]], "bag 00, é.png is there"),
+        ([name.upper() for name in COLUMNS["image"]], "images are missing"),
+    ],
+)
+def test_images_that_cannot_be_found_are_told_once(folder: Path, images: list, words: str) -> None:
+    columns = {key: pa.array(values) for key, values in COLUMNS.items()}
+    pq.write_table(pa.table(columns | {"image": pa.array(images)}), folder / "labels.parquet")
+    with pytest.raises(DataError) as caught:
+        load_annotations(folder / "labels.parquet")
+    assert len(caught.value.faults) == 1 and words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("labels.csv", "# mine\nimage,colour\na.jpg,red\nb.jpg,blue\n", "names 1 where all rows have 2"),
+        ("labels.jsonl", json.dumps([{"image": "a.jpg"}] * 3, indent=1), "one object a line"),
+        ("labels.jsonl", json.dumps([{"image": "a.jpg"}] * 3), "one object a line"),
+        ("labels.csv", "image,colour\n", "must have rows"),
+    ],
+)
+def test_a_table_in_another_form_is_told_once(tmp_path: Path, name: str, text: str, words: str) -> None:
+    error = refuse(tmp_path, text, name)
+    assert len(error.faults) == 1 and words in str(error)
+
+
 NO_CATEGORIES = {
     "id": [f"https://shop/{i}" for i in range(COUNT)],
     "price": [f"{i}.5" for i in range(COUNT)],
@@ -188,8 +330,9 @@ def test_many_classes_are_a_category_only_if_asked_for(folder: Path) -> None:
     path = write_table(folder, "csv", COLUMNS | {"id": NO_CATEGORIES["id"]})
     annotations = load_annotations(path, Reading(categories=("id", "colour")))
     assert annotations.schema.names == ("id", "colour") and annotations.schema.sizes == (COUNT, 2)
-    with pytest.raises(DataError, match="'colur' is none; it has"):
+    with pytest.raises(DataError, match="'colur' is none; it has 'colour', 'doors'") as caught:
         load_annotations(path, Reading(categories=("colur",)))
+    assert len(caught.value.faults) == 1
 
 
 def refuse(folder: Path, text: bytes | str, name: str = "labels.csv") -> DataError:
@@ -210,7 +353,10 @@ def refuse(folder: Path, text: bytes | str, name: str = "labels.csv") -> DataErr
         ('image,colour\n"a.jpg,red\n', "quoted or plain values"),
         (b"image,colour\na.jpg,r\xe9d\n", "must be UTF-8 text"),
         ("image,colour\na.jpg,\x1b[31mred\nb.jpg,blue\nc.jpg,blue\n", "without control characters"),
-        ("image,split,colour\na.jpg,tryout,red\nb.jpg,train,blue\nc.jpg,train,blue\n", "holds tryout"),
+        ("image,split,colour\na.jpg,tryout,red\nb.jpg,train,blue\nc.jpg,train,blue\n", "holds 'tryout'"),
+        ("image,split,colour\na.jpg,\x1b[2J,red\nb.jpg,train,blue\nc.jpg,train,blue\n", r"holds '\\x1b\[2j'"),
+        ("image\na.jpg\nb.jpg\n", "must have a column of classes"),
+        ("image,x1,y1,x2,y2\na.jpg,1,2,3,4\nb.jpg,1,2,3,4\n", "must have a column of classes"),
         ("image,id\na.jpg,1\nb.jpg,2\n", "must have a column of classes"),
     ],
 )

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import pathlib
+import pickle
 import struct
 import zipfile
 from collections import OrderedDict
@@ -161,6 +162,12 @@ def test_the_form_of_torch_before_zip(tmp_path):
     check_loaded(path)
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_state_dict_with_the_ending_of_another_form(tmp_path, zipped):
+    torch.save(WEIGHTS, tmp_path / "w.safetensors", _use_new_zipfile_serialization=zipped)
+    check_loaded(tmp_path / "w.safetensors")
+
+
 def test_half_precision(tmp_path):
     path = write(tmp_path / "half.safetensors", {key: value.bfloat16() for key, value in WEIGHTS.items()})
     check_loaded(path, wanted={key: value.bfloat16().to(value.dtype) for key, value in WEIGHTS.items()})
@@ -220,6 +227,17 @@ def test_numbers_that_are_no_weights(tmp_path):
         write(tmp_path / "w.safetensors", quantized),
         r"floating-point weights, but `layer1.0.conv1.weight` is torch.int8",
     )
+    refuse(
+        write(tmp_path / "w.safetensors", {k: v.to(torch.float8_e4m3fn) for k, v in WEIGHTS.items()}),
+        r"weights, but `\S+` is torch.float8_e4m3fn",
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("key", ["layer1.0.conv1.weight", "layer4.0.bn2.running_var"])
+def test_weights_of_a_training_that_diverged(tmp_path, key, value):
+    diverged = dict(WEIGHTS) | {key: torch.full_like(WEIGHTS[key], value)}
+    refuse(write(tmp_path / "w.pth", {"model": diverged}), f"must hold finite weights, but `model.{key}` has some")
 
 
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
@@ -330,6 +348,7 @@ def test_files_that_are_none(tmp_path):
         "accent": ("é".encode() * 300, "it is text"),
         "pickle": (b"\x80\x04\x95", "damaged or cut off"),
         "zip": (b"PK\x03\x04 cut off", "damaged or cut off"),
+        "numbers": (pickle.dumps({"a": np.zeros(2)}, protocol=4), "a pickle that torch.save did not write"),
         "header": (struct.pack("<Q", 10) + b"{" + b"x" * 40, "damaged or cut off"),
     }
     for ending in (".pth", ".safetensors"):
@@ -385,12 +404,24 @@ class Model(torch.nn.Module):
     """A whole model as people pickle it."""
 
 
-def test_what_only_running_code_reads_names_the_remedy(tmp_path):
-    path = write(tmp_path / "whole.pth", {"state_dict": WEIGHTS, "hook": Model()})
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_only_running_code_reads_names_the_remedy(tmp_path, whole):
+    network = timm.create_model(NAME)
+    network.load_state_dict(WEIGHTS)
+    path = write(tmp_path / "whole.pth", network if whole else {"state_dict": WEIGHTS, "hook": Model()})
     text = refuse(path, "must be a readable .* only running code of others can read; if you trust it")
     command = text.split('python -c "')[1].split('" (or')[0]
     with contextlib.chdir(tmp_path):
-        exec(command)
+        exec(command, {})
+    check_loaded(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_of_numpy_name_the_remedy(tmp_path, save):
+    save(tmp_path / "arrays.npz", **{key: value.numpy() for key, value in WEIGHTS.items()})
+    text = refuse(tmp_path / "arrays.npz", "must be a readable .* a file of numpy's arrays")
+    with contextlib.chdir(tmp_path):
+        exec(text.split('python -c "')[1].split('"')[0], {})
     check_loaded(tmp_path / "weights.pth")
 
 

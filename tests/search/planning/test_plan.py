@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from missing_labels import blank_folder
 from other_layouts import COLUMNS, write_table
+from PIL import Image
 from safetensors.torch import save_file
 
 from fashion_core.data.pixels import PrepareSettings
@@ -52,12 +53,24 @@ def test_what_is_shown_is_what_will_be_used(plan):
     assert len(plan.settings) == len(plan.probed) == 2
     shown = dict(render_plan(plan))
     assert shown["layout"] == "the challenge's layout, split/" and "unlabelled" not in shown
+    assert shown["categories"].startswith("pattern (7), sleeve (3)") and "note" not in shown
     assert shown["trials"] == "12: 1 known, 11 drawn by tpe"
     assert shown["rungs"] == "1, 3 (of 9 epochs)"
     assert plan.full_epochs == 12 * 9 and 12 < plan.expected_epochs < plan.full_epochs
     assert shown["prepared data"].startswith("32-box, 32-whole: 1 MiB in ")
     assert shown["weights"].endswith("weights.safetensors: all 75 tensors of test_resnet; left out: `fc`")
     assert shown["backbones"] == f"test_resnet ({count('test_resnet', 'pooled') / 1e6:.1f} M)"
+
+
+def test_a_class_that_train_lacks_is_said(plan, tmp_path):
+    """The plan names every category, for a table's column may be taken for one; and what can never be learned."""
+    for i in range(12):
+        Image.new("RGB", (40, 40), (20 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    rows = [f"{i}.png,{('train', 'val')[i % 2]},{('red', 'gold' if i == 5 else 'blue')[i % 4 > 0]}" for i in range(12)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,split,colour", *rows]))
+    plan = plan_with(next(iter(plan.origins)), tmp_path / "labels.csv", tmp_path)
+    assert ("categories", "colour (3)") in render_plan(plan)
+    assert ("note", "no image of train has colour: gold: it can never be answered") in render_plan(plan)
 
 
 def test_a_plan_without_its_weights_is_shown_but_does_not_start(plan, sample_folder, tmp_path):

@@ -1,6 +1,7 @@
 """Every file of a search has a place of its own, inside its folder, under a name that can be one."""
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def test_all_but_what_searches_share_stands_in_the_folder():
     assert layout.checkpoint_folder(3) == layout.folder / "checkpoints" / "trial-0003"
     assert layout.confusion("fit").parent == layout.folder and final.confusion("fit").parent == final.folder
     assert layout.confusion("fit") != layout.confusion("pattern")
+    assert layout.confusion("Größe_2").name == "confusion_Größe_2.png"
 
 
 @pytest.mark.parametrize("name", ["a", "A-1", "0", "mine_2026.11", "x" * 80])
@@ -88,6 +90,20 @@ def test_searches_of_one_second_are_numbered(tmp_path):
         names.append(unique_name(tmp_path, "tiny", NOW))
         SearchLayout(tmp_path, names[-1]).folder.mkdir()
     assert names[1:] == [f"{names[0]}-{number}" for number in (2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    "category",
+    ["colour/main", "../up", "x" * 300, "大" * 200, "a b", "a) [x](y", "<b>", "$x$", "..", "%41", "a\\b"],
+)
+def test_any_category_gives_a_file_of_the_folder(category, tmp_path):
+    """Whatever a table's columns are called: a search must not end at its last picture."""
+    for layout in (SearchLayout(tmp_path, "one"), SearchLayout(tmp_path, "one").final):
+        path = layout.confusion(category)
+        layout.folder.mkdir(parents=True, exist_ok=True)
+        path.with_name(f"{path.name}.12345-140160711216000.tmp").write_text("")  # as it is while being written
+        assert path.parent == layout.folder and re.fullmatch(r"confusion_[\w-]+\.png", path.name)
+        assert len({layout.confusion(name) for name in (category, f"{category}/", f"{category}.")}) == 3
 
 
 def test_a_checkpoint_is_found_where_its_model_is(tmp_path):
