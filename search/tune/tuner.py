@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +47,11 @@ def run_trials(
     """
     trained = build_trainable(plan, bind(trainable, site))
     models = BestModels(plan.layout, plan.options.keep_best, session.record)
-    with watch(session, models, plan.space.scheduler.max_epochs), pass_on_no_secrets(plan.options.storage):
+    with (
+        watch(session, models, plan.space.scheduler.max_epochs),
+        pass_on_no_secrets(plan.options.storage),
+        keep_handlers(),
+    ):
         for restarts in range(MAX_RESTARTS + 1):
             tuner = open_tuner(plan, trained, session.record.search_id, is_new=not resume and not restarts)
             try:
@@ -59,6 +65,20 @@ def run_trials(
                         f"Ray Tune broke {times}, lastly with {type(error).__name__}: {error}; "
                         f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
                     ) from error
+
+
+@contextmanager
+def keep_handlers() -> Iterator[None]:
+    """Inside, signals do what Tune sets; behind, what they did before: in a notebook, Ctrl-C is the user's again."""
+    if threading.current_thread() is not threading.main_thread():  # where Tune sets none
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

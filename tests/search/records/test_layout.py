@@ -102,7 +102,7 @@ def test_any_category_gives_a_file_of_the_folder(category, tmp_path):
         path = layout.confusion(category)
         layout.folder.mkdir(parents=True, exist_ok=True)
         path.with_name(f"{path.name}.12345-140160711216000.tmp").write_text("")  # as it is while being written
-        assert path.parent == layout.folder and re.fullmatch(r"confusion_[\w-]+\.png", path.name)
+        assert path.parent == layout.folder and re.fullmatch(r"confusion_[\w=.-]+\.png", path.name)
         assert len({layout.confusion(name) for name in (category, f"{category}/", f"{category}.")}) == 3
 
 

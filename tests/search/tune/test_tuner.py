@@ -1,5 +1,6 @@
 """Tune over a plan: what it is told of the plan, and how often it is begun again where it breaks."""
 
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -142,6 +143,14 @@ def test_a_search_that_is_resumed_never_begins_anew(plan, session, monkeypatch):
     tune = Breaking(monkeypatch, 1)
     run(plan, session, resume=True)
     assert tune.opened == [False, False]
+
+
+def test_signals_do_behind_what_they_did_before(plan, session, monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    tune = Breaking(monkeypatch, 0)
+    tune.fit = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)  # as Tune does, with a handler of its own
+    run(plan, session)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_it_is_given_up_in_the_end(plan, session, monkeypatch):
