@@ -25,7 +25,7 @@ from mlflow.models import ModelSignature
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-from fashion_core.data.spreadsheet import BOX_COLUMNS
+from fashion_core.data.spreadsheet import BOX_COLUMNS, plain_name
 from fashion_core.errors import ConfigError, DataError, Fault
 from fashion_core.hardware.device import choose_device
 from fashion_core.inference.predictor import Question, answer_each, read_box
@@ -187,15 +187,17 @@ def read_row_box(row: dict[Any, Any]) -> Box | None:
     """
     given = make_plain(row.get(BOX))
     boxes = [] if is_empty(given) else [read_box(given)]
+    own = {plain_name(str(name)): value for name, value in row.items()}
     parts = []
-    for known in BOX_COLUMNS:
-        sides = {name: row[name] for name in known if not is_empty(row.get(name))}
+    for known in BOX_COLUMNS:  # the first set that a row has is its box's, as in a table
+        sides = {name: own[name] for name in known if not is_empty(own.get(name))}
         if len(sides) == len(known):
             boxes.append(read_box(sides))
-        elif len(sides) == len(known) - 1 or (sides and row.keys() >= set(known)):
+            break
+        if len(sides) == len(known) - 1 or (sides and own.keys() >= set(known)):
             parts.append(known)
     if not boxes and parts:
-        lacking = [name for name in parts[0] if is_empty(row.get(name))]
+        lacking = [name for name in parts[0] if is_empty(own.get(name))]
         raise DataError(f"a box must have {' '.join(parts[0])}, but {' '.join(lacking)} is lacking; add it")
     if len(set(boxes)) > 1:
         shown = " and ".join(map(str, dict.fromkeys(boxes)))
@@ -211,8 +213,9 @@ def is_empty(value: Any) -> bool:
 def warn_of_unknown(table: pd.DataFrame) -> str | None:
     """Name the columns that are not read."""
     names = [str(name) for name in table.columns]
-    sides = [name for known in BOX_COLUMNS if set(known) <= set(names) for name in known]
-    unknown = [name for name in names if name not in (IMAGE, BOX, *sides)]
+    plain = {plain_name(name) for name in names}
+    sides = {name for known in BOX_COLUMNS if set(known) <= plain for name in known}
+    unknown = [name for name in names if name not in (IMAGE, BOX) and plain_name(name) not in sides]
     if not unknown:
         return None
     shown = ", ".join(map(repr, unknown[:MAX_NAMED])) + (", ..." if len(unknown) > MAX_NAMED else "")

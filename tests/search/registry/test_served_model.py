@@ -142,7 +142,9 @@ def test_rows_with_boxes_of_different_forms(loaded: ServedModel, encoded: str) -
     assert np.ptp([row["fit_probability"] for row in told]) < 1e-5
     size = {"width": 96, "height": 96}
     named, by_size, whole = ask(loaded, [rows[0] | size, rows[1] | size, {"image": encoded}])
-    assert named["fit"] == told[0]["fit"] and "one box" in by_size["error"] and whole["error"] is None
+    assert named["fit"] == by_size["fit"] == told[0]["fit"] and whole["error"] is None  # the first set is the box's
+    (spelt,) = ask(loaded, [{"image": encoded} | {f"bbox_{name}": side for name, side in NAMED.items()}])
+    assert spelt["fit_probability"] == pytest.approx(told[0]["fit_probability"], abs=1e-5) and not spelt["warning"]
     (alone,) = ask(loaded, [{"image": encoded} | size])
     assert "trained on images" in alone["warning"] and "not read: 'width', 'height';" in alone["warning"]
 
