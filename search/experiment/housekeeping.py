@@ -107,7 +107,7 @@ def plan_removal(layout: SearchLayout) -> Removal:
     check_idle(layout)
     cache, kept = find_cache(layout)
     if layout.options.is_file() and (storage := load_options(layout).storage) is not None:
-        kept.append(f"Ray's state in {storage}: --storage named it")
+        kept.append(f"saved states in {storage}: --storage named it")
     return Removal(
         layout, (layout.folder, measure(layout.folder)), tuple((path, measure(path)) for path in cache), tuple(kept)
     )

@@ -12,6 +12,7 @@ from search.records.events import EndReason
 if TYPE_CHECKING:
     from search.planning.plan import Plan
     from search.records.events import SearchStarted
+    from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
 
 OLDEST = (0, 2)  # major and minor version that began a search which this one can go on with
@@ -24,7 +25,8 @@ def check_resumable(plan: Plan, record: SearchRecord) -> None:
         SearchError: it cannot go on.
     """
     begun = record.begun
-    if begun_by_older(begun.provenance.get("version", "")):
+    untold = record.trials.keys() - record.proposed.keys()  # what was drawn is not in older ledgers
+    if untold or begun_by_older(begun.provenance.get("version", "")):
         raise SearchError(
             f"a search goes on in the version it began in, but {begun.name} was begun by an earlier version "
             f"({begun.provenance.get('version')}, this is {fashion_core.__version__}); start a new search: its "
@@ -36,6 +38,16 @@ def check_resumable(plan: Plan, record: SearchRecord) -> None:
             "search, with a longer --time-budget"
         )
     check_space(plan, begun)
+
+
+def check_nothing_lost(layout: SearchLayout) -> None:
+    """Raises SearchError where a search whose ledger tells nothing has left more than its beginning."""
+    left = [path for path in (layout.checkpoints, layout.states, layout.best_folder, layout.report) if path.exists()]
+    if left:
+        raise SearchError(
+            f"a search goes on with its ledger, but {layout.ledger} tells nothing, and {left[0].name} stands beside "
+            "it; restore the ledger from a backup, or start anew with --replace"
+        )
 
 
 def begun_by_older(found: str) -> bool:

@@ -10,22 +10,34 @@ from search.reporting.live import LiveView
 from search.tune.tuner import run_trials
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from search.jobs.training import JobSite
     from search.planning.plan import Plan
+    from search.records.events import Event
     from search.records.session import Session
     from search.tune.trainable import TrialTrainable
 
 
 def run_session(
-    plan: Plan, session: Session, site: JobSite, console: Console, trainable: type[TrialTrainable], *, resume: bool
+    plan: Plan,
+    session: Session,
+    site: JobSite,
+    console: Console,
+    trainable: type[TrialTrainable],
+    events: Sequence[Event],
 ) -> None:
-    """Run all trials in sight, and write down how the search ended."""
+    """Run all trials in sight, and write down how the search ended.
+
+    Args:
+        events: of the ledger so far.
+    """
     record = session.record
     with LiveView(console, record, plan.trials, plan.space.scheduler.max_epochs) as live:
         session.listeners.append(live.update)
-        run_trials(plan, site, session, resume=resume, trainable=trainable)
+        run_trials(plan, site, session, events, trainable=trainable)
     close_trials(session, "the search ended first")
     ended = [trial for trial in record.trials.values() if trial.status != TrialStatus.INTERRUPTED]
     reason, budget = EndReason.INTERRUPTED, plan.options.time_budget_s

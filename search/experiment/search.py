@@ -11,7 +11,7 @@ from fashion_core.errors import SearchError
 from search.experiment.beginning import describe_start, prepare
 from search.experiment.finish import write_results
 from search.experiment.result import SearchResult
-from search.experiment.resuming import check_resumable
+from search.experiment.resuming import check_nothing_lost, check_resumable
 from search.experiment.running import close_trials, run_session
 from search.experiment.starts import keep_starts, plan_with_starts
 from search.experiment.steps import list_next_steps
@@ -123,6 +123,8 @@ def run_search(
     events = read_events(layout.ledger) if resume else []
     record = replay(events)
     begun = record.search is not None  # one killed before its first event simply starts
+    if resume and not begun:
+        check_nothing_lost(layout)
     with ExitStack() as stack:
         found = stack.enter_context(look_at_cluster(options.address, machine))
         plan = plan_with_starts(options, layout, found, begun=begun)
@@ -151,7 +153,7 @@ def run_search(
         else:
             session.append(describe_start(plan, prepared.data, prepared.selection, command))
             layout.audit.write_text(render_audit(audit(prepared.data)))
-        run_session(plan, session, prepared.site, console, trainable, resume=bool(events))
+        run_session(plan, session, prepared.site, console, trainable, events)
         search = describe_search(record)
         for path in write_results(layout, record, search) if report else []:
             tracker.send_file(path)

@@ -16,7 +16,6 @@ from fashion_core.files import MAX_JSON_BYTES, build_damage, describe_faults, pa
 from search.address import Address
 from search.records.layout import SearchLayout, unique_name
 
-TUNE_NAME = "tune"  # of Ray's state in the search's own folder
 MAX_TRIALS, MAX_EPOCHS = 1_000_000, 10_000  # as a space may have
 MAX_SECONDS = 3650 * 86400.0  # ten years
 MAX_CORES, MAX_GPUS, MAX_AT_ONCE = 4096, 1024, 10_000
@@ -65,7 +64,7 @@ def check_path(path: Path | None) -> Path | None:
 
 
 def check_open(address: str | None) -> str | None:
-    """The same. Raises ValueError where it holds a password: Ray would keep it in its files."""
+    """The same. Raises ValueError where it holds a password: workers, and Ray's files, would have it."""
     if address is not None and "://" in address and Address(address).has_secrets:
         raise ValueError(
             f"must hold no password or key, but got {Address(address)}; give them by the environment, such as "
@@ -117,7 +116,7 @@ class SearchOptions(BaseModel):
     )
     storage: str | None = Field(
         default=None,
-        description="Where Ray keeps its state: a folder all nodes share, s3://..., gs://...; "
+        description="Where trials save what they can go on from: a folder all nodes share, s3://..., gs://...; "
         "default: in the search's folder.",
     )
     tracking_uri: Address | None = Field(
@@ -193,9 +192,9 @@ class SearchOptions(BaseModel):
         )
 
     def locate_experiment(self, layout: SearchLayout) -> str:
-        """Where Ray keeps the state of the search: a URI, or an absolute path."""
+        """Where the states of trials are saved: a URI, or an absolute path."""
         if self.storage is None:
-            return str(layout.ray.resolve() / TUNE_NAME)
+            return str(layout.states.resolve())
         storage = self.storage
         if "://" not in storage:
             storage = str(Path(storage).expanduser().resolve())

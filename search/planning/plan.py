@@ -39,7 +39,7 @@ class Plan:
         machine: what there is to run on.
         trials: how many will run.
         space: with the scheduler as it will run.
-        experiment: where Ray keeps the state of the search: a URI, or an absolute path.
+        experiment: where the states of trials are saved: a URI, or an absolute path.
         cache_dir: where prepared data stands.
         settings: all ways in which trials can want their images prepared.
         probed: a configuration for every set of features that trials can probe.

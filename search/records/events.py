@@ -210,8 +210,27 @@ class SearchEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialProposed(Event):
+    """A configuration was drawn. Nothing runs it before this is written down, so none is drawn twice.
+
+    Attributes:
+        params: flat, as shown.
+        drawn: the same as they were drawn: category weights are shown divided by their mean.
+        enqueued: a known configuration, not one the sampler drew.
+        after: `seq` of the last event that the sampler knew.
+    """
+
+    kind: ClassVar[str] = "trial_proposed"
+    trial: TrialNumber
+    params: Params
+    drawn: Params
+    enqueued: bool
+    after: Whole
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialStarted(Event):
-    """A trial began; again, with the same number and id, where it went on after a restart.
+    """A trial began; again, with the same number and parameters, where it went on after a restart.
 
     Attributes:
         params: flat, as shown.
@@ -235,8 +254,33 @@ class TrialRetried(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialSaved(Event):
+    """What a trial can go on from was saved: see `search.tune.storage`.
+
+    Attributes:
+        epoch: after which.
+        digests: SHA-256 of each of its files, by name.
+    """
+
+    kind: ClassVar[str] = "trial_saved"
+    trial: TrialNumber
+    epoch: Epoch
+    digests: dict[FileName, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochAgain(Event):
+    """An epoch was trained again, since what came after the last saved state was lost. The first time counts."""
+
+    kind: ClassVar[str] = "epoch_again"
+    trial: TrialNumber
+    epoch: Epoch
+    metrics: Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
 class EpochEnded(Event):
-    """An epoch was trained and evaluated; again, where it was run again: the last one counts."""
+    """An epoch was trained and evaluated. Where a ledger tells one of a trial twice, the first time counts."""
 
     kind: ClassVar[str] = "epoch"
     trial: TrialNumber
@@ -279,9 +323,12 @@ KINDS: dict[str, type[Event]] = {
         SearchResumed,
         SearchBroke,
         SearchEnded,
+        TrialProposed,
         TrialStarted,
         TrialRetried,
+        TrialSaved,
         EpochEnded,
+        EpochAgain,
         TrialEnded,
     )
 }

@@ -156,9 +156,9 @@ class SearchLayout:
         return self.folder / "PROMOTION.md"
 
     @property
-    def ray(self) -> Path:
-        """Ray's own files, where no other storage is given."""
-        return self.folder / "ray"
+    def states(self) -> Path:
+        """What running trials can go on from, where no other storage is given: see `search.tune.storage`."""
+        return self.folder / "states"
 
     def confusion(self, category: str) -> Path:
         """Picture of the best trial's confusion matrix of one category."""
@@ -169,9 +169,14 @@ class SearchLayout:
         files = [self.report, self.trials_csv, self.audit, self.best_config, *sorted(self.folder.glob("*.png"))]
         return [path for path in files if path.is_file()]
 
+    @property
+    def checkpoints(self) -> Path:
+        """The models that are kept."""
+        return self.folder / "checkpoints"
+
     def checkpoint_folder(self, trial: int) -> Path:
         """Where the model of one trial is kept."""
-        return self.folder / "checkpoints" / f"trial-{trial:04d}"
+        return self.checkpoints / f"trial-{trial:04d}"
 
     def find_checkpoint(self, trial: int) -> str | None:
         """That folder, relative to the search's; None where no model of the trial is kept."""

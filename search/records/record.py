@@ -17,6 +17,9 @@ from search.records.events import (
     SearchResumed,
     SearchStarted,
     TrialEnded,
+    TrialProposed,
+    TrialRetried,
+    TrialSaved,
     TrialStarted,
     TrialStatus,
 )
@@ -40,6 +43,8 @@ class TrialRecord:
         best: best val/accuracy so far, of a diverged trial the worst there is; None before the first epoch.
         end: None while it runs, and again after it went on.
         started: unix seconds.
+        saves: what it could go on from, the newest last.
+        deaths: how often its process died.
     """
 
     number: int
@@ -50,6 +55,8 @@ class TrialRecord:
     epochs: list[EpochEnded] = field(default_factory=list)
     best: float | None = None
     end: TrialEnded | None = None
+    saves: list[TrialSaved] = field(default_factory=list)
+    deaths: int = 0
 
     @property
     def status(self) -> TrialStatus:
@@ -120,16 +127,18 @@ class TrialRecord:
         self.best = max((row.metrics.get(metrics.ACCURACY) or 0.0 for row in self.epochs), default=None)
 
     def take_epoch(self, event: EpochEnded) -> None:
-        """Take in an epoch; one that was run before counts no more."""
-        again = bool(self.epochs) and self.epochs[-1].epoch >= event.epoch
-        while self.epochs and self.epochs[-1].epoch >= event.epoch:
-            self.epochs.pop()
-        self.epochs.append(event)
-        if again:
+        """Take in an epoch; one that was told before stays as it was."""
+        if self.end is not None:
             self.go_on()
-        else:
+        if self.last_epoch < event.epoch:
+            self.epochs.append(event)
             score = event.metrics.get(metrics.ACCURACY) or 0.0
             self.best = score if self.best is None else max(self.best, score)
+
+    @property
+    def last_epoch(self) -> int:
+        """The last epoch that is known of it; 0 before the first."""
+        return self.epochs[-1].epoch if self.epochs else 0
 
 
 @dataclass
@@ -139,12 +148,14 @@ class SearchRecord:
     Attributes:
         search: how it began; None before it did.
         trials: by number.
+        proposed: what was drawn, by number; ledgers of version 0.2 do not tell.
         ended: None while it runs.
         seconds: how long it ran, without the time between an interruption and going on.
     """
 
     search: SearchStarted | None = None
     trials: dict[int, TrialRecord] = field(default_factory=dict)
+    proposed: dict[int, TrialProposed] = field(default_factory=dict)
     ended: SearchEnded | None = None
     seconds: float = 0.0
     last: float | None = None  # time of the last event
@@ -183,7 +194,7 @@ class SearchRecord:
     @property
     def next_number(self) -> int:
         """The first number that no trial has."""
-        return max(self.trials, default=-1) + 1
+        return max([*self.trials, *self.proposed], default=-1) + 1
 
     def apply(self, event: Event) -> None:
         """Take in the next event.
@@ -203,18 +214,24 @@ class SearchRecord:
                 self.ended = event
             case TrialStarted():
                 trial = self.trials.get(event.trial)
-                if trial is None or trial.trial_id != event.trial_id:
+                if trial is None or trial.params != event.params:
                     trial = TrialRecord(event.trial, event.trial_id, event.params, event.enqueued, event.time)
                     self.trials[trial.number] = trial
                 else:
                     trial.go_on()
+            case TrialProposed():
+                self.proposed[event.trial] = event
+            case TrialSaved():
+                self.find_started(event).saves.append(event)
+            case TrialRetried():
+                self.find_started(event).deaths += 1
             case EpochEnded():
                 self.find_started(event).take_epoch(event)
             case TrialEnded():
                 trial = self.find_started(event)
                 trial.end, trial.best = event, event.best
 
-    def find_started(self, event: EpochEnded | TrialEnded) -> TrialRecord:
+    def find_started(self, event: EpochEnded | TrialEnded | TrialRetried | TrialSaved) -> TrialRecord:
         """The trial that something happened in."""
         trial = self.trials.get(event.trial)
         if trial is None:

@@ -90,10 +90,13 @@ class Writer:
                 case TrialStarted():
                     self.start_trial(self.record.trials[event.trial])
                 case EpochEnded():
-                    waiting[event.trial] += build_metrics(event.metrics, milliseconds, event.epoch)
+                    trial, values = self.record.trials[event.trial], dict(event.metrics)
+                    if trial.best_epoch == event.epoch:
+                        values |= {BEST_ACCURACY: trial.best, BEST_EPOCH: event.epoch}
+                    waiting[event.trial] += build_metrics(values, milliseconds, event.epoch)
                 case TrialEnded():
                     self.end_trial(event, waiting.pop(event.trial, []), milliseconds)
-                    if self.best is not None:
+                    if self.best is not None and event.status.is_over:
                         waiting[None] += build_metrics({BEST_ACCURACY: self.best}, milliseconds, len(self.ended))
                 case SearchEnded():
                     self.end_search(event, milliseconds)
@@ -203,11 +206,13 @@ class Writer:
         run = self.find_trial(event.trial)
         tags = {"status": event.status, "reason": event.reason, "rung": event.rung, "cutoff": event.cutoff}
         tags |= {"error": event.error, "checkpoint": event.checkpoint}
-        bests = {BEST_ACCURACY: event.best, BEST_EPOCH: event.best_epoch}
-        self.log(run, [*metrics, *build_metrics(bests, milliseconds, 0)], tags)
+        lost = {BEST_ACCURACY: event.best} if event.status == TrialStatus.DIVERGED else {}
+        last = self.record.trials[event.trial].last_epoch
+        self.log(run, [*metrics, *build_metrics(lost, milliseconds, last + 1)], tags)
         self.connect().set_terminated(run, RUN_STATUSES[event.status], milliseconds)
-        self.ended.add(event.trial)
-        self.best = max((value for value in (self.best, event.best) if value is not None), default=None)
+        if event.status.is_over:  # one that was interrupted may go on: what is sent now would be sent again
+            self.ended.add(event.trial)
+            self.best = max((value for value in (self.best, event.best) if value is not None), default=None)
 
     def end_search(self, event: SearchEnded, milliseconds: int) -> None:
         """The end of the search's run."""

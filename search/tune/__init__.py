@@ -1,26 +1,26 @@
-"""Ray Tune's side of a search: tuner, trainable, searcher, scheduler, callback. On Ray's public classes alone."""
+"""Ray Tune's side of a search, on its public classes alone. What the ledger tells decides what runs next."""
 
 from typing import TYPE_CHECKING
 
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
-    from search.tune.scheduler import ASHA
-    from search.tune.searcher import TruthfulSearcher
+    from search.tune.decisions import Rungs
+    from search.tune.study import Study
     from search.tune.trainable import TrialTrainable
     from search.tune.tuner import run_trials
 
 __all__ = [
-    "ASHA",
+    "Rungs",
+    "Study",
     "TrialTrainable",
-    "TruthfulSearcher",
     "run_trials",
 ]
 __getattr__ = attach(
     __name__,
     {
-        "scheduler": ["ASHA"],
-        "searcher": ["TruthfulSearcher"],
+        "decisions": ["Rungs"],
+        "study": ["Study"],
         "trainable": ["TrialTrainable"],
         "tuner": ["run_trials"],
     },

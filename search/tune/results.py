@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-SCORE = "score"  # best val/accuracy of the trial so far: what ASHA and Optuna see
-EPOCH = "training_iteration"  # Ray's own count of reports
+SCORE = "score"  # best val/accuracy of the trial so far
+EPOCH = "epoch"
 STATUS = "status"  # a `TrialStatus`
 METRICS = "metrics"  # all others of an epoch, as JSON: of every number in a result, Ray keeps six statistics
 CORRECT = "correct"  # where this epoch is the best so far: what it answered right, packed
+SAVED = "saved"  # what was saved after this epoch: SHA-256 by file, as JSON
+LOST = "lost"  # why it did not go on from the newest state, or could not save one, in words
 ERROR = "error"  # of a trial that failed or diverged
 WORST_SCORE = 0.0

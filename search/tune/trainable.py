@@ -1,58 +1,66 @@
 """The Ray trainable around a training job: the only place that reports to Tune.
 
 Nothing can fail between two trials, so the process stays warm for the next one: what goes wrong goes wrong in `step`,
-and is a result (`status`, `error`, the worst score), not an exception.
+and is a result (`status`, `error`, the worst score), not an exception. What a trial can go on from is saved here, on
+the search's storage, and not by Ray, which knows of no checkpoint.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-import shutil
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from ray.tune import Trainable
-from ray.tune.result import SHOULD_CHECKPOINT
 
 from fashion_core import metrics
-from fashion_core.config import TrainConfig, build_config
-from fashion_core.errors import DivergedError
-from fashion_core.files import MODEL_FILE, TRAINING_FILE
-from fashion_core.models.saved import Best, save_model
+from fashion_core.config import build_config
+from fashion_core.errors import CheckpointError, DivergedError, first_line
+from fashion_core.models.saved import save_model
 from fashion_core.training.checkpoint import save_training
 from search.jobs.training import SAVE_INTERVAL_S, describe_error
 from search.records.events import TrialStatus
 from search.records.ledger import pack_correct
-from search.tune.results import CORRECT, ERROR, METRICS, SCORE, STATUS, WORST_SCORE
+from search.tune.results import CORRECT, EPOCH, ERROR, LOST, METRICS, SAVED, SCORE, STATUS, WORST_SCORE
+from search.tune.storage import CORRECT_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
-    from fashion_core.data.schema import AttributeSchema
     from fashion_core.training.loop import EpochResult
     from search.jobs.training import JobSite
+    from search.tune.storage import TrialStore
 
 
 class TrialTrainable(Trainable):
-    """One trial: an epoch a step. Its configuration is {number, enqueued, params, values}.
+    """One trial, or what is left of it: an epoch a step. Its configuration is what `Watch.hand_out` gives.
 
     Attributes:
-        site: what all trials of the search share; a class of its own for each search has it, see `bind`.
+        site: what all trials of the search share; a class of its own for each search has these, see `bind`.
+        store: where states are saved.
+        rungs: epochs after which a trial may be stopped: its model is saved by then.
     """
 
     site: ClassVar[JobSite]
+    store: ClassVar[TrialStore]
+    rungs: ClassVar[Collection[int]]
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin a trial in a fresh process."""
         gc.freeze()  # what the libraries made on import stays: else every trial's end looks through it for 0.2 s
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing is known of the trial yet."""
         self.results: Iterator[EpochResult] | None = None
         self.last: EpochResult | None = None
-        self.lost: tuple[Best, TrainConfig, AttributeSchema, str] | None = None
-        self.resume: Path | None = None
+        self.correct = ""  # of the best epoch so far, packed
+        self.lost: list[str] = []  # what could not be saved or read, in words
         self.saved = 0.0  # when, in seconds
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -63,81 +71,100 @@ class TrialTrainable(Trainable):
     def step(self) -> dict[str, Any]:
         """Train an epoch, and report it: see `search.tune.results`."""
         try:
+            is_first = self.results is None
             if self.results is None:
-                self.saved = time.monotonic()
-                job = self.site.build_job(build_config(self.config["values"]))
-                self.results = job.run(self.resume)
+                self.results = self.open_results()
             self.last = next(self.results)
         except DivergedError as error:
             return self.give_up(TrialStatus.DIVERGED, str(error))
         except Exception as error:  # a trial that fails costs that trial and nothing else
             return self.give_up(TrialStatus.FAILED, describe_error(error))
-        finally:
-            self.forget_resume()
-        epochs = self.last.state.config.epochs
-        best, done = self.last.state.best, self.last.epoch >= epochs
+        last, epochs = self.last, self.last.state.config.epochs
+        best, done = last.state.best, last.epoch >= epochs
+        if is_best := best.epoch == last.epoch:
+            self.correct = pack_correct(last.correct)
         result = {
             SCORE: best.metrics[metrics.ACCURACY],
+            EPOCH: last.epoch,
             STATUS: str(TrialStatus.FINISHED if done else TrialStatus.RUNNING),
-            METRICS: json.dumps(self.last.metrics),
+            METRICS: json.dumps(last.metrics),
             "done": done,
-            SHOULD_CHECKPOINT: time.monotonic() - self.saved >= SAVE_INTERVAL_S,
         }
-        return result | ({CORRECT: pack_correct(self.last.correct)} if best.epoch == self.last.epoch else {})
+        if (is_best or is_first) and self.correct:
+            result[CORRECT] = self.correct
+        if done or last.epoch in self.rungs or time.monotonic() - self.saved >= SAVE_INTERVAL_S:
+            result |= self.save_state(last.epoch)
+        return result | self.tell_lost()
+
+    def open_results(self) -> Iterator[EpochResult]:
+        """Begin the training, or go on with it from the newest state that is whole."""
+        self.saved = time.monotonic()
+        job = self.site.build_job(build_config(self.config["values"]))
+        for epoch, digests in self.config["saves"]:
+            with tempfile.TemporaryDirectory(prefix="trial-") as name:
+                folder = Path(name)
+                fault = self.store.fetch(self.config["number"], epoch, digests, folder)
+                if fault is None:
+                    try:
+                        results = job.run(folder)
+                        self.last = first = next(results)
+                    except CheckpointError as error:  # of another version, or of other data
+                        fault = first_line(error)
+                    else:
+                        found = folder / CORRECT_FILE
+                        self.correct = found.read_text() if found.is_file() else ""
+                        return chain((first,), results)
+            self.lost.append(f"the state after epoch {epoch} could not be used: {fault}")
+        return job.run()
+
+    def save_state(self, epoch: int, *, can_resume: bool = True) -> dict[str, str]:
+        """Save what the trial can go on from, or its best model alone after its end. Gives what to report of it."""
+        self.saved = time.monotonic()
+        digests: dict[str, str] = {}
+        try:
+            with self.store.save(self.config["number"], epoch, digests) as folder:
+                self.write_state(folder, can_resume=can_resume)
+                if self.correct:
+                    (folder / CORRECT_FILE).write_text(self.correct)
+        except OSError as error:  # the storage is full, or away: the trial goes on without
+            self.lost.append(f"its state after epoch {epoch} could not be saved: {first_line(error)}")
+            return {}
+        return {SAVED: json.dumps(digests)}
+
+    def write_state(self, folder: Path, *, can_resume: bool) -> None:
+        """Write the files of a state."""
+        assert self.last is not None
+        state = self.last.state
+        if can_resume and state.epoch < state.config.epochs:
+            save_training(folder, state)
+        else:
+            save_model(folder, state.best, state.config, state.schema, state.data_fingerprint)
 
     def give_up(self, status: TrialStatus, error: str) -> dict[str, Any]:
-        """The last result of a trial that cannot go on. Its best model so far stays, to be saved with this result."""
-        last = self.last
-        self.cleanup()
+        """The last result of a trial that cannot go on. The best model so far of one that failed stays."""
+        last, saved = self.last, {}
         if last is not None and status == TrialStatus.FAILED:
-            self.lost = (last.state.best, last.state.config, last.state.schema, last.state.data_fingerprint)
-        return {SCORE: WORST_SCORE, STATUS: str(status), METRICS: "{}", ERROR: error, "done": True}
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write what the trial can go on from; after its end, its best model alone."""
-        self.saved = time.monotonic()
-        if self.last is None:
-            if self.lost is not None:
-                save_model(Path(checkpoint_dir), *self.lost)
-            return
-        state = self.last.state
-        if state.epoch < state.config.epochs:
-            save_training(Path(checkpoint_dir), state)
-        else:
-            save_model(Path(checkpoint_dir), state.best, state.config, state.schema, state.data_fingerprint)
-
-    def load_checkpoint(self, checkpoint: dict[str, Any] | str | None) -> None:
-        """Go on from what `save_checkpoint` wrote, with the next step."""
+            saved = self.save_state(last.epoch, can_resume=False)
+        result = {SCORE: WORST_SCORE, EPOCH: 0 if last is None else last.epoch, STATUS: str(status), METRICS: "{}"}
+        result |= {ERROR: error, "done": True} | saved | self.tell_lost()
         self.cleanup()
-        folder = Path(str(checkpoint))
-        if (folder / TRAINING_FILE).is_file():  # copied: the folder may be gone before the next step reads it
-            self.resume = Path(tempfile.mkdtemp(prefix="trial-"))
-            for name in (MODEL_FILE, TRAINING_FILE):
-                shutil.copy(folder / name, self.resume / name)
+        return result
 
-    def restore(self, checkpoint_path: Any) -> None:
-        """As Ray's; where the checkpoint was deleted after Ray's last snapshot, the same training from its start."""
-        try:
-            super().restore(checkpoint_path)
-        except (ValueError, OSError):
-            self.cleanup()
-            self._iteration = 0
+    def tell_lost(self) -> dict[str, str]:
+        """What was lost since the last result."""
+        lost, self.lost = self.lost, []
+        return {LOST: "; ".join(lost)} if lost else {}
 
     def cleanup(self) -> None:
         """Let go of the trial's network and its memory."""
-        self.results = self.last = self.lost = None
-        self.forget_resume()
+        self.begin()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def forget_resume(self) -> None:
-        """Delete the copy of the state that the trial went on from."""
-        if self.resume is not None:
-            shutil.rmtree(self.resume, ignore_errors=True)
-            self.resume = None
 
-
-def bind(trainable: type[TrialTrainable], site: JobSite) -> type[TrialTrainable]:
-    """The trainable of one search: a class of the same name, which Ray sends to the workers with the site in it."""
-    return type(trainable.__name__, (trainable,), {"site": site})
+def bind(
+    trainable: type[TrialTrainable], site: JobSite, store: TrialStore, rungs: Collection[int]
+) -> type[TrialTrainable]:
+    """The trainable of one search: a class of the same name, which Ray sends to the workers with these in it."""
+    return type(trainable.__name__, (trainable,), {"site": site, "store": store, "rungs": frozenset(rungs)})

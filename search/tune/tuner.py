@@ -1,8 +1,9 @@
-"""Ray Tune over a plan: build it, run it, restart it where it breaks."""
+"""Ray Tune over a plan: build it, run it, begin it again where it breaks. All that Ray keeps is scratch."""
 
 from __future__ import annotations
 
 import signal
+import tempfile
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,59 +11,68 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, ProgressReporter, RunConfig, TuneConfig, Tuner
 from ray.tune.execution import class_cache
-from ray.tune.schedulers import FIFOScheduler
 
 from fashion_core.errors import SearchError
 from search.jobs.cluster import is_secret
 from search.records.events import SearchBroke
-from search.tune.callback import Recorder, watch
+from search.tune.callback import Recorder
 from search.tune.checkpoints import BestModels
 from search.tune.results import SCORE
-from search.tune.scheduler import ASHA
-from search.tune.searcher import TruthfulSearcher
+from search.tune.scheduler import LedgerScheduler
+from search.tune.searcher import LedgerSearcher
+from search.tune.storage import TrialStore
 from search.tune.trainable import TrialTrainable, bind
+from search.tune.watch import watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ray.tune.experiment import Trial
 
     from search.jobs.training import JobSite
     from search.planning.plan import Plan
+    from search.records.events import Event
     from search.records.session import Session
 
 MAX_RESTARTS = 3
 
 
 def run_trials(
-    plan: Plan, site: JobSite, session: Session, *, resume: bool, trainable: type[TrialTrainable] = TrialTrainable
+    plan: Plan,
+    site: JobSite,
+    session: Session,
+    events: Sequence[Event],
+    *,
+    trainable: type[TrialTrainable] = TrialTrainable,
 ) -> None:
-    """Run Tune until every trial has ended, time is up, or the user stops it; restart it where it breaks.
+    """Run Tune until every trial has ended, time is up, or the user stops it; begin it again where it breaks.
 
     Args:
+        events: of the ledger so far.
         trainable: what trains a trial.
 
     Raises:
         SearchError: Tune broke more often than `MAX_RESTARTS` times.
     """
-    trained = build_trainable(plan, bind(trainable, site))
-    models = BestModels(plan.layout, plan.options.keep_best, session.record)
-    with (
-        watch(session, models, plan.space.scheduler.max_epochs),
-        pass_on_no_secrets(plan.options.storage),
-        keep_handlers(),
-    ):
+    store = TrialStore(plan.experiment)
+    trained = build_trainable(plan, bind(trainable, site, store, plan.space.scheduler.rungs()))
+    models = BestModels(plan.layout, store, plan.options.keep_best, session.record)
+    with watch(plan, session, models, events) as found, pass_on_no_secrets(plan.options.storage), keep_handlers():
         for restarts in range(MAX_RESTARTS + 1):
-            tuner = open_tuner(plan, trained, session.record.search_id, is_new=not resume and not restarts)
+            found.begin()
+            time_left = find_time_left(plan, session)
+            if found.is_over or time_left == 0:
+                return
             try:
-                tuner.fit()
+                with tempfile.TemporaryDirectory(prefix="fashion-", ignore_cleanup_errors=True) as scratch:
+                    build_tuner(plan, trained, session.record.search_id, scratch, time_left).fit()
+                found.keep_running()
                 return
             except Exception as error:
                 session.append(SearchBroke(error=f"{type(error).__name__}: {error}", restarts=restarts))
-                if restarts == MAX_RESTARTS or not Tuner.can_restore(plan.experiment):
-                    times = f"{restarts + 1} times" if restarts else "once"
+                if restarts == MAX_RESTARTS:
                     raise SearchError(
-                        f"Ray Tune broke {times}, lastly with {type(error).__name__}: {error}; "
+                        f"Ray Tune broke {restarts + 1} times, lastly with {type(error).__name__}: {error}; "
                         f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
                     ) from error
 
@@ -98,39 +108,40 @@ def pass_on_no_secrets(storage: str | None) -> Iterator[None]:
         class_cache.ENV_VARS_TO_PROPAGATE = names
 
 
-def build_tuner(plan: Plan, trained: Any, search_id: str) -> Tuner:
-    """Tune over the plan's space, from the start."""
-    space, scheduler = plan.space, plan.space.scheduler
-    asha = None
-    if scheduler.rungs():
-        assert scheduler.grace_epochs is not None and scheduler.reduction_factor is not None
-        asha = ASHA(scheduler.max_epochs, scheduler.grace_epochs, scheduler.reduction_factor)
-    storage, name = plan.experiment.rsplit("/", 1)
-    ledger = plan.layout.ledger.resolve()
+def find_time_left(plan: Plan, session: Session) -> float | None:
+    """Seconds of the time budget that are left; None where there is none."""
+    budget = plan.options.time_budget_s
+    return None if budget is None else max(budget - session.record.seconds, 0.0)
+
+
+def build_tuner(plan: Plan, trained: Any, search_id: str, scratch: str, time_left: float | None) -> Tuner:
+    """Tune over what there is to do.
+
+    Args:
+        search_id: names the search, see `search.tune.watch.find_watch`.
+        scratch: folder for what Ray keeps, and nothing here reads.
+        time_left: in seconds.
+    """
     return Tuner(
         trained,
         tune_config=TuneConfig(
-            search_alg=TruthfulSearcher(
-                space, plan.annotations.schema, plan.known, trials=plan.trials, seed=plan.options.seed, ledger=ledger
-            ),
-            scheduler=asha or FIFOScheduler(),
+            search_alg=LedgerSearcher(search_id),
+            scheduler=LedgerScheduler(search_id),
             metric=SCORE,
             mode="max",
-            num_samples=plan.trials,
+            num_samples=-1,  # the searcher says when there are no more: one whose process dies comes again
             max_concurrent_trials=plan.resources.concurrent,
-            time_budget_s=plan.options.time_budget_s,
+            time_budget_s=time_left,
             reuse_actors=True,
             trial_name_creator=name_trial,
             trial_dirname_creator=name_trial,
         ),
         run_config=RunConfig(
-            name=name,
-            storage_path=storage,
-            callbacks=[Recorder(search_id, asha)],
-            # With 1, Ray would write a snapshot of the whole search with every checkpoint; the older one is there for
-            # the last snapshot, which may not know the newer one yet.
-            checkpoint_config=CheckpointConfig(num_to_keep=2, checkpoint_at_end=True),
-            failure_config=FailureConfig(max_failures=1),
+            name="tune",
+            storage_path=scratch,
+            callbacks=[Recorder(search_id)],
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+            failure_config=FailureConfig(max_failures=0),
             progress_reporter=NoReporter(),
             verbose=0,
         ),
@@ -154,19 +165,6 @@ def build_trainable(plan: Plan, trainable: type[TrialTrainable]) -> Any:
     return tune.with_resources(trainable, resources)
 
 
-def open_tuner(plan: Plan, trained: Any, search_id: str, *, is_new: bool) -> Tuner:
-    """Tune from the start, or where it stopped: unfinished trials go on after the last epoch that was saved.
-
-    Raises:
-        SearchError: it is to go on, but had not begun.
-    """
-    if is_new:
-        return build_tuner(plan, trained, search_id)
-    if not Tuner.can_restore(plan.experiment):
-        raise SearchError(f"the search {plan.layout.name} ended before its first trial; start it again with --replace")
-    return Tuner.restore(plan.experiment, trainable=trained)
-
-
 def name_trial(trial: Trial) -> str:
     """A trial's name in Ray's own files."""
-    return f"trial-{trial.config['number']:04d}"
+    return f"trial-{trial.config['number']:04d}-{trial.trial_id}"

@@ -24,7 +24,6 @@ sys.path.insert(0, str(REPOSITORY))
 from fashion_core.config import build_config  # noqa: E402
 from fashion_core.data.schema import KNOWN_CATEGORIES, AttributeSchema, Category  # noqa: E402
 from search.space.reading import load_space  # noqa: E402
-from search.tune.searcher import build_sampler  # noqa: E402
 
 SEED = 0
 DRAWS, FIRST_DRAWS = 64, 32  # the first have all their runs before the others have one
@@ -68,7 +67,7 @@ def draw_lite0() -> list[dict[str, Any]]:
     """Runs of the draws from the space."""
     space = load_space("record")
     schema = AttributeSchema(tuple(Category(name, classes) for name, classes in KNOWN_CATEGORIES.items()))
-    study = optuna.create_study(sampler=build_sampler(space, SEED))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=SEED))
     for point in space.first_points(schema):
         study.enqueue_trial(point)
     drawn = [space.build_values(space.suggest(study.ask(), schema), schema) for _ in range(DRAWS)]

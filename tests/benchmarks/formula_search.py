@@ -128,12 +128,12 @@ def render_space(trials: int, scheduler: str) -> str:
 def build_formula_trial(max_epochs: int = MAX_EPOCHS) -> type:
     """Our trainable with a formula in the place of the network.
 
-    `setup`, `reset_config` and `cleanup` (with its garbage collection) are the real ones. `save_checkpoint` writes a
-    file of 6 bytes under the model's name: Ray stores it and the recorder copies it as they would a real one.
+    `setup`, `reset_config`, `save_state` and `cleanup` (with its garbage collection) are the real ones. `write_state`
+    writes a file of 6 bytes under the model's name: it is stored, and copied, as a real one.
     """
     from fashion_core.files import MODEL_FILE
     from fashion_core.metrics import ACCURACY
-    from search.tune.results import METRICS, SCORE, STATUS
+    from search.tune.results import EPOCH, METRICS, SCORE, STATUS
     from search.tune.trainable import TrialTrainable
 
     class FormulaTrial(TrialTrainable):
@@ -141,10 +141,12 @@ def build_formula_trial(max_epochs: int = MAX_EPOCHS) -> type:
             epoch = self.iteration + 1
             score, is_done = compute_score(self.config["params"], epoch), epoch >= max_epochs
             status = "finished" if is_done else "running"
-            return {SCORE: score, STATUS: status, METRICS: json.dumps({ACCURACY: score}), "done": is_done}
+            result = {SCORE: score, EPOCH: epoch, STATUS: status, METRICS: json.dumps({ACCURACY: score})}
+            saved = self.save_state(epoch) if is_done or epoch in self.rungs else {}
+            return result | saved | {"done": is_done}
 
-        def save_checkpoint(self, checkpoint_dir: str) -> None:
-            (Path(checkpoint_dir) / MODEL_FILE).write_bytes(b"nobody")
+        def write_state(self, folder: Path, *, can_resume: bool) -> None:
+            (folder / MODEL_FILE).write_bytes(b"nobody")
 
     return FormulaTrial
 

@@ -1,9 +1,9 @@
 """Row 7: what a trial costs the driver, and how that grows with the number of trials.
 
 A whole search runs as our command runs it: Tune's controller, Optuna, ASHA, ledger, tracker, live view. The time of the
-driver's thread is counted as that of the code that spends it: ours, Optuna's, or Ray's (all the rest), with Ray's
-snapshots on a line of their own. What our tracker's thread spends is added to ours; MLflow itself is replaced by a
-client that answers at once (row 3 measures the real one).
+driver's thread is counted as that of the code that spends it: ours, Optuna's, or Ray's (all the rest). What our
+tracker's thread spends is added to ours; MLflow itself is replaced by a client that answers at once (row 3 measures the
+real one).
 
 The trials are simulated: `simulated_actors` answers the controller's calls in this process, and the time of that is
 nobody's. The case with worker processes has Ray's own, and shows what a remote call adds to Ray's line. With 10,000
@@ -21,11 +21,9 @@ import json
 import math
 import os
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,7 +78,7 @@ def build_simulated_trial() -> type:
 
     class SimulatedTrial(build_formula_trial()):  # type: ignore[misc]
         def cleanup(self) -> None:
-            self.results = self.last = self.lost = None
+            self.begin()
 
         def step(self) -> dict[str, Any]:
             result: dict[str, Any] = super().step()
@@ -137,7 +135,6 @@ class Probe:
     Attributes:
         marks: one a trial, in the order in which they ended.
         tracker_cpu: seconds that our code in the tracker's thread has taken so far, one a trial.
-        snapshots: (start, end) of Ray's, in seconds of `perf_counter`.
         faults: what was not as promised; raised after the search, because Tune would catch it.
     """
 
@@ -146,32 +143,29 @@ class Probe:
         self.driver, self.tracker = Stopwatch("ray"), Stopwatch("rest")
         self.marks: list[Mark] = []
         self.tracker_cpu: list[float] = []
-        self.snapshots: list[tuple[float, float]] = []
         self.faults: list[str] = []
         self.objects: dict[str, Any] = {}  # those that hold the state, to be weighed
-        self.saves = 0
         self.ledger: tuple[int, int, str] | None = None  # its inode, its size, a hash of it
 
     def install(self, *, simulate: bool) -> None:
         """Put the clocks around all parts. simulate: without worker processes."""
         import optuna
         from ray.tune.execution import tune_controller
-        from ray.tune.execution.experiment_state import _ExperimentCheckpointManager
         from simulated_actors import DirectActorManager
 
         from search.experiment import running, search
         from search.reporting import live
         from search.tracking import writer as tracking
         from search.tune import callback as recorder
-        from search.tune.scheduler import ASHA
-        from search.tune.searcher import TruthfulSearcher
+        from search.tune.scheduler import LedgerScheduler
+        from search.tune.searcher import LedgerSearcher
 
         if simulate:
             os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
             tune_controller.RayActorManager = DirectActorManager
         client = NoServer()
         tracking.Writer.connect = lambda writer: client
-        for owner in (recorder.Recorder, ASHA, TruthfulSearcher):
+        for owner in (recorder.Recorder, LedgerScheduler, LedgerSearcher):
             for name in vars(owner):
                 if name.startswith("on_") or name in ("suggest", "setup"):
                     self.driver.wrap(owner, name, OURS)
@@ -181,7 +175,7 @@ class Probe:
         self.driver.wrap(DirectActorManager, "work", "worker")
         self.driver.wrap(self, "check_ledger", "worker")
         self.tracker.wrap(tracking.Writer, "send", OURS)
-        self.watch_snapshots(tune_controller.TuneController, _ExperimentCheckpointManager)
+        follow(tune_controller.TuneController, "step", lambda controller: self.objects.update(controller=controller))
         follow(recorder.Recorder, "on_trial_complete", self.mark)
         follow(tracking.Writer, "end_trial", self.mark_tracker)
         follow(live.LiveView, "update", lambda view, *state: self.objects.update(live=view))
@@ -191,12 +185,12 @@ class Probe:
         """Start the clock of each thread where it starts."""
         run_trials, run_tracker = running.run_trials, search.Tracker.run
 
-        def timed_trials(plan: Any, site: Any, session: Any, **options: Any) -> None:
+        def timed_trials(plan: Any, site: Any, session: Any, events: Any, **options: Any) -> None:
             self.objects["session"] = session
             folder = plan.layout.folder
             sys.addaudithook(lambda event, args: self.note_open(folder, args) if event == "open" else None)
             self.driver.start()
-            run_trials(plan, site, session, **options)
+            run_trials(plan, site, session, events, **options)
             self.driver.thread = None
 
         def timed_tracker(tracker: Any) -> None:
@@ -208,32 +202,13 @@ class Probe:
 
         running.run_trials, search.Tracker.run = timed_trials, timed_tracker
 
-    def watch_snapshots(self, controller: Any, manager: Any) -> None:
-        """Note those calls of the manager in which the controller saved itself."""
-
-        def note_save(saved: Any) -> None:
-            self.objects["controller"] = saved
-            self.saves += 1
-
-        follow(controller, "save_to_dir", note_save)
-        self.driver.wrap(manager, "sync_up_experiment_state", "snapshot")
-        sync = manager.sync_up_experiment_state
-
-        def timed_sync(*args: Any, **kwargs: Any) -> None:
-            saves, started = self.saves, time.perf_counter()
-            sync(*args, **kwargs)
-            if self.saves > saves:
-                self.snapshots.append((started, time.perf_counter()))
-
-        manager.sync_up_experiment_state = timed_sync
-
     def mark(self, recorder: Any, **info: Any) -> None:
         """A trial has ended."""
-        self.objects["recorder"] = recorder
+        self.objects["watch"] = recorder.watch
         self.driver.switch()
         self.marks.append(Mark(dict(self.driver.cpu), dict(self.driver.wall), read_resident()))
         if len(self.marks) % max(self.trials // CHECKS, 1) == 0:
-            self.check_ledger(recorder.session.layout.ledger)
+            self.check_ledger(recorder.watch.session.layout.ledger)
 
     def mark_tracker(self, *args: Any) -> None:
         """The tracker has sent a trial's end."""
@@ -254,7 +229,7 @@ class Probe:
         if self.driver.thread is None or not args[2] & (os.O_WRONLY | os.O_RDWR):
             return
         path = Path(str(args[0]))
-        if path.is_relative_to(folder) and path.relative_to(folder).parts[0] not in ("ray", "checkpoints"):
+        if path.is_relative_to(folder) and path.relative_to(folder).parts[0] not in ("states", "checkpoints"):
             self.faults.append(f"no file of ours may be rewritten while trials run, but {path.name} was opened")
 
 
@@ -286,18 +261,17 @@ def use_random_start(trials: int, tpe_window: int) -> None:
     """Draw a large search at random, until TPE takes over for its last trials; TPE draws every trial of a small one."""
     import optuna
 
-    from search.tune import searcher as optuna_search
+    from search.tune import study
 
     if trials <= ALL_TPE_TRIALS:
         return
-    build_tpe, change_at = optuna_search.build_sampler, trials - tpe_window - TPE_LEAD
+    build_tpe, change_at = study.build_sampler, trials - tpe_window - TPE_LEAD
 
-    def change(searcher: Any, trial_id: str) -> None:
-        if searcher.next_number == change_at:
-            searcher.study.sampler = build_tpe(searcher.space, 0)
+    def build(space: Any, seed: Any) -> Any:
+        number = seed[-1]
+        return build_tpe(space, seed) if number >= change_at else optuna.samplers.RandomSampler(seed=number)
 
-    optuna_search.build_sampler = lambda space, seed: optuna.samplers.RandomSampler(seed=seed)
-    follow(optuna_search.TruthfulSearcher, "suggest", change)
+    study.build_sampler = build
 
 
 def run(variant: str, case: str, folder: Path, repeat: int, quick: bool) -> dict[str, float]:
@@ -323,7 +297,6 @@ def run(variant: str, case: str, folder: Path, repeat: int, quick: bool) -> dict
         raise RuntimeError("\n".join(dict.fromkeys(probe.faults)))
     return {
         **measure_times(probe, window, tpe_window),
-        **measure_snapshots(probe),
         **measure_memory(probe, trials),
         "ledger_kb": path.stat().st_size / trials / 1000,
         "reports": sum(len(trial.epochs) for trial in ended) / trials,
@@ -348,41 +321,23 @@ def measure_times(probe: Probe, window: int, tpe_window: int) -> dict[str, float
         "ours_wall_ms": spent(OURS, count - window, count, "wall"),
         "optuna_ms": spent("optuna", count - tpe_window, count),
         "ray_ms": spent("ray", count - window, count),
-        "snapshot_ms": probe.marks[-1].cpu.get("snapshot", 0.0) / count * 1000,
         "growth": ours / (spent(OURS, first, first + window) + tracked(first, first + window)),
     }
 
 
-def measure_snapshots(probe: Probe) -> dict[str, float]:
-    """Cost of the last snapshot that trials waited for, and periods; nothing where there were not enough."""
-    regular = probe.snapshots[:-1]  # the very last one is forced: the search is over
-    if len(regular) < 2:
-        return {}
-    costs = [end - start for start, end in regular]
-    periods = [following[0] - one[0] for one, following in pairwise(regular)]
-    ratios = [period / cost for period, cost in zip(periods, costs, strict=False)]  # the last one has no period
-    return {"snapshot_s": costs[-1], "period_s": periods[-1], "period_ratio": min(ratios)}
-
-
 def measure_memory(probe: Probe, trials: int) -> dict[str, float]:
     """kB a trial: of our objects, Optuna's and Ray's (of some of its trials), and of the whole process."""
-    from search.tune.searcher import TruthfulSearcher
-
     seen: set[int] = set()
-    controller = probe.objects["controller"]
-    searcher = controller._search_alg
-    while not isinstance(searcher, TruthfulSearcher):
-        searcher = searcher.searcher
-    recorder, session, live = (probe.objects[name] for name in ("recorder", "session", "live"))
-    ours = [session, probe.objects["tracker"], recorder, live]
-    if recorder.scheduler is not None:
-        ours.append(recorder.scheduler)
+    controller, watched = probe.objects["controller"], probe.objects["watch"]
+    session, live = (probe.objects[name] for name in ("session", "live"))
+    study = watched.study
+    ours = [session, probe.objects["tracker"], watched.rungs, watched.models, live]
     some = controller._trials[:: max(trials // RAY_TRIALS, 1)]
     saved = [controller._trial_metadata[trial.trial_id] for trial in some]
     first = trials // 10
     return {
         "ours_kb": measure_bytes(ours, seen, OUR_TYPES) / trials / 1000,
-        "optuna_kb": measure_bytes([searcher.study, searcher.open], seen, OPTUNA_TYPES) / trials / 1000,
+        "optuna_kb": measure_bytes([study.study, study.open], seen, OPTUNA_TYPES) / trials / 1000,
         "ray_kb": measure_bytes([some, saved], seen) / len(some) / 1000,
         "resident_kb": (probe.marks[-1].resident - probe.marks[first].resident) / (trials - 1 - first) / 1000,
     }
@@ -394,7 +349,7 @@ ROW = Row(
     title="Scale",
     workload=f"""
 Whole searches of 100, 1,000 and 10,000 trials with TPE and ASHA, two at once, {len(CATEGORIES) * 3 + 9} metrics a
-report. Real: Tune's controller and its snapshots, the study, ledger, live view, tracker. Simulated: workers (their
+report. Real: Tune's controller, the study, ledger, live view, tracker. Simulated: workers (their
 calls are answered inside the driver's process and not counted; except in the last case, which has real ones), training,
 and MLflow's client (which answers at once). CPU time a trial of the driver's process, by whose code takes it, averaged
 over the last 50, 100 and 1,000 trials; ASHA stops as many early in a search as late. In the search of 10,000, TPE draws
@@ -406,12 +361,8 @@ sizes of all Python objects that hold the parts' state at the end, by the number
         "ours_ms": Measure("ours, CPU ms a trial", ".2f"),
         "ours_wall_ms": Measure("ours, ms a trial that the driver waits (with the disk)", ".2f"),
         "optuna_ms": Measure("Optuna, CPU ms a trial", ".1f"),
-        "ray_ms": Measure("Ray without snapshots, CPU ms a trial", ".1f"),
-        "snapshot_ms": Measure("Ray's snapshots, CPU ms a trial over the whole search", ".1f"),
+        "ray_ms": Measure("Ray, CPU ms a trial", ".1f"),
         "growth": Measure("ours at the end, times ours at the start", ".2f"),
-        "snapshot_s": Measure("the last snapshot, s", ".3f"),
-        "period_s": Measure("from the last but one to it, s", ".1f"),
-        "period_ratio": Measure("shortest period of a snapshot, times its cost", ".1f"),
         "ours_kb": Measure("memory, ours, kB a trial", ".1f"),
         "optuna_kb": Measure("memory, Optuna, kB a trial", ".1f"),
         "ray_kb": Measure("memory, Ray, kB a trial", ".1f"),
@@ -422,7 +373,6 @@ sizes of all Python objects that hold the parts' state at the end, by the number
     goals=(
         Goal("our CPU time a trial after 10,000, times that of the first", "growth", 1.2, at_most=True, case=CASES[2]),
         Goal("our memory, kB a trial", "ours_kb", 50, at_most=True),
-        Goal("shortest period of Ray's snapshots, times its cost", "period_ratio", 10, case=CASES[2], aim=19),
     ),
     run=run,
     cases=CASES,

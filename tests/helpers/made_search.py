@@ -11,6 +11,7 @@ from search.records.events import (
     SearchEnded,
     SearchStarted,
     TrialEnded,
+    TrialProposed,
     TrialStarted,
     TrialStatus,
 )
@@ -41,6 +42,9 @@ def make_search(
         ledger.append(SearchStarted(name=name, settings=settings, space_name="tiny", data=data))
         for number, score in enumerate(scores):
             params = {"lr": 0.1 * (number + 1)}
+            ledger.append(
+                TrialProposed(trial=number, params=params, drawn=params, enqueued=False, after=ledger.seq - 1)
+            )
             ledger.append(TrialStarted(trial=number, trial_id=str(number), params=params, enqueued=False))
             metrics = {"val/accuracy": score, "val/accuracy_se": 0.01, "val/accuracy/sleeve": score}
             ledger.append(EpochEnded(trial=number, epoch=1, metrics=metrics))

@@ -2,18 +2,22 @@
 
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import time
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from same_search import find_differences
 from whole_commands import call, start
 
 from fashion_core.metrics import ACCURACY, PROBE
 from fashion_core.models.backbones import build_backbone
 from fashion_core.models.saved import load_model
-from search.records.events import EpochEnded
+from search.records.events import SearchResumed
+from search.records.layout import SearchLayout
 from search.records.ledger import read_events, unpack_correct
 from search.records.record import replay
 
@@ -199,33 +203,69 @@ def test_only_trials_that_the_probe_favours_are_fine_tuned(tmp_path, sample_fold
     assert "features" not in third.stdout
 
 
-def test_a_killed_search_goes_on_where_it_was(tmp_path, sample_folder):
-    space = write_space(tmp_path, trials=6, epochs=9)
-    process = start(
-        tmp_path, "run.py", "--data", sample_folder, "--space", space, "--name", "killed", "--concurrent", 1
-    )
-    ledger = tmp_path / "results" / "killed" / "ledger.jsonl"
-    deadline = time.monotonic() + 120
-    while sum(isinstance(event, EpochEnded) for event in read_events(ledger)) < 12 and time.monotonic() < deadline:
-        time.sleep(0.1)
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory, sample_folder):
+    """A search that nothing disturbed, and one like it that was killed twice on its way."""
+    folder = tmp_path_factory.mktemp("twins")
+    space = write_space(folder, trials=6, epochs=9)
+    given = ("--data", sample_folder, "--space", space, "--concurrent", 1)
+    run(folder, *given, "--name", "twin")
+    kill_after(folder, 12, *given, "--name", "killed")
+    kill_after(folder, 30, "--resume", "killed")
+    resumed = run(folder, "--resume", "killed")
+    assert "does not take" not in resumed.stdout + resumed.stderr
+    return [SearchLayout(folder / "results", name) for name in ("twin", "killed")]
+
+
+def kill_after(folder, lines, *options):
+    """Run the command in a process of its own, until its ledger has so many lines."""
+    process = start(folder, "run.py", *options)
+    ledger, deadline = folder / "results" / "killed" / "ledger.jsonl", time.monotonic() + 240
+    while len(read_events(ledger)) < lines and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    before = read(tmp_path, "killed")
-    assert before.trials and before.ended is None
-    resumed = run(tmp_path, "--resume", "killed")
-    assert "does not take" not in resumed.stdout + resumed.stderr
-    after = read(tmp_path, "killed")
-    done = [trial for trial in after.trials.values() if trial.status != "interrupted"]
-    assert len(done) == 6 and after.ended.reason == "all trials ended"
-    for number, trial in before.trials.items():
-        if trial.status != "running":  # what had ended is as it was
-            assert after.trials[number] == trial
-    for trial in after.trials.values():
-        assert [row.epoch for row in trial.epochs] == list(range(1, len(trial.epochs) + 1))
-    _, runs = open_tracking(tmp_path)  # one run a trial, none left running, all that came after the kill is there
-    children = {int(run.data.tags["trial"]): run for run in runs if "mlflow.parentRunId" in run.data.tags}
-    assert len(runs) == len(after.trials) + 1 and children.keys() == after.trials.keys()
-    for number, trial in after.trials.items():
-        assert children[number].data.tags["status"] == trial.status
-    assert all(run.info.status != "RUNNING" for run in runs)
+    assert replay(read_events(ledger)).ended is None
+
+
+def test_a_killed_search_equals_the_undisturbed_one(twins):
+    assert find_differences(*twins) == []
+    assert not any(twins[1].states.iterdir())  # all is over
+    assert sum(isinstance(event, SearchResumed) for event in read_events(twins[1].ledger)) == 2
+
+
+def test_one_run_a_trial_is_in_mlflow_and_none_is_left_running(twins):
+    _, runs = open_tracking(twins[0].results.parent)
+    for layout in twins:
+        record = replay(read_events(layout.ledger))
+        own = [run for run in runs if run.data.tags["search_id"] == record.search_id]
+        children = {int(run.data.tags["trial"]): run for run in own if "mlflow.parentRunId" in run.data.tags}
+        assert len(own) == len(record.trials) + 1 and children.keys() == record.trials.keys()
+        assert all(children[number].data.tags["status"] == trial.status for number, trial in record.trials.items())
+        assert all(run.info.status != "RUNNING" for run in own)
+
+
+@pytest.mark.parametrize("what", ["proposals", "scores", "ends", "models", "points"])
+def test_a_planted_difference_is_seen(twins, what, tmp_path):
+    """The check of equality, of a copy in which one thing is other."""
+    shutil.copytree(twins[0].results, tmp_path / "results")
+    copy = SearchLayout(tmp_path / "results", "twin")
+    lines = copy.ledger.read_text().splitlines()
+    kind, name = {"proposals": ("trial_proposed", "enqueued"), "scores": ("epoch", "metrics")}.get(
+        what, ("trial_ended", "best")
+    )
+    place = max(number for number, line in enumerate(lines) if json.loads(line)["event"] == kind)
+    event = json.loads(lines[place])
+    if what == "models":
+        (path,) = copy.best_folder.glob("*.safetensors")
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    elif what == "points":
+        with sqlite3.connect(copy.tracking_db) as database:
+            database.execute("update metrics set value = value + 1e-9 where key = 'val/accuracy' and step = 1")
+    else:
+        event[name] = event[name] | {"train/loss": 9.0} if name == "metrics" else (event[name] or 0) / 2 + 0.1
+        event[name] = True if name == "enqueued" else event[name]
+        lines[place] = json.dumps(event)
+        copy.ledger.write_text("\n".join(lines) + "\n")
+    assert find_differences(twins[0], copy) == [what]

@@ -88,7 +88,7 @@ def run(session, monkeypatch, trials, *, budget=None):
     )
     monkeypatch.setattr(running, "run_trials", lambda *_, **__: trials())
     console = Console(file=io.StringIO(), width=80)
-    run_session(plan, session, None, console, None, resume=False)
+    run_session(plan, session, None, console, None, [])
     assert replay(read_events(session.layout.ledger)) == session.record
     return session.record.ended, console.file.getvalue()
 

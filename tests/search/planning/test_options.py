@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fashion_core.data.reading import Reading
 from fashion_core.errors import SearchError
-from search.planning.options import SECONDS, TUNE_NAME, SearchOptions, load_options, parse_duration
+from search.planning.options import SECONDS, SearchOptions, load_options, parse_duration
 from search.records.layout import SearchLayout
 
 ASKED = {"data": ".", "space": "demo"}
@@ -153,7 +153,7 @@ def test_a_search_that_is_none_is_told_with_those_there_are(tmp_path):
 def test_ray_keeps_its_state_in_the_searchs_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = SearchOptions(**ASKED, name="one", results=Path("results"))
-    assert options.locate_experiment(options.build_layout()) == str(tmp_path / "results/one/ray" / TUNE_NAME)
+    assert options.locate_experiment(options.build_layout()) == str(tmp_path / "results/one/states")
 
 
 @pytest.mark.parametrize(

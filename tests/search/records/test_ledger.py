@@ -57,13 +57,15 @@ def test_a_kill_at_any_byte_leaves_a_ledger_that_goes_on(tmp_path_factory, cut):
     assert read_events(path) == [*left, entry] and entry.seq == len(left)
 
 
-def test_an_epoch_run_again_counts_once(tmp_path):
+def test_the_first_time_of_an_epoch_counts(tmp_path):
     with Ledger(tmp_path / "l.jsonl") as ledger:
         write_trial(ledger, 0, [0.5, 0.6, 0.7])
-        ledger.append(TrialStarted(trial=0, trial_id="id0", params={}, enqueued=False))  # went on after a restart
+        ledger.append(
+            TrialStarted(trial=0, trial_id="new", params={"lr": 0.0}, enqueued=False)
+        )  # went on after a restart
         ledger.append(EpochEnded(trial=0, epoch=2, metrics={"val/accuracy": 0.65}))
     rows = replay(read_events(tmp_path / "l.jsonl")).trials[0].epochs
-    assert [(row.epoch, row.metrics["val/accuracy"]) for row in rows] == [(1, 0.5), (2, 0.65)]
+    assert [(row.epoch, row.metrics["val/accuracy"]) for row in rows] == [(1, 0.5), (2, 0.6), (3, 0.7)]
 
 
 def test_one_writer_at_a_time(tmp_path):

@@ -47,10 +47,9 @@ def tell(steps):
         rows, end = trials.setdefault(number, ([], "none"))
         if end == "none" or (step in ("epoch", "again") and end != "running"):
             events.append(start(number))
-        if step == "again" and rows:  # the model that was saved was older than the last epoch
-            rows.pop()
         if step in ("epoch", "again"):
-            rows.append((len(rows) + 1, score))
+            if step == "epoch" or not rows:  # else the last one is told again, and the first time counts
+                rows.append((len(rows) + 1, score))
             events.append(EpochEnded(trial=number, epoch=len(rows), metrics={"val/accuracy": score}))
             trials[number] = (rows, "running")
         elif step is TrialStatus.RUNNING:

@@ -1,10 +1,11 @@
-"""One trial as Ray drives it, without Ray: what it reports, when it asks to be saved, that it goes on from there."""
+"""One trial as Ray drives it, without Ray: what it reports, what it saves, that it goes on from there."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from ray.tune.result import SHOULD_CHECKPOINT
 
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.files import MODEL_FILE, TRAINING_FILE
@@ -12,8 +13,10 @@ from fashion_core.metrics import ACCURACY
 from fashion_core.models.saved import load_model
 from search.jobs.training import JobSite, compute_seed, save_selection
 from search.records.ledger import unpack_correct
+from search.tune import storage
 from search.tune import trainable as trial_module
-from search.tune.results import CORRECT, METRICS, SCORE
+from search.tune.results import CORRECT, EPOCH, LOST, METRICS, SAVED, SCORE
+from search.tune.storage import CORRECT_FILE, TrialStore, compute_digest
 from search.tune.trainable import TrialTrainable, bind
 
 VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch_size": 8, "epochs": 6, "lr": 0.01}
@@ -22,12 +25,19 @@ VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch
 @pytest.fixture
 def config(sample_prepared, tmp_path):
     save_selection(tmp_path / "selection.npz", np.arange(16), np.arange(120, 128))
-    return {"number": 4, "params": {}, "values": VALUES | {"seed": compute_seed(0, 4)}, "enqueued": False}
+    values = VALUES | {"seed": compute_seed(0, 4)}
+    return {"number": 4, "params": {}, "values": values, "enqueued": False, "saves": []}
 
 
 @pytest.fixture
-def trainable(sample_prepared, tmp_path):
-    return bind(TrialTrainable, JobSite({PrepareSettings(64): sample_prepared.path}, tmp_path / "selection.npz", 1))
+def store(tmp_path):
+    return TrialStore(str(tmp_path / "states"))
+
+
+@pytest.fixture
+def trainable(sample_prepared, tmp_path, store):
+    site = JobSite({PrepareSettings(64): sample_prepared.path}, tmp_path / "selection.npz", 1)
+    return bind(TrialTrainable, site, store, [3])
 
 
 @pytest.fixture
@@ -35,8 +45,8 @@ def build(config, trainable):
     """A trial; all are stopped at the end."""
     built = []
 
-    def build():
-        built.append(trainable(config=config))
+    def build(**changes):
+        built.append(trainable(config=config | changes))
         return built[-1]
 
     yield build
@@ -58,25 +68,88 @@ def test_what_a_trial_reports(build):
             assert unpack_correct(result[CORRECT], 8, 6).mean() == pytest.approx(scores[index])
 
 
-def test_a_trial_is_saved_when_it_has_trained_for_a_while(build, monkeypatch):
-    assert not build().train()[SHOULD_CHECKPOINT]  # a second or two is soon trained again
+def test_what_a_trial_may_be_stopped_after_and_its_end_are_saved(build, store, monkeypatch):
+    trial = build()
+    saved = {
+        result[EPOCH]: json.loads(result[SAVED]) for result in (trial.train() for _ in range(6)) if SAVED in result
+    }
+    assert saved.keys() == {3, 6}  # a second or two of training are soon done again
+    assert saved[3].keys() == {MODEL_FILE, TRAINING_FILE, CORRECT_FILE} and TRAINING_FILE not in saved[6]
     monkeypatch.setattr(trial_module, "SAVE_INTERVAL_S", 0.0)
-    assert build().train()[SHOULD_CHECKPOINT]
+    assert SAVED in build().train()
 
 
-def test_a_saved_trial_goes_on_with_the_same_numbers(build, tmp_path):
+def read_scores(results):
+    return [json.loads(result[METRICS])[ACCURACY] for result in results]
+
+
+@pytest.fixture
+def wanted(build, monkeypatch):
+    """A trial in one go, all its states saved: its results, and what another could go on from, the newest first."""
+    monkeypatch.setattr(trial_module, "SAVE_INTERVAL_S", 0.0)
+    monkeypatch.setattr(storage, "KEPT", 10)
     straight = build()
-    wanted = [json.loads(straight.train()[METRICS])[ACCURACY] for _ in range(6)]
-    first, folder = build(), tmp_path / "saved"
-    folder.mkdir()
-    first.train()
-    first.save_checkpoint(str(folder))
-    assert (folder / TRAINING_FILE).is_file() and load_model(folder).epoch == 1
-    second = build()
-    second.load_checkpoint(str(folder))
-    for path in folder.iterdir():
-        path.unlink()  # Ray may delete it before the next step
-    assert [json.loads(second.train()[METRICS])[ACCURACY] for _ in range(5)] == wanted[1:]
-    second.save_checkpoint(str(folder))
-    assert [path.name for path in folder.iterdir()] == [MODEL_FILE]  # nothing to go on with
-    assert load_model(folder).metrics[ACCURACY] == max(wanted)
+    results = [straight.train() for _ in range(6)]
+    return results, [(result[EPOCH], json.loads(result[SAVED])) for result in results[2::-1]]
+
+
+def test_a_saved_trial_goes_on_with_the_same_numbers(build, wanted):
+    results, saves = wanted
+    second = build(saves=saves)
+    assert second.config["saves"][0][0] == 3
+    again = [second.train() for _ in range(3)]
+    assert read_scores(again) == read_scores(results[3:]) and [result[EPOCH] for result in again] == [4, 5, 6]
+    assert again[-1]["status"] == "finished"
+    best = [result[CORRECT] for result in results if CORRECT in result]
+    assert [result[CORRECT] for result in again if CORRECT in result][-1] == best[-1]  # told again, where it was before
+    assert all(LOST not in result for result in again)
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "lost", "other"])
+def test_from_a_damaged_state_it_goes_back_to_the_one_before_and_says_so(build, wanted, store, harm):
+    results, saves = wanted
+    folder = Path(store.locate(4, 3)[1])
+    content = bytearray((folder / TRAINING_FILE).read_bytes())
+    if harm == "lost":
+        shutil.rmtree(folder)
+    elif harm == "other":  # whole, but of another training
+        saves = [(3, saves[0][1] | {TRAINING_FILE: compute_digest(folder / MODEL_FILE)}), *saves[1:]]
+        shutil.copy(folder / MODEL_FILE, folder / TRAINING_FILE)
+    else:
+        content[len(content) // 2] ^= 1
+        (folder / TRAINING_FILE).write_bytes(content if harm == "flip" else content[:-10])
+    result = build(saves=saves).train()
+    assert result[EPOCH] == 3 and read_scores([result]) == read_scores(results[2:3])
+    assert result[LOST].startswith("the state after epoch 3 could not be used: ") and "\n" not in result[LOST]
+
+
+def test_without_any_state_it_begins_again(build, wanted, store):
+    results, saves = wanted
+    store.delete(4)
+    result = build(saves=saves).train()
+    assert result[EPOCH] == 1 and read_scores([result]) == read_scores(results[:1])
+    assert result[LOST].count("could not be used") == 3
+
+
+def test_a_full_disk_costs_the_state_and_not_the_trial(build, wanted, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trial_module, "save_training", refuse)
+    result = build().train()
+    assert SAVED not in result and "could not be saved" in result[LOST] and result["status"] == "running"
+
+
+def test_one_that_fails_saves_its_best_model(build, store, monkeypatch):
+    trial = build()
+    first = trial.train()
+
+    def fail():
+        yield from ()
+        raise RuntimeError("no such\ndevice")
+
+    trial.results = fail()
+    result = trial.train()
+    assert (result["status"], result[EPOCH], result["done"]) == ("failed", 1, True) and "no such" in result["error"]
+    assert json.loads(result[SAVED]).keys() == {MODEL_FILE, CORRECT_FILE}
+    assert load_model(Path(store.locate(4, 1)[1])).metrics[ACCURACY] == first[SCORE]

@@ -6,32 +6,30 @@ from types import SimpleNamespace
 
 import pytest
 import ray
-from ray.tune import Tuner
 from ray.tune.execution import class_cache
-from ray.tune.schedulers import FIFOScheduler
 
 from fashion_core.errors import SearchError
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
-from search.records.events import SearchBroke, SearchStarted
+from search.records.events import SearchBroke, SearchStarted, TrialEnded, TrialProposed, TrialStarted
 from search.records.ledger import Ledger, read_events
 from search.records.record import SearchRecord
 from search.records.session import Session
 from search.tune import tuner
-from search.tune.callback import WATCHED
-from search.tune.scheduler import ASHA
-from search.tune.searcher import TruthfulSearcher
+from search.tune.callback import Recorder
+from search.tune.scheduler import LedgerScheduler
+from search.tune.searcher import LedgerSearcher
 from search.tune.trainable import TrialTrainable
 from search.tune.tuner import (
     MAX_RESTARTS,
     build_trainable,
     build_tuner,
     name_trial,
-    open_tuner,
     pass_on_no_secrets,
     run_trials,
 )
+from search.tune.watch import WATCHED
 
 SPACE = """
 trials: 12
@@ -67,22 +65,16 @@ def read(built):
     return inside._tune_config, inside._run_config
 
 
-def test_tune_is_told_what_the_plan_says(plan):
-    tune_config, run_config = read(build_tuner(plan, build_trainable(plan, TrialTrainable), "one@0"))
-    assert (tune_config.num_samples, tune_config.max_concurrent_trials, tune_config.time_budget_s) == (12, 2, 60)
+def test_tune_is_told_what_the_plan_says(plan, tmp_path):
+    trained = build_trainable(plan, TrialTrainable)
+    tune_config, run_config = read(build_tuner(plan, trained, "one@0", str(tmp_path), 50.0))
+    assert (tune_config.num_samples, tune_config.max_concurrent_trials, tune_config.time_budget_s) == (-1, 2, 50)
     assert (tune_config.metric, tune_config.mode, tune_config.reuse_actors) == ("score", "max", True)
-    assert isinstance(tune_config.search_alg, TruthfulSearcher)
-    asha = tune_config.scheduler
-    assert isinstance(asha, ASHA) and sorted(asha.rungs) == [1, 3]
-    assert Path(run_config.storage_path) / run_config.name == Path(plan.experiment)
     (recorder,) = run_config.callbacks
-    assert (recorder.search_id, recorder.scheduler) == ("one@0", asha)  # it asks the very one why it stops
-
-
-def test_without_rungs_every_trial_trains_to_the_end(sample_folder, tmp_path):
-    plan = make_plan(tmp_path, sample_folder, "{type: none, max_epochs: 6}")
-    tune_config, run_config = read(build_tuner(plan, build_trainable(plan, TrialTrainable), "one@0"))
-    assert type(tune_config.scheduler) is FIFOScheduler and run_config.callbacks[0].scheduler is None
+    parts = (tune_config.search_alg, tune_config.scheduler, recorder)
+    assert [type(part) for part in parts] == [LedgerSearcher, LedgerScheduler, Recorder]
+    assert {part.search_id for part in parts} == {"one@0"}
+    assert Path(run_config.storage_path) == tmp_path and run_config.failure_config.max_failures == 0
 
 
 def test_a_trial_has_its_share_of_the_machine(plan):
@@ -93,35 +85,29 @@ def test_a_trial_has_its_share_of_the_machine(plan):
 
 
 def test_a_trial_is_named_by_its_number():
-    assert name_trial(SimpleNamespace(config={"number": 7})) == "trial-0007"
-    assert name_trial(SimpleNamespace(config={"number": 12345})) == "trial-12345"
-
-
-def test_one_that_never_began_cannot_go_on(plan):
-    with pytest.raises(SearchError, match="one ended before its first trial; start it again with --replace"):
-        open_tuner(plan, None, "one@0", is_new=False)
+    assert name_trial(SimpleNamespace(config={"number": 7}, trial_id="a")) == "trial-0007-a"
+    assert name_trial(SimpleNamespace(config={"number": 12345}, trial_id="b")) == "trial-12345-b"
 
 
 class Breaking:
-    """Tune that breaks so many times; `can_restore` as if it had saved its state."""
+    """Tune that breaks so many times."""
 
-    def __init__(self, monkeypatch, breaks, *, can_restore=True):
-        self.breaks, self.opened = breaks, []
-        monkeypatch.setattr(tuner, "open_tuner", self.open)
-        monkeypatch.setattr(Tuner, "can_restore", lambda path: can_restore)
+    def __init__(self, monkeypatch, breaks):
+        self.breaks, self.times = breaks, []
+        monkeypatch.setattr(tuner, "build_tuner", self.build)
 
-    def open(self, plan, trained, search_id, *, is_new):
-        assert search_id in WATCHED  # its callbacks find the search
-        self.opened.append(is_new)
+    def build(self, plan, trained, search_id, scratch, time_left):
+        assert search_id in WATCHED and not list(Path(scratch).iterdir())  # its parts find the search
+        self.times.append(time_left)
         return self
 
     def fit(self):
-        if len(self.opened) <= self.breaks:
-            raise RuntimeError(f"broken {len(self.opened)}")
+        if len(self.times) <= self.breaks:
+            raise RuntimeError(f"broken {len(self.times)}")
 
 
-def run(plan, session, *, resume=False):
-    run_trials(plan, None, session, resume=resume)
+def run(plan, session):
+    run_trials(plan, None, session, read_events(session.layout.ledger))
 
 
 def list_breaks(session):
@@ -132,17 +118,11 @@ def list_breaks(session):
 def test_it_goes_on_where_it_broke(breaks, plan, session, monkeypatch):
     tune = Breaking(monkeypatch, breaks)
     run(plan, session)
-    assert tune.opened == [True] + [False] * breaks
+    assert len(tune.times) == breaks + 1 and tune.times[0] == pytest.approx(60, abs=5)
     assert [(event.restarts, event.error) for event in list_breaks(session)] == [
         (number, f"RuntimeError: broken {number + 1}") for number in range(breaks)
     ]
     assert not WATCHED
-
-
-def test_a_search_that_is_resumed_never_begins_anew(plan, session, monkeypatch):
-    tune = Breaking(monkeypatch, 1)
-    run(plan, session, resume=True)
-    assert tune.opened == [False, False]
 
 
 def test_signals_do_behind_what_they_did_before(plan, session, monkeypatch):
@@ -161,11 +141,18 @@ def test_it_is_given_up_in_the_end(plan, session, monkeypatch):
     assert not WATCHED
 
 
-def test_one_that_left_no_state_is_given_up_at_once(plan, session, monkeypatch):
-    Breaking(monkeypatch, 1, can_restore=False)
-    with pytest.raises(SearchError, match="broke once"):
-        run(plan, session)
-    assert len(list_breaks(session)) == 1
+def test_what_is_over_needs_no_tune(plan, session, monkeypatch):
+    tune = Breaking(monkeypatch, 0)
+    session.record.seconds = 100.0  # of a budget of 60
+    run(plan, session)
+    assert not tune.times
+    session.record.seconds = 0.0
+    for number in range(12):
+        session.append(TrialProposed(trial=number, params={}, drawn={"lr": 1e-3}, enqueued=False, after=0))
+        session.append(TrialStarted(trial=number, trial_id="", params={}, enqueued=False))
+        session.append(TrialEnded(trial=number, status="failed"))
+    run(plan, session)
+    assert not tune.times
 
 
 @pytest.mark.parametrize(("storage", "given"), [(None, False), ("/shared/ray", False), ("s3://bucket/ray", True)])

@@ -1,0 +1,93 @@
+"""Optuna's study of a search, as its ledger tells it: the same ledger gives the same study, and so the same proposal.
+
+Trial n is drawn by a sampler of its own, whose seed is made of the search's and n. So it depends on what the ledger
+tells before it, and not on how often the search was begun again. Optuna is told the truth: the stopped are PRUNED, the
+crashed FAIL, the rest COMPLETE; those that run, or were interrupted, are RUNNING.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from search.records.events import Event, TrialEnded, TrialProposed, TrialStatus
+from search.tune.results import WORST_SCORE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fashion_core.data.schema import AttributeSchema
+    from search.space.space import Space
+
+STATES = {
+    TrialStatus.FINISHED: TrialState.COMPLETE,
+    TrialStatus.DIVERGED: TrialState.COMPLETE,  # with the worst score: the sampler is to keep away from there
+    TrialStatus.STOPPED: TrialState.PRUNED,
+    TrialStatus.FAILED: TrialState.FAIL,
+}
+SEED_STREAM = 2_000_003  # keeps the seeds of samplers apart from those of trials
+
+
+class Study:
+    """What the sampler knows.
+
+    Args:
+        space, schema: what to draw, for which categories.
+        known: configurations to propose first, as flat parameters; what one lacks is drawn.
+        seed: of the search.
+    """
+
+    def __init__(self, space: Space, schema: AttributeSchema, known: Sequence[dict[str, Any]], *, seed: int) -> None:
+        self.space, self.schema, self.known, self.seed = space, schema, known, seed
+        self.study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+        self.open: dict[int, optuna.Trial] = {}  # proposed and not told, by number
+        self.count = 0  # of proposals
+
+    def draw(self, after: int) -> TrialProposed:
+        """The next proposal, to be written into the ledger.
+
+        Args:
+            after: `seq` of the last event that was taken.
+        """
+        number = self.count
+        enqueued = number < len(self.known)
+        if enqueued:
+            self.study.enqueue_trial(self.known[number])
+        trial, params = self.ask(build_sampler(self.space, [self.seed, SEED_STREAM, number]))
+        return TrialProposed(trial=number, params=params, drawn=trial.params, enqueued=enqueued, after=after)
+
+    def take(self, event: Event) -> None:
+        """Take in what the ledger tells, in order."""
+        match event:
+            case TrialProposed() if event.trial == self.count:  # else it was drawn here
+                self.study.enqueue_trial(event.drawn)
+                self.ask(optuna.samplers.RandomSampler(seed=0))  # which draws nothing
+            case TrialEnded() if event.trial in self.open and event.status.is_over:
+                self.tell(event)
+
+    def ask(self, sampler: optuna.samplers.BaseSampler) -> tuple[optuna.Trial, dict[str, Any]]:
+        """The next trial of the study, and its parameters as they are shown."""
+        self.study.sampler = sampler
+        trial = self.open[self.count] = self.study.ask()
+        self.count += 1
+        return trial, self.space.suggest(trial, self.schema)
+
+    def tell(self, event: TrialEnded) -> None:
+        """Tell Optuna of an end."""
+        trial, state = self.open.pop(event.trial), STATES[event.status]
+        score = WORST_SCORE if event.best is None else event.best
+        if state is TrialState.PRUNED:
+            trial.report(score, event.rung or 1)
+        self.study.tell(trial, score if state is TrialState.COMPLETE else None, state=state)
+
+
+def build_sampler(space: Space, seed: Sequence[int]) -> optuna.samplers.BaseSampler:
+    """The space's sampler. The points of a grid are enqueued, so its sampler never draws."""
+    build: Callable[..., optuna.samplers.BaseSampler] = (
+        optuna.samplers.TPESampler if space.sampler == "tpe" else optuna.samplers.RandomSampler
+    )
+    (found,) = np.random.SeedSequence(list(seed)).generate_state(1, np.uint32)
+    return build(seed=int(found))

@@ -1,0 +1,254 @@
+"""A running search: what was written down decides what runs next, and nothing else does.
+
+Ray pickles what it is given, and works with copies. So its searcher, scheduler and callbacks hold the search's id only,
+and find the search in this process by it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fashion_core.errors import first_line
+from search.jobs.training import compute_seed
+from search.records.events import (
+    EpochAgain,
+    EpochEnded,
+    Event,
+    TrialEnded,
+    TrialRetried,
+    TrialSaved,
+    TrialStarted,
+    TrialStatus,
+)
+from search.tune.decisions import Rungs
+from search.tune.results import CORRECT, EPOCH, ERROR, LOST, METRICS, SAVED, STATUS, WORST_SCORE
+from search.tune.storage import list_saves
+from search.tune.study import Study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ray.tune.experiment import Trial
+
+    from search.planning.plan import Plan
+    from search.records.record import TrialRecord
+    from search.records.session import Session
+    from search.tune.checkpoints import BestModels
+
+MAX_DEATHS = 1  # of a trial's process: it goes on from its last state so often
+
+
+@dataclass
+class Watch:
+    """A search while it runs: hands out its trials, and writes down what becomes of them.
+
+    Attributes:
+        rungs, study: what was decided and drawn, as the ledger tells it.
+        waiting: numbers of trials that are proposed and not over, and that no process has.
+        running: number of each trial that a process has, by Ray's id.
+        taken: Ray's id and epoch of the last result taken in, by number: Ray tells of one in two places.
+        correct: of the best epoch of each running trial, packed.
+        lost: why a trial's model or state could not be saved, by number.
+    """
+
+    plan: Plan
+    session: Session
+    models: BestModels
+    rungs: Rungs
+    study: Study
+    waiting: deque[int] = field(default_factory=deque)
+    running: dict[str, int] = field(default_factory=dict)
+    taken: dict[int, tuple[str, int]] = field(default_factory=dict)
+    correct: dict[int, str] = field(default_factory=dict)
+    lost: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def max_epochs(self) -> int:
+        """Of a trial that is not stopped."""
+        return self.plan.space.scheduler.max_epochs
+
+    # ------------------------------------------------------------------------------------------------ what runs next
+
+    def begin(self) -> None:
+        """Work out from the ledger what there is to do; end the trials that were over but for the word."""
+        record = self.session.record
+        self.running.clear()
+        for trial in list(record.trials.values()):
+            if not trial.status.is_over and trial.number in record.proposed:
+                self.settle(trial)
+        over = {number for number, trial in record.trials.items() if trial.status.is_over}
+        self.waiting = deque(sorted(record.proposed.keys() - over))
+        with suppress(OSError):
+            self.models.store.delete_all_but(self.waiting)
+
+    def settle(self, trial: TrialRecord) -> None:
+        """End a trial whose last epoch was its last, but whose end was not written down."""
+        stop = self.rungs.stops.get(trial.number)
+        if stop is not None:
+            self.end(trial, TrialStatus.STOPPED, reason=str(stop), rung=stop.rung, cutoff=stop.cutoff)
+        elif trial.last_epoch >= self.max_epochs:
+            self.end(trial, TrialStatus.FINISHED, reason=f"reached {self.max_epochs} epochs")
+
+    def hand_out(self, trial_id: str) -> dict[str, Any] | None:
+        """What the next trial of Ray is to do; None where there is nothing to do now.
+
+        Returns:
+            number, enqueued, params (flat, as shown), values (of a `TrainConfig`), saves (epoch, digests: what it can
+            go on from, the newest first).
+        """
+        record = self.session.record
+        if self.waiting:
+            number = self.waiting.popleft()
+        elif record.next_number < self.plan.trials:
+            proposal = self.study.draw(self.session.ledger.seq - 1)
+            self.session.append(proposal)
+            number = proposal.trial
+        else:
+            return None
+        self.running[trial_id] = number
+        proposal, trial = record.proposed[number], record.trials.get(number)
+        values = self.plan.space.build_values(proposal.params, self.plan.annotations.schema)
+        return {
+            "number": number,
+            "enqueued": proposal.enqueued,
+            "params": proposal.params,
+            "values": values | {"seed": compute_seed(self.plan.options.seed, number)},
+            "saves": list_saves(trial) if trial is not None else [],
+        }
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all trials have ended."""
+        return not (self.waiting or self.running) and self.session.record.next_number >= self.plan.trials
+
+    # --------------------------------------------------------------------------------------------- what becomes of it
+
+    def start(self, trial: Trial) -> None:
+        """A trial begins, or goes on."""
+        config = trial.config
+        known = self.session.record.trials.get(config["number"])
+        if known is None or known.status != TrialStatus.RUNNING:
+            self.session.append(
+                TrialStarted(
+                    trial=config["number"],
+                    trial_id=trial.trial_id,
+                    params=config["params"],
+                    enqueued=config["enqueued"],
+                )
+            )
+
+    def take_result(self, trial: Trial, result: dict[str, Any]) -> bool:
+        """Write an epoch down, and decide.
+
+        Returns:
+            Whether the trial is over.
+        """
+        number, epoch, values = trial.config["number"], result[EPOCH], json.loads(result[METRICS])
+        known = self.session.record.trials[number]
+        if self.taken.get(number) == (trial.trial_id, epoch):
+            return number in self.rungs.stops
+        self.taken[number] = (trial.trial_id, epoch)
+        if LOST in result:
+            self.lost[number] = result[LOST]
+        if CORRECT in result:
+            self.correct[number] = result[CORRECT]
+        if SAVED in result:  # first: a trial that the next line ends has its model then
+            self.session.append(TrialSaved(trial=number, epoch=epoch, digests=json.loads(result[SAVED])))
+        if values and epoch <= known.last_epoch:
+            self.session.append(EpochAgain(trial=number, epoch=epoch, metrics=values))
+        elif values:
+            self.session.append(EpochEnded(trial=number, epoch=epoch, metrics=values))
+            self.rungs.take(number, epoch, known.best or 0.0)
+        return number in self.rungs.stops
+
+    def complete(self, trial: Trial) -> None:
+        """A trial ended, in whatever way but the death of its process."""
+        number, result = trial.config["number"], trial.last_result or {}
+        known, stop = self.session.record.trials[number], self.rungs.stops.get(number)
+        status = TrialStatus(result.get(STATUS, TrialStatus.INTERRUPTED))
+        if status in (TrialStatus.FAILED, TrialStatus.DIVERGED):
+            self.end(known, status, reason=first_line(result[ERROR]), error=result[ERROR])
+        elif stop is not None or known.last_epoch >= self.max_epochs:
+            self.settle(known)
+        # else the search ends first, and says so of all that still run
+
+    def bury(self, trial: Trial, error: str) -> None:
+        """A trial's process died: it goes on from its last state, or has failed."""
+        number = trial.config["number"]
+        if number not in self.session.record.trials:  # died before it began
+            self.start(trial)
+        known = self.session.record.trials[number]
+        if known.deaths < MAX_DEATHS:
+            self.session.append(TrialRetried(trial=number, error=error))
+            self.waiting.appendleft(number)
+        else:
+            self.end(known, TrialStatus.FAILED, keep=False, reason=first_line(error), error=error)
+
+    def keep_running(self) -> None:
+        """The search ends first: keep the models of trials that still train, and what they can go on from."""
+        for trial in self.session.record.trials.values():
+            if trial.status == TrialStatus.RUNNING:
+                with suppress(OSError):
+                    self.models.keep(trial)
+
+    def end(self, known: TrialRecord, status: TrialStatus, *, keep: bool = True, reason: str, **fields: Any) -> None:
+        """Write an end down, and keep the model if it is one of the best."""
+        best, kept = known.best, None
+        correct = self.correct.pop(known.number, None) or self.models.store.read_correct(known)
+        if status == TrialStatus.DIVERGED:
+            best, correct = WORST_SCORE, None
+        elif keep:
+            try:
+                kept = self.models.keep(known)
+            except OSError as error:  # the storage is full, or away: the trial's result stands without its model
+                reason += f" (its model could not be kept: {error})"
+        if (lost := self.lost.pop(known.number, None)) is not None:
+            reason += f" ({lost})"
+        self.session.append(
+            TrialEnded(
+                trial=known.number,
+                status=status,
+                best=best,
+                best_epoch=known.best_epoch,
+                reason=reason,
+                correct=correct,
+                checkpoint=kept,
+                **fields,
+            )
+        )
+        with suppress(OSError):  # after the end is written down: until then a search that goes on needs them
+            self.models.store.delete(known.number)
+
+
+WATCHED: dict[str, Watch] = {}  # the searches that run in this process, by their ids
+
+
+def find_watch(search_id: str) -> Watch:
+    """The search of this id, which runs in this process."""
+    return WATCHED[search_id]
+
+
+@contextmanager
+def watch(plan: Plan, session: Session, models: BestModels, events: Sequence[Event]) -> Iterator[Watch]:
+    """Let Ray's parts find the search, while Tune runs.
+
+    Args:
+        events: of the ledger so far.
+    """
+    space, scheduler, record = plan.space, plan.space.scheduler, session.record
+    study = Study(space, plan.annotations.schema, plan.known, seed=plan.options.seed)
+    for event in events:
+        study.take(event)
+    rungs = Rungs(scheduler.rungs(), scheduler.reduction_factor)
+    rungs.take_all(record)
+    session.listeners.append(study.take)
+    found = WATCHED[record.search_id] = Watch(plan, session, models, rungs, study)
+    try:
+        yield found
+    finally:
+        session.listeners.remove(study.take)
+        del WATCHED[record.search_id]

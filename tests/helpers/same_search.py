@@ -1,0 +1,76 @@
+"""What two searches must have in common, if one is the other, killed on its way: all but what a clock says."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import load_file
+
+from fashion_core.metrics import IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS
+from search.records.events import TrialProposed
+from search.records.ledger import read_events
+from search.records.record import replay
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from search.records.layout import SearchLayout
+
+SAFETENSORS = ".safetensors"
+OF_CLOCKS = {IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS}
+
+
+def describe(layout: SearchLayout) -> dict[str, Any]:
+    """Proposals, scores and ends of the ledger; kept models; every point that MLflow holds, and how often."""
+    events = read_events(layout.ledger)
+    record = replay(events)
+    return {
+        "proposals": [(e.trial, e.params, e.drawn, e.enqueued) for e in events if isinstance(e, TrialProposed)],
+        "scores": {
+            (number, row.epoch, name): value
+            for number, trial in record.trials.items()
+            for row in trial.epochs
+            for name, value in row.metrics.items()
+            if name not in OF_CLOCKS
+        },
+        "ends": {
+            number: (trial.status, trial.reason, trial.best, trial.best_epoch, trial.rung, trial.cutoff, trial.correct)
+            for number, trial in record.trials.items()
+        },
+        "models": {
+            path.relative_to(layout.folder).as_posix(): compute_digest(path)
+            for folder in (layout.checkpoints, layout.best_folder)
+            for path in folder.rglob(f"*{SAFETENSORS}")
+        },
+        "points": count_points(layout, record.search_id),
+    }
+
+
+def compute_digest(path: Path) -> str:
+    """SHA-256 of a model's weights: its description has seconds too."""
+    weights = load_file(path)
+    content = b"".join(name.encode() + weights[name].numpy().tobytes() for name in sorted(weights))
+    return hashlib.sha256(content).hexdigest()
+
+
+def count_points(layout: SearchLayout, search_id: str) -> dict[tuple[Any, ...], int]:
+    """How often MLflow holds (trial or None, metric, step, value); of what a clock says, without the value."""
+    query = """
+        select number.value, metrics.key, metrics.step, metrics.value from metrics
+        join tags of on metrics.run_uuid = of.run_uuid and of.key = 'search_id' and of.value = ?
+        left join tags number on metrics.run_uuid = number.run_uuid and number.key = 'trial'
+    """
+    found: dict[tuple[Any, ...], int] = {}
+    with sqlite3.connect(f"file:{layout.tracking_db}?mode=ro", uri=True) as database:
+        for trial, key, step, value in database.execute(query, (search_id,)):
+            point = (trial, key, step, None if key in OF_CLOCKS else value)
+            found[point] = found.get(point, 0) + 1
+    return found
+
+
+def find_differences(one: SearchLayout, other: SearchLayout) -> list[str]:
+    """In which of these two searches differ."""
+    first, second = describe(one), describe(other)
+    return [name for name in first if first[name] != second[name]]

@@ -1,0 +1,127 @@
+"""Optuna's study is what the ledger tells: the same ledger, the same proposal; and Optuna is told the truth."""
+
+import pytest
+from optuna.trial import TrialState
+
+from fashion_core.config import build_config
+from fashion_core.data.schema import AttributeSchema, Category
+from search.records.events import TrialEnded, TrialProposed, read_event, write_event
+from search.space.reading import parse_space
+from search.tune.study import Study
+
+SCHEMA = AttributeSchema(
+    (Category("pattern", ("floral", "solid")), Category("fit", ("tight", "loose", "conventional")))
+)
+SPACE = """
+trials: 8
+sampler: SAMPLER
+fixed: {weights: none}
+search:
+  lr: {loguniform: [1e-4, 1e-2]}
+  fc_layers: {choice: [0, 2]}
+  category_weights: {proportions: [0.5, 2]}
+try_first:
+  - {lr: 1e-3, fc_layers: 0, category_weights: 1}
+  - {fc_layers: 2}
+scheduler: {type: asha, max_epochs: 9, grace_epochs: 1, reduction_factor: 3}
+"""
+
+
+def build(seed=0, sampler="tpe"):
+    space = parse_space(SPACE.replace("SAMPLER", sampler), "test")
+    return Study(space, SCHEMA, space.first_points(SCHEMA), seed=seed)
+
+
+def read_back(event):
+    """As the ledger gives it again."""
+    return read_event(write_event(event))
+
+
+def end(proposal, status="finished"):
+    """An end that depends on the proposal, in one of the ways."""
+    score = round(0.5 + 40 * proposal.params["lr"], 4)
+    return TrialEnded(trial=proposal.trial, status=status, best=score, rung=3 if status == "stopped" else None)
+
+
+def run(study, count, events=()):
+    """Draw and end so many trials, after the events of before; gives the ledger."""
+    events = list(events)
+    statuses = ["finished", "stopped", "diverged", "failed", "finished"]
+    for _ in range(count):
+        proposal = study.draw(len(events) - 1)
+        for event in (proposal, end(proposal, statuses[proposal.trial % len(statuses)])):
+            study.take(event)
+            events.append(read_back(event))
+    return events
+
+
+def test_a_proposal_is_a_configuration():
+    proposal = build().draw(-1)
+    assert (proposal.trial, proposal.enqueued, proposal.after) == (0, True, -1)
+    assert proposal.params == {"lr": 1e-3, "fc_layers": 0, "weight_pattern": 1.0, "weight_fit": 1.0}
+    study = build()
+    config = build_config(study.space.build_values(study.draw(-1).params, SCHEMA))
+    assert config.epochs == 9 and config.category_weights == {"pattern": 1.0, "fit": 1.0}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_study_built_again_proposes_the_same(sampler):
+    """After any prefix of the ledger; TPE models from the tenth trial on."""
+    events = run(build(3, sampler), 14)
+    for cut in (0, 1, 2, 7, 21, 24, 25):
+        study = build(3, sampler)
+        for event in events[:cut]:
+            study.take(event)
+        if cut % 2:  # a proposal whose end is not told yet
+            study.take(next(event for event in events[cut:] if isinstance(event, TrialEnded)))
+        following = [event for event in events[cut:] if isinstance(event, TrialProposed)][:2]
+        for wanted in following:
+            found = study.draw(wanted.after)
+            assert read_back(found) == wanted
+            study.take(next(e for e in events if isinstance(e, TrialEnded) and e.trial == wanted.trial))
+
+
+def test_other_seeds_draw_others_and_known_ones_are_kept():
+    first, second = [event for event in run(build(3), 6) if isinstance(event, TrialProposed)], build(4)
+    others = [event for event in run(second, 6) if isinstance(event, TrialProposed)]
+    assert first[0].params == others[0].params
+    assert first[1].enqueued and first[1].params["fc_layers"] == 2 != first[1].params["lr"]
+    assert first[1].params["lr"] != others[1].params["lr"]  # what a known one lacks is drawn
+    assert all(one.params != other.params for one, other in zip(first[2:], others[2:], strict=True))
+    assert not first[2].enqueued
+
+
+def test_no_two_trials_of_one_search_are_drawn_alike():
+    lrs = [event.params["lr"] for event in run(build(sampler="random"), 20) if isinstance(event, TrialProposed)]
+    assert len(set(lrs)) == len(lrs)
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "value"),
+    [
+        ("finished", TrialState.COMPLETE, 0.54),
+        ("stopped", TrialState.PRUNED, None),
+        ("diverged", TrialState.COMPLETE, 0.54),
+        ("failed", TrialState.FAIL, None),
+        ("interrupted", TrialState.RUNNING, None),
+    ],
+)
+def test_optuna_is_told_the_truth(status, state, value):
+    study = build()
+    proposal = study.draw(-1)
+    study.take(proposal)
+    study.take(end(proposal, status))
+    (trial,) = study.study.trials
+    assert trial.state is state and trial.value == (0.54 if state is TrialState.PRUNED else value)
+    assert trial.intermediate_values == ({3: 0.54} if status == "stopped" else {})
+    assert trial.params == proposal.drawn
+
+
+def test_weights_are_told_as_they_were_drawn():
+    study = build()
+    study.draw(-1)
+    study.draw(-1)
+    proposal = study.draw(-1)
+    drawn, shown = ([values[f"weight_{name}"] for name in SCHEMA.names] for values in (proposal.drawn, proposal.params))
+    assert sum(shown) == pytest.approx(2) and drawn != shown and all(0.5 <= weight <= 2 for weight in drawn)
+    assert drawn[0] / drawn[1] == pytest.approx(shown[0] / shown[1])

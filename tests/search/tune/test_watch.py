@@ -1,0 +1,259 @@
+"""What runs next is what the ledger says, wherever the search was killed; what ends is written down, with its model."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from fashion_core.files import MODEL_FILE
+from search.planning.options import SearchOptions
+from search.planning.plan import build_plan
+from search.planning.resources import Machine
+from search.records.events import EpochAgain, SearchStarted, TrialEnded, TrialProposed, TrialSaved
+from search.records.ledger import Ledger, read_events
+from search.records.record import replay
+from search.records.session import Session
+from search.tune.callback import Recorder
+from search.tune.checkpoints import BestModels
+from search.tune.results import CORRECT, EPOCH, LOST, METRICS, SAVED, SCORE
+from search.tune.scheduler import LedgerScheduler
+from search.tune.searcher import LedgerSearcher
+from search.tune.storage import CORRECT_FILE, TrialStore
+from search.tune.watch import WATCHED, watch
+
+SPACE = """
+trials: 6
+fixed: {backbone: test_resnet, image_size: 32, weights: none}
+search: {lr: {loguniform: [1e-4, 1e-2]}}
+scheduler: {type: asha, max_epochs: 4, grace_epochs: 1, reduction_factor: 2}
+"""
+QUALITY = [0.5, 0.7, 0.2, 0.6, 0.1, 0.9]
+
+
+@pytest.fixture(scope="module")
+def plan(sample_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plan")
+    (folder / "small.yaml").write_text(SPACE)
+    options = SearchOptions(data=sample_folder, space=str(folder / "small.yaml"), name="one", results=folder)
+    return build_plan(options, options.build_layout(), Machine(2, 0))
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class Search:
+    """Ray's part, by hand: trials run one after another, each epoch's score follows from number and epoch."""
+
+    def __init__(self, layout, watched):
+        self.layout, self.watch = layout, watched
+        search_id = watched.session.record.search_id
+        self.searcher, self.scheduler, self.recorder = (
+            each(search_id) for each in (LedgerSearcher, LedgerScheduler, Recorder)
+        )
+        self.started = 0
+
+    def begin(self):
+        """The next trial, as Ray has it; None after the last."""
+        self.started += 1
+        config = self.searcher.suggest(f"ray{self.started}")
+        if config == LedgerSearcher.FINISHED or config is None:
+            return None
+        trial = SimpleNamespace(trial_id=f"ray{self.started}", config=config, last_result=None, error_file=None)
+        self.recorder.on_trial_start(0, [], trial)
+        return trial
+
+    def report(self, trial, epoch, **extra):
+        """An epoch, with what it saved; gives Ray's decision."""
+        number, digests = trial.config["number"], {}
+        scores = [QUALITY[number] + 0.01 * each for each in range(1, epoch + 1)]
+        with self.watch.models.store.save(number, epoch, digests) as folder:
+            (folder / MODEL_FILE).write_text(f"model {number} after {epoch}")
+            (folder / CORRECT_FILE).write_text(f"c{number}{epoch}")
+        status = "finished" if epoch == 4 else "running"
+        values = json.dumps({"val/accuracy": scores[-1]})
+        result = {SCORE: max(scores), EPOCH: epoch, METRICS: values, SAVED: json.dumps(digests), "status": status}
+        result |= {CORRECT: f"c{number}{epoch}", "done": epoch == 4} | extra
+        decision = "STOP" if result["done"] else self.scheduler.on_trial_result(None, trial, result)
+        self.recorder.on_trial_result(0, [], trial, result | {"done": decision == "STOP"})
+        trial.last_result = result
+        if decision == "STOP":
+            self.complete(trial)
+        return decision
+
+    def complete(self, trial):
+        self.searcher.on_trial_complete(trial.trial_id, trial.last_result)
+        self.recorder.on_trial_complete(0, [], trial)
+
+    def die(self, trial):
+        self.searcher.on_trial_complete(trial.trial_id, error=True)
+        self.recorder.on_trial_error(0, [], trial)
+
+    def train(self, trial):
+        """To its end, from the newest state that it was given."""
+        epoch = trial.config["saves"][0][0] if trial.config["saves"] else 0
+        while self.report(trial, epoch := epoch + 1) != "STOP":
+            pass
+
+    def run(self):
+        while (trial := self.begin()) is not None:
+            self.train(trial)
+
+
+def open_search(plan, folder):
+    """A search in a folder of its own, as a process finds it: see `Search`."""
+    options = plan.options.model_copy(update={"results": folder})
+    layout = options.build_layout()
+    events = read_events(layout.ledger)
+    ledger = Ledger(layout.ledger)
+    session = Session(layout, ledger, replay(events))
+    if not events:
+        session.append(SearchStarted(name="one"))
+    store = TrialStore(str(layout.states.resolve()))
+    models = BestModels(layout, store, 2, session.record)
+    found = SimpleNamespace(**{**vars(plan), "layout": layout})
+    return ledger, watch(found, session, models, events)
+
+
+def run(plan, folder, kill_after=None):
+    """Run it, or be killed after so many lines of the ledger. Gives what happened, without the times."""
+    ledger, watching = open_search(plan, folder)
+    with ledger, watching as watched:
+        append = ledger.append
+
+        def count(event):
+            if kill_after is not None and ledger.seq >= kill_after:
+                raise Killed
+            return append(event)
+
+        ledger.append = count
+        try:
+            watched.begin()
+            Search(watched.session.layout, watched).run()
+        except Killed:
+            return None
+        return describe(watched.session)
+
+
+def describe(session):
+    record = session.record
+    trials = [
+        (trial.number, trial.params, trial.status, trial.reason, trial.best, trial.best_epoch, trial.correct)
+        for _, trial in sorted(record.trials.items())
+    ]
+    scores = [[(row.epoch, row.metrics) for row in trial.epochs] for _, trial in sorted(record.trials.items())]
+    models = {path.parent.name: path.read_text() for path in session.layout.checkpoints.glob("*/*")}
+    return trials, scores, models
+
+
+@pytest.mark.slow
+def test_a_search_killed_after_any_line_equals_the_undisturbed_one(plan, tmp_path):
+    wanted = run(plan, tmp_path / "twin")
+    lines = len(read_events(tmp_path / "twin" / "one" / "ledger.jsonl"))
+    assert {status for _, _, status, *_ in wanted[0]} == {"finished", "stopped"} and len(wanted[0]) == 6
+    for kill in range(1, lines):
+        assert run(plan, tmp_path / str(kill), kill) is None
+        assert run(plan, tmp_path / str(kill)) == wanted, kill
+        assert not any((tmp_path / str(kill) / "one" / "states").iterdir())  # all is over
+        again = read_events(tmp_path / str(kill) / "one" / "ledger.jsonl")
+        assert len([event for event in again if isinstance(event, TrialProposed)]) == 6
+
+
+@pytest.mark.slow
+def test_a_search_killed_again_and_again_equals_it_too(plan, tmp_path):
+    wanted = run(plan, tmp_path / "twin")
+    for kill in range(1, 200, 3):
+        if (found := run(plan, tmp_path / "killed", kill)) is not None:
+            break
+    assert found == wanted and kill > 20
+
+
+@pytest.fixture
+def search(plan, tmp_path):
+    ledger, watching = open_search(plan, tmp_path)
+    with ledger, watching as watched:
+        watched.begin()
+        yield Search(watched.session.layout, watched)
+    assert not WATCHED
+
+
+def test_a_proposal_is_written_down_before_ray_has_it(search):
+    first, second = search.begin(), search.begin()
+    events = read_events(search.layout.ledger)
+    assert [event.kind for event in events[1:]] == ["trial_proposed", "trial_started"] * 2
+    assert (events[1].after, events[3].after) == (0, 2)
+    assert first.config["values"]["seed"] != second.config["values"]["seed"] and first.config["saves"] == []
+    assert first.config["values"]["lr"] == events[1].params["lr"]
+
+
+def test_a_trial_whose_process_dies_goes_on_once(search):
+    trial = search.begin()
+    search.report(trial, 1)
+    search.report(trial, 2)
+    search.die(trial)
+    again = search.begin()
+    assert again.config["number"] == 0 and [epoch for epoch, _ in again.config["saves"]] == [2, 1]
+    search.report(again, 3)
+    search.die(again)
+    ended = search.watch.session.record.trials[0]
+    assert ended.status == "failed" and ended.deaths == 1 and not ended.has_standing
+    assert search.begin().config["number"] == 1
+
+
+def test_while_others_run_the_end_is_waited_for(search):
+    running = [search.begin() for _ in range(6)]
+    assert search.searcher.suggest("more") is None
+    for trial in running[1:]:
+        search.train(trial)
+    assert search.searcher.suggest("more") is None
+    search.die(running[0])
+    last = search.begin()
+    assert last.config["number"] == 0 and search.searcher.suggest("more") is None
+    search.train(last)
+    assert search.searcher.suggest("more") == LedgerSearcher.FINISHED
+
+
+def test_an_epoch_that_is_run_again_is_told_and_the_first_counts(search):
+    trial = search.begin()
+    search.report(trial, 1)
+    search.report(trial, 2)
+    search.die(trial)
+    again = search.begin()
+    search.report(again, 2, **{METRICS: json.dumps({"val/accuracy": 0.01})})
+    record = search.watch.session.record.trials[0]
+    assert [row.metrics["val/accuracy"] for row in record.epochs] == [0.51, 0.52] and record.best == 0.52
+    (told,) = [event for event in read_events(search.layout.ledger) if isinstance(event, EpochAgain)]
+    assert told.metrics == {"val/accuracy": 0.01} and told.epoch == 2
+
+
+@pytest.mark.parametrize(("status", "best"), [("failed", 0.52), ("diverged", 0.0)])
+def test_a_failed_trial_keeps_what_it_had_learnt_and_a_diverged_one_nothing(search, status, best):
+    trial = search.begin()
+    search.report(trial, 1)
+    search.report(trial, 2)
+    result = {METRICS: "{}", "status": status, "error": "it broke\nat length", "done": True, SCORE: 0.0, EPOCH: 2}
+    search.recorder.on_trial_result(0, [], trial, result)
+    trial.last_result = result
+    search.complete(trial)
+    ended = search.watch.session.record.trials[0]
+    assert (ended.status, ended.best, ended.reason) == (status, best, "it broke")
+    assert ended.end.error == "it broke\nat length" and bool(ended.checkpoint) == (status == "failed")
+    assert not search.watch.models.store.list_states(0)
+
+
+def test_what_could_not_be_saved_is_said_in_the_end(search):
+    trial = search.begin()
+    search.report(trial, 1, **{LOST: "its state after epoch 1 could not be saved: full"})
+    for epoch in (2, 3, 4):
+        search.report(trial, epoch)
+    reason = search.watch.session.record.trials[0].reason
+    assert reason == "reached 4 epochs (its state after epoch 1 could not be saved: full)"
+
+
+def test_a_search_that_ends_early_keeps_the_models_of_running_trials(search):
+    search.report(search.begin(), 1)
+    search.begin()
+    search.watch.keep_running()
+    assert search.layout.find_checkpoint(0) and search.watch.models.store.list_states(0)
+    assert not any(isinstance(event, TrialEnded) for event in read_events(search.layout.ledger))
+    assert sum(isinstance(event, TrialSaved) for event in read_events(search.layout.ledger)) == 1
