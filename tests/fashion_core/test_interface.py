@@ -42,6 +42,7 @@ def test_the_lines_of_the_documentation_run(
     assert printed[0] == "dress.jpg" and [line.split()[0] for line in printed[1:]][:2] == ["pattern", "sleeve"]
 
 
+@pytest.mark.slow
 def test_fit_takes_all_labelled_images_unless_told(sample_folder: Path, tmp_path: Path) -> None:
     data = prepare(load_annotations(sample_folder), SMALL, str(tmp_path))
     assert data.settings.image_size == 64 and data.settings.crop == "whole"

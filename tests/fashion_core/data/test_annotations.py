@@ -162,6 +162,7 @@ def sample_sets(draw: st.DrawFn) -> list[Sample]:
     return samples
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sample_sets(), forms)
 def test_every_form_gives_what_was_written(

@@ -109,6 +109,7 @@ def test_copies_of_one_image_do_not_make_a_validation_set(own_folder, tmp_path):
         prepare(own_folder, tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_every_category_needs_labels_to_train_on_and_to_judge_on(sample_folder, tmp_path):
     material = prepare(blank_folder(sample_folder, tmp_path / "some"), tmp_path / "cache")
     assert len(material.train) == 120 and len(material.val) == 48 and (material.labels < 0).any()

@@ -101,6 +101,7 @@ def test_gaps_and_large_sets_are_told(plan):
     assert shown["prepared data"].startswith("224-box: 44 GB in ")  # 289,344 * 224 * 224 * 3 = 43.6e9
 
 
+@pytest.mark.slow
 def test_without_boxes_whole_images_are_looked_at(plan, sample_folder, tmp_path):
     table = write_table(sample_folder, tmp_path / "boxless")
     rows = list(csv.DictReader(table.open()))
@@ -117,6 +118,7 @@ def test_without_boxes_whole_images_are_looked_at(plan, sample_folder, tmp_path)
     assert plan.annotations.has_boxes and not any("no boxes" in text for _, text in render_plan(plan))
 
 
+@pytest.mark.slow
 def test_stochastic_depth_is_tried_on_the_backbones_that_can_have_it(sample_folder, tmp_path):
     space = tmp_path / "depth.yaml"
     text = """

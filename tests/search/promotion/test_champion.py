@@ -41,6 +41,7 @@ def test_a_champion_answers_the_same_categories(other, words):
         check_categories(AttributeSchema.from_dict(other), PARTS, champion)
 
 
+@pytest.mark.slow
 def test_its_categories_are_compared_before_anything_is_trained(tmp_path):
     save_ensemble(tmp_path, join_models([draw_model(0)], [1]))
     champion = Version("m", 1, "run", {KEY_TAG: "one"}, ("champion",))

@@ -32,6 +32,7 @@ def test_a_search_that_runs_is_not_promoted(tmp_path, sample_folder):
     assert not layout.promotion_folder.exists()
 
 
+@pytest.mark.slow
 def test_the_champion_is_looked_at_before_any_image(tmp_path, sample_folder, monkeypatch):
     layout = write_search(tmp_path / "results", "mine", sample_folder, [1e-3])
     asked = []

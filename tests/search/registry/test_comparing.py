@@ -144,6 +144,7 @@ def test_a_model_against_itself(write_search, compare, trained):
     assert "B demo:1, one trial: test_resnet" in text and f"{VAL} validation images of sample" in text
 
 
+@pytest.mark.slow
 def test_a_planted_difference_is_found(write_search, compare, data, trained, damaged):
     saved, last = trained
     write_search("good", {0: saved}, best=0)

@@ -80,6 +80,7 @@ def test_seed_noise_is_the_two_way_analysis_of_variance():
     assert noise.rest == pytest.approx(0.04, rel=0.02) and noise.seed_sd == pytest.approx(0.01, rel=0.3)
 
 
+@pytest.mark.slow
 def test_what_networks_do_not_share_counts_once():
     """The error of many drawn differences is what one of them says, also where seeds add nothing of their own."""
     rng = np.random.default_rng(3)

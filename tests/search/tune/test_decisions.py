@@ -75,6 +75,7 @@ def test_the_cutoff_is_a_quantile_of_those_before():
     assert rungs.take(2, 1, 0.7).cutoff == pytest.approx(np.percentile([0.9, 0.8], 100 * 2 / 3))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 def test_decisions_come_back_from_any_part_of_the_ledger(seed):
     """Trials that run side by side, their epochs in any order."""

@@ -64,6 +64,7 @@ def test_a_proposal_is_a_configuration():
     assert config.epochs == 9 and config.category_weights == {"pattern": 1.0, "fit": 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_study_built_again_proposes_the_same(sampler):
     """After any prefix of the ledger; TPE models from the tenth trial on."""

@@ -105,6 +105,7 @@ def test_a_saved_trial_goes_on_with_the_same_numbers(build, wanted):
     assert all(LOST not in result for result in again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["flip", "cut", "lost", "other"])
 def test_from_a_damaged_state_it_goes_back_to_the_one_before_and_says_so(build, wanted, store, harm):
     results, saves = wanted
@@ -123,6 +124,7 @@ def test_from_a_damaged_state_it_goes_back_to_the_one_before_and_says_so(build, 
     assert result[LOST].startswith("the state after epoch 3 could not be used: ") and "\n" not in result[LOST]
 
 
+@pytest.mark.slow
 def test_without_any_state_it_begins_again(build, wanted, store):
     results, saves = wanted
     store.delete(4)
