@@ -91,6 +91,7 @@ def test_pixels_are_those_of_pillow(sample_folder, tmp_path):
     assert np.array_equal(data.gather(np.array([7]))[0], np.asarray(wanted))
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_decoded_again(sample_folder, tmp_path, decoded):
     annotations = load_annotations(sample_folder)
     first = list_files(annotations, SETTINGS[:2], tmp_path)
@@ -103,6 +104,7 @@ def test_what_is_there_is_not_decoded_again(sample_folder, tmp_path, decoded):
     assert [path.stat().st_mtime_ns for path in first] == before
 
 
+@pytest.mark.slow
 def test_a_file_that_is_lost_or_cut_off_is_made_again(sample_folder, tmp_path):
     annotations = load_annotations(sample_folder)
     whole, lost, cut = list_files(annotations, SETTINGS, tmp_path)

@@ -372,6 +372,7 @@ def test_damaged_files_are_told(tmp_path: Path, name: str, content: bytes) -> No
     refuse(tmp_path, content, name)
 
 
+@pytest.mark.slow
 def test_a_split_is_dealt_once_and_kept(tmp_path: Path) -> None:
     count = 200
     names = [f"{i}.png" for i in range(count)]

@@ -300,6 +300,7 @@ def test_a_command_that_was_cut_off_goes_on(
     assert (tmp_path / "a.csv").read_text() == whole and [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
+@pytest.mark.slow
 def test_the_command_abstains(model_folder: Path, sample_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = sample_folder / "img" / "00000.jpg"
     for options, is_unsure in (([], False), (["--min-confidence", "0"], False), (["--min-confidence", "1"], True)):

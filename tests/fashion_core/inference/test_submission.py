@@ -33,6 +33,7 @@ def run_main(*arguments: object) -> None:
     predict.main([str(argument) for argument in (*arguments, "--device", "cpu")])
 
 
+@pytest.mark.slow
 def test_submission(
     model_folder: Path, saved: SavedModel, sample_folder: Path, sample_prepared: PreparedData, tmp_path: Path
 ) -> None:

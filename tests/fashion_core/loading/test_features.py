@@ -232,6 +232,7 @@ def test_a_probe_is_training_with_a_frozen_backbone(build, sample_prepared, tmp_
     assert not find_different(copy_state(trained.backbone), start)
 
 
+@pytest.mark.slow
 def test_features_computed_now_are_those_of_the_file(build, sample_prepared, tmp_path):
     config = build(dropout=0.3)
     from_file = train(config, sample_prepared, features=cache_features(config, sample_prepared, tmp_path, "cpu"))
@@ -292,6 +293,7 @@ def test_fine_tuning_starts_from_the_probed_head(build, sample_prepared):
     assert optimizers[0] is not optimizers[1] is optimizers[2] is optimizers[3]
 
 
+@pytest.mark.slow
 def test_the_probe_of_two_stages_is_the_probe(build, sample_prepared):
     """Augmentation, stochastic depth and averaging come with the whole network, and change nothing before."""
     alone = train(build(), sample_prepared)

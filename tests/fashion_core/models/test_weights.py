@@ -425,6 +425,7 @@ def test_arrays_of_numpy_name_the_remedy(tmp_path, save):
     check_loaded(tmp_path / "weights.pth")
 
 
+@pytest.mark.slow
 def test_torchscript(tmp_path):
     path = tmp_path / "script.pt"
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))

@@ -327,6 +327,7 @@ def observe(sample_prepared):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", CHANGES)
 def test_field_has_an_effect(observe, field):
     others, value = CHANGES[field]

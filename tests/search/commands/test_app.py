@@ -86,6 +86,7 @@ def test_what_is_no_sub_command_is_refused(call) -> None:
     assert status == 2 and not out and "No such command 'runn'" in err
 
 
+@pytest.mark.slow
 def test_shells_complete_it() -> None:
     environment = os.environ | {"_FASHION_SEARCH_COMPLETE": "complete_bash", "COMP_WORDS": "fashion-search sh"}
     environment |= {"COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "fashion-search sh"}

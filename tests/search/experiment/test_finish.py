@@ -32,6 +32,7 @@ def layout(tmp_path):
     return make_search(tmp_path, "mine", [0.25, 0.75, 0.5])
 
 
+@pytest.mark.slow
 def test_the_best_model_is_put_in_its_place(layout):
     keep(layout, 1)
     keep(layout, 2)

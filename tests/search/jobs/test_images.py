@@ -65,6 +65,7 @@ def test_probes_that_look_at_the_same_share_features(sample_folder, tmp_path, qu
         assert path.stat().st_mtime_ns == before  # it was made already
 
 
+@pytest.mark.slow
 def test_a_site_can_be_used_from_any_folder(sample_folder, tmp_path, quiet, probe, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (cache := tmp_path / "cache").mkdir()

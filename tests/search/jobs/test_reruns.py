@@ -76,6 +76,7 @@ def test_one_that_is_to_stop_keeps_that_very_epoch(training, wanted):
         assert model.epoch == stop and model.metrics[metrics.ACCURACY] == wanted[stop - 1][1]
 
 
+@pytest.mark.slow
 def test_one_that_was_cut_off_goes_on_with_the_same_numbers(training, wanted, monkeypatch):
     monkeypatch.setattr(reruns, "SAVE_INTERVAL_S", 0.0)
     first = train(training)
@@ -115,6 +116,7 @@ def test_one_that_failed_may_be_tried_again(training, wanted):
     assert_is(load_run(training), wanted)
 
 
+@pytest.mark.slow
 def test_one_that_fails_later_keeps_what_it_can_go_on_from(training, wanted, monkeypatch):
     monkeypatch.setattr(reruns, "SAVE_INTERVAL_S", 0.0)
     events = train(training)

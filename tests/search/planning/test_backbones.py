@@ -111,6 +111,7 @@ def test_a_run_draws_from_a_generator_of_its_own():
     assert torch.equal(state, torch.get_rng_state())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, size", [("inception_v3", 64), ("test_vit", 50)])
 def test_a_size_that_a_backbone_cannot_take_is_an_error(name, size):
     """Strides and kernels that leave nothing of a small image, or a classifier's kernel that is larger than the map."""

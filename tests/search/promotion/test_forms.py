@@ -75,6 +75,7 @@ def test_no_image_takes_part_in_the_choice_that_answers_it():
         assert any(np.array_equal(answers[0, inside], each[inside]) for each in right)
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_independent_networks_is_taken():
     decision = decide(build_pool(*(draw_candidate(number, 0.6) for number in range(3))))
     form = decision.chosen
@@ -172,6 +173,7 @@ def test_the_score_of_a_form_is_the_mean_over_categories():
     assert form.score.value != pytest.approx(np.concatenate(known).mean(), abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_a_category_labelled_in_one_fold_alone_takes_part_in_no_choice_for_it():
     labels = LABELS.copy()

@@ -45,6 +45,7 @@ def draw(space, count, *, sampler=None, seed=0, raw=False):
 # ----------------------------------------------------------------------------------------------------- shipped spaces
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", spaces.list_spaces())
 @pytest.mark.parametrize("sampler", [optuna.samplers.RandomSampler, optuna.samplers.TPESampler])
 def test_all_that_a_shipped_space_draws_is_a_configuration(name, sampler):

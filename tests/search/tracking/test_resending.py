@@ -49,6 +49,7 @@ def test_all_of_it_is_sent_and_told(layout):
     assert {layout.report.name, layout.trials_csv.name} <= names
 
 
+@pytest.mark.slow
 def test_once_more_changes_nothing(layout):
     sent = resend(layout)
     before = look(default_uri(layout))

@@ -35,6 +35,7 @@ def test_every_end_is_told_apart(layout):
     assert {"space.yaml", "selection.json"} <= artifacts
 
 
+@pytest.mark.slow
 def test_sending_again_changes_nothing(layout):
     events = read_events(layout.ledger)
     Writer(default_uri(layout), layout.artifacts).send(events)
