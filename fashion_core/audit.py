@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_core.command import SKIP_BAD, Parser, give_share, run_command, share
-from fashion_core.data.reading import BOX_FORMS, split_names
+from fashion_core.data.reading import BOX_FORMS, build_reading
 from fashion_core.escaping import show_text
 
 if TYPE_CHECKING:
@@ -50,17 +50,8 @@ def print_audit(given: argparse.Namespace) -> None:
     from fashion_core.data.audit import audit, render_audit
     from fashion_core.data.pixels import PrepareSettings
     from fashion_core.data.prepared import prepare
-    from fashion_core.data.reading import Reading
 
-    reading = Reading(
-        skip_bad=given.skip_bad,
-        follow_links=given.follow_links,
-        attributes=given.attributes,
-        garments=given.garments,
-        boxes=given.boxes,
-        categories=split_names(given.categories),
-    )
-    annotations = load_annotations(given.data, reading)
+    annotations = load_annotations(given.data, build_reading(given, given.boxes))
     with tempfile.TemporaryDirectory() as cache:
         data = prepare(annotations, PrepareSettings(AUDIT_SIZE), cache)
         print("\n".join(map(show_text, [f"Layout: {annotations.layout}", *annotations.remarks])), end="\n\n")

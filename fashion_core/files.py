@@ -6,6 +6,7 @@ What is read is checked before it is used: a file may come from a stranger, or b
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -132,6 +133,16 @@ def open_or_make(paths: Sequence[Path], read: Callable[[Path], T], make: Callabl
 
 
 # ---------------------------------------------------------------------------------------------------------------- JSON
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def parse_json(text: str | bytes) -> Any:

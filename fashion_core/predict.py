@@ -12,7 +12,6 @@ S pixels a side, K categories, C classes of one category.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from dataclasses import dataclass, field
@@ -20,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.command import SKIP_BAD, Parser, ProgressBar, give_share, run_command, share
-from fashion_core.data.reading import BOX_FORMS
+from fashion_core.data.reading import BOX_FORMS, build_reading
 from fashion_core.errors import DataError, Fault
 from fashion_core.escaping import show_text
-from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE
+from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE, hash_file
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
@@ -184,19 +183,11 @@ def run(given: argparse.Namespace) -> None:
 
 def submit(given: argparse.Namespace) -> None:
     """Write the challenge's submission."""
-    from fashion_core.data.reading import Reading, split_names
     from fashion_core.inference.submission import write_submission
 
-    reading = Reading(
-        skip_bad=given.skip_bad,
-        follow_links=given.follow_links,
-        attributes=given.attributes,
-        garments=given.garments,
-        boxes=given.box_form,
-        categories=split_names(given.categories),
-    )
     saved = load(given)
     out = given.out or Path()
+    reading = build_reading(given, given.box_form)
     path = write_submission(saved, given.submission, out, cache_dir=given.cache_dir, reading=reading)
     print(show_text(str(path)))
 
@@ -231,7 +222,7 @@ def ask(given: argparse.Namespace) -> None:
     table = None if given.boxes_file is None else load_boxes(given.boxes_file, given.box_form)
     saved = load(given)
     views = as_ensemble(saved).views
-    if all(view.crop == "whole" for view in views):
+    if not any(view.needs_box for view in views):
         if box is not None or table is not None:
             note("this model sees whole images; the box is not used")
         box = table = None
@@ -342,20 +333,14 @@ def describe_question(given: argparse.Namespace, temperatures: Sequence[float] |
     """What answers depend on beside their images: files by their digests."""
     found = [path for name in (MODEL_FILE, ENSEMBLE_FILE) for path in sorted(given.model.rglob(name))]
     return {
-        "model": [compute_digest(path) for path in found or [given.model]],
+        "model": [hash_file(path) for path in found or [given.model]],
         "temperatures": temperatures,
         "min_confidence": given.min_confidence,
         "tta": given.tta,
         "box": given.box,
-        "boxes": None if given.boxes_file is None else compute_digest(given.boxes_file),
+        "boxes": None if given.boxes_file is None else hash_file(given.boxes_file),
         "box_form": given.box_form,
     }
-
-
-def compute_digest(path: Path) -> str:
-    """sha256 of a file's bytes, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

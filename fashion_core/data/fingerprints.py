@@ -8,6 +8,8 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from fashion_core.files import hash_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -41,6 +43,6 @@ def fingerprint_content(
 def compute_digest(path: Path) -> str:
     """sha256 of a file's bytes, hex; of nothing where it cannot be read, which decoding will tell."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hash_file(path)
     except OSError:
         return hashlib.sha256().hexdigest()

@@ -11,6 +11,8 @@ from PIL import Image
 if TYPE_CHECKING:
     from fashion_core.config import Crop, TrainConfig
 
+WHOLE = "whole"  # of `crop`
+
 
 @dataclass(frozen=True)
 class PrepareSettings:
@@ -29,6 +31,11 @@ class PrepareSettings:
     def __post_init__(self) -> None:
         if self.crop != "box_margin":  # else equal pictures would have two names
             object.__setattr__(self, "crop_margin", 0.0)
+
+    @property
+    def needs_box(self) -> bool:
+        """Whether a part of the image is looked at that somebody must name."""
+        return self.crop != WHOLE
 
     def __str__(self) -> str:
         """`160-box`, `224-box_margin-0.1`."""
@@ -49,7 +56,7 @@ def crop_and_resize(image: Image.Image, box: tuple[int, int, int, int] | None, s
         box: x1, y1, x2, y2 in pixels; None for the whole image.
     """
     width, height = image.size
-    if settings.crop != "whole" and box is not None:
+    if settings.needs_box and box is not None:
         x1, y1, x2, y2 = box
         dx, dy = (round(settings.crop_margin * side) for side in (x2 - x1, y2 - y1))
         image = image.crop((max(x1 - dx, 0), max(y1 - dy, 0), min(x2 + dx, width), min(y2 + dy, height)))

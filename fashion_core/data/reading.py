@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from fashion_core.errors import DataError
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
 BoxForm = Literal["xyxy", "xywh", "yxyx", "xxyy", "cxcywh"]
@@ -56,3 +57,15 @@ class Reading:
 def split_names(text: str | None) -> tuple[str, ...]:
     """The names in a text like `colour,shape`."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def build_reading(given: argparse.Namespace, boxes: BoxForm | None) -> Reading:
+    """How a data set is to be read, as a command's options say. boxes: what a box's four numbers are."""
+    return Reading(
+        skip_bad=given.skip_bad,
+        follow_links=given.follow_links,
+        attributes=given.attributes,
+        garments=given.garments,
+        boxes=boxes,
+        categories=split_names(given.categories),
+    )

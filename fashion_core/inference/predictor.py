@@ -134,10 +134,10 @@ def read_question(question: Question, views: Sequence[PrepareSettings]) -> dict[
 
 def find_warning(box: Box | None, views: Sequence[PrepareSettings]) -> str | None:
     """What a person must know who asks with, or without, a box."""
-    is_whole = all(view.crop == "whole" for view in views)
-    if is_whole and box is not None:
+    needs_box = any(view.needs_box for view in views)
+    if not needs_box and box is not None:
         return "this model sees whole images; the box is not used"
-    if not is_whole and box is None:
+    if needs_box and box is None:
         return "this model was trained on images cropped by their boxes, but was asked of a whole image; give its box"
     return None
 

@@ -33,7 +33,7 @@ def check_resumable(plan: Plan, record: SearchRecord) -> None:
             "report and its models can still be used"
         )
     if record.ended is not None and record.ended.reason == EndReason.TIME_BUDGET:
-        raise SearchError(  # Ray takes up none of its trials once its time budget is spent
+        raise SearchError(
             f"a search goes on while it has time, but the budget of {begun.name} is spent; start a new "
             "search, with a longer --time-budget"
         )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-
+from fashion_core.data.pixels import WHOLE
 from fashion_core.errors import SearchError
-from fashion_core.files import read_json
 from search.cli import DEFAULT_RESULTS
+from search.records.best_config import read_best_config
 from search.records.provenance import python_command
-from search.space.space import WHOLE
 from search.tracking.store import ui_command
 
 if TYPE_CHECKING:
@@ -35,15 +33,8 @@ def list_next_steps(layout: SearchLayout, tracking_uri: Address | str | None) ->
     return steps
 
 
-class BestConfig(BaseModel):
-    """What `best_config.json` tells of the best trial's training, checked by types."""
-
-    config: dict[str, Any] = {}
-
-
 def looks_at_box(layout: SearchLayout) -> bool:
     """Whether the best model looks at a part of the image that somebody must name."""
     with suppress(SearchError):
-        told = read_json(layout.best_config, BestConfig, "name the best trial", "write the report again", SearchError)
-        return told.config.get("crop") != WHOLE
+        return read_best_config(layout).config.get("crop") != WHOLE
     return True

@@ -60,7 +60,7 @@ def render_card(result: PromotionResult) -> str:
 def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
     """What it is and how good, and in bold what must not be missed."""
     sizes = shipped.schema.sizes
-    what = "what the box in an image shows" if needs_box(shipped) else "an image"
+    what = "what the box in an image shows" if shipped.needs_box else "an image"
     labelled = ", each category on those labelled in it" if result.labelled else ""
     parts = [
         f"{escape_markdown(result.origin)} It says of {what} which class it has in each of {len(sizes)} categories, "
@@ -95,7 +95,7 @@ def render_use(result: PromotionResult, shipped: Shipped) -> list[str]:
         "- It names one class a category, also where none fits or nothing of the kind is to be seen, unless it is "
         "asked with `--min-confidence`.",
     ]
-    if needs_box(shipped):
+    if shipped.needs_box:
         lines.append(
             "- It looks at a box, which must be given with the image: it does not find by itself where to look."
         )
@@ -275,20 +275,15 @@ def render_cost(result: PromotionResult, shipped: Shipped) -> list[str]:
 
 def render_commands(result: PromotionResult, shipped: Shipped) -> list[str]:
     """The ways to ask it."""
-    box = " --box x1,y1,x2,y2" if needs_box(shipped) else ""
+    box = " --box x1,y1,x2,y2" if shipped.needs_box else ""
     commands = (
         f"python -m search.predict models:/{result.model_name}@champion photo.jpg{box}   # while it is the champion\n"
         f"python -m fashion_core.predict FOLDER photo.jpg{box}   # from the folder of this card"
     )
     parts = [f"```\n{commands}\n```"]
     if shipped.onnx_difference is not None:
-        parts.append(render_recipe(needs_box(shipped)))
+        parts.append(render_recipe(shipped.needs_box))
     return parts
-
-
-def needs_box(shipped: Shipped) -> bool:
-    """Whether it looks at a part of the image that somebody must name."""
-    return any(member.config.crop != "whole" for member in shipped.members)
 
 
 def list_licences(result: PromotionResult, shipped: Shipped) -> list[list[str]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fashion_core.data.pixels import build_settings
 from fashion_core.errors import SearchError
 from search.promotion.forms import ENSEMBLE, SEEDS, SINGLE, SOUP, Choice, Decision
 from search.promotion.licences import find_data_licence
@@ -91,6 +92,11 @@ class Shipped:
     onnx_difference: float | None
     onnx_error: str | None
     submission_error: str | None
+
+    @property
+    def needs_box(self) -> bool:
+        """Whether it looks at a part of the image that somebody must name."""
+        return any(build_settings(member.config).needs_box for member in self.members)
 
     @property
     def whose(self) -> str:

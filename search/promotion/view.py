@@ -19,7 +19,6 @@ from search.records.provenance import python_command
 from search.registry.versions import CHAMPION, list_models
 from search.reporting.terminal import plain
 from search.reporting.words import format_duration, format_score, write_interval, write_points
-from search.space.space import WHOLE
 from search.statistics.intervals import LEVEL
 from search.tracking.store import default_uri
 
@@ -222,7 +221,7 @@ def show_end(result: PromotionResult, registry: Registry, console: Console) -> N
     lines = [("report", str(result.report)), ("model card", str(result.shipped.layout.card))]
     if result.is_champion:
         words = [python_command(), "-m", "search.predict", f"models:/{version.name}@{CHAMPION}", "IMAGE"]
-        words += ["--box", "x1,y1,x2,y2"] if any(each.config.crop != WHOLE for each in result.shipped.members) else []
+        words += ["--box", "x1,y1,x2,y2"] if result.shipped.needs_box else []
         lines.append(("ask it", shlex.join([*words, *where])))
     for topic, text in lines:
         console.print(plain(f"  {topic:10} {text}"), soft_wrap=True)

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-
 from fashion_core.errors import SearchError
-from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE, read_json
+from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE
 from fashion_core.hardware.device import choose_device
 from fashion_core.inference.predictor import predict_images
 from fashion_core.inference.temperatures import load_temperatures
 from fashion_core.models.ensemble import SavedEnsemble, as_ensemble, load_saved
 from search.cli import DEFAULT_RESULTS
 from search.planning.options import SearchOptions
+from search.records.best_config import read_best_config
 from search.records.layout import NAME_PATTERN, FinalLayout, SearchLayout
 from search.registry.versions import Registry, default_registry
 
@@ -40,12 +39,6 @@ SCHEME = "models:"
 MODEL_URI = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))")
 TRIAL_PATTERN = re.compile(rf"({NAME_PATTERN.pattern}):(\d{{1,9}})")
 CHECKPOINT_PREFIX = "trial-"  # of the folders that `SearchLayout.checkpoint_folder` names
-
-
-class BestConfig(BaseModel):
-    """What `best_config.json` tells of the best trial, checked by types."""
-
-    trial: int
 
 
 @dataclass(frozen=True)
@@ -194,8 +187,7 @@ def find_result(layout: SearchLayout) -> Place:
         )
     what = "the best of this search"
     if layout.best_config.is_file():
-        told = read_json(layout.best_config, BestConfig, "name the best trial", "write the report again", SearchError)
-        what += f", trial {told.trial}"
+        what += f", trial {read_best_config(layout).trial}"
     return Place(layout.best_folder, what, "its trial and its epoch were picked", layout)
 
 

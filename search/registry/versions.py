@@ -310,9 +310,8 @@ def name_model(data: Path) -> str:
     return re.sub(r"[^\w.-]+", "-", "-".join(part for part in parts if part)).strip("-.") or "model"
 
 
-def list_models(uri: Address | str) -> list[str]:
+def list_models(uri: Address) -> list[str]:
     """Names of the models in a registry that have a champion, in order."""
-    uri = Address.of(uri)
     if uri.file is not None and not uri.file.exists():
         return []  # reading must not make a database
     with tell_errors(uri):
@@ -324,7 +323,7 @@ def list_models(uri: Address | str) -> list[str]:
                 return sorted(names)
 
 
-def find_only_model(uri: Address | str) -> str:
+def find_only_model(uri: Address) -> str:
     """The name of the only model with a champion.
 
     Raises:
@@ -334,8 +333,7 @@ def find_only_model(uri: Address | str) -> str:
     if len(names) != 1:
         raise SearchError(
             f"the model must be named where the registry has not exactly one with a champion, but "
-            f"{Address.of(uri)} has {', '.join(names) or 'none'}; "
-            + ("name one with --model" if names else "promote a search")
+            f"{uri} has {', '.join(names) or 'none'}; " + ("name one with --model" if names else "promote a search")
         )
     return names[0]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.config import FEATURE_FIELDS, WEIGHT_WORDS, TrainConfig, build_config
-from fashion_core.data.pixels import PrepareSettings
+from fashion_core.data.pixels import WHOLE, PrepareSettings
 from fashion_core.errors import ConfigError, Fault, SearchError, SpaceError
 from search.space.rungs import Scheduler
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS, normalise_weights
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from fashion_core.data.schema import AttributeSchema
 
 PREPARE_FIELDS = ("image_size", "crop", "crop_margin")
-WHOLE = "whole"  # of `crop`
 MAX_COMBINATIONS = 10_000
 CHECKED_DRAWS = 100  # of a space, looked at before the start
 MAX_CHECKED_POINTS = 50  # so many of them its known configurations; the others are drawn

@@ -7,7 +7,6 @@ files; one that is not as the ledger says, because it was cut off or damaged, is
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import pyarrow.fs as pafs
 
 from fashion_core.errors import SearchError
-from fashion_core.files import whole
+from fashion_core.files import hash_file, whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -40,7 +39,7 @@ class TrialStore:
     def locate(self, number: int, epoch: int | None = None) -> tuple[pafs.FileSystem, str]:
         """The folder of a trial, or of one state of it, with its file system."""
         filesystem, path = pafs.FileSystem.from_uri(self.uri)
-        folder = f"{path}/{TRIAL_PREFIX}{number:04d}"
+        folder = f"{path}/{name_trial(number)}"
         return filesystem, folder if epoch is None else f"{folder}/{EPOCH_PREFIX}{epoch:04d}"
 
     @contextmanager
@@ -60,7 +59,7 @@ class TrialStore:
         made = tempfile.mkdtemp(prefix=".part-", dir=Path(folder).parent if is_local else None)
         try:
             yield Path(made)
-            digests |= {path.name: compute_digest(path) for path in sorted(Path(made).iterdir())}
+            digests |= {path.name: hash_file(path) for path in sorted(Path(made).iterdir())}
             if is_local:
                 shutil.rmtree(folder, ignore_errors=True)
                 Path(made).rename(folder)
@@ -90,7 +89,7 @@ class TrialStore:
                 copy_file(filesystem, f"{folder}/{name}", target / name)
             except OSError as error:
                 return f"{name} cannot be read ({type(error).__name__})"
-            if compute_digest(target / name) != digest:
+            if hash_file(target / name) != digest:
                 return f"{name} is damaged"
         return None
 
@@ -113,22 +112,21 @@ class TrialStore:
     def delete_all_but(self, numbers: Collection[int]) -> None:
         """Forget all trials but some."""
         filesystem, folder = pafs.FileSystem.from_uri(self.uri)
-        kept = {self.locate(number)[1].rsplit("/", 1)[1] for number in numbers}
+        kept = set(map(name_trial, numbers))
         for entry in filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True)):
             if entry.base_name.startswith(TRIAL_PREFIX) and entry.base_name not in kept:
                 filesystem.delete_dir(entry.path)
+
+
+def name_trial(number: int) -> str:
+    """The folder of a trial."""
+    return f"{TRIAL_PREFIX}{number:04d}"
 
 
 def list_saves(trial: TrialRecord) -> list[tuple[int, dict[str, str]]]:
     """(epoch, SHA-256 by file) of a trial's states, the newest first, after those epochs that the ledger tells."""
     newest = {save.epoch: save.digests for save in trial.saves}  # of one epoch that was saved again, the last
     return sorted(((epoch, files) for epoch, files in newest.items() if epoch <= trial.last_epoch), reverse=True)
-
-
-def compute_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copy_file(filesystem: pafs.FileSystem, source: str, target: Path) -> None:

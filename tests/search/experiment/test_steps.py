@@ -31,7 +31,8 @@ def test_a_model_can_be_used_and_promoted(layout):
 
 
 @pytest.mark.parametrize(
-    ("config", "box"), [('{"config": {"crop": "whole"}}', False), ('{"config": {"crop": "box"}}', True)]
+    ("config", "box"),
+    [('{"trial": 0, "config": {"crop": "whole"}}', False), ('{"trial": 0, "config": {"crop": "box"}}', True)],
 )
 def test_a_box_is_asked_for_where_the_model_looks_at_one(layout, config, box):
     layout.best_config.write_text(config)

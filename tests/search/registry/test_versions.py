@@ -12,6 +12,7 @@ from registered_models import REPOSITORY, ask_core, draw_versions, run_server
 
 from fashion_core.errors import SearchError
 from search import predict
+from search.address import Address
 from search.registry.lock import LOCK_TAG, lock_by_tag
 from search.registry.versions import (
     CHAMPION,
@@ -315,7 +316,7 @@ def test_where_none_is_named_the_only_champion_is_meant(tmp_path: Path) -> None:
     draw_versions(uri, "without a champion", 1)
     for number, version in enumerate(versions):
         one.promote(version, versions[number - 1] if number else None, {})
-    assert list_models(uri) == ["one"] and find_only_model(uri) == "one"
+    assert list_models(Address(uri)) == ["one"] and find_only_model(Address(uri)) == "one"
     assert rollback(tracking_uri=uri)[0].number == 1
     two, (version,) = draw_versions(uri, "two", 1)
     two.promote(version, None, {})

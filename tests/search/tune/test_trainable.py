@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fashion_core.data.pixels import PrepareSettings
-from fashion_core.files import MODEL_FILE, TRAINING_FILE
+from fashion_core.files import MODEL_FILE, TRAINING_FILE, hash_file
 from fashion_core.metrics import ACCURACY
 from fashion_core.models.saved import load_model
 from search.jobs.training import JobSite, compute_seed, save_selection
@@ -16,7 +16,7 @@ from search.records.ledger import unpack_correct
 from search.tune import storage
 from search.tune import trainable as trial_module
 from search.tune.results import CORRECT, EPOCH, LOST, METRICS, SAVED, SCORE
-from search.tune.storage import CORRECT_FILE, TrialStore, compute_digest
+from search.tune.storage import CORRECT_FILE, TrialStore
 from search.tune.trainable import TrialTrainable, bind
 
 VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch_size": 8, "epochs": 6, "lr": 0.01}
@@ -114,7 +114,7 @@ def test_from_a_damaged_state_it_goes_back_to_the_one_before_and_says_so(build, 
     if harm == "lost":
         shutil.rmtree(folder)
     elif harm == "other":  # whole, but of another training
-        saves = [(3, saves[0][1] | {TRAINING_FILE: compute_digest(folder / MODEL_FILE)}), *saves[1:]]
+        saves = [(3, saves[0][1] | {TRAINING_FILE: hash_file(folder / MODEL_FILE)}), *saves[1:]]
         shutil.copy(folder / MODEL_FILE, folder / TRAINING_FILE)
     else:
         content[len(content) // 2] ^= 1

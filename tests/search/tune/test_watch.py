@@ -63,6 +63,12 @@ class Search:
         self.recorder.on_trial_start(0, [], trial)
         return trial
 
+    def begin_with_two_epochs(self):
+        trial = self.begin()
+        self.report(trial, 1)
+        self.report(trial, 2)
+        return trial
+
     def report(self, trial, epoch, **extra):
         """An epoch, with what it saved; gives Ray's decision."""
         number, digests = trial.config["number"], {}
@@ -187,9 +193,7 @@ def test_a_proposal_is_written_down_before_ray_has_it(search):
 
 
 def test_a_trial_whose_process_dies_goes_on_once(search):
-    trial = search.begin()
-    search.report(trial, 1)
-    search.report(trial, 2)
+    trial = search.begin_with_two_epochs()
     search.die(trial)
     again = search.begin()
     assert again.config["number"] == 0 and [epoch for epoch, _ in again.config["saves"]] == [2, 1]
@@ -214,9 +218,7 @@ def test_while_others_run_the_end_is_waited_for(search):
 
 
 def test_an_epoch_that_is_run_again_is_told_and_the_first_counts(search):
-    trial = search.begin()
-    search.report(trial, 1)
-    search.report(trial, 2)
+    trial = search.begin_with_two_epochs()
     search.die(trial)
     again = search.begin()
     search.report(again, 2, **{METRICS: json.dumps({"val/accuracy": 0.01})})
@@ -228,9 +230,7 @@ def test_an_epoch_that_is_run_again_is_told_and_the_first_counts(search):
 
 @pytest.mark.parametrize(("status", "best"), [("failed", 0.52), ("diverged", 0.0)])
 def test_a_failed_trial_keeps_what_it_had_learnt_and_a_diverged_one_nothing(search, status, best):
-    trial = search.begin()
-    search.report(trial, 1)
-    search.report(trial, 2)
+    trial = search.begin_with_two_epochs()
     result = {METRICS: "{}", "status": status, "error": "it broke\nat length", "done": True, SCORE: 0.0, EPOCH: 2}
     search.recorder.on_trial_result(0, [], trial, result)
     trial.last_result = result

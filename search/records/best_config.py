@@ -1,0 +1,29 @@
+"""The best trial of a search, as the file beside its report tells it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from fashion_core.errors import SearchError
+from fashion_core.files import read_json
+
+if TYPE_CHECKING:
+    from search.records.layout import SearchLayout
+
+
+class BestConfig(BaseModel):
+    """What `best_config.json` tells of the best trial, checked by types.
+
+    Attributes:
+        config: fields of its training.
+    """
+
+    trial: int
+    config: dict[str, Any] = {}
+
+
+def read_best_config(layout: SearchLayout) -> BestConfig:
+    """Raises SearchError where the file is not there, or damaged."""
+    return read_json(layout.best_config, BestConfig, "name the best trial", "write the report again", SearchError)
