@@ -56,7 +56,7 @@ test-all: env
 	FASHION_TESTS=all $(BIN)/python -m pytest $(TWO) --summary results/tests/README.md
 
 fuzz: env
-	FASHION_FUZZ=20 $(BIN)/python -m pytest tests/fuzz $(TWO)
+	FASHION_FUZZ=4 $(BIN)/python -m pytest tests/fuzz $(TWO)
 
 coverage: env
 	$(BIN)/coverage erase

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fashion_core.errors import FashionError
-from fashion_core.escaping import show_lines
+from fashion_core.escaping import show_lines, show_value
 from fashion_core.secrets import hide_secrets
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def share(text: str) -> bool | float:
     except ValueError:
         value = -1
     if not 0 <= value <= 1:  # NaN too
-        raise ValueError(f"must be a share of the rows from 0 to 1, like 0.2, but got {text!r}")
+        raise ValueError(f"must be a share of the rows from 0 to 1, like 0.2, but got {show_value(text)}")
     return value
 
 

@@ -15,6 +15,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from fashion_core.errors import ConfigError
+from fashion_core.escaping import show_value
 
 MAX_FC_LAYERS = 4
 IMPOSSIBLE = "the training configuration is impossible:"  # then a fault a line
@@ -167,7 +168,7 @@ def describe_faults(error: ValidationError) -> list[str]:
         elif fault["type"] == "extra_forbidden":
             lines.append(f"  `{field}` is not a field of TrainConfig{suggest_name(field)}")
         else:
-            lines.append(f"  `{field}`: {fault['msg'].lower()}, but got {fault['input']!r}")
+            lines.append(f"  `{field}`: {fault['msg'].lower()}, but got {show_value(fault['input'])}")
     return lines
 
 

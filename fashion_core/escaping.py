@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Unicode's control and half characters, ends of lines and paragraphs, and what is unseen but turns letters about
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+MAX_SHOWN = 200  # letters of a value
 MAX_FILE_BYTES = 160  # of a part: file systems allow 255 for the whole
 JOINERS = "\u200c\u200d"  # unseen too, but parts of words in Persian or Hindi, and of emoji
 CODE = re.compile(r"(?<!`)(`[^`]+`)(?!`)")  # spans in which Markdown takes all as it is
@@ -27,6 +28,12 @@ def show_text(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(letter.encode("unicode_escape").decode() if is_unseen(letter) else letter for letter in text)
+
+
+def show_value(value: object) -> str:
+    """A value within a message, as Python writes it; the beginning of a long one."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def show_lines(text: str) -> str:

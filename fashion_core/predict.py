@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from fashion_core.command import SKIP_BAD, Parser, ProgressBar, give_share, run_command, share
 from fashion_core.data.reading import BOX_FORMS, build_reading
 from fashion_core.errors import DataError, Fault
-from fashion_core.escaping import show_text
+from fashion_core.escaping import show_text, show_value
 from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE, hash_file
 from fashion_core.lazy import attach
 
@@ -128,7 +128,7 @@ def probability(text: str) -> float:
     """
     value = float(text)
     if not 0 <= value <= 1:  # NaN too
-        raise ValueError(f"must be a probability from 0 to 1, like 0.8, but got {text!r}")
+        raise ValueError(f"must be a probability from 0 to 1, like 0.8, but got {show_value(text)}")
     return value
 
 
@@ -164,9 +164,9 @@ def split_boxes(parser: argparse.ArgumentParser, given: argparse.Namespace) -> N
     if len(forms) > 1 or len(files) > 1:
         parser.error(f"--boxes names one file, and one form of boxes, but got {' '.join(given.boxes)}")
     if given.submission and files:
-        parser.error(f"--boxes with --submission must be one of {', '.join(BOX_FORMS)}, but is {files[0]!r}")
+        parser.error(f"--boxes with --submission must be one of {', '.join(BOX_FORMS)}, but is {show_value(files[0])}")
     if given.images and forms and not files:
-        parser.error(f"--boxes must name a file of boxes, but is {forms[0]!r}; name it beside the form")
+        parser.error(f"--boxes must name a file of boxes, but is {show_value(forms[0])}; name it beside the form")
     if files and given.box is not None:
         parser.error("--box is that of all images, --boxes has one for each; leave one of them out")
     given.boxes_file = Path(files[0]) if files else None

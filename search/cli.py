@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
 from fashion_core.errors import SearchError
+from fashion_core.escaping import MAX_SHOWN
 from fashion_core.secrets import hide_secrets
 from search.address import Address
 
@@ -122,7 +123,7 @@ def describe_fault(model: type[BaseModel], fault: ErrorDetails) -> str:
         meaning = (field.description or name).rstrip(".")
         return f"{option} must be given: {meaning[0].lower()}{meaning[1:]}; see --help"
     rule = fault["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
-    got = "" if "but got" in rule else f", but got {hide_secrets(str(fault['input']))}"
+    got = "" if "but got" in rule else f", but got {hide_secrets(str(fault['input']))[:MAX_SHOWN]}"
     return f"{option} {rule}{got}; see --help"
 
 

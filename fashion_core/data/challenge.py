@@ -25,6 +25,7 @@ from fashion_core.data.lines import (
 from fashion_core.data.rows import UNLABELLED, Draft, Files, Row
 from fashion_core.data.schema import LIST_FILE, NAMES_FILE, AttributeSchema, load_schema, rename_categories
 from fashion_core.errors import DataError, Fault
+from fashion_core.escaping import show_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,11 +95,15 @@ def parse_image(row: Row, text: TextRow) -> str | None:
     """The image's path relative to the folder; None, with the fault noted, where it is none or leaves the folder."""
     shown = " ".join(text.words)[:120]
     if len(text.words) != 1:
-        row.blame_image(f"a row must be one path without spaces, but is {shown!r}; rename the file, or correct the row")
+        row.blame_image(
+            f"a row must be one path without spaces, but is {show_value(shown)}; rename the file, or correct the row"
+        )
         return None
     path = PurePosixPath(text.words[0].replace("\\", "/"))
     if not is_inside(path):
-        row.blame_image(f"an image must lie in the data set's folder, but is {shown!r}; give its path relative to that")
+        row.blame_image(
+            f"an image must lie in the data set's folder, but is {show_value(shown)}; give its path relative to that"
+        )
         return None
     return str(PurePosixPath(text.words[0]))
 

@@ -39,6 +39,7 @@ from fashion_core.data.schema import (
     read_names,
 )
 from fashion_core.errors import DataError, Fault
+from fashion_core.escaping import show_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -256,8 +257,8 @@ def build_group(name: Any, value: Any, names: Sequence[str], listed: str) -> Gro
             raise ValueError(explain_unprintable(text))
     if unknown := [each for each in chosen if each not in names]:
         raise ValueError(
-            f"attributes must stand in {listed}, but {unknown[0]!r} of {name} does not; correct it, or name the folder "
-            "of annotations that has it as --data"
+            f"attributes must stand in {listed}, but {show_value(unknown[0])} of {name} does not; correct it, or name "
+            "the folder of annotations that has it as --data"
         )
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise ValueError(f"a category must have two different classes or more, but {name} has {classes}; correct it")

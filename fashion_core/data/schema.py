@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fashion_core.data.lines import TextRow, is_count, is_whole, read_lines
 from fashion_core.errors import DataError, Fault
+from fashion_core.escaping import show_value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +99,9 @@ def load_schema(path: Path) -> AttributeSchema:
         elif not is_printable(name):
             faults.append(Fault(file, line, explain_unprintable(name)))
         elif name in classes.setdefault(int(words[-1]), []):
-            message = f"the classes of a category must differ, but {name!r} stands twice; rename or remove one"
+            message = (
+                f"the classes of a category must differ, but {show_value(name)} stands twice; rename or remove one"
+            )
             faults.append(Fault(file, line, message))
         else:
             classes[int(words[-1])].append(name)
@@ -106,9 +109,8 @@ def load_schema(path: Path) -> AttributeSchema:
         faults.append(Fault(file, None, "the list must hold at least one category, but is empty; restore it"))
     for number, names in classes.items():
         if len(names) == 1 and not faults:  # else the other class may be one of those at fault
-            message = (
-                f"a category must have at least two classes, but {number} has only {names[0]!r}; add or remove one"
-            )
+            only = show_value(names[0])
+            message = f"a category must have at least two classes, but {number} has only {only}; add or remove one"
             faults.append(Fault(file, None, message))
     if faults:
         raise DataError("the list of attributes is at fault:", faults)

@@ -26,6 +26,7 @@ from fashion_core.data.reading import BOX_FORMS
 from fashion_core.data.rows import UNLABELLED, Draft, Files, Row
 from fashion_core.data.schema import AttributeSchema, Category, explain_unprintable, is_printable
 from fashion_core.errors import DataError, Fault, first_line
+from fashion_core.escaping import show_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -131,8 +132,8 @@ def read_tables(tables: Mapping[Path, str | None], root: Path, reading: Reading)
     folders = [each.folder for each in read for _ in each.lines]
     if not any(isinstance(value, str) for value in columns[image]):
         message = (
-            f"the column {image!r} must hold paths of images, but holds {str(columns[image][0])[:60]!r}; save the "
-            "images as files, and write their paths"
+            f"the column {show_value(image)} must hold paths of images, but holds {str(columns[image][0])[:60]!r}; "
+            "save the images as files, and write their paths"
         )
         draft.structural.append(Fault(names[0], 1, message))
         draft.rows = []
@@ -308,7 +309,7 @@ def find_split_column(columns: Mapping[str, Sequence[Any]], reading: Reading, dr
         words = set(values) if all(isinstance(value, str) for value in values) else set()
         splits = {SPLIT_NAMES.get(word.strip().lower()) for word in words}
         if name not in reading.categories and None not in splits and {"train", "val"} <= splits:
-            draft.remarks.append(f"the column {name!r} holds train and val: it is taken for the split")
+            draft.remarks.append(f"the column {show_value(name)} holds train and val: it is taken for the split")
             return name
     return None
 
@@ -359,7 +360,7 @@ def build_categories(
     categories, labels = [], []
     if unknown := [name for name in reading.categories if name not in columns]:
         known = ", ".join(map(repr, columns))
-        message = f"--categories must name columns of the table, but {unknown[0]!r} is none; it has {known}"
+        message = f"--categories must name columns of the table, but {show_value(unknown[0])} is none; it has {known}"
         draft.structural.append(Fault(file, 1, message))
         return None, np.zeros((count, 0), np.int64)
     for name in reading.categories or columns:
@@ -530,7 +531,7 @@ def find_box_columns(columns: Mapping[str, Any], reading: Reading, file: str, dr
     if reading.boxes is None:
         forms = ", ".join(f"{form} ({words})" for form, words in BOX_FORMS.items())
         draft.structural.append(
-            Fault(file, 1, f"nothing says what the numbers of {single!r} are; say it with --boxes: {forms}")
+            Fault(file, 1, f"nothing says what the numbers of {show_value(single)} are; say it with --boxes: {forms}")
         )
     else:
         draft.box_form = reading.boxes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from fashion_core.errors import ConfigError, first_line
+from fashion_core.escaping import show_value
 
 
 def choose_device(name: torch.device | str | None = None) -> torch.device:
@@ -18,6 +19,6 @@ def choose_device(name: torch.device | str | None = None) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f"the device must be one of this machine, but {str(name)!r} is not ({first_line(error)}); try cpu"
+            f"the device must be one of this machine, but {show_value(str(name))} is not ({first_line(error)}); try cpu"
         ) from None
     return device

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, Field
 
 from fashion_core.errors import DataError, Fault
+from fashion_core.escaping import show_value
 from fashion_core.files import check_form, hold, parse_json, whole
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class AnswerFile:
             if row.get("image") != str(image):
                 raise DataError(
                     f"{self.partial} must hold answers to the same images, but number {self.done + 1} is "
-                    f"{row.get('image')!r} there and {str(image)!r} here; remove it to begin anew"
+                    f"{show_value(row.get('image'))} there and {show_value(str(image))} here; remove it to begin anew"
                 )
             self.count(row)
             end = self.file.tell()
@@ -191,8 +192,8 @@ def list_columns(schema: AttributeSchema) -> dict[str, type]:
     last: dict[str, type] = dict.fromkeys(("probabilities", "warning", "error"), str)
     if taken := by_category.keys() & (first | last).keys():
         raise DataError(
-            f"a table of answers has the columns {', '.join(first | last)}, but {sorted(taken)[0]!r} is a category "
-            "too; write .jsonl"
+            f"a table of answers has the columns {', '.join(first | last)}, but {show_value(sorted(taken)[0])} is a "
+            "category too; write .jsonl"
         )
     return first | by_category | last
 

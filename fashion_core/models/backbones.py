@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fashion_core.errors import ConfigError, WeightsError, first_line
+from fashion_core.escaping import show_value
 from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE
 from fashion_core.models.depthwise import speed_up_depthwise
 from fashion_core.models.weights import load_weights_file
@@ -96,7 +97,7 @@ def build_backbone(
     """
     source = find_weights(name, weights)
     if not timm.is_model(name):
-        raise ConfigError(f"`backbone` must be a timm model name, but got {name!r}{suggest_models(name)}")
+        raise ConfigError(f"`backbone` must be a timm model name, but got {show_value(name)}{suggest_models(name)}")
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
         if image_size is not None and find_fixed_size(name) not in (None, image_size):
@@ -172,7 +173,7 @@ def find_weights(name: str, weights: str) -> WeightsSource:
     if not path.is_file():
         raise WeightsError(
             "`weights` must be auto, hub, package, none, the folder of a saved model, or an existing .safetensors or "
-            f".pth file, but got {weights!r}"
+            f".pth file, but got {show_value(weights)}"
         )
     return WeightsSource("file", path)
 

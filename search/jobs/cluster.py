@@ -21,6 +21,7 @@ import fashion_core
 import search
 import spaces
 from fashion_core.errors import SearchError, first_line
+from fashion_core.escaping import show_value
 from fashion_core.secrets import hide_secrets
 from search.planning.resources import Machine, detect_machine
 
@@ -80,7 +81,7 @@ def join_ray(address: str) -> Iterator[Machine]:
     # the nodes get this code; the libraries they have
     packages = [package.__path__[0] for package in (fashion_core, search, spaces)]
     options = {"address": address, "runtime_env": {"py_modules": packages}}
-    trouble = f"--address must name a running Ray cluster, but nothing answers at {address!r}"
+    trouble = f"--address must name a running Ray cluster, but nothing answers at {show_value(address)}"
     with connect(options, trouble, None):
         resources = ray.cluster_resources()
         yield Machine(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))

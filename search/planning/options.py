@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from fashion_core.command import share
 from fashion_core.data.reading import BoxForm, Reading, split_names
 from fashion_core.errors import SearchError
+from fashion_core.escaping import show_value
 from fashion_core.files import MAX_JSON_BYTES, build_damage, describe_faults, parse_json, read_plain
 from search.address import Address
 from search.records.layout import SearchLayout, unique_name
@@ -33,7 +34,7 @@ def parse_duration(text: Any) -> Any:
         return text
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
     if match is None or float(match[1]) == 0:
-        raise ValueError(f"must be a number with a unit, like 90s, 45m, 8h or 2d, but got {text!r}")
+        raise ValueError(f"must be a number with a unit, like 90s, 45m, 8h or 2d, but got {show_value(text)}")
     return float(match[1]) * SECONDS[match[2]]
 
 

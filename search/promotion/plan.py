@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, model_validator
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ConfigError, SearchError
+from fashion_core.escaping import show_value
 from fashion_core.files import build_damage, make_line, read_json, read_plain, write_whole
 from search.promotion.options import LASTING, PromotionOptions
 from search.records.events import Moment, Score, TrialNumber
@@ -376,8 +377,8 @@ def read_baseline(path: str) -> dict[str, Any]:
         given = read_yaml(read_plain(Path(path), MAX_SIZE).decode("utf-8-sig"), faults)
     except (OSError, ValueError) as error:
         raise SearchError(
-            f"--baseline must be `report`, `none` or a YAML file of training fields, but {path!r} cannot be read "
-            f"({make_line(error)})"
+            f"--baseline must be `report`, `none` or a YAML file of training fields, but {show_value(path)} cannot be "
+            f"read ({make_line(error)})"
         ) from None
     if given is None or faults.found or not isinstance(given.plain, dict):
         reason = f": {make_line(faults.found[0].message)}" if faults.found else ""

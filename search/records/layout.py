@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from fashion_core.errors import SearchError
-from fashion_core.escaping import name_file
+from fashion_core.escaping import name_file, show_value
 from fashion_core.files import MODEL_FILE
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ class SearchLayout:
         if not NAME_PATTERN.fullmatch(self.name):
             raise SearchError(
                 "a search's name must be 1 to 80 letters, digits, `.`, `_` or `-` and begin with a letter or digit, "
-                f"but got {self.name!r}"
+                f"but got {show_value(self.name)}"
             )
         if self.folder in (self.tracking_db, self.artifacts):
             raise SearchError(
-                f"a search's name must not be that of MLflow's files, but got {self.name!r}; give another"
+                f"a search's name must not be that of MLflow's files, but got {show_value(self.name)}; give another"
             )
 
     def check_replaceable(self) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.errors import SearchError
+from fashion_core.escaping import show_value
 from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE
 from fashion_core.hardware.device import choose_device
 from fashion_core.inference.predictor import predict_images
@@ -165,7 +166,7 @@ def find_place(name: str, results: Path, tracking_uri: Address | str | None) -> 
     if not path.exists():
         raise SearchError(
             f"a model must be a search in {results}, NAME:TRIAL of one, models:/NAME@ALIAS, models:/NAME/VERSION, or "
-            f"the path of a saved model, but got {name!r}; searches are {', '.join(known) or 'none'}"
+            f"the path of a saved model, but got {show_value(name)}; searches are {', '.join(known) or 'none'}"
         )
     is_final = FinalLayout(path).trained_on.is_file()
     return find_final(path, "a promoted model") if is_final else Place(path)
@@ -213,7 +214,7 @@ def find_registered(text: str, results: Path, tracking_uri: Address | str | None
     match = MODEL_URI.fullmatch(text)
     if match is None:
         raise SearchError(
-            f"a registered model is models:/NAME@ALIAS or models:/NAME/NUMBER, but got {text!r}; "
+            f"a registered model is models:/NAME@ALIAS or models:/NAME/NUMBER, but got {show_value(text)}; "
             "for example models:/NAME@champion"
         )
     uri = tracking_uri or default_registry(results)

@@ -85,7 +85,7 @@ class ServedModel(PythonModel):
         try:
             if on_error not in (ANSWER, RAISE):
                 raise ConfigError(
-                    f"`{ON_ERROR}` must be {ANSWER!r} or {RAISE!r}, but is {on_error!r}; give one of them"
+                    f"`{ON_ERROR}` must be {ANSWER!r} or {RAISE!r}, but is {on_error!r:.200}; give one of them"
                 )
             table = build_table(model_input)
             check_columns(table)

@@ -24,6 +24,7 @@ import yaml
 import spaces
 from fashion_core.config import TrainConfig, check_field, find_field, suggest_name
 from fashion_core.errors import Fault, SpaceError
+from fashion_core.escaping import show_value
 from search.space.rungs import Scheduler
 from search.space.space import Parameter, Scalar, Space, is_number
 from search.space.weights import WEIGHTS
@@ -68,7 +69,7 @@ def load_space(path_or_name: str | Path) -> Space:
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         close = get_close_matches(path.stem, spaces.list_spaces(), n=1)
         remedy = f"did you mean {close[0]}?" if close else f"shipped are {', '.join(spaces.list_spaces())}"
-        raise SpaceError(f"no space can be read from {str(path_or_name)!r} ({error}); {remedy}") from None
+        raise SpaceError(f"no space can be read from {show_value(str(path_or_name))} ({error}); {remedy}") from None
     return parse_space(text, path.stem, str(path_or_name))
 
 
@@ -327,7 +328,7 @@ def read_mapping(name: str, section: Located | None, faults: FaultList) -> dict[
     if section is None or (name == "fixed" and section.value is None):  # with nothing under it, null in YAML
         return {}
     if not isinstance(section.value, dict):
-        faults.add(section, f"`{name}` must be a mapping, but got {section.plain!r}")
+        faults.add(section, f"`{name}` must be a mapping, but got {show_value(section.plain)}")
         return {}
     if name == "search" and not section.value:
         faults.add(section, "`search` must hold at least one parameter")
@@ -339,7 +340,7 @@ def read_list(name: str, section: Located | None, faults: FaultList) -> list[Loc
     if section is None:
         return []
     if not isinstance(section.value, list):
-        faults.add(section, f"`{name}` must be a list of configurations, but got {section.plain!r}")
+        faults.add(section, f"`{name}` must be a list of configurations, but got {show_value(section.plain)}")
         return []
     return section.value
 
@@ -349,7 +350,7 @@ def read_description(item: Located | None, faults: FaultList) -> str:
     if item is None:
         return ""
     if not isinstance(item.value, str):
-        faults.add(item, f"`description` must be text, but got {item.plain!r}")
+        faults.add(item, f"`description` must be text, but got {show_value(item.plain)}")
     return str(item.value)
 
 
@@ -358,7 +359,7 @@ def read_sampler(item: Located | None, faults: FaultList) -> str | None:
     if item is None:
         return "tpe"
     if item.value not in SAMPLERS:
-        faults.add(item, f"`sampler` must be one of {', '.join(SAMPLERS)}, but got {item.plain!r}")
+        faults.add(item, f"`sampler` must be one of {', '.join(SAMPLERS)}, but got {show_value(item.plain)}")
         return None
     return str(item.value)
 
@@ -378,7 +379,7 @@ def read_trials(item: Located | None, line: int, sampler: str | None, faults: Fa
     elif is_number(item.value, whole=True) and 1 <= item.value <= MAX_TRIALS:
         return int(item.value)
     else:
-        faults.add(item, f"`trials` must be a whole number from 1 to {MAX_TRIALS}, but got {item.plain!r}")
+        faults.add(item, f"`trials` must be a whole number from 1 to {MAX_TRIALS}, but got {show_value(item.plain)}")
     return 0
 
 
@@ -439,7 +440,7 @@ def read_search(
                 faults.add_unknown(other, place, known, f"`search` or `fixed`, but stands in `when` of `{name}`")
                 continue
             elif other in fixed and fixed[other] not in allowed:
-                message = f"can never hold, because `{other}` is fixed to {fixed[other]!r}; remove `{name}`"
+                message = f"can never hold, because `{other}` is fixed to {show_value(fixed[other])}; remove `{name}`"
             else:
                 message = None
             if message:
@@ -477,7 +478,7 @@ def read_point(
 ) -> dict[str, Any]:
     """One known configuration: values by parameter; ``category_weights`` a mapping, or one number for all."""
     if not isinstance(section.value, dict):
-        faults.add(section, f"a configuration to try must be a mapping, but got {section.plain!r}")
+        faults.add(section, f"a configuration to try must be a mapping, but got {show_value(section.plain)}")
         return {}
     point: dict[str, Any] = {}
     for name, item in section.value.items():
@@ -499,7 +500,9 @@ def read_point(
             if other not in section.value or faults.concern(section.value[other]):
                 continue
             if (got := section.value[other].plain) not in allowed:
-                message = f"`{name}` is drawn only where `{other}` is one of {list(allowed)}, but it is {got!r}"
+                message = (
+                    f"`{name}` is drawn only where `{other}` is one of {list(allowed)}, but it is {show_value(got)}"
+                )
                 faults.add(item, message)
     return point
 
@@ -547,7 +550,7 @@ def read_step(kind: str, item: Located | None, faults: FaultList) -> int | None:
     if kind != "int":
         faults.add(item, f"`step` belongs to `int`, but stands at {kind}; remove it")
     elif not is_number(item.value, whole=True) or item.value < 1:
-        faults.add(item, f"`step` must be a whole number of at least 1, but got {item.plain!r}")
+        faults.add(item, f"`step` must be a whole number of at least 1, but got {show_value(item.plain)}")
     else:
         return int(item.value)
     return None
@@ -556,13 +559,13 @@ def read_step(kind: str, item: Located | None, faults: FaultList) -> int | None:
 def read_choices(name: str, item: Located, faults: FaultList) -> tuple[Any, ...]:
     """The values of a choice, in the field's type."""
     if not isinstance(item.value, list) or not item.value:
-        faults.add(item, f"`choice` must be a list of values, but `{name}` got {item.plain!r}")
+        faults.add(item, f"`choice` must be a list of values, but `{name}` got {show_value(item.plain)}")
         return ()
     values: list[Any] = []
     for place in item.value:
         value, messages = check_field(name, place.plain)
         if value in values:
-            faults.add(place, f"choices must differ, but `{name}` has {value!r} twice")
+            faults.add(place, f"choices must differ, but `{name}` has {show_value(value)} twice")
         elif messages:
             faults.add(place, "; ".join(messages))
         values.append(value)
@@ -574,7 +577,7 @@ def read_range(name: str, kind: str, item: Located, step: int | None, faults: Fa
     ends = item.plain
     if not isinstance(ends, list) or len(ends) != 2 or not all(is_number(end, whole=kind == "int") for end in ends):
         numbers = "whole numbers" if kind == "int" else "numbers"
-        faults.add(item, f"`{kind}` must be two {numbers}, [low, high], but `{name}` got {ends!r}")
+        faults.add(item, f"`{kind}` must be two {numbers}, [low, high], but `{name}` got {show_value(ends)}")
         return ()
     low, high = ends if kind == "int" else map(float, ends)
     smallest, largest = PROPORTION_LIMITS
@@ -595,13 +598,15 @@ def read_when(name: str, item: Located, faults: FaultList) -> tuple[tuple[str, t
     """The conditions of a parameter, not yet compared with the parameters they name."""
     if not isinstance(item.value, dict) or not item.value:
         got = item.plain
-        faults.add(item, f"`when` must be a mapping, {{name: value or list of values}}, but `{name}` got {got!r}")
+        faults.add(
+            item, f"`when` must be a mapping, {{name: value or list of values}}, but `{name}` got {show_value(got)}"
+        )
         return ()
     conditions = []
     for other, wanted in item.value.items():
         allowed = wanted.plain if isinstance(wanted.plain, list) else [wanted.plain]
         if not allowed or not all(isinstance(value, Scalar) for value in allowed):
-            faults.add(wanted, f"`when` must name single values, but `{other}` got {wanted.plain!r}")
+            faults.add(wanted, f"`when` must name single values, but `{other}` got {show_value(wanted.plain)}")
         conditions.append((other, tuple(allowed)))
     return tuple(conditions)
 
@@ -612,11 +617,11 @@ def read_when(name: str, item: Located, faults: FaultList) -> tuple[tuple[str, t
 def read_scheduler(section: Located, faults: FaultList) -> Scheduler | None:
     """The section ``scheduler``; None, with the reasons in ``faults``, where it cannot be used."""
     if not isinstance(section.value, dict):
-        faults.add(section, f"`scheduler` must be a mapping, but got {section.plain!r}")
+        faults.add(section, f"`scheduler` must be a mapping, but got {show_value(section.plain)}")
         return None
     kind = section.value["type"].plain if "type" in section.value else "asha"
     if kind not in ("asha", "none"):
-        faults.add(section.value["type"], f"`type` must be asha or none, but got {kind!r}")
+        faults.add(section.value["type"], f"`type` must be asha or none, but got {show_value(kind)}")
         return None
     numbers = {"grace_epochs": 1, "reduction_factor": 3} if kind == "asha" else {}
     names = ("max_epochs", *numbers)
@@ -626,7 +631,7 @@ def read_scheduler(section: Located, faults: FaultList) -> Scheduler | None:
     for name in names:
         if name in items:
             if not is_number(items[name].value, whole=True):
-                faults.add(items[name], f"`{name}` must be a whole number, but got {items[name].plain!r}")
+                faults.add(items[name], f"`{name}` must be a whole number, but got {show_value(items[name].plain)}")
             numbers[name] = items[name].value
     if "max_epochs" not in items or faults.concern(section):
         return None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fashion_core.config import FEATURE_FIELDS, WEIGHT_WORDS, TrainConfig, build_config
 from fashion_core.data.pixels import WHOLE, PrepareSettings
 from fashion_core.errors import ConfigError, Fault, SearchError, SpaceError
+from fashion_core.escaping import show_value
 from search.space.rungs import Scheduler
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS, normalise_weights
 
@@ -70,13 +71,13 @@ class Parameter:
         """Why this parameter cannot take the value; None if it can."""
         if self.kind == "choice":
             fits = any(value == item and isinstance(value, bool) == isinstance(item, bool) for item in self.values)
-            return None if fits else f"`{self.name}` must be one of {list(self.values)}, but got {value!r}"
+            return None if fits else f"`{self.name}` must be one of {list(self.values)}, but got {show_value(value)}"
         low, high = self.values
         fits = is_number(value, whole=self.kind == "int") and low <= value <= high
         if fits and (self.kind != "int" or (value - low) % self.step == 0):
             return None
         steps = f" in steps of {self.step}" if self.step > 1 else ""
-        return f"`{self.name}` must lie in its range {low} to {high}{steps}, but got {value!r}"
+        return f"`{self.name}` must lie in its range {low} to {high}{steps}, but got {show_value(value)}"
 
     def convert(self, value: Any) -> Any:
         """A value without fault in the type that a drawn one has: 0 is 0.0 in a range of decimals."""

@@ -11,7 +11,15 @@ from matplotlib.figure import Figure
 
 from fashion_core.command import run_command
 from fashion_core.errors import Fault, SearchError
-from fashion_core.escaping import escape_markdown, name_file, show_lines, show_text, take_literally, write_code
+from fashion_core.escaping import (
+    escape_markdown,
+    name_file,
+    show_lines,
+    show_text,
+    show_value,
+    take_literally,
+    write_code,
+)
 from fashion_core.escaping import write_name as write
 from search.reporting.tables import render_table
 
@@ -75,6 +83,11 @@ def test_what_a_terminal_would_obey_is_shown():
     assert show_lines("one\n two\x1b") == "one\n two\\x1b"
     assert show_text("größe 👨‍👩‍👧 نمی‌خواهم") == "größe 👨‍👩‍👧 نمی‌خواهم"  # joined letters stay joined
     assert str(Fault("a\nb", 3, "must not\x1b")) == "a\\nb:3: must not\\x1b"
+
+
+def test_a_long_value_does_not_fill_a_message() -> None:
+    assert show_value("a\nb") == repr("a\nb") and show_value(None) == "None"
+    assert show_value("x" * 5000) == "'" + "x" * 199 + "..."
 
 
 def test_an_error_of_a_command_does_nothing_to_the_terminal(capsys):

@@ -100,7 +100,7 @@ def command_lines(draw) -> tuple[list[str], int]:
     return [command, *NEEDED[command], *words], len(chosen)
 
 
-@fuzz(80)
+@fuzz(20)
 @given(command_lines())
 def test_command_lines(line: tuple[list[str], int]) -> None:
     arguments, count = line
@@ -135,7 +135,7 @@ def test_numbers_of_a_sample(option: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["predict", "export", "audit"])
-@fuzz(25)
+@fuzz(2)
 @given(data=st.data())
 def test_commands_of_models(command: str, data: st.DataObject) -> None:
     words = data.draw(st.lists(st.sampled_from((*ODD, "--box", "--device", "--out", "--json", "--tta")), max_size=4))

@@ -60,7 +60,7 @@ def damaged_yaml(draw, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["demo", "weighted_focal"])
-@fuzz(40)
+@fuzz(10)
 @given(data=st.data())
 def test_spaces(name: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.getbasetemp() / "space.yaml"
@@ -80,7 +80,7 @@ def test_values_in_values_in_values(tmp_path: Path) -> None:
     assert not check_told(lambda: build_baseline(str(path), TrainConfig(), SCHEMA))
 
 
-@fuzz(200)
+@fuzz(5)
 @given(data=st.data())
 def test_baselines(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.getbasetemp() / "baseline.yaml"
@@ -97,7 +97,7 @@ def data_set(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     return {path: path.read_bytes() for path in sorted((folder / "split").iterdir())}
 
 
-@fuzz(40)
+@fuzz(20)
 @given(data=st.data())
 def test_annotations(data_set: dict[Path, bytes], data: st.DataObject) -> None:
     for path, whole in data_set.items():
@@ -154,7 +154,7 @@ def write_columns(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
-@fuzz(200)
+@fuzz(7)
 @given(data=st.data())
 def test_tables(ending: str, images: Path, data: st.DataObject) -> None:
     path = images / f"labels{ending}"
@@ -174,7 +174,7 @@ def damaged_table(draw: Any, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["fine", "coarse"])
-@fuzz(100)
+@fuzz(10)
 @given(data=st.data())
 def test_downloads(
     kind: str, images: Path, sample_folder: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -209,7 +209,7 @@ def test_downloads(
         ("test_bbox.txt", b"x_1 y_1 x_2 y_2\n001 002 030 040\n1 2 3 4\n"),
     ],
 )
-@fuzz(60)
+@fuzz(2)
 @given(data=st.data())
 def test_boxes(name: str, content: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.getbasetemp() / name
@@ -218,7 +218,7 @@ def test_boxes(name: str, content: bytes, tmp_path_factory: pytest.TempPathFacto
     check_told(lambda: load_boxes(path).find(path.with_name("0.jpg")), lines=True)
 
 
-@fuzz(100)
+@fuzz(3)
 @given(data=st.data())
 def test_boxes_in_any_form(data: st.DataObject) -> None:
     sides = st.one_of(st.integers(), st.floats(), st.text(), st.none(), st.booleans(), st.binary())
@@ -238,7 +238,7 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     return path, path.with_name("answers.csv.partial").read_bytes()
 
 
-@fuzz(100)
+@fuzz(5)
 @given(data=st.data())
 def test_answers_that_were_cut_off(partial: tuple[Path, bytes], data: st.DataObject) -> None:
     path, content = partial

@@ -120,7 +120,7 @@ def model(folder: Path) -> Made:
     return keep(save_member(folder / "model", draw_model(3)))
 
 
-@fuzz(120)
+@fuzz(20)
 @given(data=st.data())
 def test_models(model: Made, data: st.DataObject) -> None:
     put(model.path, data.draw(damaged_tensors(model.whole)))
@@ -152,14 +152,14 @@ def ensemble(folder: Path) -> Made:
     return keep(save_ensemble(folder / "ensemble", join_models([draw_model(1), draw_model(2)], metrics={"a": 0.5})))
 
 
-@fuzz(100)
+@fuzz(20)
 @given(data=st.data())
 def test_ensembles(ensemble: Made, data: st.DataObject) -> None:
     put(ensemble.path, data.draw(damaged(ensemble.whole)))
     check_told(lambda: load_saved(ensemble.path.parent))
 
 
-@fuzz(400)
+@fuzz(5)
 @given(data=st.data())
 def test_temperatures(folder: Path, data: st.DataObject) -> None:
     path = folder / TEMPERATURES_FILE
@@ -175,7 +175,7 @@ def state(sample_prepared: PreparedData, folder: Path) -> tuple[TrainingState, M
     return fresh, keep(folder / "state" / TRAINING_FILE)
 
 
-@fuzz(60)
+@fuzz(5)
 @given(data=st.data())
 def test_training_states(state: tuple[TrainingState, Made], data: st.DataObject) -> None:
     fresh, made = state
@@ -186,7 +186,7 @@ def test_training_states(state: tuple[TrainingState, Made], data: st.DataObject)
 # ------------------------------------------------------------------------------------------------------------- prepared
 
 
-@fuzz(150)
+@fuzz(5)
 @given(data=st.data())
 def test_prepared_images(sample_prepared: PreparedData, folder: Path, data: st.DataObject) -> None:
     path = folder / sample_prepared.path.name
@@ -194,7 +194,7 @@ def test_prepared_images(sample_prepared: PreparedData, folder: Path, data: st.D
     check_told(lambda: PreparedData.open(path))
 
 
-@fuzz(300)
+@fuzz(5)
 @given(data=st.data())
 def test_notes_of_prepared_images(folder: Path, data: st.DataObject) -> None:
     note = folder / "known-a.json"
@@ -202,7 +202,7 @@ def test_notes_of_prepared_images(folder: Path, data: st.DataObject) -> None:
     assert find_known(note) is None
 
 
-@fuzz(200)
+@fuzz(5)
 @given(data=st.data())
 def test_selections(folder: Path, data: st.DataObject) -> None:
     path = folder / "selection.npz"
@@ -225,7 +225,7 @@ def final(folder: Path) -> FinalLayout:
     return layout
 
 
-@fuzz(200)
+@fuzz(5)
 @given(data=st.data())
 def test_answers(final: FinalLayout, folder: Path, data: st.DataObject) -> None:
     other = FinalLayout(folder / "answers")
@@ -234,7 +234,7 @@ def test_answers(final: FinalLayout, folder: Path, data: st.DataObject) -> None:
     check_told(lambda: read_answers(other))
 
 
-@fuzz(250)
+@fuzz(5)
 @given(data=st.data())
 def test_what_a_model_was_trained_on(final: FinalLayout, folder: Path, data: st.DataObject) -> None:
     other = FinalLayout(folder / "trained")
@@ -243,7 +243,7 @@ def test_what_a_model_was_trained_on(final: FinalLayout, folder: Path, data: st.
     check_told(lambda: read_history(other))
 
 
-@fuzz(250)
+@fuzz(5)
 @given(data=st.data())
 def test_the_best_trial(folder: Path, data: st.DataObject) -> None:
     layout = SearchLayout(folder, "found")
@@ -266,7 +266,7 @@ def rerun(sample_prepared: PreparedData, folder: Path) -> tuple[Training, Made, 
     return training, keep(training.folder / RUN_FILE), keep(training.folder / EPOCHS_FOLDER / "0001.npz")
 
 
-@fuzz(200)
+@fuzz(5)
 @given(data=st.data())
 def test_reruns(rerun: tuple[Training, Made, Made], data: st.DataObject) -> None:
     training, end, epoch = rerun
@@ -276,7 +276,7 @@ def test_reruns(rerun: tuple[Training, Made, Made], data: st.DataObject) -> None
     check_told(lambda: load_run(training))
 
 
-@fuzz(300)
+@fuzz(5)
 @given(data=st.data())
 def test_costs(folder: Path, data: st.DataObject) -> None:
     path = folder / "cost.json"
@@ -290,7 +290,7 @@ def test_costs(folder: Path, data: st.DataObject) -> None:
 def test_a_planted_fault_is_found(folder: Path) -> None:
     """A reader that trusts its file, as they once did, fails this suite."""
 
-    @fuzz(300)
+    @fuzz(5)
     @given(data=st.data())
     def trust(data: st.DataObject) -> None:
         text = data.draw(damaged_json('{"members": [{"file": "a", "share": 0.5}]}'))

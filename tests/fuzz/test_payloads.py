@@ -65,7 +65,7 @@ def draw_payloads() -> st.SearchStrategy[bytes]:
     return requests.map(lambda request: json.dumps(request).encode("utf-8", "surrogatepass"))
 
 
-@fuzz(150)
+@fuzz(20)
 @given(body=draw_payloads())
 def test_payloads(served: PyFuncModel, body: bytes) -> None:
     """Answered, as JSON of every row; or refused by a reason that is no crash."""

@@ -159,14 +159,14 @@ def test_the_whole_ledger_can_be_seen(layout: SearchLayout, ledger: Lines) -> No
     assert len(build_promotion(record, PromotionOptions()).candidates) == 4
 
 
-@fuzz(120)
+@fuzz(20)
 @given(data=st.data())
 def test_ledgers(layout: SearchLayout, ledger: Lines, data: st.DataObject) -> None:
     put(layout.ledger, data.draw(damaged_ledger(ledger)))
     check_told(lambda: view(layout))
 
 
-@fuzz(300)
+@fuzz(20)
 @given(data=st.data())
 def test_options(layout: SearchLayout, options: bytes, data: st.DataObject) -> None:
     put(layout.options, data.draw(damaged(options)))
@@ -183,7 +183,7 @@ def begun(layout: SearchLayout, ledger: Lines) -> tuple[SearchRecord, Path, byte
     return record, path, path.read_bytes()
 
 
-@fuzz(250)
+@fuzz(5)
 @given(data=st.data())
 def test_plans_of_promotions(
     layout: SearchLayout, begun: tuple[SearchRecord, Path, bytes], data: st.DataObject

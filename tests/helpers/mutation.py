@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 
 from fashion_core.errors import FashionError
@@ -17,9 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-FACTOR = int(os.environ.get("FASHION_FUZZ", "0"))  # how many times as many examples as CI draws; 0: CI's own, the same
+FACTOR = int(os.environ.get("FASHION_FUZZ", "0"))  # how many times as long as in CI, by other examples; 0: as in CI
+FIRST = secrets.randbits(32) if FACTOR else 0  # seed
+ROUND = 25  # examples of one seed: some seconds at most
+Test = TypeVar("Test", bound="Callable[..., None]")
 HANG_S = 60  # of one example: far more than any needs on a busy machine
-MAX_MESSAGE = 2_000  # characters of an error about one file
+MAX_MESSAGE = 2_000  # characters of a line
 DEEP = 4_000
 # JSON texts of what a value is not likely to be
 ODD = (
@@ -29,15 +36,30 @@ ODD = (
 )  # fmt: skip
 
 
-def fuzz(examples: int) -> Any:
-    """Settings of a target. examples: as many as take some seconds."""
-    return settings(
-        max_examples=examples * max(FACTOR, 1),
-        derandomize=not FACTOR,  # CI draws the same every time: a new fault is found by `make fuzz`, and not by chance
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+def fuzz(seconds: float) -> Callable[[Test], Test]:
+    """Draws examples for a target, round after round, until its time is over.
+
+    CI draws the same rounds every time, as many as there is time for: a new fault is found by `make fuzz`, in rounds of
+    its own, and not by chance. A fault's seed stands above it.
+    """
+
+    def repeat(test: Test) -> Test:
+        test = settings(
+            max_examples=ROUND, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True
+        )(test)
+
+        @wraps(test)
+        def run(*arguments: Any, **fixtures: Any) -> None:
+            end = time.monotonic() + seconds * max(FACTOR, 1)
+            for number in count(FIRST):
+                print(f"seed {number}")
+                seed(number)(test)(*arguments, **fixtures)
+                if time.monotonic() >= end:
+                    return
+
+        return cast("Test", run)
+
+    return repeat
 
 
 @contextmanager
@@ -70,7 +92,7 @@ def check_told(read: Callable[[], object], *, lines: bool = False) -> bool:
             read()
         except FashionError as error:
             text = str(error)
-            assert text and (lines or ("\n" not in text and len(text) < MAX_MESSAGE)), text
+            assert text and (lines or "\n" not in text) and max(map(len, text.splitlines())) < MAX_MESSAGE, text
             return False
     return True
 
