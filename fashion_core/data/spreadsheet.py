@@ -14,6 +14,7 @@ import os
 import posixpath
 import re
 import unicodedata
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -473,6 +474,12 @@ def place_images(rows: Sequence[Row], values: Sequence[Any], folders: Sequence[P
     return top
 
 
+def name_splits(root: Path, table: str) -> str:
+    """The file of a table's split: of its own, though another table, in a folder of the same name, has its name."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", f"{root.name}-{table}")
+    return f"{plain}-{zlib.crc32(os.fsencode(root / table)):08x}.csv"
+
+
 def set_splits(draft: Draft, values: Sequence[Any] | None, reading: Reading, root: Path, file: str) -> None:
     """Give every row its split: that of its column, of its table's folder, of its image's folder; or none so far."""
     rows = draft.rows
@@ -483,8 +490,7 @@ def set_splits(draft: Draft, values: Sequence[Any] | None, reading: Reading, roo
         if not {"train", "val"} <= set(tops) or "" in tops:
             draft.needs_split = True
             if reading.splits is not None:
-                plain = re.sub(r"[^A-Za-z0-9._-]", "-", f"{Path(os.path.abspath(root)).name}-{Path(file).stem}")
-                draft.splits_file = reading.splits / f"{plain}.csv"
+                draft.splits_file = reading.splits / name_splits(Path(os.path.abspath(root)), Path(file).stem)
             return
         draft.remarks.append("the table has no column split: the images' folders are named by it")
         values = tops

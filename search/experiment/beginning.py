@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fashion_core import metrics
 from fashion_core.data.dealing import keep_splits
 from fashion_core.data.splits import Selection, select_images
+from search.experiment.starts import count_seen
 from search.jobs.images import Images, prepare_images
 from search.jobs.training import JobSite, save_selection
 from search.records.events import SearchStarted
 from search.records.provenance import collect_provenance
+from search.reporting.terminal import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -28,11 +30,13 @@ class Prepared:
 
     Attributes:
         site: what all of them share.
+        seen: how many of the images that scores are compared on a start was trained on, by its name.
     """
 
     images: Images
     selection: Selection
     site: JobSite
+    seen: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def data(self) -> PreparedData:
@@ -48,10 +52,26 @@ def prepare(plan: Plan, console: Console) -> Prepared:
     name = f"selection-{images.first.fingerprint}-{selection.select_on}-{selection.seed}.npz"
     path = plan.cache_dir.resolve() / name
     save_selection(path, selection.train, selection.select)
-    return Prepared(images, selection, images.build_site(path, plan.resources))
+    digests = [images.first.sha256[index] for index in selection.select]
+    seen = count_seen(plan, set(digests))
+    for start, count in seen.items():
+        console.print(
+            plain(
+                f"note: {start} was trained on {count:,} of the {len(digests):,} images that scores are compared on: "
+                "what starts from it will look better than it is; start from another, or judge on other images",
+                "yellow",
+            )
+        )
+    return Prepared(images, selection, images.build_site(path, plan.resources), seen)
 
 
-def describe_start(plan: Plan, data: PreparedData, selection: Selection, command: Sequence[str]) -> SearchStarted:
+def describe_start(
+    plan: Plan,
+    data: PreparedData,
+    selection: Selection,
+    command: Sequence[str],
+    seen: Mapping[str, int] | None = None,
+) -> SearchStarted:
     """How a search begins: settings, space, provenance, and which images each choice has seen."""
     scheduler, options = plan.space.scheduler, plan.options
     labels = data.labels
@@ -92,6 +112,7 @@ def describe_start(plan: Plan, data: PreparedData, selection: Selection, command
             "train_count": len(selection.train),
             "select_count": len(selection.select),
             **labelled,
+            **({"seen_by_starts": dict(seen)} if seen else {}),
             "select_images": [data.names[index] for index in selection.select],
         },
     )

@@ -151,7 +151,7 @@ def run_search(
             close_trials(session, "the search was interrupted")
             session.append(SearchResumed(trials=plan.trials))
         else:
-            session.append(describe_start(plan, prepared.data, prepared.selection, command))
+            session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
             layout.audit.write_text(render_audit(audit(prepared.data)))
         run_session(plan, session, prepared.site, console, trainable, events)
         search = describe_search(record)

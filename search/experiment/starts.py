@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 from fashion_core.errors import WeightsError
 from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE, whole
 from search.planning.plan import Plan, build_plan
-from search.records.layout import REGISTERED
+from search.records.layout import REGISTERED, FinalLayout
+from search.registry.history import read_history
 from search.registry.models import find_model
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from search.address import Address
     from search.planning.options import SearchOptions
     from search.planning.resources import Machine
@@ -68,7 +71,26 @@ def keep_starts(plan: Plan) -> Plan:
     for weights, folder in registered.items():
         kept = plan.layout.start_folder(weights)
         kept.mkdir(parents=True, exist_ok=True)
-        with whole(kept / MODEL_FILE) as temporary:
-            shutil.copyfile(Path(folder) / MODEL_FILE, temporary)
+        for source in (Path(folder) / MODEL_FILE, FinalLayout(Path(folder)).trained_on):
+            if source.is_file():
+                with whole(kept / source.name) as temporary:
+                    shutil.copyfile(source, temporary)
     space = plan.space.with_starts(plan.layout.list_starts())
     return replace(plan, space=space, probed=space.list_probed())
+
+
+def count_seen(plan: Plan, digests: Collection[str]) -> dict[str, int]:
+    """How many of some images each start was trained on, by its name: those that tell, and have seen any.
+
+    Args:
+        digests: of the images' files, SHA-256.
+
+    Raises:
+        CheckpointError: what tells it is damaged.
+    """
+    found = {}
+    for name, path in plan.space.starts.items():
+        folder = Path(path) if Path(path).is_dir() else Path(path).parent
+        trained_on = read_history(FinalLayout(folder)).trained_on or frozenset()
+        found[name] = len(trained_on.intersection(digests))
+    return {name: count for name, count in found.items() if count}

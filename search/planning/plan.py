@@ -9,7 +9,7 @@ import numpy as np
 
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.rows import UNLABELLED
-from fashion_core.data.splits import check_categories
+from fashion_core.data.splits import HELDOUT_SHARE, check_categories
 from fashion_core.errors import SearchError, WeightsError
 from search.planning.backbones import try_backbones
 from search.planning.resources import Machine, Resources, choose_resources
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from search.space.space import Space
 
 MANY_BYTES = 10**10  # of prepared images: told in GB, as disks are
+FEW_LABELS = 30  # images: of fewer, the normal approximation to a mean of right and wrong is poor
 EXPECTATION_SEED = 0  # of the simulated searches that tell how many epochs to expect
 
 
@@ -168,6 +169,19 @@ def find_untrained(annotations: Annotations) -> list[str]:
     return lacking
 
 
+def list_scarce(annotations: Annotations, select_on: str) -> list[str]:
+    """Of each category with so few labels among the images that scores are compared on that its accuracy is a guess."""
+    labels, of = annotations.labels(), annotations.table["split"].to_numpy()
+    split, share = ("val", 1.0) if select_on == "val" else ("train", HELDOUT_SHARE)
+    counts = ((labels[of == split] >= 0).sum(0) * share).round().astype(int).tolist()
+    return [
+        f"{name} has {count} labelled images to compare scores on: its accuracy is known to "
+        f"{100 / count**0.5:.0f} points at worst, and intervals may be too narrow"
+        for name, count in zip(annotations.schema.names, counts, strict=True)
+        if 0 < count < FEW_LABELS
+    ]
+
+
 def render_plan(plan: Plan) -> list[tuple[str, str]]:
     """What a dry run shows: (topic, text) lines."""
     space, scheduler, resources = plan.space, plan.space.scheduler, plan.resources
@@ -204,6 +218,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     lines += [("weights", f"{weights}: {words}") for weights, words in plan.origins.items()]
     if not plan.annotations.has_boxes:
         lines.insert(3, ("note", "the data names no boxes: whole images are looked at, whatever crop the space has"))
+    lines[3:3] = [("note", remark) for remark in list_scarce(plan.annotations, plan.options.select_on)]
     if untrained := find_untrained(plan.annotations):
         lines.insert(3, ("note", f"no image of train has {', '.join(untrained)}: it can never be answered"))
     if unlabelled:

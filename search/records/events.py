@@ -126,6 +126,7 @@ class Selected(Told):
     train_count: Count = 0
     select_count: Annotated[int, Field(ge=0, lt=2**31)] = 0
     select_images: list[str] = []
+    seen_by_starts: dict[str, Count] = {}
 
 
 # --------------------------------------------------------------------------------------------------------------- events
@@ -149,7 +150,8 @@ class SearchStarted(Event):
         space, space_name, space_hash: its YAML text, and what names it.
         data: folder, fingerprint, counts, majority, categories; `has_boxes`, false where no image has one.
         selection: which images are trained and selected on; `labelled`, where labels are missing among those selected
-            on, how many of them are labelled in each category.
+            on, how many of them are labelled in each category; `seen_by_starts`, where a saved model that networks
+            start from was trained on some of these, on how many, by its name.
     """
 
     kind: ClassVar[str] = "search_started"

@@ -156,6 +156,8 @@ def describe_run(search: SearchStarted | None, duration: str) -> list[tuple[str,
         what = "val" if is_val else "15% of train, held out; val was not looked at"
         selected, trained = (search.tell("selection", f"{kind}_count") for kind in ("select", "train"))
         counts = f"{selected:,} images{describe_labelled(selection.get('labelled'))}; trained on {trained:,}"
+        for start, count in selection.get("seen_by_starts", {}).items():
+            counts += f"; {write_code(start)} was trained on {count:,} of them, so what starts from it looks too good"
         pairs.append(("selected on", f"{what}: {counts}"))
     if search.space_hash:
         pairs.append(("space", f"{write_code(search.space_name)}, hash `{search.space_hash[:12]}`"))

@@ -372,6 +372,17 @@ def test_damaged_files_are_told(tmp_path: Path, name: str, content: bytes) -> No
     refuse(tmp_path, content, name)
 
 
+def test_tables_of_one_name_have_splits_of_their_own(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(20)]
+    files = set()
+    for folder in (tmp_path / "one" / "photos", tmp_path / "other" / "photos"):
+        folder.mkdir(parents=True)
+        draw_images(folder, names)
+        table = write_table(folder, "csv", {"image": names, "colour": ["red", "blue"] * 10})
+        files.add(load_annotations(table, Reading(splits=tmp_path / "kept")).splits_file)
+    assert len(files) == 2 and all(path.name.startswith("photos-labels-") for path in files)
+
+
 @pytest.mark.slow
 def test_a_split_is_dealt_once_and_kept(tmp_path: Path) -> None:
     count = 200

@@ -15,6 +15,7 @@ from fashion_core.files import MODEL_FILE
 from fashion_core.models.backbones import build_backbone
 from fashion_core.models.ensemble import join_models, save_ensemble, save_member
 from search.experiment import starts
+from search.experiment.beginning import describe_start, prepare
 from search.experiment.replay import replay_trial
 from search.experiment.search import plan_search, run_search
 from search.experiment.starts import fetch_start, keep_starts, plan_with_starts
@@ -24,6 +25,7 @@ from search.planning.resources import Machine
 from search.promotion.plan import build_shortlist
 from search.records.layout import SearchLayout
 from search.registry.versions import Registry, default_registry
+from search.reporting.report import describe_run
 from search.tracking.store import open_store
 
 NAMES = ("models:/m@champion", "models:/a b%é/3")
@@ -138,6 +140,27 @@ def test_a_search_from_a_champion(sample_folder, tmp_path):
     schema = AttributeSchema.from_dict(result.record.begun.categories)
     shortlist = build_shortlist(result.record, schema, 9, layout.list_starts())
     assert {each.config.weights for each in shortlist} == {"none", layout.list_starts()[NAMES[0]]}
+
+
+@pytest.mark.slow
+def test_a_start_that_has_seen_what_scores_are_compared_on(registered, sample_folder, tmp_path):
+    options = build_options(tmp_path, sample_folder)
+    layout = options.build_layout()
+    plan = plan_with_starts(options, layout, Machine(2, 0), begun=False)
+    console = Console(file=io.StringIO(), width=200)
+    prepared = prepare(plan, console)
+    assert prepared.seen == {} and "note" not in console.file.getvalue()
+    digests = [prepared.data.sha256[index] for index in prepared.selection.select]
+    content = {"digests": [*digests[:5], "0" * 64]}
+    (registered[NAMES[0]] / "trained_on.json").write_text(json.dumps(content))
+    plan = keep_starts(plan)  # what tells it is kept too
+    prepared = prepare(plan, console)
+    assert prepared.seen == {NAMES[0]: 5}
+    told = " ".join(console.file.getvalue().split())
+    assert f"{NAMES[0]} was trained on 5 of the {len(digests)} images that scores are compared on" in told
+    start = describe_start(plan, prepared.data, prepared.selection, ["python"], prepared.seen)
+    assert start.selection["seen_by_starts"] == {NAMES[0]: 5}
+    assert "was trained on 5 of them" in dict(describe_run(start, ""))["selected on"]
 
 
 def test_a_layout_without_starts(tmp_path):

@@ -133,3 +133,14 @@ scheduler: {max_epochs: 2}
     space.write_text(text.replace("WHEN", ""))
     with pytest.raises(ConfigError, match="`drop_path` must be 0 for legacy_seresnet18"):
         build_plan(options, options.build_layout(), Machine(2, 0))
+
+
+def test_a_category_with_few_labels_is_named(plan, sample_folder, tmp_path):
+    weights = tmp_path / "weights.safetensors"
+    assert "note" not in dict(render_plan(plan))  # 48 images of val
+    folder = blank_folder(sample_folder, tmp_path / "blank", rates=[0.0] * 6)
+    path = folder / "split" / "val_attr.txt"
+    lines = path.read_text().splitlines()
+    path.write_text("".join(f"-1{line[line.index(' ') :]}\n" for line in lines[:40]) + "\n".join(lines[40:]) + "\n")
+    shown = dict(render_plan(plan_with(weights, folder, tmp_path)))
+    assert shown["note"].startswith("pattern has 8 labelled images to compare scores on")
