@@ -47,21 +47,34 @@ def run(
             raise SearchError("--name must be given: the search whose trial is replayed; see --help")
         replay(SearchLayout(values["results"], values["name"]), trial, console)
         return
-    from search.experiment.search import plan_search, run_search  # Ray and torch take seconds: not for --help
-
     if resume is not None:
         refuse_others(context, "--resume", {"resume", "results", "tracking_uri"})
         begun = load_options(SearchLayout(values["results"], resume))
         given = None if values["tracking_uri"] is None else Address(values["tracking_uri"])
         address = renew(begun.tracking_uri, given)
         options = begun.model_copy(update={"results": values["results"], "name": resume, "tracking_uri": address})
-        run_search(options, resume=True, console=console, command=sys.argv)
+        launch(options, console, resume=True)
         return
     options = build(SearchOptions, values)
     if dry_run:
+        from search.experiment.search import plan_search  # torch takes seconds: not for --help
+
         plan_search(options, console)
     else:
-        run_search(options, replace=replace, console=console, command=sys.argv)
+        launch(options, console, replace=replace)
+
+
+def launch(options: SearchOptions, console: Console, *, resume: bool = False, replace: bool = False) -> None:
+    """Run a search. Ray and its workers start while this process imports what it needs, which takes seconds too."""
+    from search.jobs.warm import import_beside
+
+    import_beside("search.experiment.search")
+    from search.jobs.cluster import open_ray
+
+    with open_ray(options.address, storage=options.storage):
+        from search.experiment.search import run_search
+
+        run_search(options, resume=resume, replace=replace, console=console, command=sys.argv)
 
 
 def replay(layout: SearchLayout, trial: int, console: Console) -> None:

@@ -126,11 +126,10 @@ def run_search(
     if resume and not begun:
         check_nothing_lost(layout)
     with ExitStack() as stack:
-        found = stack.enter_context(look_at_cluster(options.address, machine))
+        found = stack.enter_context(open_ray(options.address, machine, options.storage))
         plan = plan_with_starts(options, layout, found, begun=begun)
         console.print(draw_pairs(render_plan(plan)))
         plan.check_weights()
-        stack.enter_context(open_ray(options.address, plan.machine, options.storage))
         if begun:
             check_resumable(plan, record)
         else:

@@ -23,7 +23,8 @@ import spaces
 from fashion_core.errors import SearchError, first_line
 from fashion_core.escaping import show_value
 from fashion_core.secrets import hide_secrets
-from search.planning.resources import Machine, detect_machine
+from search.jobs.warm import HOOK
+from search.planning.resources import MAX_CPU_TRIALS, Machine, detect_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,9 @@ SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_DEDUP_LOGS": "0",
 }
+# Of Ray, `ray_constants.WORKER_PROCESS_SETUP_HOOK_ENV_VAR`: its public `worker_process_setup_hook` makes an environment
+# of its own, and workers that start with Ray have none.
+SETUP_HOOK = "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR"
 # Of its temp folder: below it, the paths of sockets take 66 more, of 107 that the system allows.
 MAX_TEMP = 40
 TEMP = "r"  # in a folder of ours: Ray opens its own to everybody
@@ -65,9 +69,12 @@ def use_ray(machine: Machine, storage: str | None = None) -> Iterator[None]:
         SearchError: Ray cannot start.
     """
     options = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
+    if not machine.gpus and machine.cpus <= MAX_CPU_TRIALS:  # else most of what starts with Ray is never needed
+        os.environ[SETUP_HOOK] = HOOK
     if "RAY_TMPDIR" not in os.environ:
         options["_temp_dir"] = str(find_temp_folder())
     with connect(options, "Ray must start on this machine, but does not", storage):
+        os.environ.pop(SETUP_HOOK, None)
         yield
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from fashion_core.errors import SearchError
 
 MAX_CPU_TRIALS = 8  # beyond it, more trials at once make the search blinder than they make it faster
 CPUS_PER_GPU_TRIAL = 4
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA, AMD, and either under Windows: none, no GPU
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Resources:
 
 def detect_machine() -> Machine:
     """The CPU cores this process may use, and the GPUs of this machine."""
+    if sys.platform == "linux" and not any(Path(path).exists() for path in GPU_DEVICES):
+        return Machine(len(os.sched_getaffinity(0)), 0)
     import torch
 
     return Machine(len(os.sched_getaffinity(0)), torch.cuda.device_count())

@@ -100,12 +100,13 @@ def pass_on_no_secrets(storage: str | None) -> Iterator[None]:
     Args:
         storage: of the workers; one in a cloud asks for them.
     """
-    names = class_cache.ENV_VARS_TO_PROPAGATE
+    names, defaults = class_cache.ENV_VARS_TO_PROPAGATE, class_cache.DEFAULT_ENV_VARS
     class_cache.ENV_VARS_TO_PROPAGATE = {name for name in names if not is_secret(name, "", storage)}
+    class_cache.DEFAULT_ENV_VARS = {}
     try:
         yield
     finally:
-        class_cache.ENV_VARS_TO_PROPAGATE = names
+        class_cache.ENV_VARS_TO_PROPAGATE, class_cache.DEFAULT_ENV_VARS = names, defaults
 
 
 def find_time_left(plan: Plan, session: Session) -> float | None:
