@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import stat
+import sysconfig
 import tempfile
 import threading
 import warnings
@@ -27,7 +28,7 @@ from search.jobs.warm import HOOK
 from search.planning.resources import MAX_CPU_TRIALS, Machine, detect_machine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -69,12 +70,12 @@ def use_ray(machine: Machine, storage: str | None = None) -> Iterator[None]:
         SearchError: Ray cannot start.
     """
     options = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
+    variables = {"PYTHONPATH": os.pathsep.join(list_code_paths())}  # workers run the code that this process runs
     if not machine.gpus and machine.cpus <= MAX_CPU_TRIALS:  # else most of what starts with Ray is never needed
-        os.environ[SETUP_HOOK] = HOOK
+        variables[SETUP_HOOK] = HOOK
     if "RAY_TMPDIR" not in os.environ:
         options["_temp_dir"] = str(find_temp_folder())
-    with connect(options, "Ray must start on this machine, but does not", storage):
-        os.environ.pop(SETUP_HOOK, None)
+    with connect(options, "Ray must start on this machine, but does not", storage, variables):
         yield
 
 
@@ -118,11 +119,17 @@ def open_ray(address: str | None, machine: Machine | None = None, storage: str |
 
 
 @contextmanager
-def connect(options: dict[str, Any], trouble: str, storage: str | None) -> Iterator[None]:
-    """Be one of Ray's users in this process."""
+def connect(
+    options: dict[str, Any], trouble: str, storage: str | None, variables: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Be one of Ray's users in this process.
+
+    Args:
+        variables: of the environment, that what Ray starts has and this process has not.
+    """
     with LOCK:
         if not ray.is_initialized():
-            with keep_secrets(storage):
+            with keep_secrets(storage), adding(variables or {}):
                 start(options, trouble)
             Users.is_ours = True
         Users.count += 1
@@ -134,6 +141,29 @@ def connect(options: dict[str, Any], trouble: str, storage: str | None) -> Itera
             if not Users.count and Users.is_ours:
                 ray.shutdown()
                 Users.is_ours = False
+
+
+def list_code_paths() -> list[str]:
+    """Folders of PYTHONPATH, and before them that of this code, where it is not installed among other packages."""
+    given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    home = Path(search.__file__).resolve().parent.parent
+    installed = [Path(path).resolve() for path in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))]
+    return given if home in installed else [str(home), *given]
+
+
+@contextmanager
+def adding(variables: Mapping[str, str]) -> Iterator[None]:
+    """Inside, the environment has these too."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def find_temp_folder() -> Path:

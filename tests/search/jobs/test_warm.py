@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import ray
@@ -35,6 +36,19 @@ def test_only_workers_that_will_be_needed_are_made_ready(monkeypatch, machine, i
     with use_ray(machine):
         assert cluster.SETUP_HOOK not in os.environ
     assert seen == [warm.HOOK if is_wanted else None]
+
+
+def test_workers_run_the_code_that_this_process_runs(monkeypatch, tmp_path):
+    home = str(Path(warm.__file__).parents[2])
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert cluster.list_code_paths() == [home]
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert cluster.list_code_paths() == [home, str(tmp_path)]
+    monkeypatch.setattr(cluster.sysconfig, "get_path", lambda name: home)  # installed: before the standard library, no
+    assert cluster.list_code_paths() == [str(tmp_path)]
+    with cluster.adding({"PYTHONPATH": "a", "NEW": "b"}):
+        assert (os.environ["PYTHONPATH"], os.environ["NEW"]) == ("a", "b")
+    assert os.environ["PYTHONPATH"] == str(tmp_path) and "NEW" not in os.environ
 
 
 def test_an_import_that_fails_is_for_others_to_meet():
