@@ -15,6 +15,7 @@ from fashion_core.errors import SearchError
 from search.address import Address
 from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
 from search.records.layout import SearchLayout
+from search.records.locks import DELETE, hold_search
 from search.reporting.terminal import draw_pairs, plain
 
 if TYPE_CHECKING:
@@ -150,16 +151,19 @@ def delete(
 
     Refused while it runs, and where the champion or the one before it comes from it. Shows what goes, and asks.
     """
-    from search.experiment.housekeeping import delete_search, plan_removal
+    from search.experiment.housekeeping import check_there, delete_search, plan_removal
 
-    removal, console = plan_removal(SearchLayout(results, name)), Console()
-    refuse_source(removal.layout, tracking_uri)
-    console.print(draw_pairs(describe_removal(removal, runs=runs)))
-    if not yes:
-        ask(f"delete {name}?")
-    if runs:
-        remove_runs(removal.layout, tracking_uri, console)
-    delete_search(removal)
+    layout, console = SearchLayout(results, name), Console()
+    check_there(layout)
+    with hold_search(layout, DELETE):
+        removal = plan_removal(layout)
+        refuse_source(layout, tracking_uri)
+        console.print(draw_pairs(describe_removal(removal, runs=runs)))
+        if not yes:
+            ask(f"delete {name}?")
+        if runs:
+            remove_runs(layout, tracking_uri, console)
+        delete_search(removal)
     console.print(plain(f"deleted {name}: {format_bytes(removal.total_bytes)}"))
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.errors import SearchError
-from fashion_core.files import hold, try_lock
 from search.experiment.result import SearchResult, load_search
 from search.planning.options import load_options
 from search.records.layout import NAME_PATTERN, SearchLayout
+from search.records.locks import list_busy
 from search.records.record import list_searches, load_record
 
 if TYPE_CHECKING:
@@ -100,11 +99,9 @@ def plan_removal(layout: SearchLayout) -> Removal:
     """What would go with a search. Nothing is touched.
 
     Raises:
-        SearchError: there is no such search, or it runs.
+        SearchError: there is no such search.
     """
-    if not layout.options.is_file() and not layout.ledger.is_file():
-        load_options(layout)  # tells which searches there are
-    check_idle(layout)
+    check_there(layout)
     cache, kept = find_cache(layout)
     if layout.options.is_file() and (storage := load_options(layout).storage) is not None:
         kept.append(f"saved states in {storage}: --storage named it")
@@ -113,47 +110,17 @@ def plan_removal(layout: SearchLayout) -> Removal:
     )
 
 
+def check_there(layout: SearchLayout) -> None:
+    """Raise SearchError where there is no such search, and tell which there are."""
+    if not layout.options.is_file() and not layout.ledger.is_file():
+        load_options(layout)
+
+
 def delete_search(removal: Removal) -> None:
-    """Delete it. What is gone already is no fault.
-
-    Raises:
-        SearchError: the search runs by now.
-    """
-    layout = removal.layout
-    with ExitStack() as stack:
-        for path in list_locks(layout):
-            stack.enter_context(hold(path, build_busy(layout)))
-        for path, _ in removal.cache:
-            path.unlink(missing_ok=True)
-        shutil.rmtree(layout.folder)
-
-
-def check_idle(layout: SearchLayout) -> None:
-    """Raise SearchError where the search, or its promotion, runs."""
-    if is_busy(layout):
-        raise build_busy(layout)
-
-
-def build_busy(layout: SearchLayout) -> SearchError:
-    """That a search cannot be deleted now."""
-    return SearchError(
-        f"a search is deleted when nothing works on it, but {layout.name} runs, or its promotion does; wait for it, "
-        "or end it"
-    )
-
-
-def is_busy(layout: SearchLayout) -> bool:
-    """Whether a process runs the search or promotes it."""
-    for path in list_locks(layout):
-        with path.open("rb") as file:
-            if not try_lock(file, shared=True):
-                return True
-    return False
-
-
-def list_locks(layout: SearchLayout) -> list[Path]:
-    """Files that whoever works on a search holds, those that exist."""
-    return [path for path in (layout.ledger, layout.promotion_folder / ".lock") if path.is_file()]
+    """Delete it; its caller holds it. What is gone already is no fault."""
+    for path, _ in removal.cache:
+        path.unlink(missing_ok=True)
+    shutil.rmtree(removal.layout.folder)
 
 
 def find_cache(layout: SearchLayout) -> tuple[list[Path], list[str]]:
@@ -169,7 +136,7 @@ def find_cache(layout: SearchLayout) -> tuple[list[Path], list[str]]:
     if cache.resolve() != layout.prepared_folder.resolve():
         return [], [f"{cache}: searches of other results may use it, since --cache-dir named it"]
     others = [SearchLayout(layout.results, name) for name in list_searches(layout.results) if name != layout.name]
-    if any(is_busy(other) for other in others):
+    if set(list_busy(layout.results)) - {layout.name}:  # also those that prepare their images, and have no ledger yet
         return [], [f"{cache}: another search that runs may use it"]
     if not others:
         return [path for path in sorted(cache.rglob("*")) if path.is_file()], []

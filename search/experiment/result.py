@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fashion_core.errors import SearchError
 from search.records.layout import SearchLayout
-from search.records.record import SearchRecord, TrialRecord, is_running, load_record
+from search.records.locks import is_running
+from search.records.record import SearchRecord, TrialRecord, load_record
 from search.reporting.report import tabulate_trials
 
 if TYPE_CHECKING:

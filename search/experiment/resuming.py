@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import fashion_core
 from fashion_core.errors import SearchError
 from search.records.events import EndReason
+from search.records.ledger import read_events
 
 if TYPE_CHECKING:
     from search.planning.plan import Plan
@@ -38,6 +39,22 @@ def check_resumable(plan: Plan, record: SearchRecord) -> None:
             "search, with a longer --time-budget"
         )
     check_space(plan, begun)
+
+
+def check_replaceable(layout: SearchLayout) -> None:
+    """Raises SearchError where something stands in the search's place that is no search, or a damaged one."""
+    if not layout.folder.exists() or (layout.folder.is_dir() and not any(layout.folder.iterdir())):
+        return
+    if not (layout.options.exists() or layout.ledger.exists()):
+        raise SearchError(
+            f"what is replaced must be a search, but {layout.folder} holds none; give another --name, or move it away"
+        )
+    try:
+        read_events(layout.ledger)
+    except SearchError as error:
+        raise SearchError(
+            f"what is replaced must be a search that can be read, but {error}; or `fashion-search delete {layout.name}`"
+        ) from None
 
 
 def check_nothing_lost(layout: SearchLayout) -> None:

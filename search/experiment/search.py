@@ -11,7 +11,7 @@ from fashion_core.errors import SearchError
 from search.experiment.beginning import describe_start, prepare
 from search.experiment.finish import write_results
 from search.experiment.result import SearchResult
-from search.experiment.resuming import check_nothing_lost, check_resumable
+from search.experiment.resuming import check_nothing_lost, check_replaceable, check_resumable
 from search.experiment.running import close_trials, run_session
 from search.experiment.starts import keep_starts, plan_with_starts
 from search.experiment.steps import list_next_steps
@@ -19,6 +19,7 @@ from search.jobs.cluster import look_at_cluster, open_ray
 from search.planning.plan import Plan, render_plan
 from search.records.events import SearchResumed
 from search.records.ledger import Ledger, read_events
+from search.records.locks import RUN, hold_search
 from search.records.record import SearchRecord, replay
 from search.records.session import Session
 from search.registry.access import open_registry
@@ -112,20 +113,21 @@ def run_search(
         FashionError: it cannot start, or ended before its time.
     """
     layout, console = options.build_layout(), choose_console(console)
-    if layout.folder.exists() and not (resume or replace):
-        raise SearchError(
-            f"a search's name must be new, but {layout.folder} exists; give another --name, "
-            f"go on with --resume {layout.name}, or delete the old one with --replace"
-        )
-    if replace:
-        layout.check_replaceable()
-    try_tracking(options, resume=resume)
-    events = read_events(layout.ledger) if resume else []
-    record = replay(events)
-    begun = record.search is not None  # one killed before its first event simply starts
-    if resume and not begun:
-        check_nothing_lost(layout)
     with ExitStack() as stack:
+        stack.enter_context(hold_search(layout, RUN))
+        if layout.folder.exists() and not (resume or replace):
+            raise SearchError(
+                f"a search's name must be new, but {layout.folder} exists; give another --name, "
+                f"go on with --resume {layout.name}, or delete the old one with --replace"
+            )
+        if replace:
+            check_replaceable(layout)
+        try_tracking(options, resume=resume)
+        events = read_events(layout.ledger) if resume else []
+        record = replay(events)
+        begun = record.search is not None  # one killed before its first event simply starts
+        if resume and not begun:
+            check_nothing_lost(layout)
         found = stack.enter_context(open_ray(options.address, machine, options.storage))
         plan = plan_with_starts(options, layout, found, begun=begun)
         console.print(draw_pairs(render_plan(plan)))
@@ -134,7 +136,8 @@ def run_search(
             check_resumable(plan, record)
         else:
             clear_storage(plan, replace=replace)
-            shutil.rmtree(layout.folder, ignore_errors=True)
+            if replace:
+                shutil.rmtree(layout.folder, ignore_errors=True)
             events, record = [], SearchRecord()
         layout.folder.mkdir(parents=True, exist_ok=True)
         plan = plan if begun else keep_starts(plan)

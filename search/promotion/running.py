@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
-from fashion_core.files import hold
 from search.jobs.cluster import open_ray
 from search.jobs.material import Material, prepare_material
 from search.planning.options import load_options
@@ -18,7 +17,8 @@ from search.promotion.champion import check_champion
 from search.promotion.judgement import UNLIMITED, Cost
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
 from search.promotion.tracking import PromotionTracker
-from search.records.record import is_running, load_record
+from search.records.locks import PROMOTE, hold_search
+from search.records.record import load_record
 from search.registry.versions import Registry, name_model
 from search.reporting.terminal import plain
 from search.tracking.store import default_uri
@@ -89,14 +89,11 @@ def open_promotion(
         FashionError: the data is at fault.
     """
     started = time.time()
-    settings = load_options(layout)
-    if is_running(layout):
-        raise SearchError(
-            f"a search is promoted when it has ended, but {layout.name} still runs; wait for it, or stop it (Ctrl-C)"
-        )
-    search = load_record(layout)
+    load_record(layout)  # tells which searches there are
     with ExitStack() as stack:
-        stack.enter_context(hold_folder(layout))
+        stack.enter_context(hold_search(layout, PROMOTE))
+        settings, search = load_options(layout), load_record(layout)
+        layout.promotion_folder.mkdir(parents=True, exist_ok=True)
         plan = find_plan(layout, search, options, anew=replace)
         uri = place.tracking_uri or settings.tracking_uri or default_uri(layout)
         registry = Registry(uri, place.model or name_model(settings.data))
@@ -160,18 +157,3 @@ def open_workers(place: Workplace, count: int) -> Iterator[Resources]:
             cpus_per_trial=place.cpus_per_trial,
             gpus_per_trial=place.gpus_per_trial,
         )
-
-
-@contextmanager
-def hold_folder(layout: SearchLayout) -> Iterator[None]:
-    """One process at a time promotes a search.
-
-    Raises:
-        SearchError: another one does.
-    """
-    layout.promotion_folder.mkdir(parents=True, exist_ok=True)
-    error = SearchError(
-        f"one process may promote a search at a time, but another promotes {layout.name}; wait for it, or end it"
-    )
-    with hold(layout.promotion_folder / ".lock", error):
-        yield

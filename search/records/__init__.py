@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from search.records.events import EndReason, Event, TrialStatus
     from search.records.layout import FinalLayout, SearchLayout
     from search.records.ledger import Ledger, read_events
+    from search.records.locks import hold_search, is_running
     from search.records.provenance import collect_provenance
-    from search.records.record import SearchRecord, TrialRecord, is_running, list_searches, load_record, replay
+    from search.records.record import SearchRecord, TrialRecord, list_searches, load_record, replay
     from search.records.session import Session
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "TrialRecord",
     "TrialStatus",
     "collect_provenance",
+    "hold_search",
     "is_running",
     "list_searches",
     "load_record",
@@ -38,7 +40,8 @@ __getattr__ = attach(
         "layout": ["FinalLayout", "SearchLayout"],
         "ledger": ["Ledger", "read_events"],
         "provenance": ["collect_provenance"],
-        "record": ["SearchRecord", "TrialRecord", "is_running", "list_searches", "load_record", "replay"],
+        "locks": ["hold_search", "is_running"],
+        "record": ["SearchRecord", "TrialRecord", "list_searches", "load_record", "replay"],
         "session": ["Session"],
     },
 )

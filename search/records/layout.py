@@ -15,6 +15,7 @@ from fashion_core.files import MODEL_FILE
 if TYPE_CHECKING:
     from pathlib import Path
 
+LOCKS = ".locks"  # folder of the locks of all searches, under the results
 ARTIFACTS = "mlartifacts"  # folder of MLflow's files under the results
 REPORT = "README.md"  # of a search
 REGISTERED = "models:/"  # begins the name of a registered model
@@ -43,13 +44,6 @@ class SearchLayout:
                 f"a search's name must not be that of MLflow's files, but got {show_value(self.name)}; give another"
             )
 
-    def check_replaceable(self) -> None:
-        """Raises SearchError where something stands in the search's place that is no search."""
-        if self.folder.exists() and not (self.options.exists() or self.ledger.exists() or is_empty(self.folder)):
-            raise SearchError(
-                f"what is replaced must be a search, but {self.folder} holds none; give another --name, or move it away"
-            )
-
     # shared by all searches
     @property
     def prepared_folder(self) -> Path:
@@ -60,6 +54,11 @@ class SearchLayout:
     def splits_folder(self) -> Path:
         """Splits of tables that have none of their own, of all searches: see `fashion_core.data.dealing`."""
         return self.results / ".splits"
+
+    @property
+    def lock(self) -> Path:
+        """Held by who works on this search: see `search.records.locks`."""
+        return self.results / LOCKS / f"{self.name}.lock"
 
     @property
     def tracking_db(self) -> Path:
@@ -250,11 +249,8 @@ def unique_name(results: Path, space_name: str, now: float) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]", "-", space_name).lstrip("._-")[:50] or "search"
     name = f"{plain}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}"
     number = 1
-    while (results / (candidate := name if number == 1 else f"{name}-{number}")).exists():
+    while True:
+        candidate = SearchLayout(results, name if number == 1 else f"{name}-{number}")
+        if not (candidate.folder.exists() or candidate.lock.exists()):  # the lock: of one that begins at this moment
+            return candidate.name
         number += 1
-    return candidate
-
-
-def is_empty(folder: Path) -> bool:
-    """Whether nothing stands in a folder."""
-    return folder.is_dir() and not any(folder.iterdir())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -352,15 +351,3 @@ def load_record(layout: SearchLayout) -> SearchRecord:
 def list_searches(results: Path) -> list[str]:
     """Names of the searches that have a ledger in a folder of results, sorted."""
     return sorted(path.parent.name for path in results.glob("*/ledger.jsonl"))
-
-
-def is_running(layout: SearchLayout) -> bool:
-    """Whether a process writes the ledger of a search: it holds a lock."""
-    if not layout.ledger.is_file():
-        return False
-    with layout.ledger.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False

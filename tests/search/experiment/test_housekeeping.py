@@ -9,9 +9,10 @@ import pytest
 from made_search import make_search
 
 from fashion_core.errors import SearchError
+from search.commands.searches import delete
 from search.experiment.housekeeping import delete_search, glance_at, plan_removal
 from search.records.events import EndReason
-from search.records.ledger import Ledger
+from search.records.locks import RUN, hold_search
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,13 +55,10 @@ def test_every_search_is_listed_by_time(tmp_path: Path) -> None:
 
 def test_one_that_runs_is_running_and_stays(tmp_path: Path) -> None:
     layout = make_search(tmp_path, "mine", ended=None)
-    with Ledger(layout.ledger):
+    with hold_search(layout, RUN):
         assert [each.state for each in glance_at(tmp_path)] == ["running"]
-        with pytest.raises(SearchError, match="mine runs"):
-            plan_removal(layout)
-    removal = plan_removal(layout)
-    with Ledger(layout.ledger), pytest.raises(SearchError, match="mine runs"):
-        delete_search(removal)
+        with pytest.raises(SearchError, match="runs it since"):
+            delete("mine", tmp_path, yes=True)
     assert layout.ledger.is_file()
 
 
@@ -113,7 +111,7 @@ def test_images_that_another_search_names_stay(tmp_path: Path) -> None:
 def test_a_search_that_runs_keeps_the_cache(tmp_path: Path) -> None:
     layout, other = make_search(tmp_path, "mine"), make_search(tmp_path, "other", fingerprint="bb", ended=None)
     fill_cache(layout.prepared_folder, "aa")
-    with Ledger(other.ledger):
+    with hold_search(other, RUN):
         removal = plan_removal(layout)
     assert not removal.cache and "another search that runs" in removal.kept[0]
 
@@ -132,10 +130,3 @@ def test_a_cache_that_was_named_and_storage_stay(tmp_path: Path) -> None:
     fill_cache(cache, "aa")
     removal = plan_removal(layout)
     assert not removal.cache and "--cache-dir" in removal.kept[0] and "s3://bucket" in removal.kept[1]
-
-
-def test_one_that_is_promoted_now_stays(tmp_path: Path) -> None:
-    layout = make_search(tmp_path, "mine")
-    layout.promotion_folder.mkdir()
-    with Ledger(layout.promotion_folder / ".lock"), pytest.raises(SearchError, match="its promotion does"):
-        plan_removal(layout)

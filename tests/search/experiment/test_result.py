@@ -12,7 +12,7 @@ from fashion_core.errors import SearchError
 from fashion_core.models.saved import Best, save_model
 from search.experiment.result import load_search
 from search.records.events import EndReason
-from search.records.ledger import Ledger
+from search.records.locks import RUN, hold_search
 
 
 def test_the_best_trial_is_that_of_the_highest_score(tmp_path):
@@ -29,10 +29,10 @@ def test_how_a_search_ended_is_told(reason, tmp_path):
     assert load_search("mine", tmp_path).state == reason
 
 
-def test_one_without_an_end_runs_while_its_ledger_is_written(tmp_path):
+def test_one_without_an_end_runs_while_it_is_held(tmp_path):
     layout = make_search(tmp_path, "mine", ended=None)
     search = load_search("mine", tmp_path)
-    with Ledger(layout.ledger):
+    with hold_search(layout, RUN):
         assert search.state == "running"
     assert search.state == "killed"
 

@@ -11,8 +11,9 @@ from packaging.version import Version
 
 import fashion_core
 from fashion_core.errors import SearchError
-from search.experiment.resuming import OLDEST, begun_by_older, check_resumable, check_space
+from search.experiment.resuming import OLDEST, begun_by_older, check_replaceable, check_resumable, check_space
 from search.records.events import EndReason
+from search.records.layout import SearchLayout
 from search.records.record import load_record
 
 NUMBERS = st.integers(0, 30)
@@ -65,3 +66,18 @@ def test_one_whose_space_has_changed_does_not(tmp_path):
         with pytest.raises(SearchError, match=r"tiny\.yaml has changed since") as caught:
             check()
         assert str(plan.layout.space_yaml) in str(caught.value)
+
+
+def test_only_a_search_is_replaced(tmp_path):
+    layout = SearchLayout(tmp_path, "mine")
+    check_replaceable(layout)
+    layout.folder.mkdir()
+    check_replaceable(layout)  # of a search that was killed at once
+    (layout.folder / "photographs").mkdir()
+    with pytest.raises(SearchError, match=r"what is replaced must be a search, but .*mine holds none"):
+        check_replaceable(layout)
+    layout.options.touch()
+    check_replaceable(layout)
+    layout.ledger.write_bytes(b"no event\n")
+    with pytest.raises(SearchError, match=r"that can be read, but .*ledger.jsonl:1 is not JSON.* delete mine"):
+        check_replaceable(layout)

@@ -9,25 +9,16 @@ from fashion_core.errors import SearchError
 from search.promotion import running
 from search.promotion.judgement import UNLIMITED, Cost
 from search.promotion.options import PromotionOptions, Workplace
-from search.promotion.running import Promotion, hold_folder, open_promotion
-from search.records.layout import SearchLayout
-from search.records.ledger import Ledger
+from search.promotion.running import Promotion, open_promotion
+from search.records.locks import RUN, hold_search
 from search.reporting.terminal import choose_console
-
-
-def test_one_process_promotes_a_search(tmp_path):
-    layout = SearchLayout(tmp_path, "mine")
-    with hold_folder(layout), pytest.raises(SearchError, match="another promotes mine"), hold_folder(layout):
-        pass
-    with hold_folder(layout):
-        pass
 
 
 def test_a_search_that_runs_is_not_promoted(tmp_path, sample_folder):
     layout = write_search(tmp_path / "results", "mine", sample_folder, [1e-3])
     given = (layout, PromotionOptions(), Workplace(), choose_console(None), ["search/promote.py"])
-    refused = pytest.raises(SearchError, match="mine still runs; wait for it")
-    with Ledger(layout.ledger), refused, open_promotion(*given, replace=False):
+    refused = pytest.raises(SearchError, match=r"runs it since .*; wait for it")
+    with hold_search(layout, RUN), refused, open_promotion(*given, replace=False):
         pass
     assert not layout.promotion_folder.exists()
 

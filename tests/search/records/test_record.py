@@ -23,7 +23,6 @@ from search.records.ledger import Ledger
 from search.records.record import (
     SearchRecord,
     find_tied,
-    is_running,
     list_searches,
     load_record,
     replay,
@@ -250,15 +249,6 @@ def test_a_search_that_was_killed_before_it_began_is_none(tmp_path):
     Ledger(layout.ledger).close()
     with pytest.raises(SearchError, match="no search of the name 'mine'"):
         load_record(layout)
-
-
-def test_a_search_runs_while_its_ledger_is_held(tmp_path):
-    layout = SearchLayout(tmp_path, "mine")
-    assert not is_running(layout) and not layout.folder.exists()
-    with Ledger(layout.ledger):
-        assert is_running(layout)
-    assert not is_running(layout)
-    Ledger(layout.ledger).close()  # asking left no lock behind
 
 
 def test_what_happens_before_its_trial_started_is_refused():

@@ -1,0 +1,145 @@
+"""One process at a time works on a search: runs it, goes on with it, promotes or deletes it.
+
+It holds a lock of the operating system on a file beside the search's folder, since one within would be deleted with it,
+before it reads anything that it will write or delete. The lock ends with the process. The file tells who holds it, and
+goes when the lock is let go. Whoever only reads a search takes no lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from fashion_core.errors import SearchError, first_line
+from fashion_core.files import MAX_JSON_BYTES, parse_json, read_plain
+from search.records.layout import LOCKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from search.records.layout import SearchLayout
+
+TRIES, PAUSE_S = 10, 0.1  # whoever only looks whether a lock is held has it for a moment
+RUN, PROMOTE, DELETE = "runs", "promotes", "deletes"
+
+
+class Holder(BaseModel):
+    """Who works on a search.
+
+    Attributes:
+        does: runs, promotes or deletes it.
+        since: unix seconds.
+    """
+
+    does: str
+    pid: int
+    host: str
+    since: float
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.since))
+        return f"process {self.pid} on {self.host} {self.does} it since {since}"
+
+
+@contextmanager
+def hold_search(layout: SearchLayout, does: str) -> Iterator[None]:
+    """Be the one that works on a search.
+
+    Args:
+        does: `RUN`, `PROMOTE` or `DELETE`.
+
+    Raises:
+        SearchError: another process works on it; or the folder of results takes no lock.
+    """
+    path = layout.lock
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open_locked(path)
+    except OSError as error:
+        raise SearchError(
+            f"the folder of results must be one to write into, on a file system with locks, but {layout.results} is "
+            f"not ({first_line(error.strerror or error)}); give another --results"
+        ) from None
+    if file is None:
+        holder = find_holder(layout)
+        raise SearchError(
+            f"one process works on a search at a time, but {holder or f'another works on {layout.name}'}; wait for it, "
+            "or end it"
+        )
+    with file:
+        file.truncate(0)
+        file.write(Holder(does=does, pid=os.getpid(), host=socket.gethostname(), since=time.time()).model_dump_json())
+        file.flush()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def open_locked(path: Path) -> IO[str] | None:
+    """A file, made if there is none, locked until it is closed; None where another process has it.
+
+    Raises:
+        OSError: it cannot be opened, or nothing can be locked there.
+    """
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(PAUSE_S)
+        file = path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else the last holder has just removed it
+                return file
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except OSError:
+            file.close()
+            raise
+        file.close()
+    return None
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock of this file."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none, or it cannot be read or locked
+        return False
+    return False
+
+
+def find_holder(layout: SearchLayout) -> Holder | None:
+    """Who works on a search; None where nobody does, or nobody knows."""
+    if not is_held(layout.lock):
+        return None
+    try:
+        return Holder.model_validate(parse_json(read_plain(layout.lock, MAX_JSON_BYTES)))
+    except (OSError, ValueError):
+        return None
+
+
+def is_busy(layout: SearchLayout) -> bool:
+    """Whether a process works on a search."""
+    return is_held(layout.lock)
+
+
+def is_running(layout: SearchLayout) -> bool:
+    """Whether a process runs a search."""
+    holder = find_holder(layout)
+    return holder is not None and holder.does == RUN
+
+
+def list_busy(results: Path) -> list[str]:
+    """Names of the searches that a process works on, sorted: also of those that have no folder yet."""
+    return sorted(path.stem for path in (results / LOCKS).glob("*.lock") if is_held(path))
