@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -19,6 +19,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done
 Resume = Annotated[
     str | None, typer.Option(metavar="NAME", help="Go on with the search of this name, after an interruption.")
 ]
+AllowChanged = Annotated[
+    Literal["code"] | None,
+    typer.Option(help="With --resume: go on though code or libraries are others than when the search began; noted."),
+]
 Trial = Annotated[
     int | None,
     typer.Option(metavar="N", help="Replay trial N of the search --name, alone, in this process, for debugging."),
@@ -33,6 +37,7 @@ def run(
     dry_run: DryRun = False,
     resume: Resume = None,
     trial: Trial = None,
+    allow_changed: AllowChanged = None,
 ) -> None:
     """Search hyperparameters for fine-tuning an attribute network.
 
@@ -48,13 +53,15 @@ def run(
         replay(SearchLayout(values["results"], values["name"]), trial, console)
         return
     if resume is not None:
-        refuse_others(context, "--resume", {"resume", "results", "tracking_uri"})
+        refuse_others(context, "--resume", {"resume", "results", "tracking_uri", "allow_changed"})
         begun = load_options(SearchLayout(values["results"], resume))
         given = None if values["tracking_uri"] is None else Address(values["tracking_uri"])
         address = renew(begun.tracking_uri, given)
         options = begun.model_copy(update={"results": values["results"], "name": resume, "tracking_uri": address})
-        launch(options, console, resume=True)
+        launch(options, console, resume=True, allow_changed=[allow_changed] if allow_changed else [])
         return
+    if allow_changed is not None:
+        raise SearchError("--allow-changed is for a search that goes on: give --resume too; see --help")
     options = build(SearchOptions, values)
     if dry_run:
         from search.experiment.search import plan_search  # torch takes seconds: not for --help
@@ -64,8 +71,12 @@ def run(
         launch(options, console, replace=replace)
 
 
-def launch(options: SearchOptions, console: Console, *, resume: bool = False, replace: bool = False) -> None:
-    """Run a search. Ray and its workers start while this process imports what it needs, which takes seconds too."""
+def launch(options: SearchOptions, console: Console, **how: Any) -> None:
+    """Run a search. Ray and its workers start while this process imports what it needs, which takes seconds too.
+
+    Args:
+        how: see `run_search`.
+    """
     from search.jobs.warm import import_beside
 
     import_beside("search.experiment.search")
@@ -74,7 +85,7 @@ def launch(options: SearchOptions, console: Console, *, resume: bool = False, re
     with open_ray(options.address, storage=options.storage):
         from search.experiment.search import run_search
 
-        run_search(options, resume=resume, replace=replace, console=console, command=sys.argv)
+        run_search(options, **how, console=console, command=sys.argv)
 
 
 def replay(layout: SearchLayout, trial: int, console: Console) -> None:

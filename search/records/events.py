@@ -187,10 +187,15 @@ class SearchStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResumed(Event):
-    """A search went on."""
+    """A search went on.
+
+    Attributes:
+        changed: what is another than when it began, and was allowed to be, in words.
+    """
 
     kind: ClassVar[str] = "search_resumed"
     trials: Count
+    changed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
