@@ -173,7 +173,7 @@ def test_json_of_a_folder(
     answers = [json.loads(line) for line in output.out.splitlines()]
     assert [Path(answer["image"]).name for answer in answers] == ["00000.jpg", "00002.jpg", "a.png"]
     assert "--box" in output.err  # the model was trained on boxes
-    assert f"left out, being no images or not to be read: 1 ({tmp_path / 'notes.txt'})\n" in output.err
+    assert f"left out, unreadable or no images: 1 ({tmp_path / 'notes.txt'})\n" in output.err
     for values in answers[0]["attributes"].values():
         assert values["probability"] == max(values["probabilities"].values())
         assert values["probabilities"][values["class"]] == values["probability"]
@@ -233,7 +233,7 @@ def test_a_link_to_a_folder_is_left_out_and_named(
     (tmp_path / "around").symlink_to(tmp_path)
     (tmp_path / "around.jpg").symlink_to(tmp_path)
     run_main(model_folder, tmp_path)
-    assert f"to be read: 2 ({tmp_path / 'around'}, {tmp_path / 'around.jpg'})" in capsys.readouterr().err
+    assert f"no images: 2 ({tmp_path / 'around'}, {tmp_path / 'around.jpg'})" in capsys.readouterr().err
 
 
 def test_a_folder_below_that_nobody_may_look_into_is_left_out_and_named() -> None:
