@@ -218,7 +218,7 @@ def ask(given: argparse.Namespace) -> None:
     survey = survey_images(given.images)
     if survey.left_out:
         named = ", ".join(map(str, survey.named)) + (", ..." if survey.left_out > len(survey.named) else "")
-        note(f"left out, being no images: {survey.left_out} ({named})")
+        note(f"left out, unreadable or no images: {survey.left_out} ({named})")
     table = None if given.boxes_file is None else load_boxes(given.boxes_file, given.box_form)
     saved = load(given)
     views = as_ensemble(saved).views

@@ -35,7 +35,7 @@ from fashion_core.data.mistakes import (
 from fashion_core.data.reading import Reading
 from fashion_core.data.rows import UNLABELLED, Annotations, Draft, Row, build_table
 from fashion_core.data.schema import explain_unprintable, is_printable
-from fashion_core.data.spreadsheet import TABLE_ENDINGS, find_tables, read_tables
+from fashion_core.data.spreadsheet import TABLE_ENDINGS, find_table, find_tables, read_tables
 from fashion_core.errors import DataError, Fault, ImageError, first_line
 
 if TYPE_CHECKING:
@@ -135,11 +135,20 @@ def read_draft(path: Path, reading: Reading) -> Draft:
     elif path.suffix.lower() in TABLE_ENDINGS and path.is_file():
         return read_tables({path: None}, path.parent, allow(reading, "boxes", "categories"))
     fault = f"{path} is none" if path.exists() else f"there is no {path}: correct the path"
+    if below := find_below(path):
+        fault += f" (but {below.name}/ in it looks like one: name that)"
     raise DataError(
         f"a data set must be a table ({' '.join(TABLE_ENDINGS)}) or a folder with split/ (the challenge's layout), "
         "Anno_fine/ or Anno_coarse/ (DeepFashion as downloaded) or a metadata.csv (images with a table), but "
         f"{fault}; draw a small one with `python -m fashion_core.sample_data DIR`"
     )
+
+
+def find_below(path: Path) -> Path | None:
+    """A folder in a folder that looks like a data set, as where an archive was unpacked; None where there is none."""
+    folders = sorted(each for each in path.iterdir() if each.is_dir()) if path.is_dir() else []
+    finds = (find_fine, find_coarse, find_table)
+    return next((each for each in folders if (each / "split").is_dir() or any(f(each) for f in finds)), None)
 
 
 def allow(reading: Reading, *names: str) -> Reading:

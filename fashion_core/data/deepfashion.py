@@ -42,7 +42,7 @@ from fashion_core.errors import DataError, Fault
 from fashion_core.escaping import show_value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from fashion_core.data.reading import Reading
@@ -102,18 +102,34 @@ class Listed:
 
 def find_fine(path: Path) -> Path | None:
     """The folder with the files of the 26 attributes, at or below a path; None where there is none."""
-    return next((path / place for place in PLACES if (path / place / "train_attr.txt").is_file()), None)
+    return next((place for place in find_places(path) if (place / "train_attr.txt").is_file()), None)
 
 
 def find_coarse(path: Path) -> Path | None:
     """The folder with the files of the 1,000 attributes, at or below a path; None where there is none."""
-    return next((path / place for place in PLACES if (path / place / COARSE_FILE).is_file()), None)
+    return next((place for place in find_places(path) if (place / COARSE_FILE).is_file()), None)
+
+
+def find_places(path: Path) -> Iterator[Path]:
+    """The folders that annotations may stand in, at or below a path."""
+    for place in PLACES:
+        folder = path
+        for name in filter(None, place.split("/")):
+            folder = find_folder(folder, name)
+        yield folder
+
+
+def find_folder(parent: Path, name: str) -> Path:
+    """A folder of this name; where there is none, the one whose name differs in small and capital letters alone."""
+    if (parent / name).is_dir() or not parent.is_dir():
+        return parent / name
+    return next((each for each in sorted(parent.iterdir()) if each.name.lower() == name.lower()), parent / name)
 
 
 def find_root(anno: Path) -> Path:
     """The data set's folder: above the one with the annotations, and above `Anno/` where that lies within."""
-    root = anno.parent if anno.name.startswith("Anno") else anno
-    return root.parent if root.name == "Anno" else root
+    root = anno.parent if anno.name.lower().startswith("anno") else anno
+    return root.parent if root.name.lower() == "anno" else root
 
 
 def find_prefix(root: Path, names: Sequence[str]) -> str:
@@ -121,14 +137,15 @@ def find_prefix(root: Path, names: Sequence[str]) -> str:
 
     names: of images; one of them tells, where it is there.
     """
-    places = ["", "Img/", "img/"]
+    own = sorted(each.name for each in root.iterdir() if each.name.lower() == "img")
+    places = ["", "Img/", "img/", *(f"{name}/" for name in own)]
     found = [place for place in places for name in names[:1] if (root / place / name.replace("\\", "/")).exists()]
     return found[0] if found else "Img/" if (root / "Img").is_dir() and not (root / "img").is_dir() else ""
 
 
 def find_partition(anno: Path) -> Path:
     """The file with every image's split: in `Eval/` beside the annotations or in the root, or among them."""
-    folders = [anno, anno.parent / "Eval", find_root(anno) / "Eval", anno.parent]
+    folders = [anno, find_folder(anno.parent, "Eval"), find_folder(find_root(anno), "Eval"), anno.parent]
     found = [folder / PARTITION_FILE for folder in folders if (folder / PARTITION_FILE).is_file()]
     return found[0] if found else find_root(anno) / "Eval" / PARTITION_FILE
 
@@ -522,12 +539,13 @@ def read_values(path: Path, listed: Listed) -> tuple[list[str], np.ndarray, np.n
 
 def find_first_row(block: bytes) -> tuple[int, int]:
     """Where rows begin, in bytes and in lines, behind a count and a header."""
-    start = lines = 0
-    for text in block.splitlines(keepends=True)[:2]:
+    start = lines = heads = 0
+    for text in block.splitlines(keepends=True):
         words = text.split()
-        if words and len(words) > 1 and parse_whole(words[-1].decode("utf-8", "replace")) is not None:
+        is_row = len(words) > 1 and parse_whole(words[-1].decode("utf-8", "replace")) is not None
+        if words and (is_row or heads == 2):
             break
-        start, lines = start + len(text), lines + 1
+        start, lines, heads = start + len(text), lines + 1, heads + bool(words)
     return start, lines
 
 

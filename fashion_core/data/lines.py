@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,7 @@ MAX_FILE_BYTES = 1 << 28
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")  # nine digits fit int32
 NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,2})?")  # as numpy.savetxt writes them too
 MAX_NUMBER = 10**9
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 NUMBER_START = re.compile(r"[+-]?\.?[0-9]")
 
 
@@ -60,7 +62,9 @@ def read_split(folder: Path, split: str) -> SplitText:
 
 
 def read_lines(path: Path, max_bytes: int = MAX_FILE_BYTES) -> list[str]:
-    """The lines of a UTF-8 text file without their ends (LF, CRLF or CR), as an editor counts them.
+    """The lines of a text file without their ends (LF, CRLF or CR), as an editor counts them.
+
+    It is UTF-8; or UTF-16 that begins with its mark, as spreadsheets write it.
 
     Raises:
         DataError: with one fault: the file is missing, too large, or not UTF-8.
@@ -78,7 +82,7 @@ def read_lines(path: Path, max_bytes: int = MAX_FILE_BYTES) -> list[str]:
     except OSError as error:
         raise fault_of_file(file, None, f"it must be readable, but is not ({error.strerror})") from None
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-16" if content.startswith(UTF16_MARKS) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise fault_of_file(file, line, f"it must be UTF-8 text, but is not ({error.reason}); convert it") from None

@@ -60,6 +60,7 @@ FEW_CLASSES = 20  # so many are no free text, though they were most of the value
 MAX_NAME = 100  # letters of a class: longer is a text
 WHOLE_FLOAT = re.compile(r"(-?[0-9]+)\.0+")
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+://")
 SEPARATORS = ",;\t|"
 NO_CLASSES = {"-1", "nan", "na", "n/a", "#n/a", "<na>", "null", "?", "-", "--"}  # what often stands for no label
 
@@ -428,7 +429,7 @@ def explain_no_category(texts: Sequence[str], *, asked: bool) -> str | None:
     if count < 2:
         return "it is empty" if not given else f"all its values are {given[0][:40]!r}"
     if count > (MAX_CLASSES_ASKED if asked else MAX_CLASSES):
-        return f"{count:,} values differ"
+        return f"{count:,} values differ, more than {MAX_CLASSES_ASKED if asked else MAX_CLASSES:,}"
     if asked:
         return None
     if count == len(given):
@@ -456,12 +457,17 @@ def place_images(rows: Sequence[Row], values: Sequence[Any], folders: Sequence[P
     That is the table's; or, where some images lie elsewhere, the nearest folder above all.
     """
     paths: list[str | None] = []
+    is_amiss = not all(isinstance(value, str) and URL.match(value.strip()) for value in values)  # else told once
     for row, value, folder in zip(rows, values, folders, strict=True):
         path = None
         if not isinstance(value, str) or not value.strip():
             row.blame_image(f"a row must name its image, but has {str(value)[:60]!r}; give its path")
         elif not is_printable(value):
             row.blame_image(explain_unprintable(value))
+        elif is_amiss and URL.match(value.strip()):
+            row.blame_image(
+                f"an image must be a file, but is the address {value.strip()[:120]}; fetch it, and give its path"
+            )
         else:
             path = os.path.normpath(os.path.join(os.path.abspath(folder), value.strip()))
         paths.append(path)
@@ -534,7 +540,9 @@ def find_box_columns(columns: Mapping[str, Any], reading: Reading, file: str, dr
     single = find_column(columns, BOX_NAMES)
     if single is None:
         return []
-    if reading.boxes is None:
+    if found := find_named_form(columns[single]):
+        draft.box_form = reading.boxes or found
+    elif reading.boxes is None:
         forms = ", ".join(f"{form} ({words})" for form, words in BOX_FORMS.items())
         draft.structural.append(
             Fault(file, 1, f"nothing says what the numbers of {show_value(single)} are; say it with --boxes: {forms}")
@@ -544,12 +552,19 @@ def find_box_columns(columns: Mapping[str, Any], reading: Reading, file: str, dr
     return [single]
 
 
+def find_named_form(cells: Sequence[Any]) -> BoxForm | None:
+    """What the boxes of a column are whose numbers have names, all of them the same; None where they have none."""
+    names = [frozenset(map(plain_name, cell)) for cell in cells if isinstance(cell, dict)]
+    return next((form for known, form in BOX_COLUMNS.items() if {frozenset(known)} == set(names)), None)
+
+
 def set_boxes(rows: Sequence[Row], columns: Sequence[Sequence[Any]]) -> None:
-    """Give every row its box: of four columns, or of one of lists; where all is empty it is the whole image."""
+    """Give every row its box: of four columns, or of one of lists or of numbers by name; where all is empty it is the
+    whole image."""
     for row, cells in zip(rows, zip(*columns, strict=True), strict=True):
         if len(cells) == 1:
             cells = split_box(cells[0])
-        texts = [write_value(cell) or "" for cell in cells]
+        texts = [str(cell) if (text := write_value(cell)) is None else text for cell in cells]
         if not any(texts):
             continue
         numbers = [parse_decimal(text) for text in texts]
@@ -561,9 +576,15 @@ def set_boxes(rows: Sequence[Row], columns: Sequence[Sequence[Any]]) -> None:
 
 
 def split_box(cell: Any) -> tuple[Any, ...]:
-    """The numbers of a cell that holds a list, or its text: `[1, 2, 3, 4]`, `1 2 3 4`."""
+    """The numbers of a cell that holds a list, numbers by name, or the text of a list: `[1, 2, 3, 4]`, `1 2 3 4`."""
     if isinstance(cell, (list, tuple)):
         return tuple(cell)
+    if isinstance(cell, dict):
+        own = {plain_name(name): value for name, value in cell.items()}
+        names = next((names for names in BOX_COLUMNS if set(names) == own.keys()), None)
+        return (cell,) if names is None else tuple(own[name] for name in names)
+    if isinstance(cell, bytes):
+        return (cell,)
     return tuple(part for part in re.split(r"[\s,;\[\]()]+", write_value(cell) or "") if part)
 
 

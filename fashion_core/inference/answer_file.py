@@ -187,7 +187,13 @@ def list_columns(schema: AttributeSchema) -> dict[str, type]:
     """
     by_category: dict[str, type] = {}
     for name in schema.names:
-        by_category |= {name: str, f"{name}_probability": float}
+        own: dict[str, type] = {name: str, f"{name}_probability": float}
+        if taken := by_category.keys() & own.keys():
+            raise DataError(
+                f"a table of answers has the columns NAME and NAME_probability of each category, but "
+                f"{show_value(sorted(taken)[0])} is both a category and a probability; write .jsonl"
+            )
+        by_category |= own
     first: dict[str, type] = {"image": str, **dict.fromkeys(SIDES, int)}
     last: dict[str, type] = dict.fromkeys(("probabilities", "warning", "error"), str)
     if taken := by_category.keys() & (first | last).keys():

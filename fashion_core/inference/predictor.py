@@ -296,15 +296,20 @@ def list_images(places: Sequence[Path]) -> Iterator[Path]:
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
-    """All files below a folder, by path; a link to a folder is one of them, for it may lead back. No more is held than
-    the names of the folders on the way."""
+    """All files below a folder, by path; a link to a folder is one of them, for it may lead back, and so is a folder
+    below that nobody may look into. No more is held than the names of the folders on the way."""
     with os.scandir(folder) as entries:
         found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
     for name, is_folder in found:
-        if is_folder:
+        if is_folder and can_list(folder / name):
             yield from walk_files(folder / name)
         else:
             yield folder / name
+
+
+def can_list(folder: Path) -> bool:
+    """Whether this user may see what stands in a folder, and open it."""
+    return os.access(folder, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def is_image(path: Path) -> bool:

@@ -13,7 +13,7 @@ import re
 import sys
 import warnings
 import zipfile
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COUNTER = "num_batches_tracked"  # of batch normalisation: absent from files of old PyTorch versions
-AVERAGED = {"ema", "teacher"}  # words in the name of weights that are an average over training, which scores higher
+# Words in the name of weights that are an average over training, which scores higher
+AVERAGED = {"ema", "teacher", "swa", "averaged", "avg"}
+WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # of `state_dict_ema` or `modelEMA`
 MAX_NAMED = 3  # names in a message
 MAX_SHOWN = 100  # letters of a name
 TORCHSCRIPT = "a TorchScript program"
@@ -42,6 +44,10 @@ HEAD_BYTES = 256  # of a file, which tell its kind
 BESIDE = (
     "argparse.Namespace",
     "types.SimpleNamespace",
+    *(f"datetime.{name}" for name in ("date", "datetime", "time", "timedelta", "timezone")),
+    "decimal.Decimal",
+    "uuid.UUID",
+    "uuid.SafeUUID",
     *(f"pathlib.{name}" for name in ("Path", "PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")),
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
     "numpy.dtype",
@@ -198,14 +204,20 @@ def open_pickled(path: Path) -> WeightsFile:
 
 
 def walk_mappings(found: object) -> Iterator[tuple[str, dict[Any, Any]]]:
-    """All mappings in a mapping, each once, with the names that lead to it: `state_dict.` and the like."""
-    waiting, seen = [("", found)], set()
+    """All mappings in a mapping, each once, with the names that lead to it: `state_dict.` and the like.
+
+    A list is a mapping whose names are its numbers.
+    """
+    waiting, seen = deque([("", found)]), set()
     while waiting:
-        prefix, value = waiting.pop(0)
-        if isinstance(value, dict) and id(value) not in seen:
-            seen.add(id(value))
+        prefix, held = waiting.popleft()
+        value = dict(enumerate(held)) if isinstance(held, (list, tuple)) else held
+        if isinstance(value, dict) and id(held) not in seen:
+            seen.add(id(held))
             yield prefix, value
-            waiting += [(f"{prefix}{key}.", part) for key, part in value.items()]
+            waiting += [
+                (f"{prefix}{key}.", part) for key, part in value.items() if isinstance(part, (dict, list, tuple))
+            ]
 
 
 def read_description(metadata: Mapping[str, str] | None) -> dict[str, Any]:
@@ -292,7 +304,7 @@ def choose_prefix(complete: Sequence[str], name: str, path: Path) -> tuple[str, 
     """
 
     def is_averaged(prefix: str) -> bool:
-        return any(AVERAGED & set(part.lower().split("_")) for part in prefix.split("."))
+        return any(word.lower() in AVERAGED for word in WORD.findall(prefix))
 
     best = [prefix for prefix in complete if is_averaged(prefix)] or list(complete)
     if len(best) > 1:

@@ -97,7 +97,7 @@ class ServedModel(PythonModel):
         except (DataError, ConfigError) as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         unknown = warn_of_unknown(table)
-        return fill_table([describe_answer(answer, unknown) for answer in answers], saved.schema)
+        return fill_table([describe_answer(answer, unknown, saved.schema) for answer in answers], saved.schema)
 
 
 # -------------------------------------------------------------------------------------------------------- what goes in
@@ -225,14 +225,14 @@ def warn_of_unknown(table: pd.DataFrame) -> str | None:
 # ------------------------------------------------------------------------------------------------------- what comes out
 
 
-def describe_answer(answer: Answer | Fault, unknown: str | None) -> dict[str, Any]:
+def describe_answer(answer: Answer | Fault, unknown: str | None, schema: AttributeSchema) -> dict[str, Any]:
     """A row of answers; of a faulty one the error alone. unknown: what is to be said of the columns."""
     if isinstance(answer, Fault):
         return {WARNING: unknown, ERROR: str(answer)}
     said = answer.to_dict()["attributes"]
     row: dict[str, Any] = {}
-    for name, values in said.items():
-        row |= {name: values["class"], name_probability(name): values["probability"]}
+    for column, values in zip(name_columns(schema), said.values(), strict=True):
+        row |= {column: values["class"], name_probability(column): values["probability"]}
     row[ALL] = json.dumps({name: values["probabilities"] for name, values in said.items()})
     return row | {WARNING: "; ".join(filter(None, (answer.warning, unknown))) or None, ERROR: None}
 
@@ -245,14 +245,27 @@ def fill_table(rows: list[dict[str, Any]], schema: AttributeSchema) -> pd.DataFr
     return table
 
 
-def name_probability(category: str) -> str:
-    """The column of the probability of a category's answer."""
-    return f"{category}_probability"
+def name_probability(column: str) -> str:
+    """The column of the probability of what a category's column says."""
+    return f"{column}_probability"
+
+
+def name_columns(schema: AttributeSchema) -> list[str]:
+    """A column for each category: its name, and `_` behind it where that is the name of another column."""
+    columns: list[str] = []
+    taken = {ALL, WARNING, ERROR}
+    for name in schema.names:
+        column, others = name, taken | (set(schema.names) - {name})
+        while {column, name_probability(column)} & others:
+            column += "_"
+        taken |= {column, name_probability(column)}
+        columns.append(column)
+    return columns
 
 
 def list_outputs(schema: AttributeSchema) -> list[str]:
     """Columns of the answers: of each category its class and probability; all probabilities; a warning, an error."""
-    by_category = [column for name in schema.names for column in (name, name_probability(name))]
+    by_category = [column for name in name_columns(schema) for column in (name, name_probability(name))]
     return [*by_category, ALL, WARNING, ERROR]
 
 

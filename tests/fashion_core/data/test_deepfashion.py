@@ -64,7 +64,7 @@ def expect_label(values: list[int], none: int = -1) -> int:
     return none if set(values) == {-1} else -1
 
 
-@pytest.mark.parametrize("anno", ["Anno_fine", "Anno", "Anno/Anno_fine"])
+@pytest.mark.parametrize("anno", ["Anno_fine", "Anno", "Anno/Anno_fine", "anno_fine", "ANNO/Anno_Fine"])
 @pytest.mark.parametrize("images", ["Img", "."])
 def test_26_attributes_are_read_wherever_they_stand(tmp_path: Path, anno: str, images: str) -> None:
     bits = write_fine(tmp_path, anno, images)
@@ -215,7 +215,7 @@ def test_lists_that_do_not_agree_are_told_once(tmp_path: Path) -> None:
         load_annotations(tmp_path)
 
 
-@pytest.mark.parametrize("images", ["", "Img", "img"])
+@pytest.mark.parametrize("images", ["", "Img", "img", "IMG"])
 @pytest.mark.parametrize("write", [write_fine, write_coarse])
 def test_images_are_found_where_they_were_unpacked(tmp_path: Path, write, images: str) -> None:
     write(tmp_path)
@@ -224,6 +224,23 @@ def test_images_are_found_where_they_were_unpacked(tmp_path: Path, write, images
     target.mkdir(exist_ok=True)
     (tmp_path / "unpacked" / "img").rename(target / "img")
     assert len(load_annotations(tmp_path, Reading(attributes=write_groups(tmp_path))).table)
+
+
+@pytest.mark.parametrize("write", [write_fine, write_coarse])
+def test_the_folder_above_names_the_right_one(tmp_path: Path, write) -> None:
+    write(tmp_path / "Benchmark")
+    with pytest.raises(DataError, match=r"is none \(but Benchmark/ in it looks like one: name that\)"):
+        load_annotations(tmp_path)
+
+
+def test_lists_of_1000_attributes_may_have_empty_lines_and_other_capitals(tmp_path: Path) -> None:
+    write_coarse(tmp_path)
+    expected = load_annotations(tmp_path, Reading(attributes=write_groups(tmp_path))).table
+    path = tmp_path / "Anno_coarse" / "list_attr_img.txt"
+    path.write_text("\n" + path.read_text().replace("\n", "\n\n"))
+    for name in ("Eval", "Anno_coarse"):
+        (tmp_path / name).rename(tmp_path / name.lower())
+    assert load_annotations(tmp_path, Reading(attributes=write_groups(tmp_path))).table == expected
 
 
 def write_groups(folder: Path) -> Path:

@@ -60,9 +60,8 @@ def write_table(folder: Path, form: str, columns: dict[str, list]) -> Path:
     else:
         separator = {"csv-semicolon": ";", "csv-tab": "\t", "tsv": "\t"}.get(form, ",")
         text = write_csv(columns, separator)
-        path.write_text(
-            text, "utf-8-sig" if form == "csv-bom" else "utf-8", newline="\r\n" if form == "csv-crlf" else "\n"
-        )
+        encoding = {"csv-bom": "utf-8-sig", "csv-utf16": "utf-16"}.get(form, "utf-8")
+        path.write_text(text, encoding, newline="\r\n" if form == "csv-crlf" else "\n")
     return path
 
 
@@ -72,7 +71,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-FORMS = ["csv", "csv-bom", "csv-crlf", "csv-semicolon", "csv-tab", "tsv", "parquet", "parquet-float", "jsonl"]
+FORMS = [
+    "csv",
+    "csv-bom",
+    "csv-crlf",
+    "csv-utf16",
+    "csv-semicolon",
+    "csv-tab",
+    "tsv",
+    "parquet",
+    "parquet-float",
+    "jsonl",
+]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -171,6 +181,35 @@ def test_a_box_that_names_do_not_explain_is_asked_for(folder: Path) -> None:
         load_annotations(
             write_table(folder, "csv", COLUMNS | {"x1": [1] * COUNT, "y1": [1] * COUNT, "x2": [9] * COUNT})
         )
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        {"x1": 4, "y1": 6, "x2": 30, "y2": 50},
+        {"width": 26, "height": 44, "x": 4, "y": 6},
+        {"cx": 17.0, "cy": 28.0, "w": 26.0, "h": 44.0},
+    ],
+)
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_box_by_names_in_one_column(folder: Path, form: str, box: dict) -> None:
+    cells = {"bbox": [box] * (COUNT - 1) + [None]}
+    annotations = load_annotations(write_table(folder, form, COLUMNS | cells))
+    boxes = [tuple(row[key] for key in ("x1", "y1", "x2", "y2")) for row in annotations.table.to_pylist()]
+    assert set(boxes[:-1]) == {BOX} and boxes[-1] == (0, 0, *SIZE)
+
+
+@pytest.mark.parametrize("box", [[[4, 6, 30, 50]], {"left": 4, "up": 6}, [[4, 6], [30, 50]], [4, 6, {}, 50]])
+def test_what_is_no_box_is_no_whole_image(folder: Path, box: object) -> None:
+    path = write_table(folder, "jsonl", COLUMNS | {"bbox": [box] + [[4, 6, 30, 50]] * (COUNT - 1)})
+    with pytest.raises(DataError, match=r"labels\.jsonl:1: a box must be 4 numbers"):
+        load_annotations(path, Reading(boxes="xyxy"))
+
+
+def test_an_image_by_its_address_is_told_as_such(folder: Path) -> None:
+    path = write_table(folder, "csv", COLUMNS | {"image": ["https://shop.org/a.png", *COLUMNS["image"][1:]]})
+    with pytest.raises(DataError, match=r"is the address https://shop\.org/a\.png; fetch it"):
+        load_annotations(path)
 
 
 @pytest.mark.parametrize("border", [1.0000001, 1.02, -0.0001])

@@ -132,6 +132,9 @@ def test_what_cannot_be_a_file_of_answers(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'error' is a category too; write"):
         AnswerFile(tmp_path / "a.csv", taken, ASKED)
     AnswerFile(tmp_path / "a.jsonl", taken, ASKED)
+    twice = AttributeSchema((Category("fit", ("a", "b")), Category("fit_probability", ("a", "b"))))
+    with pytest.raises(DataError, match="'fit_probability' is both a category and a probability; write"):
+        AnswerFile(tmp_path / "a.parquet", twice, ASKED)
 
 
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:

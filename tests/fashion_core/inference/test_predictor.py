@@ -2,9 +2,11 @@
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +24,12 @@ from fashion_core.data.pixels import PrepareSettings, build_settings
 from fashion_core.data.prepared import PreparedData, prepare
 from fashion_core.errors import Fault
 from fashion_core.inference import predictor
+from fashion_core.inference.predictor import survey_images
 from fashion_core.models import forward
 from fashion_core.models.saved import SavedModel, load_model, save_model
 from fashion_core.training.loop import fit
 
+NOBODY = 65534  # a user without rights
 CONFIG = TrainConfig(image_size=64, weights="package", epochs=1, lr=1e-3, batch_size=24, eval_batch_size=20)
 
 
@@ -169,7 +173,7 @@ def test_json_of_a_folder(
     answers = [json.loads(line) for line in output.out.splitlines()]
     assert [Path(answer["image"]).name for answer in answers] == ["00000.jpg", "00002.jpg", "a.png"]
     assert "--box" in output.err  # the model was trained on boxes
-    assert f"left out, being no images: 1 ({tmp_path / 'notes.txt'})\n" in output.err
+    assert f"left out, unreadable or no images: 1 ({tmp_path / 'notes.txt'})\n" in output.err
     for values in answers[0]["attributes"].values():
         assert values["probability"] == max(values["probabilities"].values())
         assert values["probabilities"][values["class"]] == values["probability"]
@@ -230,6 +234,23 @@ def test_a_link_to_a_folder_is_left_out_and_named(
     (tmp_path / "around.jpg").symlink_to(tmp_path)
     run_main(model_folder, tmp_path)
     assert f"no images: 2 ({tmp_path / 'around'}, {tmp_path / 'around.jpg'})" in capsys.readouterr().err
+
+
+def test_a_folder_below_that_nobody_may_look_into_is_left_out_and_named() -> None:
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        shut, image = Path(folder, "a"), Path(folder, "b.jpg")
+        shut.mkdir()
+        image.touch()
+        Path(folder).chmod(0o755)
+        shut.chmod(0)
+        if user == 0:  # who may look into all
+            os.seteuid(NOBODY)
+        try:
+            survey = survey_images([Path(folder)])
+        finally:
+            os.seteuid(user)
+        assert (survey.count, survey.left_out, survey.named) == (1, 1, (shut,))
 
 
 @pytest.mark.slow

@@ -2,9 +2,12 @@
 
 import argparse
 import contextlib
+import datetime
+import decimal
 import pathlib
 import pickle
 import struct
+import uuid
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -103,8 +106,11 @@ def test_any_container_and_prefix(tmp_path, container, wrappers, ending, counter
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize(
     "averaged, plain",
-    [("state_dict_ema", "state_dict"), ("model_ema", "model"), ("teacher", "student"), ("ema_model", "online_model")],
-)
+    [
+        ("state_dict_ema", "state_dict"), ("model_ema", "model"), ("teacher", "student"), ("ema_model", "online_model"),
+        ("swa_model", "model"), ("modelEMA", "model"), ("EMAModel", "Model"), ("averaged", "last"),
+    ],
+)  # fmt: skip
 def test_an_average_over_training_goes_before_and_is_said(tmp_path, averaged, plain, ending):
     both = {plain: put("module.backbone.", OTHER), averaged: put("backbone.", WEIGHTS)}
     words = check_loaded(write(tmp_path / f"w{ending}", both))
@@ -115,6 +121,24 @@ def test_an_average_that_is_not_there_is_not_preferred(tmp_path):
     for index, empty in enumerate((None, {}, {"step": 3})):
         path = write(tmp_path / f"{index}.pth", {"state_dict": WEIGHTS, "state_dict_ema": empty})
         assert "under `state_dict.`" in check_loaded(path)
+
+
+@pytest.mark.parametrize(
+    "wrap, place",
+    [
+        (lambda weights: [weights], "0"),
+        (lambda weights: ({"epoch": 3}, weights), "1"),
+        (lambda weights: {"models": [None, {"net": weights}]}, "models.1.net"),
+    ],
+)
+def test_a_list_is_looked_into(tmp_path, wrap, place):
+    assert f"under `{place}.`" in check_loaded(write(tmp_path / "w.pth", wrap(WEIGHTS)))
+
+
+def test_dates_and_numbers_of_an_experiment_stand_beside(tmp_path):
+    beside = {"when": datetime.datetime.now(datetime.UTC), "took": datetime.timedelta(1), "day": datetime.date.today()}
+    beside |= {"id": uuid.uuid4(), "price": decimal.Decimal("1.5")}
+    check_loaded(write(tmp_path / "w.pth", {"state_dict": WEIGHTS, **beside}))
 
 
 def test_dino(tmp_path):

@@ -22,7 +22,16 @@ from registered_models import (
     run_server,
 )
 
-from search.registry.served_model import ServedModel, build_example, decode_image, list_outputs
+from fashion_core.data.schema import AttributeSchema, Category
+from fashion_core.inference.answers import Answer
+from search.registry.served_model import (
+    ServedModel,
+    build_example,
+    decode_image,
+    describe_answer,
+    fill_table,
+    list_outputs,
+)
 from search.registry.versions import Version
 
 SIDES = tuple(map(int, BOX.split(",")))
@@ -187,6 +196,25 @@ def test_faulty_rows_answer_for_themselves(loaded: ServedModel, photos: list[Pat
     named = re.findall(r"^  row (\d+): ", refused.value.message, re.MULTILINE)
     assert named == [str(2 * index) for index in range(len(faulty))]
     assert len(loaded.predict(None, build_example(photos[0].read_bytes())[:0])) == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (("colour", "fit"), ["colour", "fit"]),
+        (("error", "warning", "probabilities"), ["error_", "warning_", "probabilities_"]),
+        (("fit", "fit_probability"), ["fit_", "fit_probability"]),
+        (("fit_probability", "fit"), ["fit_probability", "fit_"]),
+    ],
+)
+def test_a_category_that_is_called_as_another_column_has_its_own(names: tuple[str, ...], columns: list[str]) -> None:
+    schema = AttributeSchema(tuple(Category(name, ("red", "blue")) for name in names))
+    probabilities = [np.array([0.25, 0.75], np.float32)] * len(names)
+    row = describe_answer(Answer("a.jpg", None, schema, probabilities), None, schema)
+    (told,) = fill_table([row], schema).to_dict("records")
+    assert len(set(list_outputs(schema))) == len(list_outputs(schema)) and told["error"] is None
+    assert [told[column] for column in columns] == ["blue"] * len(names)
+    assert all(told[f"{column}_probability"] == 0.75 for column in columns)
 
 
 def test_parameters(loaded: ServedModel, encoded: str) -> None:
