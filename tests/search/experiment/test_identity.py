@@ -52,7 +52,7 @@ def test_fewer_cores_and_an_older_ledger_are_no_change(plan, begun):
 def test_another_space(plan, begun):
     changed = begun.space.replace("1e-1", "1e-2")
     other = replace(begun, space=changed, space_hash="0")
-    told = r"tiny.yaml has changed since \('-search: .*1e-2.*', '\+search: .*1e-1.*'\); restore it \(a copy is .*space.yaml"
+    told = r"tiny.yaml has changed since \('-search: .*1e-2.*', '\+search: .*1e-1.*'\); restore it \(a copy is .*yaml"
     with pytest.raises(SearchError, match=told):
         check_identity(plan, other, [CODE])
     assert begun.space == SPACE
