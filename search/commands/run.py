@@ -13,6 +13,7 @@ from search.address import Address, renew
 from search.cli import build, refuse_others, take_fields
 from search.planning.options import SearchOptions, load_options
 from search.records.layout import SearchLayout
+from search.records.locks import check_free
 
 Replace = Annotated[bool, typer.Option("--replace", help="Delete an earlier search of the same name first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
@@ -77,6 +78,8 @@ def launch(options: SearchOptions, console: Console, **how: Any) -> None:
     Args:
         how: see `run_search`.
     """
+    if options.name is not None:
+        check_free(SearchLayout(options.results, options.name))
     from search.jobs.warm import import_beside
 
     import_beside("search.experiment.search")

@@ -68,11 +68,7 @@ def hold_search(layout: SearchLayout, does: str) -> Iterator[None]:
             f"not ({first_line(error.strerror or error)}); give another --results"
         ) from None
     if file is None:
-        holder = find_holder(layout)
-        raise SearchError(
-            f"one process works on a search at a time, but {holder or f'another works on {layout.name}'}; wait for it, "
-            "or end it"
-        )
+        raise build_busy(layout)
     with file:
         file.truncate(0)
         file.write(Holder(does=does, pid=os.getpid(), host=socket.gethostname(), since=time.time()).model_dump_json())
@@ -82,6 +78,21 @@ def hold_search(layout: SearchLayout, does: str) -> Iterator[None]:
         finally:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def check_free(layout: SearchLayout) -> None:
+    """Raises SearchError where a process works on a search: to say so early, before `hold_search` makes sure."""
+    if is_held(layout.lock):
+        raise build_busy(layout)
+
+
+def build_busy(layout: SearchLayout) -> SearchError:
+    """That another process works on a search, and which."""
+    holder = find_holder(layout)
+    return SearchError(
+        f"one process works on a search at a time, but {holder or f'another works on {layout.name}'}; wait for it, "
+        "or end it"
+    )
 
 
 def open_locked(path: Path) -> IO[str] | None:
