@@ -10,7 +10,6 @@ from fashion_core import metrics
 from fashion_core.errors import SearchError, first_line
 from search.records.events import (
     ENDS,
-    EpochAgain,
     EpochEnded,
     Event,
     SearchEnded,
@@ -45,7 +44,6 @@ class TrialRecord:
         started: unix seconds.
         saves: what it could go on from, the newest last.
         deaths: how often its process died.
-        again: epochs that were trained again after a state was lost. The first time counts.
     """
 
     number: int
@@ -58,7 +56,6 @@ class TrialRecord:
     end: TrialEnded | None = None
     saves: list[TrialSaved] = field(default_factory=list)
     deaths: int = 0
-    again: list[EpochAgain] = field(default_factory=list)
 
     @property
     def status(self) -> TrialStatus:
@@ -122,11 +119,6 @@ class TrialRecord:
         """Whether its score stands: not of a diverged trial, nor of one whose model went with its process."""
         lost = self.status == TrialStatus.FAILED and self.checkpoint is None
         return self.best is not None and self.status != TrialStatus.DIVERGED and not lost
-
-    def list_again(self) -> list[float]:
-        """Of each epoch that was trained again, how far its score was from the first time."""
-        first = {row.epoch: row.metrics.get(metrics.ACCURACY) or 0.0 for row in self.epochs}
-        return [abs((row.metrics.get(metrics.ACCURACY) or 0.0) - first.get(row.epoch, 0.0)) for row in self.again]
 
     def go_on(self) -> None:
         """Take in that it runs again: its best is that of the epochs there are."""
@@ -232,8 +224,6 @@ class SearchRecord:
                 self.proposed[event.trial] = event
             case TrialSaved():
                 self.find_started(event).saves.append(event)
-            case EpochAgain():
-                self.find_started(event).again.append(event)
             case TrialRetried():
                 self.find_started(event).deaths += 1
             case EpochEnded():
@@ -242,7 +232,7 @@ class SearchRecord:
                 trial = self.find_started(event)
                 trial.end, trial.best = event, event.best
 
-    def find_started(self, event: EpochAgain | EpochEnded | TrialEnded | TrialRetried | TrialSaved) -> TrialRecord:
+    def find_started(self, event: EpochEnded | TrialEnded | TrialRetried | TrialSaved) -> TrialRecord:
         """The trial that something happened in."""
         trial = self.trials.get(event.trial)
         if trial is None:

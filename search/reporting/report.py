@@ -89,13 +89,8 @@ def build_report(
         f"# Search {write_code(record.name)}",
         *describe_result(search, is_over=record.ended is not None),
     ]
-    again = [row for trial in record.trials.values() for row in trial.list_again()]
-    trained_again = [("trained again", describe_again(again))] if again else []
     changed = [("changed on the way", escape_markdown("; ".join(record.changed)))] if record.changed else []
-    parts += [
-        "## How it ran",
-        Rows(("", ""), [*describe_run(record.search, search.duration), *trained_again, *changed]),
-    ]
+    parts += ["## How it ran", Rows(("", ""), [*describe_run(record.search, search.duration), *changed])]
     parts += ["## Trials", describe_trials(search, record)]
     parts += [f"![val/accuracy of every trial by epoch]({name})" for name in curves]
     if search.trials:
@@ -109,13 +104,6 @@ def build_report(
         parts += ["## The best trial", *describe_best(search, pictures)]
         parts += ["## How sure these numbers are", *describe_certainty(search)]
     return parts
-
-
-def describe_again(differences: Sequence[float]) -> str:
-    """Of epochs that were trained again, how far they scored from the first time, which counts."""
-    count, largest = len(differences), max(differences)
-    told = "each with the score of" if largest == 0 else f"up to {100 * largest:.2f} points from"
-    return f"{count:,} epoch{'s' if count > 1 else ''} whose states were lost, {told} the first time, which counts"
 
 
 def describe_result(search: SearchWords, *, is_over: bool) -> list[Part]:

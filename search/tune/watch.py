@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.errors import first_line
-from fashion_core.metrics import ACCURACY
 from search.jobs.training import compute_seed
 from search.records.events import (
     EpochAgain,
@@ -31,7 +30,7 @@ from search.tune.storage import list_saves
 from search.tune.study import Study
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from ray.tune.experiment import Trial
 
@@ -54,7 +53,6 @@ class Watch:
         taken: Ray's id and epoch of the last result taken in, by number: Ray tells of one in two places.
         correct: of the best epoch of each running trial, packed.
         lost: why a trial's model or state could not be saved, by number.
-        faults: of trials that cannot be trusted, in words, by number.
     """
 
     plan: Plan
@@ -67,7 +65,6 @@ class Watch:
     taken: dict[int, tuple[str, int]] = field(default_factory=dict)
     correct: dict[int, str] = field(default_factory=dict)
     lost: dict[int, str] = field(default_factory=dict)
-    faults: dict[int, str] = field(default_factory=dict)
 
     @property
     def max_epochs(self) -> int:
@@ -163,31 +160,16 @@ class Watch:
             self.session.append(TrialSaved(trial=number, epoch=epoch, digests=json.loads(result[SAVED])))
         if values and epoch <= known.last_epoch:
             self.session.append(EpochAgain(trial=number, epoch=epoch, metrics=values))
-            self.compare_again(known, epoch, values)
         elif values:
             self.session.append(EpochEnded(trial=number, epoch=epoch, metrics=values))
             self.rungs.take(number, epoch, known.best or 0.0)
-        return number in self.rungs.stops or number in self.faults
-
-    def compare_again(self, known: TrialRecord, epoch: int, values: Mapping[str, float | None]) -> None:
-        """On one CPU worker, an epoch that is trained again has the score that it had; else the trial is at fault."""
-        first = next((row.metrics.get(ACCURACY) for row in known.epochs if row.epoch == epoch), None)
-        resources, again = self.plan.resources, values.get(ACCURACY)
-        if resources.concurrent == 1 and not resources.gpus_per_trial and again != first:
-            self.faults[known.number] = (
-                f"on one CPU worker an epoch must score the same again, but epoch {epoch} of trial {known.number} "
-                f"scored {first} and then {again}; see whether images, libraries or the machine have changed, and "
-                "whether its memory is sound"
-            )
+        return number in self.rungs.stops
 
     def complete(self, trial: Trial) -> None:
         """A trial ended, in whatever way but the death of its process."""
         number, result = trial.config["number"], trial.last_result or {}
         known, stop = self.session.record.trials[number], self.rungs.stops.get(number)
         status = TrialStatus(result.get(STATUS, TrialStatus.INTERRUPTED))
-        if (fault := self.faults.pop(number, None)) is not None:
-            self.end(known, TrialStatus.FAILED, keep=False, reason=fault, error=fault)
-            return
         if status in (TrialStatus.FAILED, TrialStatus.DIVERGED):
             self.end(known, status, reason=first_line(result[ERROR]), error=result[ERROR])
         elif stop is not None or known.last_epoch >= self.max_epochs:

@@ -13,7 +13,7 @@ from search.records.ledger import Ledger
 from search.records.record import load_record
 from search.report import main
 from search.reporting.figures import draw_confusion
-from search.reporting.report import describe_again, write_report
+from search.reporting.report import write_report
 from search.reporting.words import describe_search
 
 CATEGORIES = {"pattern": ["floral", "solid"], "fit": ["tight", "loose", "conventional"]}
@@ -247,14 +247,3 @@ def test_missing_labels_are_counted_by_category(tmp_path):
     table = texts[1][texts[1].index("| category | accuracy |") :].split("\n\n")[0].splitlines()
     assert table[0].endswith("| labelled images |")
     assert [line.split(" | ")[-1] for line in table[2:]] == ["402 |", "77 |", "500 |"]
-
-
-@pytest.mark.parametrize(
-    ("differences", "told"),
-    [
-        ([0.0], "1 epoch whose states were lost, each with the score of the first time, which counts"),
-        ([0.0, 0.0123], "2 epochs whose states were lost, up to 1.23 points from the first time, which counts"),
-    ],
-)
-def test_epochs_that_were_trained_again_are_told(differences, told):
-    assert describe_again(differences) == told

@@ -8,7 +8,7 @@ import pytest
 from fashion_core.files import MODEL_FILE
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
-from search.planning.resources import Machine, Resources
+from search.planning.resources import Machine
 from search.records.events import EpochAgain, SearchStarted, TrialEnded, TrialProposed, TrialSaved
 from search.records.ledger import Ledger, read_events
 from search.records.record import replay
@@ -226,20 +226,6 @@ def test_an_epoch_that_is_run_again_is_told_and_the_first_counts(search):
     assert [row.metrics["val/accuracy"] for row in record.epochs] == [0.51, 0.52] and record.best == 0.52
     (told,) = [event for event in read_events(search.layout.ledger) if isinstance(event, EpochAgain)]
     assert told.metrics == {"val/accuracy": 0.01} and told.epoch == 2
-    assert record.list_again() == [pytest.approx(0.51)] and record.status == "running"  # two workers: it may differ
-
-
-@pytest.mark.parametrize(("score", "status"), [(0.52, "running"), (0.51, "failed")])
-def test_on_one_worker_an_epoch_that_scores_otherwise_again_ends_its_trial(search, score, status):
-    search.watch.plan.resources = Resources(1, 1, 0)
-    search.die(search.begin_with_two_epochs())
-    again = search.begin()
-    decision = search.report(again, 2, **{METRICS: json.dumps({"val/accuracy": score})})
-    trial = search.watch.session.record.trials[0]
-    assert (decision, trial.status) == ("STOP" if status == "failed" else "CONTINUE", status)
-    if status == "failed":
-        assert "epoch 2 of trial 0 scored 0.52 and then 0.51; see whether" in trial.reason
-        assert trial.checkpoint is None and not trial.has_standing
 
 
 @pytest.mark.parametrize(("status", "best"), [("failed", 0.52), ("diverged", 0.0)])
