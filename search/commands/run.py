@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,10 +20,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done
 Resume = Annotated[
     str | None, typer.Option(metavar="NAME", help="Go on with the search of this name, after an interruption.")
 ]
-AllowChanged = Annotated[
-    Literal["code"] | None,
-    typer.Option(help="With --resume: go on though code or libraries are others than when the search began; noted."),
-]
 Trial = Annotated[
     int | None,
     typer.Option(metavar="N", help="Replay trial N of the search --name, alone, in this process, for debugging."),
@@ -38,7 +34,6 @@ def run(
     dry_run: DryRun = False,
     resume: Resume = None,
     trial: Trial = None,
-    allow_changed: AllowChanged = None,
 ) -> None:
     """Search hyperparameters for fine-tuning an attribute network.
 
@@ -54,15 +49,13 @@ def run(
         replay(SearchLayout(values["results"], values["name"]), trial, console)
         return
     if resume is not None:
-        refuse_others(context, "--resume", {"resume", "results", "tracking_uri", "allow_changed"})
+        refuse_others(context, "--resume", {"resume", "results", "tracking_uri"})
         begun = load_options(SearchLayout(values["results"], resume))
         given = None if values["tracking_uri"] is None else Address(values["tracking_uri"])
         address = renew(begun.tracking_uri, given)
         options = begun.model_copy(update={"results": values["results"], "name": resume, "tracking_uri": address})
-        launch(options, console, resume=True, allow_changed=[allow_changed] if allow_changed else [])
+        launch(options, console, resume=True)
         return
-    if allow_changed is not None:
-        raise SearchError("--allow-changed is for a search that goes on: give --resume too; see --help")
     options = build(SearchOptions, values)
     if dry_run:
         from search.experiment.search import plan_search  # torch takes seconds: not for --help
@@ -72,12 +65,8 @@ def run(
         launch(options, console, replace=replace)
 
 
-def launch(options: SearchOptions, console: Console, **how: Any) -> None:
-    """Run a search. Ray and its workers start while this process imports what it needs, which takes seconds too.
-
-    Args:
-        how: see `run_search`.
-    """
+def launch(options: SearchOptions, console: Console, *, resume: bool = False, replace: bool = False) -> None:
+    """Run a search. Ray and its workers start while this process imports what it needs, which takes seconds too."""
     if options.name is not None:
         check_free(SearchLayout(options.results, options.name))
     from search.jobs.warm import import_beside
@@ -88,7 +77,7 @@ def launch(options: SearchOptions, console: Console, **how: Any) -> None:
     with open_ray(options.address, storage=options.storage):
         from search.experiment.search import run_search
 
-        run_search(options, **how, console=console, command=sys.argv)
+        run_search(options, resume=resume, replace=replace, console=console, command=sys.argv)
 
 
 def replay(layout: SearchLayout, trial: int, console: Console) -> None:

@@ -9,7 +9,7 @@ from fashion_core import metrics
 from fashion_core.config import build_config
 from fashion_core.errors import SearchError
 from search.experiment.beginning import prepare
-from search.experiment.identity import check_space
+from search.experiment.resuming import check_space
 from search.experiment.starts import plan_with_starts
 from search.jobs.training import compute_seed
 from search.planning.options import load_options

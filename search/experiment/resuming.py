@@ -11,14 +11,16 @@ from search.records.events import EndReason
 from search.records.ledger import read_events
 
 if TYPE_CHECKING:
+    from search.planning.plan import Plan
+    from search.records.events import SearchStarted
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
 
 OLDEST = (0, 2)  # major and minor version that began a search which this one can go on with
 
 
-def check_resumable(record: SearchRecord) -> None:
-    """A search goes on while it has time, in a version that knows how it began.
+def check_resumable(plan: Plan, record: SearchRecord) -> None:
+    """A search goes on while it has time, with the space it began with, in a version that knows how it began.
 
     Raises:
         SearchError: it cannot go on.
@@ -36,6 +38,7 @@ def check_resumable(record: SearchRecord) -> None:
             f"a search goes on while it has time, but the budget of {begun.name} is spent; start a new "
             "search, with a longer --time-budget"
         )
+    check_space(plan, begun)
 
 
 def check_replaceable(layout: SearchLayout) -> None:
@@ -68,3 +71,12 @@ def begun_by_older(found: str) -> bool:
     """Whether a version is older than `OLDEST`; one that is not known is not."""
     numbers = re.match(r"(\d+)\.(\d+)", found)
     return numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST
+
+
+def check_space(plan: Plan, begun: SearchStarted) -> None:
+    """Raises SearchError where the space's file has changed since the search began."""
+    if begun.space_hash != plan.space.hash:
+        raise SearchError(
+            f"a search goes on with the space it began with, but {plan.options.space} has changed since; "
+            f"restore it (a copy is {plan.layout.space_yaml}) or start a new search"
+        )

@@ -10,7 +10,6 @@ from fashion_core.data.audit import audit, render_audit
 from fashion_core.errors import SearchError
 from search.experiment.beginning import describe_start, prepare
 from search.experiment.finish import write_results
-from search.experiment.identity import check_data, check_identity
 from search.experiment.result import SearchResult
 from search.experiment.resuming import check_nothing_lost, check_replaceable, check_resumable
 from search.experiment.running import close_trials, run_session
@@ -32,7 +31,7 @@ from search.tune.storage import clear_storage
 from search.tune.trainable import TrialTrainable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -91,7 +90,6 @@ def run_search(
     *,
     resume: bool = False,
     replace: bool = False,
-    allow_changed: Collection[str] = (),
     console: Console | None = None,
     trainable: type[TrialTrainable] = TrialTrainable,
     machine: Machine | None = None,
@@ -104,7 +102,6 @@ def run_search(
     Args:
         resume: go on with the search of this name, with the options it began with.
         replace: delete an earlier search of the same name first.
-        allow_changed: what may be another than when the search began: `code`, or nothing.
         console: what it prints on; None: nowhere.
         trainable: what trains a trial.
         machine: what it may use; None: what this machine has.
@@ -136,11 +133,9 @@ def run_search(
         console.print(draw_pairs(render_plan(plan)))
         plan.check_weights()
         if begun:
-            check_resumable(record)
-            changed = check_identity(plan, record.begun, allow_changed)
+            check_resumable(plan, record)
         else:
             clear_storage(plan, replace=replace)
-            changed = []
             if replace:
                 shutil.rmtree(layout.folder, ignore_errors=True)
             events, record = [], SearchRecord()
@@ -149,8 +144,6 @@ def run_search(
         options.save(layout.options)
         layout.space_yaml.write_text(plan.space.text)
         prepared = prepare(plan, console)
-        if begun:
-            check_data(plan, record.begun, prepared.data)
         session = Session(layout, stack.enter_context(Ledger(layout.ledger)), record)
         tracker = stack.enter_context(tracker or Tracker(layout, options.tracking_uri))
         for event in events:  # of before an interruption; what MLflow has stays as it is
@@ -158,7 +151,7 @@ def run_search(
         session.listeners.append(tracker.send)
         if record.search is not None:
             close_trials(session, "the search was interrupted")
-            session.append(SearchResumed(trials=plan.trials, changed=changed))
+            session.append(SearchResumed(trials=plan.trials))
         else:
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
             layout.audit.write_text(render_audit(audit(prepared.data)))

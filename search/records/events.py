@@ -187,15 +187,10 @@ class SearchStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResumed(Event):
-    """A search went on.
-
-    Attributes:
-        changed: what is another than when it began, and was allowed to be, in words.
-    """
+    """A search went on."""
 
     kind: ClassVar[str] = "search_resumed"
     trials: Count
-    changed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import fashion_core
-import search
 from fashion_core.secrets import hide_secrets
 
 if TYPE_CHECKING:
@@ -36,7 +33,6 @@ def collect_provenance(arguments: Sequence[str]) -> dict[str, str]:
     found = {
         "command": describe_command(arguments),
         "version": fashion_core.__version__,
-        "code": compute_code_digest(),
         **describe_git(),
         "python": platform.python_version(),
         **{name: find_version(name) for name in LIBRARIES},
@@ -46,17 +42,6 @@ def collect_provenance(arguments: Sequence[str]) -> dict[str, str]:
     }
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return found | ({"gpu": ", ".join(gpus)} if gpus else {})
-
-
-@cache
-def compute_code_digest() -> str:
-    """One name for the source of `search` and `fashion_core`, of this process: sha256 over all files, hex."""
-    digest = hashlib.sha256()
-    for package in (fashion_core, search):
-        folder = Path(package.__file__ or "").parent
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(f"{folder.name}/{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def describe_command(arguments: Sequence[str]) -> str:

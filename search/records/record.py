@@ -158,7 +158,6 @@ class SearchRecord:
     ended: SearchEnded | None = None
     seconds: float = 0.0
     last: float | None = None  # time of the last event
-    changed: list[str] = field(default_factory=list)  # since it began, and allowed to, in words
 
     @property
     def begun(self) -> SearchStarted:
@@ -210,7 +209,6 @@ class SearchRecord:
                 self.search = event
             case SearchResumed():
                 self.ended = None
-                self.changed += [each for each in event.changed if each not in self.changed]
             case SearchEnded():
                 self.ended = event
             case TrialStarted():

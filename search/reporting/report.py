@@ -89,8 +89,7 @@ def build_report(
         f"# Search {write_code(record.name)}",
         *describe_result(search, is_over=record.ended is not None),
     ]
-    changed = [("changed on the way", escape_markdown("; ".join(record.changed)))] if record.changed else []
-    parts += ["## How it ran", Rows(("", ""), [*describe_run(record.search, search.duration), *changed])]
+    parts += ["## How it ran", Rows(("", ""), describe_run(record.search, search.duration))]
     parts += ["## Trials", describe_trials(search, record)]
     parts += [f"![val/accuracy of every trial by epoch]({name})" for name in curves]
     if search.trials:

@@ -87,7 +87,6 @@ class Writer:
                     self.start_search(event)
                 case SearchResumed():
                     self.connect().update_run(self.find_parent(), status="RUNNING")
-                    self.log(self.find_parent(), [], {"changed": "; ".join(self.record.changed) or None})
                 case TrialStarted():
                     self.start_trial(self.record.trials[event.trial])
                 case EpochEnded():

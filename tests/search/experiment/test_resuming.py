@@ -1,6 +1,7 @@
-"""When a search can go on: in its version, within its time; and when one can be replaced."""
+"""When a search can go on: in its version, within its time, with its space."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from packaging.version import Version
 
 import fashion_core
 from fashion_core.errors import SearchError
-from search.experiment.resuming import OLDEST, begun_by_older, check_replaceable, check_resumable
+from search.experiment.resuming import OLDEST, begun_by_older, check_replaceable, check_resumable, check_space
 from search.records.events import EndReason
 from search.records.layout import SearchLayout
 from search.records.record import load_record
@@ -30,30 +31,41 @@ def test_a_version_that_is_not_known_is_not_older():
 
 
 def make(tmp_path, **changes):
-    """A search's record."""
+    """A search's plan, as far as it is looked at, and its record."""
     ended = changes.pop("ended", EndReason.INTERRUPTED)
-    record = load_record(make_search(tmp_path, "mine", ended=ended))
-    record.search = replace(record.begun, **changes)
-    return record
+    layout = make_search(tmp_path, "mine", ended=ended)
+    record = load_record(layout)
+    record.search = replace(record.begun, space_hash="abc", **changes)
+    options = SimpleNamespace(space="tiny.yaml")
+    return SimpleNamespace(layout=layout, options=options, space=SimpleNamespace(hash="abc")), record
 
 
 @pytest.mark.parametrize("ended", [None, EndReason.INTERRUPTED, EndReason.ALL_ENDED])
 def test_one_that_has_time_goes_on(ended, tmp_path):
-    check_resumable(make(tmp_path, ended=ended, provenance={"version": fashion_core.__version__}))
+    check_resumable(*make(tmp_path, ended=ended, provenance={"version": fashion_core.__version__}))
 
 
 def test_one_that_did_not_tell_its_version_goes_on(tmp_path):
-    check_resumable(make(tmp_path))
+    check_resumable(*make(tmp_path))
 
 
 def test_one_whose_time_is_spent_does_not(tmp_path):
     with pytest.raises(SearchError, match="the budget of mine is spent; start a new search"):
-        check_resumable(make(tmp_path, ended=EndReason.TIME_BUDGET))
+        check_resumable(*make(tmp_path, ended=EndReason.TIME_BUDGET))
 
 
 def test_one_of_an_older_version_does_not(tmp_path):
     with pytest.raises(SearchError, match=r"mine was begun by an earlier version \(0\.1\.9, this is"):
-        check_resumable(make(tmp_path, provenance={"version": "0.1.9"}))
+        check_resumable(*make(tmp_path, provenance={"version": "0.1.9"}))
+
+
+def test_one_whose_space_has_changed_does_not(tmp_path):
+    plan, record = make(tmp_path)
+    plan.space.hash = "abd"
+    for check in (lambda: check_resumable(plan, record), lambda: check_space(plan, record.begun)):
+        with pytest.raises(SearchError, match=r"tiny\.yaml has changed since") as caught:
+            check()
+        assert str(plan.layout.space_yaml) in str(caught.value)
 
 
 def test_only_a_search_is_replaced(tmp_path):
