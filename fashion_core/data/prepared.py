@@ -27,8 +27,8 @@ from fashion_core.data.duplicates import THUMBNAIL_SIDE, compute_thumbnail
 from fashion_core.data.fingerprints import compute_digest, fingerprint_content, fingerprint_quickly
 from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import DataError, Fault, ImageError, first_line
-from fashion_core.files import check_form, make_line, open_or_make, parse_json, read_json, whole, write_whole
+from fashion_core.errors import DataError, FashionError, Fault, ImageError, first_line
+from fashion_core.files import check_form, make_line, open_or_make, parse_json, read_checked, read_json, whole, write_whole
 
 if TYPE_CHECKING:
     from fashion_core.data.rows import Annotations
@@ -60,15 +60,18 @@ def prepare_all(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> dict[PrepareSettings, PreparedData]:
     """The prepared data of each setting, in this order; made where there is none. Two processes at once make it once.
 
-    An image is decoded once for all files that are missing.
+    An image is decoded once for all files that are missing. A file that is there is read once, whole, and compared with
+    the checksums it was written with; one that has changed is made anew.
 
     Args:
         cache_dir: holds prepared files; on a file system that all trials see.
         workers: threads that decode; default: one a CPU core.
         progress: called with (images done, images in all).
+        tell: called with one line on each file that is damaged, and is made anew.
 
     Raises:
         DataError: lists every image that cannot be decoded, with file and line.
@@ -93,7 +96,7 @@ def prepare_all(
                 check_room(len(files), [paths[path] for path in missing], cache_dir)
                 write_files(annotations, {path: paths[path] for path in missing}, files, digests, pool, progress)
 
-            for data in open_or_make(list(paths), PreparedData.open, make):
+            for data in open_or_make(list(paths), PreparedData.open, make, tell):
                 write_whole(notes[data.settings], json.dumps({"file": data.path.name}))
                 prepared[data.settings] = data
     return {each: data for each, data in prepared.items() if data is not None}
@@ -115,11 +118,11 @@ def check_room(images: int, settings: Iterable[PrepareSettings], folder: Path) -
 
 
 def find_known(note: Path) -> PreparedData | None:
-    """What was made when sizes and times of all images were those the note is named by; None if it is not there."""
+    """What was made when sizes and times of all images were those the note is named by; None if it is not as it was."""
     name = read_note(note)
     try:
-        return None if name is None else PreparedData.open(note.with_name(name))
-    except DataError:
+        return None if name is None else read_checked(note.with_name(name), PreparedData.open)
+    except FashionError:
         return None
 
 
