@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,16 @@ from fashion_core.data.fingerprints import compute_digest, fingerprint_content, 
 from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import DataError, FashionError, Fault, ImageError, first_line
-from fashion_core.files import check_form, make_line, open_or_make, parse_json, read_checked, read_json, whole, write_whole
+from fashion_core.files import (
+    check_form,
+    make_line,
+    open_or_make,
+    parse_json,
+    read_checked,
+    read_json,
+    whole,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     from fashion_core.data.rows import Annotations
@@ -100,6 +109,23 @@ def prepare_all(
                 write_whole(notes[data.settings], json.dumps({"file": data.path.name}))
                 prepared[data.settings] = data
     return {each: data for each, data in prepared.items() if data is not None}
+
+
+def find_fingerprint(
+    annotations: Annotations, settings: PrepareSettings, cache_dir: Path, expected: str
+) -> tuple[str, list[str]]:
+    """What names the prepared images of these annotations, and SHA-256 of each image.
+
+    Images are read only where their sizes and times are not known to lead to what is expected; else no digest is told.
+    """
+    files = [annotations.folder / name for name in annotations.table["image"].to_pylist()]
+    with suppress(OSError):  # an image is gone: its digest will tell
+        note = cache_dir / f"known-{fingerprint_quickly(FORMAT, annotations, settings, files)}.json"
+        if read_note(note) == f"prepared-{expected}.arrow":
+            return expected, []
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        digests = list(pool.map(compute_digest, files))
+    return fingerprint_content(FORMAT, annotations, settings, digests), digests
 
 
 def count_bytes(images: int, settings: Iterable[PrepareSettings]) -> int:

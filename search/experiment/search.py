@@ -10,6 +10,7 @@ from fashion_core.data.audit import audit, render_audit
 from fashion_core.errors import SearchError
 from search.experiment.beginning import describe_start, prepare
 from search.experiment.finish import write_results
+from search.experiment.identity import check_unchanged, note_changes, tell_differences
 from search.experiment.result import SearchResult
 from search.experiment.resuming import check_nothing_lost, check_resumable
 from search.experiment.running import close_trials, run_session
@@ -19,6 +20,7 @@ from search.jobs.cluster import look_at_cluster, open_ray
 from search.planning.plan import Plan, render_plan
 from search.records.events import SearchResumed
 from search.records.ledger import Ledger, read_events
+from search.records.provenance import collect_provenance
 from search.records.record import SearchRecord, replay
 from search.records.session import Session
 from search.registry.access import open_registry
@@ -30,7 +32,7 @@ from search.tune.storage import clear_storage
 from search.tune.trainable import TrialTrainable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -89,6 +91,7 @@ def run_search(
     *,
     resume: bool = False,
     replace: bool = False,
+    allow_changed: Collection[str] = (),
     console: Console | None = None,
     trainable: type[TrialTrainable] = TrialTrainable,
     machine: Machine | None = None,
@@ -101,6 +104,7 @@ def run_search(
     Args:
         resume: go on with the search of this name, with the options it began with.
         replace: delete an earlier search of the same name first.
+        allow_changed: what may differ from what a search began with that goes on: `code`.
         console: what it prints on; None: nowhere.
         trainable: what trains a trial.
         machine: what it may use; None: what this machine has.
@@ -130,8 +134,14 @@ def run_search(
         plan = plan_with_starts(options, layout, found, begun=begun)
         console.print(draw_pairs(render_plan(plan)))
         plan.check_weights()
+        changed: dict[str, str] = {}
         if begun:
             check_resumable(plan, record)
+            now = collect_provenance(command)
+            check_unchanged(plan, record, now, allow_changed)
+            changed = note_changes(plan, record, now)
+            if differences := tell_differences(record.settings | record.provenance, changed, list(changed)):
+                console.print(plain(f"note: the search goes on with {differences}", "yellow"))
         else:
             clear_storage(plan, replace=replace)
             shutil.rmtree(layout.folder, ignore_errors=True)
@@ -148,7 +158,7 @@ def run_search(
         session.listeners.append(tracker.send)
         if record.search is not None:
             close_trials(session, "the search was interrupted")
-            session.append(SearchResumed(trials=plan.trials))
+            session.append(SearchResumed(trials=plan.trials, changed=changed))
         else:
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
             layout.audit.write_text(render_audit(audit(prepared.data)))

@@ -116,6 +116,7 @@ class Data(Told):
     majority_by_category: dict[str, Score] = {}
     categories: dict[str, list[str]] = {}
     has_boxes: bool = True
+    weights: dict[str, str] = {}
 
 
 class Selected(Told):
@@ -148,7 +149,8 @@ class SearchStarted(Event):
     Attributes:
         settings: trials, sampler, scheduler with its numbers, seed, select_on, resources.
         space, space_name, space_hash: its YAML text, and what names it.
-        data: folder, fingerprint, counts, majority, categories; `has_boxes`, false where no image has one.
+        data: folder, fingerprint, counts, majority, categories; `has_boxes`, false where no image has one; `weights`,
+            SHA-256 of the files that networks start from, by name.
         selection: which images are trained and selected on; `labelled`, where labels are missing among those selected
             on, how many of them are labelled in each category; `seen_by_starts`, where a saved model that networks
             start from was trained on some of these, on how many, by its name.
@@ -187,10 +189,16 @@ class SearchStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResumed(Event):
-    """A search went on."""
+    """A search went on.
+
+    Attributes:
+        changed: what was no longer as before, of code, machine and resources, as it is now: by its name in `provenance`
+            or `settings`.
+    """
 
     kind: ClassVar[str] = "search_resumed"
     trials: Count
+    changed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,6 +150,7 @@ class SearchRecord:
         trials: by number.
         proposed: what was drawn, by number; ledgers of version 0.2 do not tell.
         ended: None while it runs.
+        changed: what it went on with that was not so when it began: see `SearchResumed`.
         seconds: how long it ran, without the time between an interruption and going on.
     """
 
@@ -159,6 +160,7 @@ class SearchRecord:
     ended: SearchEnded | None = None
     seconds: float = 0.0
     last: float | None = None  # time of the last event
+    changed: dict[str, str] = field(default_factory=dict)
 
     @property
     def begun(self) -> SearchStarted:
@@ -180,6 +182,11 @@ class SearchRecord:
     def data(self) -> dict[str, Any]:
         """See `SearchStarted`; empty before it began."""
         return self.search.data if self.search is not None else {}
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """See `SearchStarted`; with what has changed since."""
+        return (self.search.provenance if self.search is not None else {}) | self.changed
 
     @property
     def selection(self) -> dict[str, Any]:
@@ -210,6 +217,7 @@ class SearchRecord:
                 self.search = event
             case SearchResumed():
                 self.ended = None
+                self.changed |= event.changed
             case SearchEnded():
                 self.ended = event
             case TrialStarted():
