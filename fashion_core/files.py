@@ -5,12 +5,15 @@ What is read is checked before it is used: a file may come from a stranger, or b
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
 import json
 import os
+import shutil
 import threading
+import time
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +39,8 @@ MODEL_FORMAT = "fashion-attributes/1"
 TRAINING_FILE = "training.safetensors"
 HEADER_KEY = "description"
 MAX_JSON_BYTES = 1 << 27
+FULL = {errno.ENOSPC, errno.EDQUOT}
+RETRY_SECONDS, WANTED_MB = 1.0, 100  # while a disk is full
 BLOCK_BYTES = 1 << 22  # of a checksum
 MAX_DEPTH = 20  # of values in values
 MAX_REASON = 300  # characters of what is told of a damaged file
@@ -108,6 +113,34 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader sees all of it or none. Text is written as UTF-8."""
     with whole(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def retry_while_full(write: Callable[[], T], folder: Path, tell: Callable[[str], None]) -> T:
+    """What `write` gives; while the disk is full it is tried again and again, so that what waits for it pauses.
+
+    Args:
+        write: may be called again after an OSError.
+        folder: where it writes.
+        tell: called once, with a line on what to do.
+
+    Raises:
+        OSError: something else is wrong.
+    """
+    is_told = False
+    while True:
+        try:
+            return write()
+        except OSError as error:
+            if error.errno not in FULL and os.strerror(errno.ENOSPC) not in str(error):
+                raise
+            if not is_told:
+                free = shutil.disk_usage(folder).free / 1e6
+                tell(
+                    f"waiting: the disk of {folder} is full ({free:,.0f} MB free); free "
+                    f"{WANTED_MB} MB or more there and all goes on, or press Ctrl-C twice and go on later with --resume"
+                )
+                is_told = True
+            time.sleep(RETRY_SECONDS)
 
 
 def open_or_make(

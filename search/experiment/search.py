@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from fashion_core.data.audit import audit, render_audit
 from fashion_core.errors import SearchError
+from fashion_core.files import retry_while_full, write_whole
 from search.experiment.beginning import describe_start, prepare
 from search.experiment.finish import write_results
 from search.experiment.identity import check_unchanged, note_changes, tell_differences
@@ -116,6 +117,10 @@ def run_search(
         FashionError: it cannot start, or ended before its time.
     """
     layout, console = options.build_layout(), choose_console(console)
+
+    def tell(text: str) -> None:
+        console.print(plain(text, "yellow"))
+
     if layout.folder.exists() and not (resume or replace):
         raise SearchError(
             f"a search's name must be new, but {layout.folder} exists; give another --name, "
@@ -149,9 +154,9 @@ def run_search(
         layout.folder.mkdir(parents=True, exist_ok=True)
         plan = plan if begun else keep_starts(plan)
         options.save(layout.options)
-        layout.space_yaml.write_text(plan.space.text)
+        write_whole(layout.space_yaml, plan.space.text)
         prepared = prepare(plan, console)
-        session = Session(layout, stack.enter_context(Ledger(layout.ledger)), record)
+        session = Session(layout, stack.enter_context(Ledger(layout.ledger, tell)), record)
         tracker = stack.enter_context(tracker or Tracker(layout, options.tracking_uri))
         for event in events:  # of before an interruption; what MLflow has stays as it is
             tracker.send(event)
@@ -161,11 +166,12 @@ def run_search(
             session.append(SearchResumed(trials=plan.trials, changed=changed))
         else:
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
-            layout.audit.write_text(render_audit(audit(prepared.data)))
+            write_whole(layout.audit, render_audit(audit(prepared.data)))
         run_session(plan, session, prepared.site, console, trainable, events)
         search = describe_search(record)
-        for path in write_results(layout, record, search) if report else []:
-            tracker.send_file(path)
+        if report:
+            for path in retry_while_full(lambda: write_results(layout, record, search), layout.folder, tell):
+                tracker.send_file(path)
         missing = tracker.close()
         console.print(render_summary(search, list_next_steps(layout, options.tracking_uri)), crop=False)
         if missing is not None:

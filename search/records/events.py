@@ -1,6 +1,7 @@
 """What happens in a search, as types: one class a kind of event, and the states that trials and searches can be in.
 
-An event on the disk is one JSON object: `event` (its kind), `time` (unix seconds), `seq` (0, 1, 2, ...), its fields.
+An event on the disk is one JSON object: `event` (its kind), `time` (unix seconds), `seq` (0, 1, 2, ...), `since`, and
+its fields.
 What is read is checked by the types that stand here: a ledger may be damaged, or a stranger's.
 """
 
@@ -135,11 +136,18 @@ class Selected(Told):
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that happened. The ledger sets `time` and `seq`."""
+    """One thing that happened. The ledger sets `time`, `seq` and `since`.
+
+    Attributes:
+        time: unix seconds, for people: clocks are put back.
+        since: seconds from the event before it, by a clock that does not jump; 0 for the first one of a process, None
+            in older ledgers.
+    """
 
     kind: ClassVar[str]
     time: Moment = 0.0
     seq: Whole = -1
+    since: Moment | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,13 +356,15 @@ NEEDED = {
     for each in KINDS.values()
 }
 # left out of an event on the disk where they are None
-OPTIONAL = ("rung", "cutoff", "error", "correct")
+OPTIONAL = ("since", "rung", "cutoff", "error", "correct")
 
 
 def write_event(event: Event) -> dict[str, Any]:
     """An event as a JSON object."""
     values = vars(event)
     written = {"event": event.kind, "time": event.time, "seq": event.seq}
+    if event.since is not None:
+        written["since"] = event.since
     for name in FIELDS[type(event)]:
         if name not in written and not (values[name] is None and name in OPTIONAL):
             written[name] = values[name]

@@ -147,8 +147,8 @@ def describe_run(
     if versions := [f"{name} {found[name]}" for name in LIBRARIES if name in found]:
         pairs.append(("versions", ", ".join(versions)))
     if "git_commit" in found:
-        changed = ", with uncommitted changes" if found.get("git_dirty") == "true" else ""
-        pairs.append(("code", f"{found.get('version', '')} at commit `{found['git_commit'][:12]}`{changed}".strip()))
+        dirty = ", with uncommitted changes" if found.get("git_dirty") == "true" else ""
+        pairs.append(("code", f"{found.get('version', '')} at commit `{found['git_commit'][:12]}`{dirty}".strip()))
     if changed:
         known = {**settings, **found}
         words = [
@@ -197,6 +197,9 @@ def describe_trials(search: SearchWords, record: SearchRecord) -> str:
     if full := search.full_epochs:
         text += f" They trained {search.epochs} epochs, {search.epochs / full:.0%} of full training ({full}); "
         text += f"ASHA saved {search.saved_epochs}."
+    again, difference = record.compare_again()
+    if again:
+        text += f" {again} epochs were trained again after an interruption; scores differ by {difference:.4f} at most."
     finished = {
         trial.number: trial.best or 0.0
         for trial in record.trials.values()
