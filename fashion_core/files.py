@@ -5,18 +5,23 @@ What is read is checked before it is used: a file may come from a stranger, or b
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
 import json
 import os
+import shutil
 import threading
+import time
 import zipfile
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from fashion_core.errors import CheckpointError, FashionError
 from fashion_core.escaping import show_value
@@ -34,6 +39,9 @@ MODEL_FORMAT = "fashion-attributes/1"
 TRAINING_FILE = "training.safetensors"
 HEADER_KEY = "description"
 MAX_JSON_BYTES = 1 << 27
+FULL = {errno.ENOSPC, errno.EDQUOT}
+RETRY_SECONDS, WANTED_MB = 1.0, 100  # while a disk is full
+BLOCK_BYTES = 1 << 22  # of a checksum
 MAX_DEPTH = 20  # of values in values
 MAX_REASON = 300  # characters of what is told of a damaged file
 MAX_FAULTS = 3  # of a file's values, told in its one line
@@ -107,30 +115,139 @@ def write_whole(path: Path, content: bytes | str) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def open_or_make(paths: Sequence[Path], read: Callable[[Path], T], make: Callable[[list[Path]], None]) -> list[T]:
-    """What each of these files holds. Those that are not there or not whole are made first.
+def retry_while_full(write: Callable[[], T], folder: Path, tell: Callable[[str], None]) -> T:
+    """What `write` gives; while the disk is full it is tried again and again, so that what waits for it pauses.
+
+    Args:
+        write: may be called again after an OSError.
+        folder: where it writes.
+        tell: called once, with a line on what to do.
+
+    Raises:
+        OSError: something else is wrong.
+    """
+    is_told = False
+    while True:
+        try:
+            return write()
+        except OSError as error:
+            if error.errno not in FULL and os.strerror(errno.ENOSPC) not in str(error):
+                raise
+            if not is_told:
+                free = shutil.disk_usage(folder).free / 1e6
+                tell(
+                    f"waiting: the disk of {folder} is full ({free:,.0f} MB free); free "
+                    f"{WANTED_MB} MB or more there and all goes on, or press Ctrl-C twice and go on later with --resume"
+                )
+                is_told = True
+            time.sleep(RETRY_SECONDS)
+
+
+def open_or_make(
+    paths: Sequence[Path],
+    read: Callable[[Path], T],
+    make: Callable[[list[Path]], None],
+    tell: Callable[[str], None] | None = None,
+) -> list[T]:
+    """What each of these files holds. Those that are not there, or not as they were written, are made first.
 
     Processes that ask at once wait for one that makes them; what an earlier one left when it was killed is removed.
 
     Args:
         read: opens a file; raises FashionError where it is not whole.
         make: called at most once, with the paths of the files that are wanted; writes each whole or not at all.
+        tell: called with one line on each file that is there, and is made anew.
     """
-
-    def is_whole(path: Path) -> bool:
-        try:
-            read(path)
-        except FashionError:
-            return False
-        return True
-
     with lock(paths):
-        if missing := [path for path in paths if not is_whole(path)]:
+        found: dict[Path, T] = {}
+        for path in paths:
+            try:
+                found[path] = read_checked(path, read)
+            except FashionError as error:
+                if path.exists() and tell is not None:
+                    tell(f"{path.name} is made anew: {error}")
+        if missing := [path for path in paths if path not in found]:
             for path in missing:
+                find_sums(path).unlink(missing_ok=True)
                 for leftover in path.parent.glob(f"{path.name}.*.tmp"):
                     leftover.unlink(missing_ok=True)
             make(missing)
-        return [read(path) for path in paths]
+            for path in missing:
+                found[path] = read(path)
+                write_sums(path)
+        return [found[path] for path in paths]
+
+
+# ---------------------------------------------------------------------------------------------------------- checksums
+
+
+class Sums(BaseModel):
+    """What a file was when it was written: its bytes, and the CRC-32 of every block of `BLOCK_BYTES`."""
+
+    size: int
+    crc32: list[int]
+
+
+def find_sums(path: Path) -> Path:
+    """Where the checksums of a file stand: beside it."""
+    return path.with_suffix(".sums")
+
+
+def compute_sums(path: Path) -> Sums:
+    """Checksums of a file as it is now: about 1 GB/s a core.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+
+    def compute(start: int) -> int:
+        with path.open("rb") as file:
+            file.seek(start)
+            return zlib.crc32(file.read(BLOCK_BYTES))
+
+    size = path.stat().st_size
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return Sums(size=size, crc32=list(pool.map(compute, range(0, size, BLOCK_BYTES))))
+
+
+def write_sums(path: Path) -> None:
+    """Write a file's checksums down, when it has just been written."""
+    write_whole(find_sums(path), compute_sums(path).model_dump_json())
+
+
+def check_sums(path: Path) -> None:
+    """Raises FashionError where a file is not as it was written, or nothing tells how it was."""
+    what, remedy = "be as it was written", "delete it and start again"
+    if not path.is_file():
+        raise build_damage(path, what, remedy, FashionError, "it is not there")
+    try:
+        wanted = check_form(parse_json(read_plain(find_sums(path), MAX_JSON_BYTES)), Sums)
+    except (OSError, ValueError) as error:
+        fault = f"its checksums in {find_sums(path).name} cannot be read ({make_line(error_words(error))})"
+        raise build_damage(path, what, remedy, FashionError, fault) from None
+    try:
+        found = compute_sums(path)
+    except OSError as error:
+        raise build_damage(path, what, remedy, FashionError, error) from None
+    if found.size != wanted.size:
+        raise build_damage(path, what, remedy, FashionError, f"it has {found.size:,} bytes, not {wanted.size:,}")
+    for block, (now, then) in enumerate(zip(found.crc32, wanted.crc32, strict=False)):
+        if now != then:
+            fault = f"bytes from {block * BLOCK_BYTES:,} on have changed (checksum)"
+            raise build_damage(path, what, remedy, FashionError, fault)
+
+
+def read_checked(path: Path, read: Callable[[Path], T]) -> T:
+    """What a file holds, after a look at all of it.
+
+    Args:
+        read: opens it; raises FashionError where it is not whole.
+
+    Raises:
+        FashionError: it is not there, not as it was written, or not whole.
+    """
+    check_sums(path)
+    return read(path)
 
 
 # ---------------------------------------------------------------------------------------------------------------- JSON
@@ -252,8 +369,12 @@ def build_damage(
     path: Path, what: str, remedy: str, error: type[FashionError], fault: BaseException | str
 ) -> FashionError:
     """The error of a damaged file, in one line: see `read_json`."""
-    strerror = getattr(fault, "strerror", None)  # without the path, which is told already
-    return error(f"{path} must {what}, but: {make_line(strerror or fault)}; {remedy}")
+    return error(f"{path} must {what}, but: {make_line(error_words(fault))}; {remedy}")
+
+
+def error_words(fault: BaseException | str) -> object:
+    """What is wrong with a file, without its path, which is told already."""
+    return getattr(fault, "strerror", None) or fault
 
 
 def make_line(text: object) -> str:

@@ -22,9 +22,14 @@ DIGEST_BYTES = 16
 def fingerprint_quickly(
     file_format: str, annotations: Annotations, settings: PrepareSettings, files: list[Path]
 ) -> str:
-    """Tells sets apart without reading images: by their names, sizes and times of change."""
+    """Tells sets apart without reading images: by their names, sizes and times of change.
+
+    The time of the last change of the entry itself is among them: no program can set that one back.
+    """
     stats = [os.stat(file) for file in files]
-    changes = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats, strict=True)]
+    changes = [
+        (str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in zip(files, stats, strict=True)
+    ]
     return fingerprint_content(file_format, annotations, settings, [repr(change) for change in changes])
 
 

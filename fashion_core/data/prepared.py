@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -27,8 +27,17 @@ from fashion_core.data.duplicates import THUMBNAIL_SIDE, compute_thumbnail
 from fashion_core.data.fingerprints import compute_digest, fingerprint_content, fingerprint_quickly
 from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import DataError, Fault, ImageError, first_line
-from fashion_core.files import check_form, make_line, open_or_make, parse_json, read_json, whole, write_whole
+from fashion_core.errors import DataError, FashionError, Fault, ImageError, first_line
+from fashion_core.files import (
+    check_form,
+    make_line,
+    open_or_make,
+    parse_json,
+    read_checked,
+    read_json,
+    whole,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     from fashion_core.data.rows import Annotations
@@ -60,15 +69,18 @@ def prepare_all(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> dict[PrepareSettings, PreparedData]:
     """The prepared data of each setting, in this order; made where there is none. Two processes at once make it once.
 
-    An image is decoded once for all files that are missing.
+    An image is decoded once for all files that are missing. A file that is there is read once, whole, and compared with
+    the checksums it was written with; one that has changed is made anew.
 
     Args:
         cache_dir: holds prepared files; on a file system that all trials see.
         workers: threads that decode; default: one a CPU core.
         progress: called with (images done, images in all).
+        tell: called with one line on each file that is damaged, and is made anew.
 
     Raises:
         DataError: lists every image that cannot be decoded, with file and line.
@@ -93,10 +105,27 @@ def prepare_all(
                 check_room(len(files), [paths[path] for path in missing], cache_dir)
                 write_files(annotations, {path: paths[path] for path in missing}, files, digests, pool, progress)
 
-            for data in open_or_make(list(paths), PreparedData.open, make):
+            for data in open_or_make(list(paths), PreparedData.open, make, tell):
                 write_whole(notes[data.settings], json.dumps({"file": data.path.name}))
                 prepared[data.settings] = data
     return {each: data for each, data in prepared.items() if data is not None}
+
+
+def find_fingerprint(
+    annotations: Annotations, settings: PrepareSettings, cache_dir: Path, expected: str
+) -> tuple[str, list[str]]:
+    """What names the prepared images of these annotations, and SHA-256 of each image.
+
+    Images are read only where their sizes and times are not known to lead to what is expected; else no digest is told.
+    """
+    files = [annotations.folder / name for name in annotations.table["image"].to_pylist()]
+    with suppress(OSError):  # an image is gone: its digest will tell
+        note = cache_dir / f"known-{fingerprint_quickly(FORMAT, annotations, settings, files)}.json"
+        if read_note(note) == f"prepared-{expected}.arrow":
+            return expected, []
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        digests = list(pool.map(compute_digest, files))
+    return fingerprint_content(FORMAT, annotations, settings, digests), digests
 
 
 def count_bytes(images: int, settings: Iterable[PrepareSettings]) -> int:
@@ -115,11 +144,11 @@ def check_room(images: int, settings: Iterable[PrepareSettings], folder: Path) -
 
 
 def find_known(note: Path) -> PreparedData | None:
-    """What was made when sizes and times of all images were those the note is named by; None if it is not there."""
+    """What was made when sizes and times of all images were those the note is named by; None if it is not as it was."""
     name = read_note(note)
     try:
-        return None if name is None else PreparedData.open(note.with_name(name))
-    except DataError:
+        return None if name is None else read_checked(note.with_name(name), PreparedData.open)
+    except FashionError:
         return None
 
 

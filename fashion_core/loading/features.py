@@ -27,6 +27,8 @@ from fashion_core.loading.batches import BatchSource
 from fashion_core.models.backbones import Backbone, build_backbone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fashion_core.config import TrainConfig
     from fashion_core.data.prepared import PreparedData, Progress
 
@@ -60,6 +62,7 @@ def cache_features(
     device: torch.device | str | None = None,
     *,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Path:
     """The file with the features that this configuration's backbone makes of all images, made if there is none.
 
@@ -68,6 +71,7 @@ def cache_features(
     Args:
         device: default is the first GPU, else the CPU.
         progress: called with (images done, images in all).
+        tell: called with one line where the file is damaged, and is made anew.
 
     Raises:
         ConfigError, WeightsError: see `build_backbone` and `choose_device`.
@@ -88,7 +92,7 @@ def cache_features(
         description = {"format": FORMAT, "fingerprint": fingerprint, "backbone": config.backbone}
         write_tensors(path, {TENSOR: values}, description)
 
-    open_or_make([path], open_features, make)
+    open_or_make([path], open_features, make, tell)
     return path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -15,10 +15,17 @@ from search.planning.options import SearchOptions, load_options
 from search.records.layout import SearchLayout
 from search.records.locks import check_free
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 Replace = Annotated[bool, typer.Option("--replace", help="Delete an earlier search of the same name first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
 Resume = Annotated[
     str | None, typer.Option(metavar="NAME", help="Go on with the search of this name, after an interruption.")
+]
+AllowChanged = Annotated[
+    Literal["code"] | None,
+    typer.Option(help="With --resume: go on though the code, or a library, is not that which the search began with."),
 ]
 Trial = Annotated[
     int | None,
@@ -34,6 +41,7 @@ def run(
     dry_run: DryRun = False,
     resume: Resume = None,
     trial: Trial = None,
+    allow_changed: AllowChanged = None,
 ) -> None:
     """Search hyperparameters for fine-tuning an attribute network.
 
@@ -49,13 +57,15 @@ def run(
         replay(SearchLayout(values["results"], values["name"]), trial, console)
         return
     if resume is not None:
-        refuse_others(context, "--resume", {"resume", "results", "tracking_uri"})
+        refuse_others(context, "--resume", {"resume", "results", "tracking_uri", "allow_changed"})
         begun = load_options(SearchLayout(values["results"], resume))
         given = None if values["tracking_uri"] is None else Address(values["tracking_uri"])
         address = renew(begun.tracking_uri, given)
         options = begun.model_copy(update={"results": values["results"], "name": resume, "tracking_uri": address})
-        launch(options, console, resume=True)
+        launch(options, console, resume=True, allow_changed=() if allow_changed is None else (allow_changed,))
         return
+    if allow_changed is not None:
+        raise SearchError("--allow-changed must go with --resume NAME, but got none; see --help")
     options = build(SearchOptions, values)
     if dry_run:
         from search.experiment.search import plan_search  # torch takes seconds: not for --help
@@ -65,7 +75,14 @@ def run(
         launch(options, console, replace=replace)
 
 
-def launch(options: SearchOptions, console: Console, *, resume: bool = False, replace: bool = False) -> None:
+def launch(
+    options: SearchOptions,
+    console: Console,
+    *,
+    resume: bool = False,
+    replace: bool = False,
+    allow_changed: Collection[str] = (),
+) -> None:
     """Run a search. Ray and its workers start while this process imports what it needs, which takes seconds too."""
     if options.name is not None:
         check_free(SearchLayout(options.results, options.name))
@@ -77,7 +94,14 @@ def launch(options: SearchOptions, console: Console, *, resume: bool = False, re
     with open_ray(options.address, storage=options.storage):
         from search.experiment.search import run_search
 
-        run_search(options, resume=resume, replace=replace, console=console, command=sys.argv)
+        run_search(
+            options,
+            resume=resume,
+            replace=replace,
+            allow_changed=allow_changed,
+            console=console,
+            command=sys.argv,
+        )
 
 
 def replay(layout: SearchLayout, trial: int, console: Console) -> None:

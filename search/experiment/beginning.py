@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fashion_core import metrics
 from fashion_core.data.dealing import keep_splits
 from fashion_core.data.splits import Selection, select_images
+from search.experiment.identity import collect_settings, digest_weights
 from search.experiment.starts import count_seen
 from search.jobs.images import Images, prepare_images
 from search.jobs.training import JobSite, save_selection
@@ -73,38 +74,26 @@ def describe_start(
     seen: Mapping[str, int] | None = None,
 ) -> SearchStarted:
     """How a search begins: settings, space, provenance, and which images each choice has seen."""
-    scheduler, options = plan.space.scheduler, plan.options
-    labels = data.labels
+    labels, weights = data.labels, digest_weights(plan.space)
     majority = metrics.compute_majority_score(labels[selection.select], labels[selection.train])
     known = labels[selection.select] >= 0
     labelled = {} if known.all() else {"labelled": dict(zip(data.schema.names, known.sum(0).tolist(), strict=True))}
     return SearchStarted(
         name=plan.layout.name,
-        settings={
-            "trials": plan.trials,
-            "sampler": plan.space.sampler,
-            "scheduler": scheduler.type,
-            "max_epochs": scheduler.max_epochs,
-            "grace_epochs": scheduler.grace_epochs,
-            "reduction_factor": scheduler.reduction_factor,
-            "seed": options.seed,
-            "select_on": options.select_on,
-            "concurrent": plan.resources.concurrent,
-            "cpus_per_trial": plan.resources.cpus_per_trial,
-            "gpus_per_trial": plan.resources.gpus_per_trial,
-        },
+        settings=collect_settings(plan),
         space=plan.space.text,
         space_name=plan.space.name,
         space_hash=plan.space.hash,
         provenance=collect_provenance(command),
         data={
-            "folder": options.data.resolve().name,
+            "folder": plan.options.data.resolve().name,
             "fingerprint": data.fingerprint,
             "counts": {split: len(data.indices(split)) for split in ("train", "val", "test")},
             "skipped": len(plan.annotations.skipped),
             "majority": majority,
             "categories": data.schema.to_dict(),
             **({} if plan.annotations.has_boxes else {"has_boxes": False}),
+            **({"weights": weights} if weights else {}),
         },
         selection={
             "select_on": selection.select_on,

@@ -9,7 +9,7 @@ from fashion_core import metrics
 from fashion_core.config import build_config
 from fashion_core.errors import SearchError
 from search.experiment.beginning import prepare
-from search.experiment.resuming import check_space
+from search.experiment.identity import check_data, check_space
 from search.experiment.starts import plan_with_starts
 from search.jobs.training import compute_seed
 from search.planning.options import load_options
@@ -37,6 +37,7 @@ def replay_trial(layout: SearchLayout, number: int, console: Console) -> None:
     plan = plan_with_starts(options, layout, detect_machine(), begun=True)
     plan.check_weights()
     check_space(plan, record.begun)
+    check_data(plan, record.begun)
     prepared = prepare(plan, console)
     site = replace(prepared.site, threads=record.begun.tell("settings", "cpus_per_trial"))
     values = plan.space.build_values(trial.params, prepared.data.schema) | {"seed": compute_seed(options.seed, number)}

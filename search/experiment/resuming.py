@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import fashion_core
 from fashion_core.errors import SearchError
+from search.experiment.identity import check_space
 from search.records.events import EndReason
 from search.records.ledger import read_events
 
 if TYPE_CHECKING:
     from search.planning.plan import Plan
-    from search.records.events import SearchStarted
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
 
@@ -71,12 +71,3 @@ def begun_by_older(found: str) -> bool:
     """Whether a version is older than `OLDEST`; one that is not known is not."""
     numbers = re.match(r"(\d+)\.(\d+)", found)
     return numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST
-
-
-def check_space(plan: Plan, begun: SearchStarted) -> None:
-    """Raises SearchError where the space's file has changed since the search began."""
-    if begun.space_hash != plan.space.hash:
-        raise SearchError(
-            f"a search goes on with the space it began with, but {plan.options.space} has changed since; "
-            f"restore it (a copy is {plan.layout.space_yaml}) or start a new search"
-        )

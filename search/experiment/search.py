@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from fashion_core.data.audit import audit, render_audit
 from fashion_core.errors import SearchError
+from fashion_core.files import retry_while_full, write_whole
 from search.experiment.beginning import describe_start, prepare
 from search.experiment.finish import write_results
+from search.experiment.identity import check_unchanged, note_changes, tell_differences
 from search.experiment.result import SearchResult
 from search.experiment.resuming import check_nothing_lost, check_replaceable, check_resumable
 from search.experiment.running import close_trials, run_session
@@ -20,6 +22,7 @@ from search.planning.plan import Plan, render_plan
 from search.records.events import SearchResumed
 from search.records.ledger import Ledger, read_events
 from search.records.locks import RUN, hold_search
+from search.records.provenance import collect_provenance
 from search.records.record import SearchRecord, replay
 from search.records.session import Session
 from search.registry.access import open_registry
@@ -31,7 +34,7 @@ from search.tune.storage import clear_storage
 from search.tune.trainable import TrialTrainable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -73,6 +76,11 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
         return plan
 
 
+def is_vacant(folder: Path) -> bool:
+    """Whether a search can have this folder: there is none, or an empty one, as a kill at its very beginning leaves."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
 def try_tracking(options: SearchOptions, *, resume: bool) -> None:
     """Ask MLflow once, for seconds, before hours of work. A search that goes on does without where it is away.
 
@@ -90,6 +98,7 @@ def run_search(
     *,
     resume: bool = False,
     replace: bool = False,
+    allow_changed: Collection[str] = (),
     console: Console | None = None,
     trainable: type[TrialTrainable] = TrialTrainable,
     machine: Machine | None = None,
@@ -102,6 +111,7 @@ def run_search(
     Args:
         resume: go on with the search of this name, with the options it began with.
         replace: delete an earlier search of the same name first.
+        allow_changed: what may differ from what a search began with that goes on: `code`.
         console: what it prints on; None: nowhere.
         trainable: what trains a trial.
         machine: what it may use; None: what this machine has.
@@ -113,9 +123,13 @@ def run_search(
         FashionError: it cannot start, or ended before its time.
     """
     layout, console = options.build_layout(), choose_console(console)
+
+    def tell(text: str) -> None:
+        console.print(plain(text, "yellow"))
+
     with ExitStack() as stack:
         stack.enter_context(hold_search(layout, RUN))
-        if layout.folder.exists() and not (resume or replace):
+        if not (resume or replace or is_vacant(layout.folder)):
             raise SearchError(
                 f"a search's name must be new, but {layout.folder} exists; give another --name, "
                 f"go on with --resume {layout.name}, or delete the old one with --replace"
@@ -132,33 +146,40 @@ def run_search(
         plan = plan_with_starts(options, layout, found, begun=begun)
         console.print(draw_pairs(render_plan(plan)))
         plan.check_weights()
+        changed: dict[str, str] = {}
         if begun:
             check_resumable(plan, record)
+            now = collect_provenance(command)
+            check_unchanged(plan, record, now, allow_changed)
+            changed = note_changes(plan, record, now)
+            if differences := tell_differences(record.settings | record.provenance, changed, list(changed)):
+                console.print(plain(f"note: the search goes on with {differences}", "yellow"))
         else:
             clear_storage(plan, replace=replace)
             if replace:
                 shutil.rmtree(layout.folder, ignore_errors=True)
             events, record = [], SearchRecord()
         layout.folder.mkdir(parents=True, exist_ok=True)
+        options.save(layout.options)  # first: what is killed from here on can go on
         plan = plan if begun else keep_starts(plan)
-        options.save(layout.options)
-        layout.space_yaml.write_text(plan.space.text)
+        write_whole(layout.space_yaml, plan.space.text)
         prepared = prepare(plan, console)
-        session = Session(layout, stack.enter_context(Ledger(layout.ledger)), record)
+        session = Session(layout, stack.enter_context(Ledger(layout.ledger, tell)), record)
         tracker = stack.enter_context(tracker or Tracker(layout, options.tracking_uri))
         for event in events:  # of before an interruption; what MLflow has stays as it is
             tracker.send(event)
         session.listeners.append(tracker.send)
         if record.search is not None:
             close_trials(session, "the search was interrupted")
-            session.append(SearchResumed(trials=plan.trials))
+            session.append(SearchResumed(trials=plan.trials, changed=changed))
         else:
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
-            layout.audit.write_text(render_audit(audit(prepared.data)))
+            write_whole(layout.audit, render_audit(audit(prepared.data)))
         run_session(plan, session, prepared.site, console, trainable, events)
         search = describe_search(record)
-        for path in write_results(layout, record, search) if report else []:
-            tracker.send_file(path)
+        if report:
+            for path in retry_while_full(lambda: write_results(layout, record, search), layout.folder, tell):
+                tracker.send_file(path)
         missing = tracker.close()
         console.print(render_summary(search, list_next_steps(layout, options.tracking_uri)), crop=False)
         if missing is not None:

@@ -10,6 +10,7 @@ from fashion_core.data.prepared import PreparedData, prepare_all
 from fashion_core.loading.features import cache_features
 from search.jobs.training import FeatureKey, JobSite, find_feature_key
 from search.reporting.live import preparing
+from search.reporting.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,12 +63,16 @@ def prepare_images(
         DataError: images cannot be decoded.
         ConfigError, WeightsError: a backbone cannot be built.
     """
+
+    def tell(damage: str) -> None:
+        console.print(plain(damage, "yellow"))
+
     with preparing(console) as progress:
-        prepared = prepare_all(annotations, settings, cache_dir, progress=progress)
+        prepared = prepare_all(annotations, settings, cache_dir, progress=progress, tell=tell)
     features: dict[FeatureKey, Path] = {}
     for config in probed:
         if (key := find_feature_key(config)) not in features:
             with preparing(console, f"features of {config.backbone}") as progress:
                 data = prepared[build_settings(config)]
-                features[key] = cache_features(config, data, cache_dir.resolve(), progress=progress)
+                features[key] = cache_features(config, data, cache_dir.resolve(), progress=progress, tell=tell)
     return Images(prepared, features)

@@ -13,7 +13,7 @@ from fashion_core.command import share
 from fashion_core.data.reading import BoxForm, Reading, split_names
 from fashion_core.errors import SearchError
 from fashion_core.escaping import show_value
-from fashion_core.files import MAX_JSON_BYTES, build_damage, describe_faults, parse_json, read_plain
+from fashion_core.files import MAX_JSON_BYTES, build_damage, describe_faults, parse_json, read_plain, write_whole
 from search.address import Address
 from search.records.layout import SearchLayout, unique_name
 
@@ -161,7 +161,7 @@ class SearchOptions(BaseModel):
 
     def save(self, path: Path) -> None:
         """Write them as JSON."""
-        path.write_text(self.model_dump_json(indent=2) + "\n")
+        write_whole(path, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> SearchOptions:

@@ -116,8 +116,7 @@ def run_promotion(
 def release_model(promotion: Promotion, trained: Trained, result: PromotionResult, model: Saved) -> PromotionResult:
     """Write the folder of the model with its card."""
     release = build_release(promotion, trained, result, model)
-    now = time.time()
-    result = dataclasses.replace(result, ended=now, seconds=now - promotion.started)
+    result = dataclasses.replace(result, ended=time.time(), seconds=time.monotonic() - promotion.started)
     shipped = ship(release, result, promotion.layout.final.folder)
     has_test = result.search.data["counts"]["test"] > 0
     for what, error in (("ONNX file", shipped.onnx_error), ("submission", shipped.submission_error)):

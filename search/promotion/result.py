@@ -322,7 +322,6 @@ def build_result(
         "fingerprint": material.first.fingerprint,
         "counts": material.counts,
     }
-    now = time.time()
     return PromotionResult(
         layout=promotion.layout,
         options=promotion.options,
@@ -343,8 +342,8 @@ def build_result(
         data_licence=find_data_licence(search.tell("data", "folder"), material.schema.names),
         machine=f"{len(os.sched_getaffinity(0))} cores of {describe_cpu()}",
         provenance=collect_provenance(promotion.command),
-        ended=now,
-        seconds=now - promotion.started,
+        ended=time.time(),
+        seconds=time.monotonic() - promotion.started,
     )
 
 

@@ -40,7 +40,7 @@ class Promotion:
     Attributes:
         search: what is promoted, from its ledger.
         command: what started it, as `sys.argv`, or the call from Python.
-        started: unix seconds.
+        started: in seconds, by a clock that does not jump.
     """
 
     layout: SearchLayout
@@ -88,7 +88,7 @@ def open_promotion(
         SearchError: there is no such search, it still runs, another process promotes it, or it went on otherwise.
         FashionError: the data is at fault.
     """
-    started = time.time()
+    started = time.monotonic()
     load_record(layout)  # tells which searches there are
     with ExitStack() as stack:
         stack.enter_context(hold_search(layout, PROMOTE))

@@ -1,6 +1,7 @@
 """What happens in a search, as types: one class a kind of event, and the states that trials and searches can be in.
 
-An event on the disk is one JSON object: `event` (its kind), `time` (unix seconds), `seq` (0, 1, 2, ...), its fields.
+An event on the disk is one JSON object: `event` (its kind), `time` (unix seconds), `seq` (0, 1, 2, ...), `since`, and
+its fields.
 What is read is checked by the types that stand here: a ledger may be damaged, or a stranger's.
 """
 
@@ -116,6 +117,7 @@ class Data(Told):
     majority_by_category: dict[str, Score] = {}
     categories: dict[str, list[str]] = {}
     has_boxes: bool = True
+    weights: dict[str, str] = {}
 
 
 class Selected(Told):
@@ -134,11 +136,18 @@ class Selected(Told):
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that happened. The ledger sets `time` and `seq`."""
+    """One thing that happened. The ledger sets `time`, `seq` and `since`.
+
+    Attributes:
+        time: unix seconds, for people: clocks are put back.
+        since: seconds from the event before it, by a clock that does not jump; 0 for the first one of a process, None
+            in older ledgers.
+    """
 
     kind: ClassVar[str]
     time: Moment = 0.0
     seq: Whole = -1
+    since: Moment | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +157,8 @@ class SearchStarted(Event):
     Attributes:
         settings: trials, sampler, scheduler with its numbers, seed, select_on, resources.
         space, space_name, space_hash: its YAML text, and what names it.
-        data: folder, fingerprint, counts, majority, categories; `has_boxes`, false where no image has one.
+        data: folder, fingerprint, counts, majority, categories; `has_boxes`, false where no image has one; `weights`,
+            SHA-256 of the files that networks start from, by name.
         selection: which images are trained and selected on; `labelled`, where labels are missing among those selected
             on, how many of them are labelled in each category; `seen_by_starts`, where a saved model that networks
             start from was trained on some of these, on how many, by its name.
@@ -187,10 +197,16 @@ class SearchStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResumed(Event):
-    """A search went on."""
+    """A search went on.
+
+    Attributes:
+        changed: what was no longer as before, of code, machine and resources, as it is now: by its name in `provenance`
+            or `settings`.
+    """
 
     kind: ClassVar[str] = "search_resumed"
     trials: Count
+    changed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,13 +356,15 @@ NEEDED = {
     for each in KINDS.values()
 }
 # left out of an event on the disk where they are None
-OPTIONAL = ("rung", "cutoff", "error", "correct")
+OPTIONAL = ("since", "rung", "cutoff", "error", "correct")
 
 
 def write_event(event: Event) -> dict[str, Any]:
     """An event as a JSON object."""
     values = vars(event)
     written = {"event": event.kind, "time": event.time, "seq": event.seq}
+    if event.since is not None:
+        written["since"] = event.since
     for name in FIELDS[type(event)]:
         if name not in written and not (values[name] is None and name in OPTIONAL):
             written[name] = values[name]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fashion_core.errors import SearchError
-from fashion_core.files import parse_json
+from fashion_core.files import parse_json, retry_while_full
 from fashion_core.metrics import has_missing
 from search.records.events import (
     Event,
@@ -29,6 +29,7 @@ from search.records.events import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SYNCED = (SearchStarted, TrialEnded, SearchEnded)  # written through to the disk: a power cut keeps them
@@ -94,17 +95,24 @@ def unpack_correct(text: str, images: int, categories: int) -> np.ndarray:
     return np.where(labelled[0], correct, np.nan) if labelled else correct
 
 
+def ignore(text: str) -> None:
+    """Tell nobody."""
+
+
 class Ledger:
     """A ledger open for appending, by one process at a time. A context manager.
+
+    Args:
+        tell: called with a line where the disk is full: writing waits until it is not.
 
     Raises:
         SearchError: another process has it open.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tell: Callable[[str], None] = ignore) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self.file = path.open("ab")
+        self.path, self.tell = path, tell
+        self.file = path.open("ab", buffering=0)  # a line that does not fit must not wait in a buffer
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -114,22 +122,42 @@ class Ledger:
             ) from None
         content = path.read_bytes()
         self.seq = content.count(b"\n")
-        self.file.truncate(content.rfind(b"\n") + 1)  # a line that a kill cut off
+        self.appended: float | None = None  # when the last event was, by a clock that does not jump
+        self.size = content.rfind(b"\n") + 1
+        self.file.truncate(self.size)  # a line that a kill cut off
 
     def append(self, event: Kind) -> Kind:
         """Write one event down, and return it with its time and number. Numbers that are not finite become null."""
-        event = replace(event, time=time.time(), seq=self.seq)
+        now = time.monotonic()
+        since = 0.0 if self.appended is None else now - self.appended
+        event = replace(event, time=time.time(), seq=self.seq, since=round(since, 6))
         try:
             line = ENCODER.encode(write_event(event))
         except ValueError:
             event = replace(event, **{name: make_finite(value) for name, value in vars(event).items()})
             line = ENCODER.encode(write_event(event))
-        self.file.write(line.encode() + b"\n")
-        self.file.flush()
-        if isinstance(event, SYNCED):
-            os.fsync(self.file.fileno())
+        content, is_synced = line.encode() + b"\n", isinstance(event, SYNCED)
+        retry_while_full(lambda: self.write(content, is_synced=is_synced), self.path.parent, self.tell)
         self.seq += 1
+        self.appended = now
         return event
+
+    def write(self, line: bytes, *, is_synced: bool) -> None:
+        """Write a whole line, or none of it.
+
+        Raises:
+            OSError: it cannot be written; nothing of it is left.
+        """
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self.file.write(rest) :]
+            if is_synced:
+                os.fsync(self.file.fileno())
+        except BaseException:
+            self.file.truncate(self.size)
+            raise
+        self.size += len(line)
 
     def close(self) -> None:
         """Let another process write."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import fashion_core
+from fashion_core.files import hash_file
 from fashion_core.secrets import hide_secrets
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def collect_provenance(arguments: Sequence[str]) -> dict[str, str]:
     found = {
         "command": describe_command(arguments),
         "version": fashion_core.__version__,
+        "code_digest": digest_code(),
         **describe_git(),
         "python": platform.python_version(),
         **{name: find_version(name) for name in LIBRARIES},
@@ -42,6 +45,14 @@ def collect_provenance(arguments: Sequence[str]) -> dict[str, str]:
     }
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return found | ({"gpu": ", ".join(gpus)} if gpus else {})
+
+
+def digest_code() -> str:
+    """Hex digest of all Python files of both packages, by name and content."""
+    folder, digest = Path(__file__).resolve().parents[2], hashlib.blake2b(digest_size=8)
+    for path in sorted(path for package in PACKAGES[:2] for path in (folder / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{hash_file(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def describe_command(arguments: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from fashion_core import metrics
 from fashion_core.errors import SearchError, first_line
 from search.records.events import (
     ENDS,
+    EpochAgain,
     EpochEnded,
     Event,
     SearchEnded,
@@ -44,6 +45,8 @@ class TrialRecord:
         started: unix seconds.
         saves: what it could go on from, the newest last.
         deaths: how often its process died.
+        again: epochs that were trained again.
+        began, left: when it began and last ended, in seconds that the search ran.
     """
 
     number: int
@@ -56,6 +59,9 @@ class TrialRecord:
     end: TrialEnded | None = None
     saves: list[TrialSaved] = field(default_factory=list)
     deaths: int = 0
+    again: list[EpochAgain] = field(default_factory=list)
+    began: float = 0.0
+    left: float = 0.0
 
     @property
     def status(self) -> TrialStatus:
@@ -89,8 +95,20 @@ class TrialRecord:
 
     @property
     def seconds(self) -> float | None:
-        """From its start to its end; None while it runs."""
-        return None if self.end is None else self.end.time - self.started
+        """From its start to its end, while the search ran; None while it runs."""
+        return None if self.end is None else self.left - self.began
+
+    @property
+    def differing(self) -> EpochAgain | None:
+        """The first epoch that was scored otherwise when it was trained again; None where there is none."""
+        if not self.again:
+            return None
+        scores = {row.epoch: row.metrics.get(metrics.ACCURACY) for row in self.epochs}
+        return next((row for row in self.again if row.metrics.get(metrics.ACCURACY) != scores.get(row.epoch)), None)
+
+    def find_score(self, epoch: int) -> float:
+        """Its score after an epoch, the first time that was trained."""
+        return next(row.metrics.get(metrics.ACCURACY) or 0.0 for row in self.epochs if row.epoch == epoch)
 
     @property
     def best_row(self) -> EpochEnded | None:
@@ -149,6 +167,7 @@ class SearchRecord:
         trials: by number.
         proposed: what was drawn, by number; ledgers of version 0.2 do not tell.
         ended: None while it runs.
+        changed: what it went on with that was not so when it began: see `SearchResumed`.
         seconds: how long it ran, without the time between an interruption and going on.
     """
 
@@ -158,6 +177,7 @@ class SearchRecord:
     ended: SearchEnded | None = None
     seconds: float = 0.0
     last: float | None = None  # time of the last event
+    changed: dict[str, str] = field(default_factory=dict)
 
     @property
     def begun(self) -> SearchStarted:
@@ -181,6 +201,11 @@ class SearchRecord:
         return self.search.data if self.search is not None else {}
 
     @property
+    def provenance(self) -> dict[str, str]:
+        """See `SearchStarted`; with what has changed since."""
+        return (self.search.provenance if self.search is not None else {}) | self.changed
+
+    @property
     def selection(self) -> dict[str, Any]:
         """See `SearchStarted`; empty before it began."""
         return self.search.selection if self.search is not None else {}
@@ -201,20 +226,24 @@ class SearchRecord:
         Raises:
             SearchError: it is of a trial that never started.
         """
-        if self.last is not None and not isinstance(event, (SearchStarted, SearchResumed)):
-            self.seconds += event.time - self.last
+        if event.since is not None:
+            self.seconds += event.since
+        elif self.last is not None and not isinstance(event, (SearchStarted, SearchResumed)):
+            self.seconds += max(event.time - self.last, 0.0)  # of an older ledger
         self.last = event.time
         match event:
             case SearchStarted():
                 self.search = event
             case SearchResumed():
                 self.ended = None
+                self.changed |= event.changed
             case SearchEnded():
                 self.ended = event
             case TrialStarted():
                 trial = self.trials.get(event.trial)
                 if trial is None or trial.params != event.params:
                     trial = TrialRecord(event.trial, event.trial_id, event.params, event.enqueued, event.time)
+                    trial.began = self.seconds
                     self.trials[trial.number] = trial
                 else:
                     trial.go_on()
@@ -226,11 +255,15 @@ class SearchRecord:
                 self.find_started(event).deaths += 1
             case EpochEnded():
                 self.find_started(event).take_epoch(event)
+            case EpochAgain():
+                trial = self.find_started(event)
+                if any(row.epoch == event.epoch for row in trial.epochs):
+                    trial.again.append(event)
             case TrialEnded():
                 trial = self.find_started(event)
-                trial.end, trial.best = event, event.best
+                trial.end, trial.best, trial.left = event, event.best, self.seconds
 
-    def find_started(self, event: EpochEnded | TrialEnded | TrialRetried | TrialSaved) -> TrialRecord:
+    def find_started(self, event: EpochAgain | EpochEnded | TrialEnded | TrialRetried | TrialSaved) -> TrialRecord:
         """The trial that something happened in."""
         trial = self.trials.get(event.trial)
         if trial is None:
@@ -255,6 +288,21 @@ class SearchRecord:
     def count_epochs(self) -> int:
         """Epochs that count: one that was run twice, counts once."""
         return sum(len(trial.epochs) for trial in self.trials.values())
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether an epoch that is trained again must score the same: on one CPU worker, with nothing changed since."""
+        settings = self.settings
+        return settings.get("concurrent") == 1 and not settings.get("gpus_per_trial") and not self.changed
+
+    def compare_again(self) -> tuple[int, float]:
+        """How many epochs were trained again, and the largest difference of their scores to those of the first time."""
+        found = [
+            abs((row.metrics.get(metrics.ACCURACY) or 0.0) - trial.find_score(row.epoch))
+            for trial in self.trials.values()
+            for row in trial.again
+        ]
+        return len(found), max(found, default=0.0)
 
     def count_saved(self, max_epochs: int) -> int:
         """Epochs that stopping the weak trials saved."""

@@ -48,15 +48,13 @@ class LiveView:
         record: of the search, kept up to date by others.
         total_trials: how many the search is to have, those of before a restart included.
         max_epochs: of a trial that is not stopped.
-        started: unix seconds since when pace and time are counted; default: now.
     """
 
-    def __init__(
-        self, console: Console, record: SearchRecord, total_trials: int, max_epochs: int, started: float | None = None
-    ) -> None:
+    def __init__(self, console: Console, record: SearchRecord, total_trials: int, max_epochs: int) -> None:
         self.console, self.record = console, record
         self.total_trials, self.max_epochs = total_trials, max_epochs
-        self.started = time.time() if started is None else started
+        self.started = time.monotonic()
+        self.before = count_done(record)  # pace and time left are of what this view has seen
         self.shown, self.look_at = Standing(), 0.0  # what is drawn, and from when on to look again
         self.ended = sum(trial.end is not None for trial in record.trials.values())
         self.last_line = self.started
@@ -85,13 +83,13 @@ class LiveView:
     def standing(self) -> Standing:
         """How the search stands now."""
         record = SearchRecord(self.record.search, dict(self.record.trials))  # another thread may add to it
-        return take_standing(record, self.total_trials, self.max_epochs, self.started)
+        return take_standing(record, self.total_trials, self.max_epochs, self.before)
 
     def __rich__(self) -> RenderableType:
-        now = time.time()
+        now = time.monotonic()
         if now >= self.look_at:
             self.shown = self.standing
-            self.look_at = now + LOOK_SHARE * (time.time() - now)
+            self.look_at = now + LOOK_SHARE * (time.monotonic() - now)
         elapsed = max(now - self.started, 1e-3)
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", no_wrap=True, min_width=TOPIC_WIDTH)
@@ -114,7 +112,7 @@ class LiveView:
 
     def print_event(self, event: Event) -> None:
         """Without a terminal: a line for every trial that ends, and now and then one of progress."""
-        now = time.time()
+        now = time.monotonic()
         if isinstance(event, TrialEnded):
             self.print_line(now, describe_end(self.record.trials[event.trial], self.max_epochs))
         elif isinstance(event, EpochEnded) and now - self.last_line >= PROGRESS_INTERVAL_S:
@@ -125,7 +123,7 @@ class LiveView:
     def print_line(self, now: float, text: str) -> None:
         """One line that is never wrapped; what does not fit stands in the ledger."""
         self.last_line = now
-        clock = time.strftime("%H:%M:%S", time.localtime(now))
+        clock = time.strftime("%H:%M:%S", time.localtime())
         self.console.print(
             plain(f"{clock} [{self.ended}/{self.total_trials}] {text}"), no_wrap=True, overflow="ellipsis"
         )
@@ -137,7 +135,7 @@ class Standing:
 
     Attributes:
         lines: (topic, text) on the whole search. running: the same on each running trial.
-        epochs_here, ended_here: epochs and trials that ended since `started`.
+        epochs_here, ended_here: epochs and trials that ended since the view began.
         epochs_left: expected.
     """
 
@@ -162,8 +160,8 @@ class Standing:
         return f"about {format_duration(self.epochs_left * elapsed / self.epochs_here)}"
 
 
-def take_standing(record: SearchRecord, total_trials: int, max_epochs: int, started: float) -> Standing:
-    """How the search stands now. started: unix seconds since when the pace is counted."""
+def take_standing(record: SearchRecord, total_trials: int, max_epochs: int, before: tuple[int, int]) -> Standing:
+    """How the search stands now. before: epochs and trials that were done when the view began."""
     trials = list(record.trials.values())
     running = [trial for trial in trials if trial.status == TrialStatus.RUNNING]
     epochs, full = record.count_epochs(), total_trials * max_epochs
@@ -185,13 +183,19 @@ def take_standing(record: SearchRecord, total_trials: int, max_epochs: int, star
     shown = [(f"trial {trial.number}", describe_running(trial, max_epochs)) for trial in running[:MAX_RUNNING_SHOWN]]
     if len(running) > MAX_RUNNING_SHOWN:
         shown.append(("", f"and {len(running) - MAX_RUNNING_SHOWN} more"))
+    epochs_done, trials_done = count_done(record)
     return Standing(
         lines=tuple(lines),
         running=tuple(shown),
-        epochs_here=sum(row.time >= started for trial in trials for row in trial.epochs),
-        ended_here=sum(trial.end is not None and trial.end.time >= started for trial in trials),
+        epochs_here=epochs_done - before[0],
+        ended_here=trials_done - before[1],
         epochs_left=expect_epochs(trials, total_trials, max_epochs),
     )
+
+
+def count_done(record: SearchRecord) -> tuple[int, int]:
+    """Epochs and trials that are done."""
+    return record.count_epochs(), sum(trial.status.is_over for trial in record.trials.values())
 
 
 def describe_running(trial: TrialRecord, max_epochs: int) -> str:
@@ -229,7 +233,7 @@ def preparing(console: Console, what: str = "images") -> Iterator[Callable[[int,
     A bar on a terminal, a line at the start elsewhere; a line at the end on both. Shows nothing if it is never called:
     the data was prepared before.
     """
-    began, total = time.time(), 0
+    began, total = time.monotonic(), 0
     bar = Progress(
         TextColumn(f"preparing {show_text(what)}", markup=False),
         BarColumn(),
@@ -258,4 +262,4 @@ def preparing(console: Console, what: str = "images") -> Iterator[Callable[[int,
         if task is not None:
             bar.stop()
     if total:
-        console.print(plain(f"prepared {total:,} {what} in {format_duration(time.time() - began)}"))
+        console.print(plain(f"prepared {total:,} {what} in {format_duration(time.monotonic() - began)}"))

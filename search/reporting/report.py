@@ -23,7 +23,7 @@ from search.reporting.words import (
 from search.space.weights import WEIGHTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from search.records.layout import SearchLayout
@@ -89,7 +89,7 @@ def build_report(
         f"# Search {write_code(record.name)}",
         *describe_result(search, is_over=record.ended is not None),
     ]
-    parts += ["## How it ran", Rows(("", ""), describe_run(record.search, search.duration))]
+    parts += ["## How it ran", Rows(("", ""), describe_run(record.search, search.duration, record.changed))]
     parts += ["## Trials", describe_trials(search, record)]
     parts += [f"![val/accuracy of every trial by epoch]({name})" for name in curves]
     if search.trials:
@@ -122,11 +122,14 @@ def describe_result(search: SearchWords, *, is_over: bool) -> list[Part]:
     return parts
 
 
-def describe_run(search: SearchStarted | None, duration: str) -> list[tuple[str, str]]:
+def describe_run(
+    search: SearchStarted | None, duration: str, changed: Mapping[str, str] | None = None
+) -> list[tuple[str, str]]:
     """(topic, text) on command, machine, time, versions, data and settings; without what the ledger lacks.
 
     Args:
         duration: how long it ran.
+        changed: see `SearchRecord`.
     """
     if search is None:
         return []
@@ -144,8 +147,14 @@ def describe_run(search: SearchStarted | None, duration: str) -> list[tuple[str,
     if versions := [f"{name} {found[name]}" for name in LIBRARIES if name in found]:
         pairs.append(("versions", ", ".join(versions)))
     if "git_commit" in found:
-        changed = ", with uncommitted changes" if found.get("git_dirty") == "true" else ""
-        pairs.append(("code", f"{found.get('version', '')} at commit `{found['git_commit'][:12]}`{changed}".strip()))
+        dirty = ", with uncommitted changes" if found.get("git_dirty") == "true" else ""
+        pairs.append(("code", f"{found.get('version', '')} at commit `{found['git_commit'][:12]}`{dirty}".strip()))
+    if changed:
+        known = {**settings, **found}
+        words = [
+            f"{name} {write_code(value)}, first {write_code(str(known.get(name)))}" for name, value in changed.items()
+        ]
+        pairs.append(("went on with", "; ".join(words)))
     if data:
         counts = ", ".join(f"{count:,} {split}" for split, count in data.get("counts", {}).items())
         skipped = f"; {data['skipped']} faults left out" if data.get("skipped") else ""
@@ -188,6 +197,9 @@ def describe_trials(search: SearchWords, record: SearchRecord) -> str:
     if full := search.full_epochs:
         text += f" They trained {search.epochs} epochs, {search.epochs / full:.0%} of full training ({full}); "
         text += f"ASHA saved {search.saved_epochs}."
+    again, difference = record.compare_again()
+    if again:
+        text += f" {again} epochs were trained again after an interruption; scores differ by {difference:.4f} at most."
     finished = {
         trial.number: trial.best or 0.0
         for trial in record.trials.values()

@@ -87,6 +87,10 @@ class Writer:
                     self.start_search(event)
                 case SearchResumed():
                     self.connect().update_run(self.find_parent(), status="RUNNING")
+                    if event.changed:
+                        self.log(
+                            self.find_parent(), [], {f"changed.{name}": was for name, was in event.changed.items()}
+                        )
                 case TrialStarted():
                     self.start_trial(self.record.trials[event.trial])
                 case EpochEnded():

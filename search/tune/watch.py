@@ -12,7 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fashion_core import metrics
 from fashion_core.errors import first_line
+from fashion_core.files import retry_while_full
 from search.jobs.training import compute_seed
 from search.records.events import (
     EpochAgain,
@@ -88,10 +90,25 @@ class Watch:
     def settle(self, trial: TrialRecord) -> None:
         """End a trial whose last epoch was its last, but whose end was not written down."""
         stop = self.rungs.stops.get(trial.number)
-        if stop is not None:
+        if (fault := self.find_fault(trial)) is not None:
+            self.end(trial, TrialStatus.FAILED, keep=False, reason=fault, error=fault)
+        elif stop is not None:
             self.end(trial, TrialStatus.STOPPED, reason=str(stop), rung=stop.rung, cutoff=stop.cutoff)
         elif trial.last_epoch >= self.max_epochs:
             self.end(trial, TrialStatus.FINISHED, reason=f"reached {self.max_epochs} epochs")
+
+    def find_fault(self, trial: TrialRecord) -> str | None:
+        """Why none of a trial's scores can be relied on, in one line: an epoch that was trained again scored otherwise,
+        where it must not. None where all is well.
+        """
+        again = trial.differing
+        if again is None or not self.session.record.is_repeatable:
+            return None
+        return (
+            f"an epoch that is trained again on one CPU worker must score the same, but epoch {again.epoch} of trial "
+            f"{trial.number} scored {again.metrics.get(metrics.ACCURACY)} after {trial.find_score(again.epoch)}; "
+            "suspect its saved state, the memory of this machine, or a library that is not deterministic"
+        )
 
     def hand_out(self, trial_id: str) -> dict[str, Any] | None:
         """What the next trial of Ray is to do; None where there is nothing to do now.
@@ -150,7 +167,7 @@ class Watch:
         number, epoch, values = trial.config["number"], result[EPOCH], json.loads(result[METRICS])
         known = self.session.record.trials[number]
         if self.taken.get(number) == (trial.trial_id, epoch):
-            return number in self.rungs.stops
+            return self.must_stop(known)
         self.taken[number] = (trial.trial_id, epoch)
         if LOST in result:
             self.lost[number] = result[LOST]
@@ -163,7 +180,11 @@ class Watch:
         elif values:
             self.session.append(EpochEnded(trial=number, epoch=epoch, metrics=values))
             self.rungs.take(number, epoch, known.best or 0.0)
-        return number in self.rungs.stops
+        return self.must_stop(known)
+
+    def must_stop(self, trial: TrialRecord) -> bool:
+        """Whether a trial is over before its last epoch."""
+        return trial.number in self.rungs.stops or self.find_fault(trial) is not None
 
     def complete(self, trial: Trial) -> None:
         """A trial ended, in whatever way but the death of its process."""
@@ -172,7 +193,7 @@ class Watch:
         status = TrialStatus(result.get(STATUS, TrialStatus.INTERRUPTED))
         if status in (TrialStatus.FAILED, TrialStatus.DIVERGED):
             self.end(known, status, reason=first_line(result[ERROR]), error=result[ERROR])
-        elif stop is not None or known.last_epoch >= self.max_epochs:
+        elif stop is not None or known.last_epoch >= self.max_epochs or self.find_fault(known) is not None:
             self.settle(known)
         # else the search ends first, and says so of all that still run
 
@@ -203,7 +224,9 @@ class Watch:
             best, correct = WORST_SCORE, None
         elif keep:
             try:
-                kept = self.models.keep(known)
+                kept = retry_while_full(
+                    lambda: self.models.keep(known), self.models.layout.folder, self.session.ledger.tell
+                )
             except OSError as error:  # the storage is full, or away: the trial's result stands without its model
                 reason += f" (its model could not be kept: {error})"
         if (lost := self.lost.pop(known.number, None)) is not None:

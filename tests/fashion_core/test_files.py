@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,8 +19,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from safetensors import safe_open
 
+from fashion_core import files
 from fashion_core.errors import CheckpointError, FashionError
 from fashion_core.files import (
+    check_sums,
+    compute_sums,
     hold,
     lock,
     open_or_make,
@@ -30,6 +34,7 @@ from fashion_core.files import (
     read_tensors,
     try_lock,
     whole,
+    write_sums,
     write_tensors,
     write_whole,
 )
@@ -150,7 +155,9 @@ def read_content(path: Path) -> str:
 
 def test_only_what_is_not_whole_is_made(tmp_path):
     paths = [tmp_path / name for name in ("whole", "cut", "absent")]
-    paths[0].write_text("as it was.")
+    for path in paths[:2]:
+        path.write_text("as it was.")
+        write_sums(path)
     paths[1].write_text("as it")
     asked = []
 
@@ -162,6 +169,52 @@ def test_only_what_is_not_whole_is_made(tmp_path):
     for _ in range(2):
         assert open_or_make(paths, read_content, make) == ["as it was.", "cut made.", "absent made."]
     assert asked == [paths[1:]]
+
+
+def damage(content: bytes) -> dict[str, bytes]:
+    """A file's bytes, spoiled in ways that nothing but a checksum tells."""
+    middle = len(content) // 2
+    return {
+        "flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        "first": bytes([content[0] ^ 128]) + content[1:],
+        "last": content[:-1] + bytes([content[-1] ^ 1]),
+        "cut": content[:-1],
+        "longer": content + b".",
+        "emptied": b"",
+    }
+
+
+@pytest.mark.parametrize("kind", damage(b"12"))
+@pytest.mark.parametrize("suffix", ["", ".sums"])
+def test_a_file_that_has_changed_is_named_and_made_anew(kind, suffix, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BLOCK_BYTES", 1000)
+    path, told = tmp_path / "file.bin", []
+
+    def open_file() -> list[bytes]:
+        def read(path: Path) -> bytes:
+            return path.read_bytes()
+
+        return open_or_make([path], read, lambda _: write_whole(path, bytes(range(250)) * 10), told.append)
+
+    content = open_file()[0]
+    assert open_file() == [content] and not told
+    spoiled = path.with_suffix(suffix) if suffix else path
+    spoiled.write_bytes(damage(spoiled.read_bytes())[kind])
+    assert open_file() == [content] and path.read_bytes() == content
+    assert len(told) == 1 and "file.bin is made anew" in told[0] and "\n" not in told[0]
+    assert open_file() == [content] and len(told) == 1
+
+
+def test_checksums_are_those_of_each_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BLOCK_BYTES", 1000)
+    path, content = tmp_path / "file", os.urandom(2500)
+    path.write_bytes(content)
+    assert compute_sums(path).crc32 == [zlib.crc32(content[start : start + 1000]) for start in (0, 1000, 2000)]
+    write_sums(path)
+    check_sums(path)
+    path.write_bytes(content[:1500] + bytes([content[1500] ^ 4]) + content[1501:])
+    with pytest.raises(FashionError, match=r"bytes from 1,000 on have changed"):
+        check_sums(path)
 
 
 def test_what_is_made_in_vain_is_an_error(tmp_path):
@@ -191,7 +244,7 @@ def test_leftovers_of_one_file_go_and_no_others(tmp_path):
     other.touch()
     assert len(os.listdir(tmp_path)) == 2
     open_or_make([path], read_content, lambda missing: write_whole(path, "made."))
-    assert sorted(tmp_path.iterdir()) == [path, path.with_suffix(".lock"), other]
+    assert sorted(tmp_path.iterdir()) == [path, path.with_suffix(".lock"), path.with_suffix(".sums"), other]
 
 
 # ------------------------------------------------------------------------------------------------------------- tensors

@@ -116,6 +116,34 @@ def test_a_file_that_is_lost_or_cut_off_is_made_again(sample_folder, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_file_with_a_flipped_pixel_is_named_and_made_again(sample_folder, tmp_path):
+    annotations, told = load_annotations(sample_folder), []
+    (path,) = list_files(annotations, SETTINGS[:1], tmp_path)
+    content = path.read_bytes()
+    pixels = prepared.PreparedData.open(path).gather(np.array([3])).tobytes()
+    path.write_bytes(content.replace(pixels, bytes([pixels[0] ^ 1]) + pixels[1:]))
+    assert path.read_bytes() != content
+    prepare_all(annotations, SETTINGS[:1], tmp_path, tell=told.append)
+    assert path.read_bytes() == content
+    assert len(told) == 1 and f"{path.name} is made anew" in told[0]
+    path.with_suffix(".sums").unlink()  # as of a version that wrote none
+    prepare_all(annotations, SETTINGS[:1], tmp_path, tell=told.append)
+    assert path.read_bytes() == content and path.with_suffix(".sums").is_file() and len(told) == 2
+
+
+@pytest.mark.slow
+def test_another_image_of_the_same_name_size_and_time_is_noticed(sample_folder, tmp_path):
+    data = shutil.copytree(sample_folder, tmp_path / "data")
+    (first,) = list_files(load_annotations(data), SETTINGS[:1], tmp_path)
+    image = data / load_annotations(data).table["image"][5].as_py()
+    stat, content = image.stat(), image.read_bytes()
+    image.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+    os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert image.stat().st_size == stat.st_size and image.stat().st_mtime_ns == stat.st_mtime_ns
+    assert list_files(load_annotations(data), SETTINGS[:1], tmp_path) != [first]
+
+
+@pytest.mark.slow
 def test_two_processes_at_once_decode_once(sample_folder, tmp_path):
     """They name the same settings in opposite order, so each could hold what the other waits for."""
     processes = [start_process(sample_folder, tmp_path, sizes) for sizes in ("48,32", "32,48")]

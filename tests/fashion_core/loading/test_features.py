@@ -132,12 +132,15 @@ def test_two_processes_at_once_compute_once(build, sample_prepared, tmp_path):
 def test_a_damaged_file_is_made_again(build, sample_prepared, tmp_path):
     path = cache_features(build(), sample_prepared, tmp_path, "cpu")
     content = path.read_bytes()
-    for damage in (content[:-7], b"", b"\0" * 100):
+    flipped, told = content[:-4] + bytes([content[-4] ^ 1]) + content[-3:], []
+    for damage in (content[:-7], b"", b"\0" * 100, flipped):
         path.write_bytes(damage)
-        with pytest.raises(DataError, match="features must stand in a whole file"):
-            open_features(path)
-        assert cache_features(build(), sample_prepared, tmp_path, "cpu") == path
+        if damage != flipped:
+            with pytest.raises(DataError, match="features must stand in a whole file"):
+                open_features(path)
+        assert cache_features(build(), sample_prepared, tmp_path, "cpu", tell=told.append) == path
         assert path.read_bytes() == content
+    assert len(told) == 4 and all(f"{path.name} is made anew" in line for line in told)
 
 
 @pytest.mark.slow

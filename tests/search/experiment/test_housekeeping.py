@@ -25,6 +25,7 @@ def fill_cache(cache: Path, fingerprint: str) -> list[Path]:
     names = [
         f"{prepared}.arrow",
         f"{prepared}.lock",
+        f"{prepared}.sums",
         f"selection-{fingerprint}-val-0.npz",
         f"known-{fingerprint}9.lock",
     ]

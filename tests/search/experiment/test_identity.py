@@ -1,146 +1,166 @@
-"""A search goes on with the data, the space, the settings and the code that it began with, or says what has changed."""
+"""A search goes on with what it began with; what has changed is named, kind by kind."""
 
+import os
 import shutil
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from written_search import SPACE, write_search
 
 from fashion_core.data.annotations import load_annotations
-from fashion_core.data.pixels import PrepareSettings
-from fashion_core.data.prepared import prepare
 from fashion_core.errors import SearchError
-from search.experiment import identity
-from search.experiment.identity import CODE, check_data, check_identity
+from search.experiment.identity import (
+    check_code,
+    check_data,
+    check_settings,
+    check_space,
+    check_weights,
+    compare_spaces,
+    digest_weights,
+    note_changes,
+)
 from search.planning.options import load_options
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
+from search.records.events import SearchResumed
 from search.records.record import load_record
-
-SETTINGS = PrepareSettings(32, "box")
 
 
 @pytest.fixture(scope="module")
-def own(sample_folder, tmp_path_factory):
-    """A copy of the data set, and a search on it."""
-    folder = tmp_path_factory.mktemp("identity")
-    shutil.copytree(sample_folder, folder / "data")
-    return folder / "data", write_search(folder / "results", "mine", folder / "data", [1e-3], select_on="val")
+def written(tmp_path_factory, sample_folder):
+    """A search, with its data."""
+    folder = tmp_path_factory.mktemp("written")
+    data = shutil.copytree(sample_folder, folder / "data")
+    return folder, data, write_search(folder / "results", "mine", data, [1e-3])
 
 
 @pytest.fixture
-def plan(own):
-    return build_plan(load_options(own[1]), own[1], Machine(2, 0))
+def search(written, tmp_path):
+    """A copy of it: its data folder, its plan as it is made anew, its record."""
+    folder, _, layout = written
+    shutil.copytree(folder, tmp_path / "copy")
+    layout = replace(layout, results=tmp_path / "copy" / "results")
+    data = tmp_path / "copy" / "data"
+
+    def plan(**changes):
+        update = {"data": data, "results": layout.results, "space": str(tmp_path / "copy" / "tiny.yaml")}
+        options = load_options(layout).model_copy(update=update | changes)
+        return build_plan(options, layout, Machine(2, 0))
+
+    return data, plan, load_record(layout)
 
 
-@pytest.fixture
-def begun(own):
-    return load_record(own[1]).begun
+def test_a_copy_of_the_data_is_the_same(search):
+    _, plan, record = search
+    check_data(plan(), record.begun)
 
 
-def test_nothing_changed(plan, begun, own):
-    assert check_identity(plan, begun) == []
-    check_data(plan, begun, prepare(load_annotations(own[0]), SETTINGS, plan.cache_dir))
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_an_image_with_other_bytes_is_named(search, is_kept):
+    data, plan, record = search
+    name = load_annotations(data).table["image"][3].as_py()
+    image, stat = data / name, (data / name).stat()
+    content = image.read_bytes()
+    image.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+    os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    if not is_kept:
+        shutil.rmtree(plan().cache_dir)
+    told = rf"1 image with other bytes \(\w+\): '?{name}" if is_kept else "bytes of images, or labels"
+    with pytest.raises(SearchError, match=told) as caught:
+        check_data(plan(), record.begun)
+    assert "restore them, or start a new search" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_fewer_cores_and_an_older_ledger_are_no_change(plan, begun):
-    other = replace(begun, settings=begun.settings | {"concurrent": 9, "cpus_per_trial": 9}, provenance={})
-    assert check_identity(plan, other) == []
-    assert check_identity(plan, replace(other, settings={})) == []
+def change_lines(plan, change):
+    """The same plan with other rows."""
+    made = plan()
+    table = change(made.annotations.table)
+    return replace(made, annotations=replace(made.annotations, table=table))
 
 
-def test_another_space(plan, begun):
-    changed = begun.space.replace("1e-1", "1e-2")
-    other = replace(begun, space=changed, space_hash="0")
-    told = r"tiny.yaml has changed since \('-search: .*1e-2.*', '\+search: .*1e-1.*'\); restore it \(a copy is .*yaml"
-    with pytest.raises(SearchError, match=told):
-        check_identity(plan, other, [CODE])
-    assert begun.space == SPACE
+def put(table, name, row, value):
+    values = table[name].to_pylist()
+    values[row] = value
+    field = table.schema.field(name)
+    return table.set_column(table.schema.get_field_index(name), field, [pa.array(values, field.type)])
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("seed", 5), ("select_on", "heldout"), ("max_epochs", 7), ("sampler", "x")]
+    ("told", "change"),
+    [
+        ("1 image with another label", lambda t: put(t, "labels", 2, [(v + 1) % 2 for v in t["labels"][2].as_py()])),
+        ("1 image with another box", lambda t: put(t, "x2", 2, t["x2"][2].as_py() - 1)),
+        ("1 image in another split", lambda t: put(t, "split", 2, "val")),
+        ("1 image fewer", lambda t: t.slice(1)),
+        ("another order of images", lambda t: t.take([1, 0, *range(2, len(t))])),
+    ],
 )
-def test_another_setting(plan, begun, name, value):
-    other = replace(begun, settings=begun.settings | {name: value})
-    with pytest.raises(SearchError, match=rf"`{name}` of mine was '?{value}'? and is .*; restore options.json"):
-        check_identity(plan, other, [CODE])
+def test_each_kind_of_change_is_told(search, told, change):
+    _, plan, record = search
+    with pytest.raises(SearchError, match=told):
+        check_data(change_lines(plan, change), record.begun)
 
 
-@pytest.mark.parametrize("name", ["code", "torch", "timm", "optuna", "ray"])
-def test_other_code_is_refused_unless_it_is_allowed(plan, begun, name):
-    other = replace(begun, provenance=begun.provenance | {name: "0.0"})
-    with pytest.raises(SearchError, match="go on all the same with --allow-changed code, which is noted"):
-        check_identity(plan, other)
-    (changed,) = check_identity(plan, other, [CODE])
-    assert changed.startswith("`search` or `fashion_core`" if name == "code" else f"{name} was '0.0' and is ")
+def test_settings_that_decide_are_those_it_began_with(search):
+    _, plan, record = search
+    check_settings(plan(), record)
+    check_settings(plan(keep_best=7, concurrent=1), record)
+    for changes, told in (
+        ({"seed": 3}, "seed 3, not 0"),
+        ({"select_on": "val"}, "select_on"),
+        ({"max_epochs": 2}, "2, not 6"),
+    ):
+        with pytest.raises(SearchError, match=told) as caught:
+            check_settings(plan(**changes), record)
+        assert "options.json" in str(caught.value)
 
 
-def test_the_digest_of_the_code_follows_every_byte(monkeypatch, tmp_path):
-    from search.records import provenance
-
-    own = tmp_path / "search"
-    shutil.copytree(identity.__file__.rsplit("/", 2)[0], own, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(provenance.search, "__file__", str(own / "__init__.py"))
-    digest = provenance.compute_code_digest.__wrapped__
-    assert digest() == provenance.compute_code_digest()  # wherever it stands
-    before = digest()
-    (own / "tune" / "study.py").write_text("# shorter\n")
-    assert digest() != before
-
-
-def change_labels(folder):
-    path = folder / "split" / "val_attr.txt"
-    lines = path.read_text().splitlines()
-    first, rest = lines[2].split(" ", 1)
-    lines[2] = f"{(int(first) + 1) % 7} {rest}"
-    path.write_text("\n".join(lines) + "\n")
+def test_a_changed_space_is_told_parameter_by_parameter(search, tmp_path):
+    _, plan, record = search
+    check_space(plan(), record.begun)
+    (tmp_path / "copy" / "tiny.yaml").write_text(
+        SPACE.replace("1e-1]", "1e-2]").replace("batch_size: 8", "batch_size: 4")
+    )
+    with pytest.raises(SearchError, match=r"fixed\.batch_size 4, not 8; search\.lr\.values \(1e-09, 0\.01\), not"):
+        check_space(plan(), record.begun)
+    assert compare_spaces(SPACE, SPACE.replace("fc_layers: {choice: [0, 1]}", "dropout: {uniform: [0, 0.5]}")) == (
+        ": search.dropout is new; search.fc_layers is gone"
+    )
+    assert compare_spaces("no space", SPACE) == ""
 
 
-def change_an_image(folder):
-    path = folder / (folder / "split" / "train.txt").read_text().split()[3]
-    path.write_bytes(path.read_bytes() + b"\0")
+def test_other_code_is_refused_until_it_is_allowed_and_another_machine_is_noted(search):
+    _, plan, record = search
+    then = record.begun.provenance
+    check_code(record, then)
+    assert len(then["code_digest"]) == 16 and note_changes(plan(), record, then) == {}
+    other = then | {"code_digest": "0" * 16, "torch": "9.9", "cpu": "another"}
+    with pytest.raises(SearchError, match=r"torch '?9\.9'?, not .*--resume mine --allow-changed code"):
+        check_code(record, other)
+    changed = note_changes(plan(concurrent=1), record, other)
+    assert changed == {"code_digest": "0" * 16, "torch": "9.9", "cpu": "another", **changed}
+    record.apply(SearchResumed(trials=4, changed=changed))
+    check_code(record, other)  # what was allowed once
+    assert note_changes(plan(), record, other).keys() <= {"concurrent", "cpus_per_trial"}
+    check_code(record, then | {"cpu": "a third"} | {name: other[name] for name in ("code_digest", "torch")})
+    record.search = replace(record.begun, provenance={})  # of an older version
+    record.changed.clear()
+    check_code(record, other)
 
 
-def change_a_box(folder):
-    path = folder / "split" / "train_bbox.txt"
-    lines = path.read_text().splitlines()
-    sides = lines[0].split()
-    lines[0] = " ".join([str(int(sides[0]) + 1), *sides[1:]])
-    path.write_text("\n".join(lines) + "\n")
-
-
-def leave_one_out(folder):
-    for name in ("train.txt", "train_attr.txt", "train_bbox.txt"):
-        path = folder / "split" / name
-        path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
-
-
-def exchange_two(folder):
-    for name in ("train.txt", "train_attr.txt", "train_bbox.txt"):
-        path = folder / "split" / name
-        first, second, *rest = path.read_text().splitlines()
-        path.write_text("\n".join([second, first, *rest]) + "\n")
-
-
-CHANGES = [
-    (change_labels, "1 labels of 1 images, the first '"),
-    (change_an_image, "the contents of files of 1 images, the first '"),
-    (change_a_box, "boxes of 1 images, the first '"),
-    (leave_one_out, "its list of images: 1 gone"),
-    (exchange_two, "its list of images: in another order"),
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("change", "told"), CHANGES, ids=[change.__name__ for change, _ in CHANGES])
-def test_other_data(own, plan, begun, tmp_path, change, told):
-    shutil.copytree(own[0], tmp_path / "data")
-    change(tmp_path / "data")
-    data = prepare(load_annotations(tmp_path / "data"), SETTINGS, tmp_path / "cache")
-    with pytest.raises(SearchError) as caught:
-        check_data(plan, begun, data)
-    assert f"data has changed since ({told}" in str(caught.value) and "\n" not in str(caught.value)
-    elsewhere = replace(plan, cache_dir=tmp_path)  # where what it began with is no longer prepared
-    with pytest.raises(SearchError, match="data has changed since; restore it"):
-        check_data(elsewhere, begun, data)
+def test_weights_that_have_changed_are_named(search, tmp_path):
+    _, plan, record = search
+    weights = tmp_path / "own.safetensors"
+    weights.write_bytes(b"one")
+    made = plan()
+    made = replace(made, space=replace(made.space, fixed=made.space.fixed | {"weights": str(weights)}))
+    begun = replace(record.begun, data=record.begun.data | {"weights": digest_weights(made.space)})
+    check_weights(made, begun)
+    check_weights(made, record.begun)  # an older ledger
+    weights.write_bytes(b"two")
+    with pytest.raises(SearchError, match=r"own\.safetensors'? has changed since; restore it"):
+        check_weights(made, begun)
+    weights.unlink()
+    with pytest.raises(SearchError, match=r"own\.safetensors'? is gone"):
+        check_weights(made, begun)

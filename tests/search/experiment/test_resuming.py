@@ -11,7 +11,8 @@ from packaging.version import Version
 
 import fashion_core
 from fashion_core.errors import SearchError
-from search.experiment.resuming import OLDEST, begun_by_older, check_replaceable, check_resumable, check_space
+from search.experiment.identity import check_space
+from search.experiment.resuming import OLDEST, begun_by_older, check_replaceable, check_resumable
 from search.records.events import EndReason
 from search.records.layout import SearchLayout
 from search.records.record import load_record
@@ -37,7 +38,7 @@ def make(tmp_path, **changes):
     record = load_record(layout)
     record.search = replace(record.begun, space_hash="abc", **changes)
     options = SimpleNamespace(space="tiny.yaml")
-    return SimpleNamespace(layout=layout, options=options, space=SimpleNamespace(hash="abc")), record
+    return SimpleNamespace(layout=layout, options=options, space=SimpleNamespace(hash="abc", text="")), record
 
 
 @pytest.mark.parametrize("ended", [None, EndReason.INTERRUPTED, EndReason.ALL_ENDED])

@@ -45,6 +45,7 @@ VALUES = {
     "dict[FileName, str]": st.dictionaries(st.sampled_from(("model", "a b")), st.text(max_size=5), max_size=2),
     "Metrics": st.dictionaries(st.text(max_size=5), st.none() | NUMBERS, max_size=3),
     "Status": st.sampled_from(TrialStatus),
+    "Moment | None": st.none() | MOMENTS,
     "Score | None": st.none() | SCORES,
     "Number | None": st.none() | NUMBERS,
     "Epoch | None": st.none() | EPOCHS,

@@ -1,8 +1,11 @@
 """The ledger survives a kill at any byte, is written by one process at a time, and adds up to the same record again."""
 
 import base64
+import errno
 import json
 import math
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +24,77 @@ def write_trial(ledger, number, scores, status=None):
         ledger.append(EpochEnded(trial=number, epoch=epoch, metrics={"val/accuracy": score}))
     if status is not None:
         ledger.append(TrialEnded(trial=number, status=status, reason="r", best=max(scores), best_epoch=1))
+
+
+@pytest.mark.parametrize("room", [0, 1, 40])
+def test_a_full_disk_is_waited_for_and_leaves_no_half_a_line(room, tmp_path, monkeypatch):
+    told, naps = [], []
+
+    class Disk:
+        """The ledger's file, on a disk with this much room until space is freed."""
+
+        def __init__(self, file):
+            self.file, self.room = file, room
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def write(self, content):
+            if not self.room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            count = self.file.write(bytes(content[: self.room]))
+            self.room -= count
+            return count
+
+    with Ledger(tmp_path / "l.jsonl", told.append) as ledger:
+        ledger.append(SearchStarted(name="s"))
+        before = (tmp_path / "l.jsonl").read_bytes()
+        ledger.file = disk = Disk(ledger.file)
+
+        def wait(seconds):
+            assert (tmp_path / "l.jsonl").read_bytes() == before  # valid while it waits
+            naps.append(seconds)
+            disk.room = 0 if len(naps) < 3 else 10**6
+
+        monkeypatch.setattr("fashion_core.files.time.sleep", wait)
+        write_trial(ledger, 0, [0.5], "finished")
+    assert len(naps) == 3 and len(told) == 1 and "is full" in told[0] and "Ctrl-C" in told[0] and "\n" not in told[0]
+    assert [event.kind for event in read_events(tmp_path / "l.jsonl")] == [
+        "search_started", "trial_started", "epoch", "trial_ended"
+    ]  # fmt: skip
+
+
+def test_what_is_no_full_disk_is_an_error(tmp_path):
+    ledger = Ledger(tmp_path / "l.jsonl")
+    ledger.file.close()
+    ledger.file = (tmp_path / "l.jsonl").open("rb", buffering=0)
+    with pytest.raises(OSError, match="not open for writing"), ledger:
+        ledger.append(SearchStarted(name="s"))
+
+
+@pytest.mark.parametrize("jump", [-86400.0, 86400.0])
+def test_a_clock_that_jumps_changes_no_duration(jump, tmp_path, monkeypatch):
+    walls, seconds = iter([1e9, 1e9 + 1, 1e9 + 2 + jump, 1e9 + 3 + jump, 1e9 + 4 + jump]), iter(range(1, 20))
+    monkeypatch.setattr("search.records.ledger.time.time", lambda: next(walls))
+    monkeypatch.setattr("search.records.ledger.time.monotonic", lambda: float(next(seconds)))
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+        ledger.append(SearchStarted(name="s"))
+        write_trial(ledger, 0, [0.5], "finished")
+    monkeypatch.undo()
+    record = replay(read_events(tmp_path / "l.jsonl"))
+    assert record.seconds == 3 and record.trials[0].seconds == 2
+    assert record.trials[0].best == 0.5 and record.trials[0].status == "finished"
+
+
+def test_time_between_two_processes_does_not_count(tmp_path):
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+        ledger.append(SearchStarted(name="s"))
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+        assert ledger.append(SearchResumed(trials=1)).since == 0
+    events = zip(read_events(ledger.path), (5.0, 99.0), strict=True)
+    old = [replace(event, since=None, time=time) for event, time in events]
+    old.append(SearchEnded(reason="", seconds=0.0, time=90.0))  # of an older version, with a clock put back
+    assert replay(old).seconds == 0
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -1,6 +1,7 @@
 """What runs next is what the ledger says, wherever the search was killed; what ends is written down, with its model."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -226,6 +227,44 @@ def test_an_epoch_that_is_run_again_is_told_and_the_first_counts(search):
     assert [row.metrics["val/accuracy"] for row in record.epochs] == [0.51, 0.52] and record.best == 0.52
     (told,) = [event for event in read_events(search.layout.ledger) if isinstance(event, EpochAgain)]
     assert told.metrics == {"val/accuracy": 0.01} and told.epoch == 2
+
+
+def train_again(search, score):
+    """Two epochs, a death, and the second epoch again, with this score. Gives Ray's decision."""
+    search.die(search.begin_with_two_epochs())
+    return search.report(search.begin(), 2, **{METRICS: json.dumps({"val/accuracy": score})})
+
+
+@pytest.mark.parametrize(("concurrent", "changed"), [(2, {}), (1, {"cpu": "another"})])
+def test_where_numbers_may_differ_another_score_is_told_and_no_more(search, concurrent, changed):
+    record = search.watch.session.record
+    record.search = replace(record.search, settings={"concurrent": concurrent})
+    record.changed = changed
+    assert train_again(search, 0.5) == "CONTINUE"
+    assert record.compare_again() == (1, pytest.approx(0.02)) and record.trials[0].status == "running"
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_on_one_cpu_worker_another_score_costs_the_trial(search, is_killed):
+    record = search.watch.session.record
+    record.search = replace(record.search, settings={"concurrent": 1})
+    if is_killed:  # between the two lines
+        search.die(search.begin_with_two_epochs())
+        search.watch.session.append(EpochAgain(trial=0, epoch=2, metrics={"val/accuracy": 0.5}))
+        search.watch.begin()
+    else:
+        assert train_again(search, 0.5) == "STOP"
+    trial = record.trials[0]
+    assert trial.status == "failed" and not trial.has_standing and not search.layout.find_checkpoint(0)
+    assert "epoch 2 of trial 0 scored 0.5 after 0.52; suspect" in trial.reason
+    assert search.begin().config["number"] == 1
+
+
+def test_on_one_cpu_worker_the_same_score_is_well(search):
+    record = search.watch.session.record
+    record.search = replace(record.search, settings={"concurrent": 1})
+    assert train_again(search, 0.52) == "CONTINUE"
+    assert record.compare_again() == (1, 0.0)
 
 
 @pytest.mark.parametrize(("status", "best"), [("failed", 0.52), ("diverged", 0.0)])
