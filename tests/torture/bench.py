@@ -82,11 +82,11 @@ class Bench:
 
         return self.keep("half", stop)
 
-    def keep(self, name: str, make: Callable[[Tried], object]) -> Path:
+    def keep(self, name: str, make: Callable[[Tried], object], kind: type[Tried] | None = None) -> Path:
         """A folder that is made once, as a try would be, and put away."""
         folder = self.kept / name
         if not folder.exists():
-            with self.open_try(f"kept-{name}") as tried:
+            with self.open_try(f"kept-{name}", kind=kind) as tried:
                 make(tried)
                 end_all(tried.mark)
                 if tried.outcome.endings or tried.outcome.stuck:
@@ -95,7 +95,7 @@ class Bench:
         return folder
 
     @contextmanager
-    def open_try(self, mark: str, begun: Path | None = None) -> Iterator[Tried]:
+    def open_try(self, mark: str, begun: Path | None = None, kind: type[Tried] | None = None) -> Iterator[Tried]:
         """A folder for a try, a copy of `begun`; in the end its processes are ended, and it is deleted."""
         mark = f"{mark}-{os.getpid()}"
         shutil.rmtree(self.here, ignore_errors=True)
@@ -105,7 +105,7 @@ class Bench:
             shutil.copytree(begun, self.here, symlinks=True)
         (self.here / "tiny.yaml").write_text(SPACE)
         try:
-            yield Tried(self, mark)
+            yield (kind or Tried)(self, mark)
         finally:
             end_all(mark)
             shutil.rmtree(self.here, ignore_errors=True)
@@ -204,12 +204,13 @@ class Tried:
         """Keep what the ledger tells now."""
         self.told.append(read_events(self.layout.ledger))
 
-    def look(self, command: Command, before: int) -> Seen:
-        """What is seen of a command. before: events of the ledger when it began."""
+    def tell_phase(self, command: Command, before: int) -> Phase:
+        """The phase that a command is in. before: events of the ledger when it began."""
         folder = self.layout.folder
         names = (path.name for path in folder.glob("*") if path.is_file() and is_after(path, command.at))
         events = [event.kind for event in read_events(self.layout.ledger)[before:]]
-        return Seen(set(name_all(self.mark).values()), command.printed, events, set(names))
+        processes = () if events else set(name_all(self.mark).values())  # which matter at the start alone
+        return tell_phase(Seen(processes, command.printed, events, set(names)))
 
     def wait_for(self, command: Command, phase: Phase, before: int, draws: random.Random) -> Phase | None:
         """Wait for a moment of a phase. Returns the phase that it was; None where the command ended first.
@@ -217,9 +218,21 @@ class Tried:
         Raises:
             Stuck: nothing moved.
         """
-        wait_until(lambda: tell_phase(self.look(command, before)) == phase, command, self.layout.folder)
+        wait_until(lambda: self.tell_phase(command, before) == phase, command, self.layout.folder)
         time.sleep(draws.uniform(0, DELAY_S.get(phase, SHORT_S)))
-        return None if command.is_over else tell_phase(self.look(command, before))
+        return None if command.is_over else self.tell_phase(command, before)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more is to be done."""
+        events = read_events(self.layout.ledger)
+        return bool(events) and events[-1].kind == "search_ended" and is_after(self.layout.report, events[-1].time)
+
+    def place_kill(self, seen: Phase) -> Phase:
+        """The phase that a kill is counted in: while trials run, MLflow itself tells whether it lacked something."""
+        if seen not in (Phase.TRIALS, Phase.BETWEEN):
+            return seen
+        return Phase.BETWEEN if self.is_behind() else Phase.TRIALS
 
     def is_behind(self) -> bool:
         """Whether MLflow lacks an epoch that the ledger tells."""

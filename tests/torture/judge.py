@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from same_search import count_points, find_differences
@@ -102,8 +101,3 @@ def last_line(text: str) -> str:
 
 def show(text: str) -> str:
     return " / ".join(line.strip() for line in text.splitlines() if line.strip())[:300] or "nothing"
-
-
-def find_search(folder: Path, name: str) -> SearchLayout:
-    """Of a search in a try's folder."""
-    return SearchLayout(folder / "results", name)

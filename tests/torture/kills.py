@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import time
 
 from bench import NAME, Bench, Tried
-from moments import DRIVER, GROUP, SHORT_S, Phase
+from moments import Phase
 from plans import Row, draw_kills
-from processes import Stuck, end_all
+from processes import Command, Stuck
 from tries import Outcome
 
 from search.records.ledger import read_events
@@ -23,7 +22,7 @@ def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
         if twin is None:
             tried.given[tried.given.index("--concurrent") + 1] = 2
         kill_on_the_way(tried, draw_kills(number, draws), draws)
-        if tried.finish():
+        if tried.is_done or tried.finish():
             tried.judge(twin)
         else:
             tried.outcome.endings.append(f"{NAME} could not be brought to its end")
@@ -31,41 +30,32 @@ def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
 
 
 def kill_on_the_way(tried: Tried, kills: list[tuple[str, Phase]], draws: random.Random) -> None:
-    """Start, or go on, and kill, as often as is asked. The command is dead in the end, or over."""
+    """Start, go on, and kill, as often as is asked; the last command runs to its end."""
     command, before = tried.begin(), 0
     for target, phase in kills:
-        try:
-            found = tried.wait_for(command, phase, before, draws)
-        except Stuck as error:
-            tried.end_stuck(command, error)
-            found = None
+        found = wait_for(tried, command, phase, before, draws)
+        if found is None:  # the phase comes with a command that goes on
+            before, command = len(read_events(tried.layout.ledger)), tried.go_on()
+            found = wait_for(tried, command, phase, before, draws)
         if found is not None and tried.kill(command, target, draws):
-            if target not in (DRIVER, GROUP):
-                time.sleep(SHORT_S)
-            found = Phase.BETWEEN if found in (Phase.TRIALS, Phase.BETWEEN) and tried.is_behind() else found
-            found = Phase.TRIALS if found == Phase.BETWEEN and not tried.is_behind() else found
-            tried.outcome.kills.append((target, str(found)))
+            tried.outcome.kills.append((target, str(tried.place_kill(found))))
             tried.remember()
-            if target not in (DRIVER, GROUP):  # the command is to notice, and to go on by itself
-                continue
-        elif command.is_over:
-            status = command.process.wait()
-            if status >= 0:
-                tried.judge_ending(command, status)
-        if tried.layout.report.exists() and is_ended(tried):
-            return
-        before = len(read_events(tried.layout.ledger))
-        command = tried.go_on()
-    if not command.is_over:
-        tried.measure_going_on(command)
-        tried.run_to_end(command)
-    end_all(tried.mark)
+        if command.is_over:
+            before, command = len(read_events(tried.layout.ledger)), tried.go_on()
+    tried.measure_going_on(command)
+    tried.run_to_end(command)
 
 
-def is_ended(tried: Tried) -> bool:
-    """Whether a search has nothing more to do but its report."""
-    events = read_events(tried.layout.ledger)
-    return bool(events) and events[-1].kind == "search_ended" and tried.layout.best_config.exists()
+def wait_for(tried: Tried, command: Command, phase: Phase, before: int, draws: random.Random) -> Phase | None:
+    """As `Tried.wait_for`; a command that is stuck is ended, one that has ended is judged."""
+    try:
+        found = tried.wait_for(command, phase, before, draws)
+    except Stuck as error:
+        tried.end_stuck(command, error)
+        return None
+    if found is None and (status := command.process.wait()) >= 0:
+        tried.judge_ending(command, status)
+    return found
 
 
 ROWS = (

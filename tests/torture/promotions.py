@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from bench import Bench, Tried, is_after
-from judge import find_search
-from moments import DELAY_S, DRIVER, GROUP, SHORT_S, Phase, Seen, tell_promotion
+from judge import DONE
+from kills import kill_on_the_way
+from moments import Phase, Seen, tell_promotion
 from plans import Row, draw_promotion_kills
-from processes import Command, Stuck, name_all, wait_until
+from processes import Command, name_all
 from tries import Outcome
 from written_search import write_search
 
@@ -27,62 +28,55 @@ NETWORKS = 4
 PROMOTIONS = 12  # five kills each
 
 
+class Promoted(Tried):
+    """One promotion under faults, of a search that is written down."""
+
+    def __init__(self, bench: Bench, mark: str) -> None:
+        super().__init__(bench, mark)
+        self.layout = write_search(self.folder / "results", WRITTEN, bench.data, [GOOD, POOR])
+
+    def begin(self) -> Command:
+        """The command; it goes on where it was cut off."""
+        return self.start(*OPTIONS, script="promote.py")
+
+    go_on = begin
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it ended; giving the command again changes nothing, so it is never sure."""
+        return False
+
+    def tell_phase(self, command: Command, before: int) -> Phase:
+        """The phase that it is in."""
+        folder = self.layout.folder
+        paths = [*folder.glob(".final.new*"), self.layout.final.answers]
+        written = {path.relative_to(folder).as_posix() for path in paths if is_after(path, command.at)}
+        events = ["all trained"] if count_trained(self.layout) == NETWORKS else []
+        return tell_promotion(Seen(set(name_all(self.mark).values()), command.printed, events, written))
+
+
 def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     """Kill one promotion five times, giving the same command again each time, and compare it with its twin."""
-    twin = find_search(bench.keep("promotion", lambda tried: tried.run_to_end(begin(tried))), WRITTEN)
-    with bench.open_try(f"promote-{number}") as tried:
-        command = begin(tried)
-        for target, phase in draw_promotion_kills(number, draws):
-            try:
-                found = wait_for(tried, command, phase, draws)
-            except Stuck as error:
-                tried.end_stuck(command, error)
-                found = None
-            if found is not None and tried.kill(command, target, draws):
-                tried.outcome.kills.append((target, str(found)))
-                if target not in (DRIVER, GROUP):
-                    continue
-            elif command.is_over and command.process.wait() >= 0:
-                tried.judge_ending(command, command.process.wait())
-            command = begin(tried)
+    kept = bench.keep("promotion", lambda tried: tried.run_to_end(tried.begin()), Promoted)
+    with bench.open_try(f"promote-{number}", kind=Promoted) as tried:
+        kill_on_the_way(tried, draw_promotion_kills(number, draws), draws)
         begun = time.monotonic()
-        if tried.run_to_end(command) == 0:
+        if tried.run_to_end(tried.go_on()) == DONE:
             tried.outcome.going_on_s.append(round(time.monotonic() - begun, 1))
-        compare(tried.outcome, find_search(tried.folder, WRITTEN), twin)
+        compare(tried.outcome, tried.layout, SearchLayout(kept / "results", WRITTEN))
         return tried.outcome
 
 
-def begin(tried: Tried) -> Command:
-    """The promotion, of a search that is written down where it is not yet."""
-    layout = SearchLayout(tried.folder / "results", WRITTEN)
-    tried.layout = layout
-    if not layout.folder.exists():
-        write_search(layout.results, WRITTEN, tried.bench.data, [GOOD, POOR])
-    return tried.start(*OPTIONS, script="promote.py")
-
-
-def wait_for(tried: Tried, command: Command, phase: Phase, draws: random.Random) -> Phase | None:
-    """As `Tried.wait_for`."""
-    wait_until(lambda: tell_promotion(look(tried, command)) == phase, command, tried.layout.folder)
-    time.sleep(draws.uniform(0, DELAY_S.get(phase, SHORT_S)))
-    return None if command.is_over else tell_promotion(look(tried, command))
-
-
-def look(tried: Tried, command: Command) -> Seen:
-    """What is seen of a promotion."""
-    folder = tried.layout.folder
-    paths = [*folder.glob(".final.new*"), tried.layout.final.answers]
-    written = {path.relative_to(folder).as_posix() for path in paths if is_after(path, command.at)}
-    trained = len(list(folder.glob("promotion/reruns/*/run.json")))
-    events = ["all trained"] if trained == NETWORKS else []
-    return Seen(set(name_all(tried.mark).values()), command.printed, events, written)
+def count_trained(layout: SearchLayout) -> int:
+    """Networks that are trained again."""
+    return len(list(layout.folder.glob("promotion/reruns/*/run.json")))
 
 
 def compare(outcome: Outcome, layout: SearchLayout, twin: SearchLayout) -> None:
     """What a promotion that was killed has other than its twin."""
     one, other = describe(layout), describe(twin)
     outcome.differs = [name for name in one if one[name] != other[name]]
-    outcome.lost = NETWORKS - len(list(layout.folder.glob("promotion/reruns/*/run.json")))
+    outcome.lost = NETWORKS - count_trained(layout)
 
 
 def describe(layout: SearchLayout) -> dict[str, Any]:
