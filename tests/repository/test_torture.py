@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 TORTURE = Path(__file__).resolve().parents[1] / "torture"
-MODULES = ("bench", "clocks", "damages", "disks", "judge", "moments", "plans", "processes", "torture", "tries")
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def torture(monkeypatch: pytest.MonkeyPatch):
     import torture
 
     yield torture
-    for name in MODULES:
+    for name in [path.stem for path in TORTURE.glob("*.py")]:  # benchmarks have a `bench` too
         sys.modules.pop(name, None)
 
 
@@ -174,6 +173,7 @@ def test_the_digest_is_of_paths_and_contents(torture, tmp_path):
     assert len({first, second, compute_digest(tmp_path)}) == 3
 
 
+@pytest.mark.slow
 def test_every_row_has_a_name_of_its_own(torture, monkeypatch):
     rows = torture.load_rows()
     assert len({row.name for row in rows}) == len(rows) >= 11
@@ -232,6 +232,7 @@ def test_a_damaged_file_is_another(torture, tmp_path, way):
     assert way != "flipped" or sum(one != two for one, two in zip(content, range(200), strict=True)) == 1
 
 
+@pytest.mark.slow
 def test_all_of_a_try_is_ended_by_its_mark_alone(torture, tmp_path):
     from processes import Stuck, end_all, list_marked, start
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -54,16 +55,25 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
+        self.mark = str(self.folder)  # of all processes of its tries, which come one after another
         self.data, self.here, self.kept = (self.folder / name for name in ("data", "here", "kept"))
 
     def prepare(self) -> None:
-        """Draw the data set once."""
+        """Take the folder, until this process ends, and draw the data set.
+
+        Raises:
+            SystemExit: another one has it.
+        """
         from fashion_core.samples.dataset import draw_sample_data
 
         self.kept.mkdir(parents=True, exist_ok=True)
-        if not self.data.exists():
-            drawn = draw_sample_data(self.folder / "data.new", train=120, val=48, test=24)
-            drawn.rename(self.data)
+        self.lock = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"one torture works in a folder, but another is in {self.folder}; give --work") from None
+        shutil.rmtree(self.data, ignore_errors=True)  # a try that was cut off may have changed it
+        draw_sample_data(self.data, train=120, val=48, test=24)
 
     @property
     def twin(self) -> SearchLayout:
@@ -86,7 +96,7 @@ class Bench:
         """A folder that is made once, as a try would be, and put away."""
         folder = self.kept / name
         if not folder.exists():
-            with self.open_try(f"kept-{name}", kind=kind) as tried:
+            with self.open_try(kind=kind) as tried:
                 make(tried)
                 end_all(tried.mark)
                 if tried.outcome.endings or tried.outcome.stuck:
@@ -95,9 +105,9 @@ class Bench:
         return folder
 
     @contextmanager
-    def open_try(self, mark: str, begun: Path | None = None, kind: type[Tried] | None = None) -> Iterator[Tried]:
+    def open_try(self, begun: Path | None = None, kind: type[Tried] | None = None) -> Iterator[Tried]:
         """A folder for a try, a copy of `begun`; in the end its processes are ended, and it is deleted."""
-        mark = f"{mark}-{os.getpid()}"
+        end_all(self.mark)  # of a try that was cut off
         shutil.rmtree(self.here, ignore_errors=True)
         if begun is None:
             self.here.mkdir(parents=True)
@@ -105,9 +115,9 @@ class Bench:
             shutil.copytree(begun, self.here, symlinks=True)
         (self.here / "tiny.yaml").write_text(SPACE)
         try:
-            yield (kind or Tried)(self, mark)
+            yield (kind or Tried)(self)
         finally:
-            end_all(mark)
+            end_all(self.mark)
             shutil.rmtree(self.here, ignore_errors=True)
 
 
@@ -121,8 +131,8 @@ class Tried:
         given: options of its first command.
     """
 
-    def __init__(self, bench: Bench, mark: str) -> None:
-        self.bench, self.mark, self.folder = bench, mark, bench.here
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.mark, self.folder = bench, bench.mark, bench.here
         self.layout = SearchLayout(self.folder / "results", NAME)
         self.outcome = Outcome()
         self.told: list[list[Event]] = []

@@ -18,7 +18,7 @@ CASES = ("an image changed", "an image gone", "a label changed", "the space chan
 def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     """Going on is refused in one line; once all is as it was, the search goes on to what its twin found."""
     twin, half = bench.twin, bench.half
-    with bench.open_try(f"change-{number}", half) as tried:
+    with bench.open_try(half) as tried:
         tried.remember()
         undo = change(tried, case, draws)
         try:

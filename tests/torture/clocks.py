@@ -21,7 +21,7 @@ def find_library() -> Path | None:
 def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     """Go on with a search that was stopped half-way, under another date."""
     twin, half, library = bench.twin, bench.half, find_library()
-    with bench.open_try(f"clock-{number}", half) as tried:
+    with bench.open_try(half) as tried:
         if library is None:
             tried.outcome.skipped = "libfaketime is not installed (Debian: faketime)"
             return tried.outcome

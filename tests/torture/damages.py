@@ -30,7 +30,7 @@ def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     """Damage a file of a search that was stopped half-way, and go on: equal to the twin, or refused in one line."""
     twin, half = bench.twin, bench.half
     kind, way = case.split(": ")
-    with bench.open_try(f"damage-{number}", half) as tried:
+    with bench.open_try(half) as tried:
         found = sorted(path for path in tried.layout.results.glob(FILES[kind]) if path.is_file())
         if not found:
             tried.outcome.skipped = f"a search that is stopped half-way has no file of the kind {kind}"

@@ -27,7 +27,7 @@ def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     """Run into the full disk, free it, and go on to what the twin found."""
     twin = bench.twin
     place, share = case.split(": ")
-    with bench.open_try(f"disk-{number}") as tried:
+    with bench.open_try() as tried:
         if not can_mount(tried.folder):
             tried.outcome.skipped = "mounting needs root"
             return tried.outcome

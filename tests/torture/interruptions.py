@@ -33,7 +33,7 @@ CASES: dict[str, tuple[tuple[int, ...], bool, tuple[int, ...]]] = {  # signals, 
 def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     """Interrupt a search once at a moment drawn over all of it, go on, and compare it with its twin."""
     twin, (signals, to_group, expected) = bench.twin, CASES[case]
-    with bench.open_try(f"signal-{number}") as tried:
+    with bench.open_try() as tried:
         command = begin_into_pipe(tried) if not signals else tried.begin()
         phase = draws.choice([Phase.TRIALS, draws.choice(SEARCHING)])
         if signals:

@@ -18,7 +18,7 @@ SEARCHES = 40  # five kills each
 def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     """Kill one search five times, each time going on, and compare it with its twin."""
     twin = bench.twin if case == "one worker" else None
-    with bench.open_try(f"kill-{number}") as tried:
+    with bench.open_try() as tried:
         if twin is None:
             tried.given[tried.given.index("--concurrent") + 1] = 2
         kill_on_the_way(tried, draw_kills(number, draws), draws)

@@ -35,7 +35,7 @@ def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     twin, names = bench.twin, case.split(", ")
     draws.shuffle(names)
     begun = None if "run" in names else bench.twin.results.parent if "promote" in names else bench.half
-    with bench.open_try(f"pair-{number}", begun) as tried:
+    with bench.open_try(begun) as tried:
         if "delete" not in names and "replace" not in names:
             tried.remember()
         first = call(tried, names[0])

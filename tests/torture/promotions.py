@@ -31,8 +31,8 @@ PROMOTIONS = 12  # five kills each
 class Promoted(Tried):
     """One promotion under faults, of a search that is written down."""
 
-    def __init__(self, bench: Bench, mark: str) -> None:
-        super().__init__(bench, mark)
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
         self.layout = write_search(self.folder / "results", WRITTEN, bench.data, [GOOD, POOR])
 
     def begin(self) -> Command:
@@ -58,7 +58,7 @@ class Promoted(Tried):
 def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     """Kill one promotion five times, giving the same command again each time, and compare it with its twin."""
     kept = bench.keep("promotion", lambda tried: tried.run_to_end(tried.begin()), Promoted)
-    with bench.open_try(f"promote-{number}", kind=Promoted) as tried:
+    with bench.open_try(kind=Promoted) as tried:
         kill_on_the_way(tried, draw_promotion_kills(number, draws), draws)
         begun = time.monotonic()
         if tried.run_to_end(tried.go_on()) == DONE:

@@ -40,7 +40,7 @@ AFTER_EVENTS = 8
 def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     """The search itself is not to suffer, and what MLflow lacks is sent later."""
     twin = bench.twin
-    with bench.open_try(f"server-{number}") as tried:
+    with bench.open_try() as tried:
         if case == "database read-only":
             play_read_only(tried, twin)
         elif case.startswith("database locked"):

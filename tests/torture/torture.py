@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 import tempfile
 import time
@@ -103,6 +104,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "reliability", help="folder of the table")
     parser.add_argument("--work", type=Path, help="folder of the searches; default: a temporary one of these sources")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a try's processes are ended
     rows, digest = load_rows(), compute_digest(ROOT)
     chosen = choose_rows(rows, options.rows)
     if not options.report:

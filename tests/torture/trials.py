@@ -31,7 +31,7 @@ OVER = {"finished", "stopped", "failed", "diverged"}
 def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     """All trials come to an end, the bad one as it should; where it goes on, the search equals its twin."""
     twin = bench.twin
-    with bench.open_try(f"trial-{number}") as tried:
+    with bench.open_try() as tried:
         options = {"data": str(bench.data), "space": "tiny.yaml", "name": NAME, "concurrent": 1}
         if "trial_timeout_s" in SearchOptions.model_fields:
             options["trial_timeout_s"] = TIMEOUT_S
