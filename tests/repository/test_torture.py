@@ -27,7 +27,7 @@ def torture(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_phase_is_told_from_outside(torture):
-    from moments import GCS, SEARCHING, WORKER, Phase, Seen, tell_phase
+    from moments import GCS, SEARCHING, WORKER, Phase, Seen, is_reached, tell_phase
 
     plan = "tracking       MLflow in results/mlflow.db\n"
     looks = [
@@ -44,6 +44,8 @@ def test_a_phase_is_told_from_outside(torture):
     ]
     assert [tell_phase(seen) for seen in looks] == list(SEARCHING)
     assert tell_phase(Seen({WORKER}, plan)) == Phase.BEFORE  # one that goes on prepares nothing
+    assert is_reached(Phase.PREPARATION, Phase.TRIALS) and not is_reached(Phase.PREPARATION, Phase.PLAN)
+    assert not is_reached(Phase.TRIALS, Phase.BETWEEN) and is_reached(Phase.IMPORT, Phase.IMPORT)
 
 
 def test_a_phase_of_a_promotion_is_told_from_outside(torture):

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from judge import DONE, REFUSED, judge_ending, judge_search
-from moments import DELAY_S, DRIVER, GROUP, SHORT_S, Phase, Seen, tell_phase
+from moments import DELAY_S, DRIVER, GROUP, SHORT_S, Phase, Seen, has_plan, is_reached, tell_phase
 from processes import STUCK_S, Command, Stuck, end_all, name_all, start, wait_until
 from same_search import count_points
 from tries import Outcome
@@ -219,8 +219,9 @@ class Tried:
         folder = self.layout.folder
         names = (path.name for path in folder.glob("*") if path.is_file() and is_after(path, command.at))
         events = [event.kind for event in read_events(self.layout.ledger)[before:]]
-        processes = () if events else set(name_all(self.mark).values())  # which matter at the start alone
-        return tell_phase(Seen(processes, command.printed, events, set(names)))
+        printed = command.printed
+        processes = () if has_plan(printed) else set(name_all(self.mark).values())  # looking takes long
+        return tell_phase(Seen(processes, printed, events, set(names)))
 
     def wait_for(self, command: Command, phase: Phase, before: int, draws: random.Random) -> Phase | None:
         """Wait for a moment of a phase. Returns the phase that it was; None where the command ended first.
@@ -228,7 +229,7 @@ class Tried:
         Raises:
             Stuck: nothing moved.
         """
-        wait_until(lambda: self.tell_phase(command, before) == phase, command, self.layout.folder)
+        wait_until(lambda: is_reached(phase, self.tell_phase(command, before)), command, self.layout.folder)
         time.sleep(draws.uniform(0, DELAY_S.get(phase, SHORT_S)))
         return None if command.is_over else self.tell_phase(command, before)
 

@@ -69,9 +69,7 @@ def begin_into_pipe(tried: Tried) -> Command:
         "status = one.wait()\n"
         "sys.exit(status if status >= 0 else 128 - status)\n"
     )
-    return start(
-        str(script), [ROOT / "search" / "run.py", *tried.given], tried.folder, tried.mark, {"PYTHONUNBUFFERED": "1"}
-    )
+    return start(str(script), [ROOT / "search" / "run.py", *tried.given], tried.folder, tried.mark)
 
 
 ROWS = (Row("signals", "signals, a closed pipe", tuple(CASES), 2, play),)

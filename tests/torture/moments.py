@@ -89,6 +89,17 @@ def is_warm(processes: Collection[str]) -> bool:
     return WORKER in processes
 
 
+def has_plan(printed: str) -> bool:
+    """Whether a command has shown its plan: of a search, or of a promotion."""
+    return "tracking " in printed or "re-runs" in printed
+
+
+def is_reached(wanted: Phase, found: Phase) -> bool:
+    """Whether this is the moment; one that comes once and was too short to be seen is not waited for."""
+    order = tuple(Phase)
+    return found == wanted or (wanted in ONCE and order.index(found) > order.index(wanted))
+
+
 def tell_phase(seen: Seen) -> Phase:
     """The phase of a search."""
     if "search_ended" in seen.events:
@@ -97,7 +108,7 @@ def tell_phase(seen: Seen) -> Phase:
         return Phase.REPORT if "best_config.json" in seen.written else Phase.BEST
     if seen.events:
         return Phase.BETWEEN if seen.events[-1] == "epoch" else Phase.TRIALS
-    if "tracking " not in seen.printed:
+    if not has_plan(seen.printed):
         return tell_start(seen)
     is_preparing = "preparing " in seen.printed and "prepared " not in seen.printed.split("preparing ", 1)[1]
     return Phase.PREPARATION if is_preparing else Phase.BEFORE
@@ -109,6 +120,6 @@ def tell_promotion(seen: Seen) -> Phase:
         return Phase.REGISTERING
     if any(name.startswith(".final.new") for name in seen.written):
         return Phase.SHIPPING
-    if "re-runs" not in seen.printed:
+    if not has_plan(seen.printed):
         return tell_start(seen)
     return Phase.JUDGING if seen.events and seen.events[-1] == "all trained" else Phase.RERUNS

@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "RAY_ADDRESS": "local",
     "COLUMNS": "200",
+    "PYTHONUNBUFFERED": "1",
 }
 STUCK_S = 240.0  # a command of which nothing moves for so long is stuck
 LOOK_S = 0.02

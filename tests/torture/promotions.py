@@ -11,7 +11,7 @@ import numpy as np
 from bench import Bench, Tried, is_after
 from judge import DONE
 from kills import kill_on_the_way
-from moments import Phase, Seen, tell_promotion
+from moments import Phase, Seen, has_plan, tell_promotion
 from plans import Row, draw_promotion_kills
 from processes import Command, name_all
 from tries import Outcome
@@ -52,7 +52,9 @@ class Promoted(Tried):
         paths = [*folder.glob(".final.new*"), self.layout.final.answers]
         written = {path.relative_to(folder).as_posix() for path in paths if is_after(path, command.at)}
         events = ["all trained"] if count_trained(self.layout) == NETWORKS else []
-        return tell_promotion(Seen(set(name_all(self.mark).values()), command.printed, events, written))
+        printed = command.printed
+        processes = () if has_plan(printed) else set(name_all(self.mark).values())
+        return tell_promotion(Seen(processes, printed, events, written))
 
 
 def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
