@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file
@@ -23,7 +24,7 @@ OF_CLOCKS = {IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS}
 
 
 def describe(layout: SearchLayout) -> dict[str, Any]:
-    """Proposals, scores and ends of the ledger; kept models; every point that MLflow holds, and how often."""
+    """Proposals, scores and ends of the ledger; kept models; every point that MLflow holds, and how often; its runs."""
     events = read_events(layout.ledger)
     record = replay(events)
     return {
@@ -44,7 +45,8 @@ def describe(layout: SearchLayout) -> dict[str, Any]:
             for folder in (layout.checkpoints, layout.best_folder)
             for path in folder.rglob(f"*{SAFETENSORS}")
         },
-        "points": count_points(layout, record.search_id),
+        "points": count_points(layout.tracking_db, record.search_id),
+        "runs": list_runs(layout.tracking_db, record.search_id),
     }
 
 
@@ -55,7 +57,7 @@ def compute_digest(path: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def count_points(layout: SearchLayout, search_id: str) -> dict[tuple[Any, ...], int]:
+def count_points(database: Path, search_id: str) -> dict[tuple[Any, ...], int]:
     """How often MLflow holds (trial or None, metric, step, value); of what a clock says, without the value."""
     query = """
         select number.value, metrics.key, metrics.step, metrics.value from metrics
@@ -63,11 +65,25 @@ def count_points(layout: SearchLayout, search_id: str) -> dict[tuple[Any, ...], 
         left join tags number on metrics.run_uuid = number.run_uuid and number.key = 'trial'
     """
     found: dict[tuple[Any, ...], int] = {}
-    with sqlite3.connect(f"file:{layout.tracking_db}?mode=ro", uri=True) as database:
-        for trial, key, step, value in database.execute(query, (search_id,)):
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
+        for trial, key, step, value in opened.execute(query, (search_id,)):
             point = (trial, key, step, None if key in OF_CLOCKS else value)
             found[point] = found.get(point, 0) + 1
     return found
+
+
+def list_runs(database: Path, search_id: str) -> list[tuple[Any, ...]]:
+    """(trial or None, state, status, its parameters) of every run that MLflow holds of a search."""
+    query = """
+        select number.value, runs.status, state.value,
+            (select group_concat(key || '=' || value, ', ') from
+                (select key, value from params where params.run_uuid = runs.run_uuid order by key))
+        from runs join tags of on runs.run_uuid = of.run_uuid and of.key = 'search_id' and of.value = ?
+        left join tags number on runs.run_uuid = number.run_uuid and number.key = 'trial'
+        left join tags state on runs.run_uuid = state.run_uuid and state.key = 'status'
+    """
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
+        return sorted(opened.execute(query, (search_id,)), key=repr)
 
 
 def find_differences(one: SearchLayout, other: SearchLayout) -> list[str]:

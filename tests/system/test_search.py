@@ -246,7 +246,7 @@ def test_one_run_a_trial_is_in_mlflow_and_none_is_left_running(twins):
         assert all(run.info.status != "RUNNING" for run in own)
 
 
-@pytest.mark.parametrize("what", ["proposals", "scores", "ends", "models", "points"])
+@pytest.mark.parametrize("what", ["proposals", "scores", "ends", "models", "points", "seconds", "runs"])
 def test_a_planted_difference_is_seen(twins, what, tmp_path):
     """The check of equality, of a copy in which one thing is other."""
     shutil.copytree(twins[0].results, tmp_path / "results")
@@ -263,9 +263,18 @@ def test_a_planted_difference_is_seen(twins, what, tmp_path):
     elif what == "points":
         with sqlite3.connect(copy.tracking_db) as database:
             database.execute("update metrics set value = value + 1e-9 where key = 'val/accuracy' and step = 1")
+    elif what == "seconds":  # a point of a clock that is there twice
+        with sqlite3.connect(copy.tracking_db) as database:
+            database.execute(
+                "insert into metrics (key, value, timestamp, run_uuid, step, is_nan) "
+                "select key, value, timestamp + 1, run_uuid, step, is_nan from metrics where key = 'train/seconds'"
+            )
+    elif what == "runs":
+        with sqlite3.connect(copy.tracking_db) as database:
+            database.execute("update params set value = 'other' where key = 'optimizer'")
     else:
         event[name] = event[name] | {"train/loss": 9.0} if name == "metrics" else (event[name] or 0) / 2 + 0.1
         event[name] = True if name == "enqueued" else event[name]
         lines[place] = json.dumps(event)
         copy.ledger.write_text("\n".join(lines) + "\n")
-    assert find_differences(twins[0], copy) == [what]
+    assert find_differences(twins[0], copy) == ["points" if what == "seconds" else what]
