@@ -45,7 +45,21 @@ class EndReason(StrEnum):
 
     ALL_ENDED = "all trials ended"
     TIME_BUDGET = "time budget"
-    INTERRUPTED = "interrupted"
+    GPU_BUDGET = "GPU budget"
+    COST_BUDGET = "cost budget"
+    NO_GAIN = "no gain"
+    TARGET = "target"
+    INTERRUPTED = "interrupted"  # by a person, or by the system
+    BROKEN = "broken"  # Ray Tune could not go on
+    INCOMPLETE = "incomplete"  # trials are missing, and nobody asked for that
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether a rule that a person gave ended it before all its trials had: see `search.records.limits`."""
+        return self in LIMITS
+
+
+LIMITS = (EndReason.TIME_BUDGET, EndReason.GPU_BUDGET, EndReason.COST_BUDGET, EndReason.NO_GAIN, EndReason.TARGET)
 
 
 # ------------------------------------------------------------------------------------------------- types of the fields
@@ -134,11 +148,18 @@ class Selected(Told):
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that happened. The ledger sets `time` and `seq`."""
+    """One thing that happened. The ledger sets what stands here.
+
+    Attributes:
+        time: unix seconds, for people.
+        elapsed: seconds since the start of the command that wrote it, by a clock that does not jump; None in older
+            ledgers.
+    """
 
     kind: ClassVar[str]
     time: Moment = 0.0
     seq: Whole = -1
+    elapsed: Moment | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +173,7 @@ class SearchStarted(Event):
         selection: which images are trained and selected on; `labelled`, where labels are missing among those selected
             on, how many of them are labelled in each category; `seen_by_starts`, where a saved model that networks
             start from was trained on some of these, on how many, by its name.
+        limits: when it ends early, see `search.records.limits.Limits`.
     """
 
     kind: ClassVar[str] = "search_started"
@@ -163,6 +185,7 @@ class SearchStarted(Event):
     provenance: dict[str, str] = field(default_factory=dict)
     data: Annotated[dict[str, Any], check_part(Data)] = field(default_factory=dict)
     selection: Annotated[dict[str, Any], check_part(Selected)] = field(default_factory=dict)
+    limits: dict[str, Number] = field(default_factory=dict)
 
     @property
     def categories(self) -> dict[str, list[str]]:
@@ -187,10 +210,11 @@ class SearchStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResumed(Event):
-    """A search went on."""
+    """A search went on. limits: when it ends early from now on, as in `SearchStarted`."""
 
     kind: ClassVar[str] = "search_resumed"
     trials: Count
+    limits: dict[str, Number] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +224,14 @@ class SearchBroke(Event):
     kind: ClassVar[str] = "search_broke"
     error: str
     restarts: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitReached(Event):
+    """A rule was reached by which a search ends early: nothing begins any more, what runs ends at its next epoch."""
+
+    kind: ClassVar[str] = "limit_reached"
+    reason: str  # an `EndReason`, or a word of a later version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,6 +356,7 @@ KINDS: dict[str, type[Event]] = {
         SearchStarted,
         SearchResumed,
         SearchBroke,
+        LimitReached,
         SearchEnded,
         TrialProposed,
         TrialStarted,
@@ -340,7 +373,7 @@ NEEDED = {
     for each in KINDS.values()
 }
 # left out of an event on the disk where they are None
-OPTIONAL = ("rung", "cutoff", "error", "correct")
+OPTIONAL = ("elapsed", "rung", "cutoff", "error", "correct")
 
 
 def write_event(event: Event) -> dict[str, Any]:

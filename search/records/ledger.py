@@ -97,13 +97,17 @@ def unpack_correct(text: str, images: int, categories: int) -> np.ndarray:
 class Ledger:
     """A ledger open for appending, by one process at a time. A context manager.
 
+    Args:
+        began: when the command did, by `time.monotonic`; None: now.
+
     Raises:
         SearchError: another process has it open.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, began: float | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self.began = time.monotonic() if began is None else began
         self.file = path.open("ab")
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +122,8 @@ class Ledger:
 
     def append(self, event: Kind) -> Kind:
         """Write one event down, and return it with its time and number. Numbers that are not finite become null."""
-        event = replace(event, time=time.time(), seq=self.seq)
+        elapsed = max(round(time.monotonic() - self.began, 3), 0.0)
+        event = replace(event, time=time.time(), seq=self.seq, elapsed=elapsed)
         try:
             line = ENCODER.encode(write_event(event))
         except ValueError:
