@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+import time
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from fashion_core.errors import SearchError
 from search.address import Address, renew
-from search.cli import build, refuse_others, take_fields
+from search.cli import UNUSABLE, build, refuse_others, take_fields
 from search.planning.options import SearchOptions, load_options
+from search.records.events import EndReason
 from search.records.layout import SearchLayout
+
+if TYPE_CHECKING:
+    from search.records.record import SearchRecord
 
 Replace = Annotated[bool, typer.Option("--replace", help="Delete an earlier search of the same name first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
@@ -66,6 +71,7 @@ def run(
 
 def launch(options: SearchOptions, console: Console, *, resume: bool = False, replace: bool = False) -> None:
     """Run a search. Ray and its workers start while this process imports what it needs, which takes seconds too."""
+    began = time.monotonic()
     from search.jobs.warm import import_beside
 
     import_beside("search.experiment.search")
@@ -74,7 +80,22 @@ def launch(options: SearchOptions, console: Console, *, resume: bool = False, re
     with open_ray(options.address, storage=options.storage):
         from search.experiment.search import run_search
 
-        run_search(options, resume=resume, replace=replace, console=console, command=sys.argv)
+        result = run_search(options, resume=resume, replace=replace, console=console, command=sys.argv, began=began)
+    check_end(result.record)
+
+
+def check_end(record: SearchRecord) -> None:
+    """End the command as its search ended: see `search.cli.EXIT_STATUSES`.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted, and all is written down.
+        Exit: it has no usable result, or lacks trials.
+    """
+    reason = record.ended.reason if record.ended is not None else EndReason.INCOMPLETE
+    if reason == EndReason.INTERRUPTED:
+        raise KeyboardInterrupt
+    if reason == EndReason.INCOMPLETE or not record.rank():
+        raise typer.Exit(UNUSABLE)
 
 
 def replay(layout: SearchLayout, trial: int, console: Console) -> None:

@@ -135,9 +135,11 @@ class LiveView:
         """One line that is never wrapped; what does not fit stands in the ledger."""
         self.last_line = now
         clock = time.strftime("%H:%M:%S", time.localtime(now))
-        self.console.print(
-            plain(f"{clock} [{self.ended}/{self.total_trials}] {text}"), no_wrap=True, overflow="ellipsis"
-        )
+        line = plain(f"{clock} [{self.ended}/{self.total_trials}] {text}")
+        try:
+            self.console.print(line, no_wrap=True, overflow="ellipsis")
+        except (OSError, SystemExit):  # which Rich raises: nobody reads any more, and the search goes on
+            self.console.quiet = True
 
 
 @dataclass(frozen=True)
