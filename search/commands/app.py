@@ -5,6 +5,7 @@ Nothing heavy is imported before a command begins to work: each imports what it 
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import typer
 
 from fashion_core import audit as data_audit
 from fashion_core import onnx_export
-from fashion_core.command import give_share, run_command
+from fashion_core.command import OF_SIGNALS, give_share, run_command
 from fashion_core.errors import SearchError
 from search.cli import EXIT_STATUSES
 from search.commands import predict as asking
@@ -92,6 +93,8 @@ def call(arguments: list[str]) -> None:
         raise SearchError(f"{error.format_message().rstrip('.')}; see --help") from None
     except typer.Abort:  # at a question
         raise KeyboardInterrupt from None
+    if status == OF_SIGNALS + signal.SIGINT:  # what typer makes of an interruption, whatever signal it was
+        raise KeyboardInterrupt
     sys.exit(status or 0)
 
 

@@ -138,7 +138,7 @@ def describe_search(record: SearchRecord) -> SearchWords:
 def describe_ending(record: SearchRecord, reason: str) -> str:
     """Why a search ended, and how to go on. reason: an `EndReason`, or a word of a later version."""
     limits, name = record.limits, record.name
-    words = {
+    words: dict[str, str] = {
         EndReason.ALL_ENDED: "all trials ended",
         EndReason.TIME_BUDGET: f"the time budget of {format_duration(limits.seconds or 0)} is spent",
         EndReason.GPU_BUDGET: f"the budget of {format_value(limits.gpu_hours)} GPU hours is spent",
@@ -148,9 +148,11 @@ def describe_ending(record: SearchRecord, reason: str) -> str:
         EndReason.INTERRUPTED: "it was interrupted",
         EndReason.BROKEN: "Ray Tune could not go on",
         EndReason.INCOMPLETE: "trials are missing, though nobody asked for that",
-    }.get(reason, reason)  # type: ignore[call-overload]  # a word that is none of these
-    more = {EndReason.ALL_ENDED: "--trials 50", **MORE}.get(reason)  # type: ignore[call-overload]
-    return f"{words}; " + (f"more with fashion-search extend {name} {more}" if more else f"go on with --resume {name}")
+    }
+    more = {EndReason.ALL_ENDED: "--trials 50", **MORE}.get(reason)
+    return f"{words.get(reason, reason)}; " + (
+        f"more with fashion-search extend {name} {more}" if more else f"go on with --resume {name}"
+    )
 
 
 def describe_limits(limits: Limits) -> str:

@@ -94,7 +94,7 @@ class TrialTrainable(Trainable):
         }
         if (is_best or is_first) and self.correct:
             result[CORRECT] = self.correct
-        is_good_enough = self.target is not None and result[SCORE] >= self.target
+        is_good_enough = self.target is not None and best.metrics[metrics.ACCURACY] >= self.target
         if done or is_good_enough or last.epoch in self.rungs or time.monotonic() - self.saved >= SAVE_INTERVAL_S:
             result |= self.save_state(last.epoch)
         return result | self.tell_lost()

@@ -57,7 +57,7 @@ def run_trials(
     Raises:
         SearchError: Tune broke more often than `MAX_RESTARTS` times.
     """
-    store = TrialStore(plan.experiment)
+    is_interrupted, store = False, TrialStore(plan.experiment)
     rungs, target = plan.space.scheduler.rungs(), session.record.limits.target
     trained = build_trainable(plan, bind(trainable, site, store, rungs, target))
     models = BestModels(plan.layout, store, plan.options.keep_best, session.record)
@@ -70,15 +70,17 @@ def run_trials(
             found.begin()
             if found.is_over:
                 found.keep_running()
-                return False
+                break
             try:
                 with tempfile.TemporaryDirectory(prefix="fashion-", ignore_cleanup_errors=True) as scratch:
                     build_tuner(plan, trained, session.record.search_id, scratch).fit()
                 found.keep_running()
-                return has_caught(before)
+                is_interrupted = has_caught(before)
+                break
             except KeyboardInterrupt:  # a second one, or one before Tune takes it
                 found.keep_running()
-                return True
+                is_interrupted = True
+                break
             except Exception as error:
                 session.append(SearchBroke(error=f"{type(error).__name__}: {error}", restarts=restarts))
                 if restarts == MAX_RESTARTS:
@@ -86,6 +88,7 @@ def run_trials(
                         f"Ray Tune broke {restarts + 1} times, lastly with {type(error).__name__}: {error}; "
                         f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
                     ) from error
+    return is_interrupted
 
 
 @contextmanager
