@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 FAULT = 2  # exit status where something is wrong; 1 is that of a crash
-INTERRUPTED = 130  # as shells have it
+OF_SIGNALS = 128  # and the signal's number, as shells have it: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP
 NO_READER = 1
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 BAR_WIDTH, BAR_SECONDS = 30, 0.2  # of a progress bar: letters, and between two drawings
 SKIP_BAD, ALONE = "--skip-bad", "true"  # the one option whose value may be left out
 SHARE = re.compile(r"[0-9]*\.?[0-9]+")
@@ -73,11 +74,13 @@ class Parser(argparse.ArgumentParser):
 def run_command(command: Callable[[], Any]) -> None:
     """Run a command. What ends it ends the process, by SystemExit.
 
-    Errors of this project and of the operating system are told on stderr, without a traceback, with status 2; Ctrl-C
-    and SIGTERM end it quietly, with 130; so does a reader that wants no more, such as `head`, with 1.
+    Errors of this project and of the operating system are told on stderr, without a traceback, with status 2; Ctrl-C,
+    SIGTERM and SIGHUP end it quietly, with 130, 143 and 129; so does a reader that wants no more, such as `head`, with
+    1.
     """
+    caught = [int(signal.SIGINT)]
     try:
-        with terminated_like_interrupted():
+        with ended_like_interrupted(caught):
             try:
                 command()
             finally:
@@ -86,33 +89,45 @@ def run_command(command: Callable[[], Any]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it closes it
         sys.exit(NO_READER)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(OF_SIGNALS + caught[-1])
     except (FashionError, OSError) as error:
         print(f"error: {show_lines(hide_secrets(str(error)))}", file=sys.stderr)
         sys.exit(FAULT)
 
 
 @contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
-    """Inside, SIGTERM does what Ctrl-C would do just then, so that what is under way is closed in order.
+def ended_like_interrupted(caught: list[int]) -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP do what Ctrl-C would do just then, so that what is under way is closed in order.
 
-    In the main thread alone: no other can say what signals do.
+    In the main thread alone: no other can say what signals do. What is ignored, as by `nohup`, stays ignored.
+
+    Args:
+        caught: their numbers are added to it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+
+    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+
+    def interrupt(number: int, _: object) -> None:
+        caught.append(number)
+        if number != signal.SIGTERM:  # the terminal is gone: what is written to it would fail
+            for descriptor in terminals:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a script starts in the background
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def interrupt(*_: object) -> None:
-    """Do what Ctrl-C would do; also where it does nothing, as in what a script starts in the background."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        raise KeyboardInterrupt
-    signal.raise_signal(signal.SIGINT)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class ProgressBar:

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command begins to work: each imports what it 
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,9 @@ import typer
 
 from fashion_core import audit as data_audit
 from fashion_core import onnx_export
-from fashion_core.command import give_share, run_command
+from fashion_core.command import OF_SIGNALS, give_share, run_command
 from fashion_core.errors import SearchError
+from search.cli import EXIT_STATUSES
 from search.commands import predict as asking
 from search.commands.promote import compare, promote, rollback
 from search.commands.reports import effects, report, resend
@@ -30,6 +32,7 @@ PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_opt
 app = typer.Typer(
     name=NAME,
     help="Search hyperparameters, promote what was found, and ask it. Without a sub-command: `run`.",
+    epilog=EXIT_STATUSES,
     pretty_exceptions_enable=False,
     no_args_is_help=False,
 )
@@ -66,7 +69,8 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "delete": delete,
 }
 for name, command in COMMANDS.items():
-    app.command(name, context_settings=PASSED_ON if command in (predict, audit, export) else None)(command)
+    settings = PASSED_ON if command in (predict, audit, export) else None
+    app.command(name, context_settings=settings, epilog=EXIT_STATUSES if command in (run, promote) else None)(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -89,6 +93,8 @@ def call(arguments: list[str]) -> None:
         raise SearchError(f"{error.format_message().rstrip('.')}; see --help") from None
     except typer.Abort:  # at a question
         raise KeyboardInterrupt from None
+    if status == OF_SIGNALS + signal.SIGINT:  # what typer makes of an interruption, whatever signal it was
+        raise KeyboardInterrupt
     sys.exit(status or 0)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from search.cli import (
     DEFAULT_RESULTS,
+    REFUSED,
     AsJson,
     Results,
     SearchName,
@@ -36,7 +37,6 @@ CacheDir = Annotated[Path | None, typer.Option(help="Where prepared images are k
 RegisteredName = Annotated[
     str | None, typer.Option("--model", help="Name of the registered model; default: the only one that has a champion.")
 ]
-REFUSED = 3  # exit status where the gate said no; 1 is that of a crash
 
 
 @take_fields(PromotionOptions, Workplace)

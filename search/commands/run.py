@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -10,13 +11,17 @@ from rich.console import Console
 
 from fashion_core.errors import SearchError
 from search.address import Address, renew
-from search.cli import build, refuse_others, take_fields
+from search.cli import UNUSABLE, build, refuse_others, take_fields
 from search.planning.options import SearchOptions, load_options
+from search.records.events import EndReason
 from search.records.layout import SearchLayout
 from search.records.locks import check_free
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+if TYPE_CHECKING:
+    from search.records.record import SearchRecord
 
 Replace = Annotated[bool, typer.Option("--replace", help="Delete an earlier search of the same name first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
@@ -84,6 +89,7 @@ def launch(
     allow_changed: Collection[str] = (),
 ) -> None:
     """Run a search. Ray and its workers start while this process imports what it needs, which takes seconds too."""
+    began = time.monotonic()
     if options.name is not None:
         check_free(SearchLayout(options.results, options.name))
     from search.jobs.warm import import_beside
@@ -94,14 +100,30 @@ def launch(
     with open_ray(options.address, storage=options.storage):
         from search.experiment.search import run_search
 
-        run_search(
+        result = run_search(
             options,
             resume=resume,
             replace=replace,
             allow_changed=allow_changed,
             console=console,
             command=sys.argv,
+            began=began,
         )
+    check_end(result.record)
+
+
+def check_end(record: SearchRecord) -> None:
+    """End the command as its search ended: see `search.cli.EXIT_STATUSES`.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted, and all is written down.
+        Exit: it has no usable result, or lacks trials.
+    """
+    reason = record.ended.reason if record.ended is not None else EndReason.INCOMPLETE
+    if reason == EndReason.INTERRUPTED:
+        raise KeyboardInterrupt
+    if reason == EndReason.INCOMPLETE or not record.rank():
+        raise typer.Exit(UNUSABLE)
 
 
 def replay(layout: SearchLayout, trial: int, console: Console) -> None:

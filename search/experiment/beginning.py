@@ -104,4 +104,5 @@ def describe_start(
             **({"seen_by_starts": dict(seen)} if seen else {}),
             "select_images": [data.names[index] for index in selection.select],
         },
+        limits=plan.options.limits.write(),
     )

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 def write_results(layout: SearchLayout, record: SearchRecord, search: SearchWords) -> list[Path]:
     """Put the best model in its place, and write the report. Returns the files that are kept with the run in MLflow."""
+    try:
+        write_best(layout, record)
+    finally:  # also where somebody presses Ctrl-C meanwhile
+        write_report(layout, record, search)
+    return layout.list_artifacts()
+
+
+def write_best(layout: SearchLayout, record: SearchRecord) -> None:
+    """Put the best model in its place, with its configuration and confusion matrices."""
     from fashion_core.models.saved import load_model  # torch takes seconds, and the next steps are shown without it
 
     best = next((trial for trial in record.rank() if layout.find_checkpoint(trial.number)), None)
@@ -34,5 +43,3 @@ def write_results(layout: SearchLayout, record: SearchRecord, search: SearchWord
         for category, matrix in zip(model.schema.categories, model.confusion, strict=True):
             title = f"{category.name}: trial {best.number}, epoch {model.epoch}"
             draw_confusion(np.array(matrix), category.classes, title, layout.confusion(category.name))
-    write_report(layout, record, search)
-    return layout.list_artifacts()

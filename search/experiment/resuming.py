@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import fashion_core
 from fashion_core.errors import SearchError
 from search.experiment.identity import check_space
-from search.records.events import EndReason
 from search.records.ledger import read_events
+from search.reporting.words import MORE
 
 if TYPE_CHECKING:
     from search.planning.plan import Plan
@@ -20,7 +20,7 @@ OLDEST = (0, 2)  # major and minor version that began a search which this one ca
 
 
 def check_resumable(plan: Plan, record: SearchRecord) -> None:
-    """A search goes on while it has time, with the space it began with, in a version that knows how it began.
+    """A search goes on while no limit is reached, with the space it began with, in a version that knows how it began.
 
     Raises:
         SearchError: it cannot go on.
@@ -33,12 +33,18 @@ def check_resumable(plan: Plan, record: SearchRecord) -> None:
             f"({begun.provenance.get('version')}, this is {fashion_core.__version__}); start a new search: its "
             "report and its models can still be used"
         )
-    if record.ended is not None and record.ended.reason == EndReason.TIME_BUDGET:
-        raise SearchError(
-            f"a search goes on while it has time, but the budget of {begun.name} is spent; start a new "
-            "search, with a longer --time-budget"
-        )
+    if record.ended is not None:
+        check_limits(begun.name, record.ended.reason)
     check_space(plan, begun)
+
+
+def check_limits(name: str, reason: str) -> None:
+    """Raises SearchError where a search ended by a rule that it was given."""
+    if reason in MORE:
+        raise SearchError(
+            f"a search goes on until a limit that it was given is reached, but {name} ended by one ({reason}); give it "
+            f"more with `fashion-search extend {name} {MORE[reason]}`"
+        )
 
 
 def check_replaceable(layout: SearchLayout) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fashion_core.errors import SearchError
 from fashion_core.models.saved import read_score
 from search.records.events import EndReason, SearchEnded, TrialEnded, TrialStatus
 from search.reporting.live import LiveView
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from search.jobs.training import JobSite
     from search.planning.plan import Plan
     from search.records.events import Event
+    from search.records.record import SearchRecord
     from search.records.session import Session
     from search.tune.trainable import TrialTrainable
 
@@ -28,24 +30,38 @@ def run_session(
     console: Console,
     trainable: type[TrialTrainable],
     events: Sequence[Event],
-) -> None:
+) -> SearchError | None:
     """Run all trials in sight, and write down how the search ended.
 
     Args:
         events: of the ledger so far.
+
+    Returns:
+        What broke it, to be raised once its report is written.
     """
-    record = session.record
+    record, is_interrupted, fault = session.record, False, None
     with LiveView(console, record, plan.trials, plan.space.scheduler.max_epochs) as live:
         session.listeners.append(live.update)
-        run_trials(plan, site, session, events, trainable=trainable)
+        try:
+            is_interrupted = run_trials(plan, site, session, events, trainable=trainable)
+        except SearchError as error:
+            fault = error
     close_trials(session, "the search ended first")
-    ended = [trial for trial in record.trials.values() if trial.status != TrialStatus.INTERRUPTED]
-    reason, budget = EndReason.INTERRUPTED, plan.options.time_budget_s
-    if len(ended) >= plan.trials:
-        reason = EndReason.ALL_ENDED
-    elif budget is not None and record.seconds >= budget:
-        reason = EndReason.TIME_BUDGET
+    reason = choose_reason(record, plan.trials, is_broken=fault is not None, is_interrupted=is_interrupted)
     session.append(SearchEnded(reason=reason, seconds=record.seconds))
+    return fault
+
+
+def choose_reason(record: SearchRecord, trials: int, *, is_broken: bool, is_interrupted: bool) -> str:
+    """Why a search ended. trials: how many it was to have."""
+    ended = [trial for trial in record.trials.values() if trial.status != TrialStatus.INTERRUPTED]
+    if len(ended) >= trials:
+        return EndReason.ALL_ENDED
+    if record.reached is not None:
+        return record.reached
+    if is_broken:
+        return EndReason.BROKEN
+    return EndReason.INTERRUPTED if is_interrupted else EndReason.INCOMPLETE
 
 
 def close_trials(session: Session, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
@@ -105,6 +106,7 @@ def run_search(
     tracker: EventSink | None = None,
     report: bool = True,
     command: Sequence[str] = CALLED,
+    began: float | None = None,
 ) -> SearchResult:
     """Run a search, or go on with one.
 
@@ -118,10 +120,12 @@ def run_search(
         tracker: where events are sent; None: MLflow, as the options say.
         report: put the best model in its place, and write the report, in the end.
         command: what was typed, for the search's provenance.
+        began: when the command did, by `time.monotonic`: from then on its time counts; None: now.
 
     Raises:
         FashionError: it cannot start, or ended before its time.
     """
+    began = time.monotonic() if began is None else began
     layout, console = options.build_layout(), choose_console(console)
 
     def tell(text: str) -> None:
@@ -164,18 +168,18 @@ def run_search(
         plan = plan if begun else keep_starts(plan)
         write_whole(layout.space_yaml, plan.space.text)
         prepared = prepare(plan, console)
-        session = Session(layout, stack.enter_context(Ledger(layout.ledger, tell)), record)
+        session = Session(layout, stack.enter_context(Ledger(layout.ledger, tell, began)), record)
         tracker = stack.enter_context(tracker or Tracker(layout, options.tracking_uri))
         for event in events:  # of before an interruption; what MLflow has stays as it is
             tracker.send(event)
         session.listeners.append(tracker.send)
         if record.search is not None:
+            session.append(SearchResumed(trials=plan.trials, limits=options.limits.write(), changed=changed))
             close_trials(session, "the search was interrupted")
-            session.append(SearchResumed(trials=plan.trials, changed=changed))
         else:
-            session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
             write_whole(layout.audit, render_audit(audit(prepared.data)))
-        run_session(plan, session, prepared.site, console, trainable, events)
+            session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
+        fault = run_session(plan, session, prepared.site, console, trainable, events)
         search = describe_search(record)
         if report:
             for path in retry_while_full(lambda: write_results(layout, record, search), layout.folder, tell):
@@ -184,4 +188,6 @@ def run_search(
         console.print(render_summary(search, list_next_steps(layout, options.tracking_uri)), crop=False)
         if missing is not None:
             console.print(plain(missing, "yellow"))
+        if fault is not None:
+            raise fault
     return SearchResult(layout, record)

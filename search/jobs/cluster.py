@@ -217,7 +217,8 @@ def start(options: dict[str, Any], trouble: str) -> None:
     warnings.filterwarnings("ignore", module="ray")
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
-    try:
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN) if is_main else None
+    try:  # what starts here has SIGHUP ignored: a terminal that closes ends the command alone, in order
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:  # a port, a socket's path, a home that cannot be written, a time-out: all have own types
         ray.shutdown()
@@ -226,6 +227,7 @@ def start(options: dict[str, Any], trouble: str) -> None:
     finally:
         if is_main:  # Ray turns SIGTERM into an abort that leaves nothing behind
             signal.signal(signal.SIGTERM, handler)
+            signal.signal(signal.SIGHUP, hangup)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for name in ("ray", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)

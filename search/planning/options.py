@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from fashion_core.command import share
 from fashion_core.data.reading import BoxForm, Reading, split_names
@@ -16,9 +16,11 @@ from fashion_core.escaping import show_value
 from fashion_core.files import MAX_JSON_BYTES, build_damage, describe_faults, parse_json, read_plain, write_whole
 from search.address import Address
 from search.records.layout import SearchLayout, unique_name
+from search.records.limits import DEFAULT_PATIENCE, Limits
 
 MAX_TRIALS, MAX_EPOCHS = 1_000_000, 10_000  # as a space may have
 MAX_SECONDS = 3650 * 86400.0  # ten years
+MAX_AMOUNT = 1e9  # GPU hours, and what they cost
 MAX_CORES, MAX_GPUS, MAX_AT_ONCE = 4096, 1024, 10_000
 MIN_GPU_SHARE = 0.001
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -55,6 +57,13 @@ def check_gpus(count: float | None) -> float | None:
     if count and not (MIN_GPU_SHARE <= count <= 1 or count == int(count)):
         raise ValueError(f"must be 0, a share from {MIN_GPU_SHARE:g} to 1, or a whole number, but got {count:g}")
     return count
+
+
+def check_price(cost: float | None, info: ValidationInfo) -> float | None:
+    """The same. Raises ValueError where it is not known what a GPU hour costs."""
+    if cost is not None and info.data.get("price_per_gpu_hour") is None:
+        raise ValueError(f"must come with --price-per-gpu-hour, but got {cost:g} alone")
+    return cost
 
 
 def check_path(path: Path | None) -> Path | None:
@@ -95,8 +104,50 @@ class SearchOptions(BaseModel):
         gt=0,
         le=MAX_SECONDS,
         allow_inf_nan=False,
-        description="Start no more trials and end those running after this time: 90s, 45m, 8h, 2d.",
+        description="End the search after this time from the command's start, within an epoch: 90s, 45m, 8h, 2d.",
         json_schema_extra={"option": "--time-budget"},
+    )
+    budget_gpu_hours: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_AMOUNT,
+        allow_inf_nan=False,
+        description="End the search when its trials have had this many GPU hours, within an epoch.",
+    )
+    price_per_gpu_hour: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_AMOUNT,
+        allow_inf_nan=False,
+        description="What a GPU hour costs: the report says what was spent.",
+    )
+    budget_cost: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_AMOUNT,
+        allow_inf_nan=False,
+        description="End the search when its GPU hours have cost this much; with --price-per-gpu-hour.",
+    )
+    stop_after: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_TRIALS,
+        description="End the search after this many trials in a row without gain; "
+        f"default with --without-gain: {DEFAULT_PATIENCE}.",
+    )
+    without_gain: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="By how much the best score must rise to be a gain; default with --stop-after: by anything.",
+    )
+    target: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="End the search when a trial has this val/accuracy, such as 0.85.",
     )
     cpus_per_trial: int | None = Field(
         default=None, ge=1, le=MAX_CORES, description="CPU cores of one trial; default: what there is, shared evenly."
@@ -156,6 +207,7 @@ class SearchOptions(BaseModel):
     keep_best: int = Field(default=3, ge=1, le=MAX_TRIALS, description="How many of the best trials' models are kept.")
 
     _gpus = field_validator("gpus_per_trial")(check_gpus)
+    _price = field_validator("budget_cost")(check_price)
     _open = field_validator("storage", "address")(check_open)
     _paths = field_validator("data", "cache_dir", "results")(check_path)
 
@@ -179,6 +231,22 @@ class SearchOptions(BaseModel):
             raise build_damage(
                 path, "hold the options of a search", "restore it from a backup", SearchError, reason
             ) from None
+
+    @property
+    def limits(self) -> Limits:
+        """When the search ends early."""
+        patience = self.stop_after
+        if patience is None and self.without_gain is not None:
+            patience = DEFAULT_PATIENCE
+        return Limits(
+            seconds=self.time_budget_s,
+            gpu_hours=self.budget_gpu_hours,
+            cost=self.budget_cost,
+            price_per_gpu_hour=self.price_per_gpu_hour,
+            patience=patience,
+            gain=self.without_gain or 0.0,
+            target=self.target,
+        )
 
     def build_reading(self, layout: SearchLayout) -> Reading:
         """How the data set is read. layout: of the search, beside which the splits of tables are kept."""

@@ -14,6 +14,7 @@ from fashion_core.errors import SearchError, WeightsError
 from search.planning.backbones import try_backbones
 from search.planning.resources import Machine, Resources, choose_resources
 from search.records.layout import REGISTERED
+from search.reporting.words import describe_limits
 from search.space.reading import load_space
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fashion_core.data.rows import Annotations
     from search.planning.options import SearchOptions
     from search.records.layout import SearchLayout
+    from search.records.limits import Limits
     from search.space.space import Space
 
 MANY_BYTES = 10**10  # of prepared images: told in GB, as disks are
@@ -126,6 +128,7 @@ def build_plan(
         cpus_per_trial=options.cpus_per_trial,
         gpus_per_trial=options.gpus_per_trial,
     )
+    check_gpu_limits(options.limits, resources)
     expected_epochs = space.scheduler.expect_epochs(trials, np.random.default_rng(EXPECTATION_SEED))
     tried = try_backbones(backbones, drop_paths)
     names = {path: weights for weights, path in space.starts.items()}
@@ -147,6 +150,15 @@ def build_plan(
         origins={names.get(weights, weights): words for weights, words in tried.origins.items()},
         missing=tried.missing,
     )
+
+
+def check_gpu_limits(limits: Limits, resources: Resources) -> None:
+    """Raises SearchError where GPU hours are limited, and trials have no GPU: the limit would never be reached."""
+    if not resources.gpus_per_trial and (limits.gpu_hours is not None or limits.cost is not None):
+        option = "--budget-cost" if limits.gpu_hours is None else "--budget-gpu-hours"
+        raise SearchError(
+            f"{option} counts the GPUs of trials, but each has {resources.gpus_per_trial:g}; give --time-budget instead"
+        )
 
 
 def check_labels(annotations: Annotations, splits: Sequence[str]) -> None:
@@ -206,6 +218,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("searched", ", ".join(parameter.name for parameter in space.parameters)),
         ("rungs", f"{rungs} (of {scheduler.max_epochs} epochs)"),
         ("epochs", f"about {plan.expected_epochs:.0f}, {share:.0%} of full training ({plan.full_epochs})"),
+        *((("ends early", text),) if (text := describe_limits(plan.options.limits)) else ()),
         ("at once", f"{resources.concurrent} trials, each with {per_trial}"),
         ("backbones", ", ".join(f"{name} ({size / 1e6:.1f} M)" for name, size in plan.backbone_sizes.items())),
         (

@@ -46,7 +46,21 @@ class EndReason(StrEnum):
 
     ALL_ENDED = "all trials ended"
     TIME_BUDGET = "time budget"
-    INTERRUPTED = "interrupted"
+    GPU_BUDGET = "GPU budget"
+    COST_BUDGET = "cost budget"
+    NO_GAIN = "no gain"
+    TARGET = "target"
+    INTERRUPTED = "interrupted"  # by a person, or by the system
+    BROKEN = "broken"  # Ray Tune could not go on
+    INCOMPLETE = "incomplete"  # trials are missing, and nobody asked for that
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether a rule that a person gave ended it before all its trials had: see `search.records.limits`."""
+        return self in LIMITS
+
+
+LIMITS = (EndReason.TIME_BUDGET, EndReason.GPU_BUDGET, EndReason.COST_BUDGET, EndReason.NO_GAIN, EndReason.TARGET)
 
 
 # ------------------------------------------------------------------------------------------------- types of the fields
@@ -136,18 +150,18 @@ class Selected(Told):
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that happened. The ledger sets `time`, `seq` and `since`.
+    """One thing that happened. The ledger sets what stands here.
 
     Attributes:
-        time: unix seconds, for people: clocks are put back.
-        since: seconds from the event before it, by a clock that does not jump; 0 for the first one of a process, None
-            in older ledgers.
+        time: unix seconds, for people.
+        elapsed: seconds since the start of the command that wrote it, by a clock that does not jump; None in older
+            ledgers.
     """
 
     kind: ClassVar[str]
     time: Moment = 0.0
     seq: Whole = -1
-    since: Moment | None = None
+    elapsed: Moment | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +176,7 @@ class SearchStarted(Event):
         selection: which images are trained and selected on; `labelled`, where labels are missing among those selected
             on, how many of them are labelled in each category; `seen_by_starts`, where a saved model that networks
             start from was trained on some of these, on how many, by its name.
+        limits: when it ends early, see `search.records.limits.Limits`.
     """
 
     kind: ClassVar[str] = "search_started"
@@ -173,6 +188,7 @@ class SearchStarted(Event):
     provenance: dict[str, str] = field(default_factory=dict)
     data: Annotated[dict[str, Any], check_part(Data)] = field(default_factory=dict)
     selection: Annotated[dict[str, Any], check_part(Selected)] = field(default_factory=dict)
+    limits: dict[str, Number] = field(default_factory=dict)
 
     @property
     def categories(self) -> dict[str, list[str]]:
@@ -200,12 +216,14 @@ class SearchResumed(Event):
     """A search went on.
 
     Attributes:
+        limits: when it ends early from now on, as in `SearchStarted`.
         changed: what was no longer as before, of code, machine and resources, as it is now: by its name in `provenance`
             or `settings`.
     """
 
     kind: ClassVar[str] = "search_resumed"
     trials: Count
+    limits: dict[str, Number] = field(default_factory=dict)
     changed: dict[str, str] = field(default_factory=dict)
 
 
@@ -216,6 +234,14 @@ class SearchBroke(Event):
     kind: ClassVar[str] = "search_broke"
     error: str
     restarts: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitReached(Event):
+    """A rule was reached by which a search ends early: nothing begins any more, what runs ends at its next epoch."""
+
+    kind: ClassVar[str] = "limit_reached"
+    reason: str  # an `EndReason`, or a word of a later version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,6 +366,7 @@ KINDS: dict[str, type[Event]] = {
         SearchStarted,
         SearchResumed,
         SearchBroke,
+        LimitReached,
         SearchEnded,
         TrialProposed,
         TrialStarted,
@@ -356,15 +383,13 @@ NEEDED = {
     for each in KINDS.values()
 }
 # left out of an event on the disk where they are None
-OPTIONAL = ("since", "rung", "cutoff", "error", "correct")
+OPTIONAL = ("elapsed", "rung", "cutoff", "error", "correct")
 
 
 def write_event(event: Event) -> dict[str, Any]:
     """An event as a JSON object."""
     values = vars(event)
     written = {"event": event.kind, "time": event.time, "seq": event.seq}
-    if event.since is not None:
-        written["since"] = event.since
     for name in FIELDS[type(event)]:
         if name not in written and not (values[name] is None and name in OPTIONAL):
             written[name] = values[name]

@@ -104,14 +104,16 @@ class Ledger:
 
     Args:
         tell: called with a line where the disk is full: writing waits until it is not.
+        began: when the command did, by `time.monotonic`; None: now.
 
     Raises:
         SearchError: another process has it open.
     """
 
-    def __init__(self, path: Path, tell: Callable[[str], None] = ignore) -> None:
+    def __init__(self, path: Path, tell: Callable[[str], None] = ignore, began: float | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.tell = path, tell
+        self.began = time.monotonic() if began is None else began
         self.file = path.open("ab", buffering=0)  # a line that does not fit must not wait in a buffer
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,15 +124,13 @@ class Ledger:
             ) from None
         content = path.read_bytes()
         self.seq = content.count(b"\n")
-        self.appended: float | None = None  # when the last event was, by a clock that does not jump
         self.size = content.rfind(b"\n") + 1
         self.file.truncate(self.size)  # a line that a kill cut off
 
     def append(self, event: Kind) -> Kind:
         """Write one event down, and return it with its time and number. Numbers that are not finite become null."""
-        now = time.monotonic()
-        since = 0.0 if self.appended is None else now - self.appended
-        event = replace(event, time=time.time(), seq=self.seq, since=round(since, 6))
+        elapsed = max(round(time.monotonic() - self.began, 3), 0.0)
+        event = replace(event, time=time.time(), seq=self.seq, elapsed=elapsed)
         try:
             line = ENCODER.encode(write_event(event))
         except ValueError:
@@ -139,7 +139,6 @@ class Ledger:
         content, is_synced = line.encode() + b"\n", isinstance(event, SYNCED)
         retry_while_full(lambda: self.write(content, is_synced=is_synced), self.path.parent, self.tell)
         self.seq += 1
-        self.appended = now
         return event
 
     def write(self, line: bytes, *, is_synced: bool) -> None:

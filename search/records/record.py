@@ -10,9 +10,11 @@ from fashion_core import metrics
 from fashion_core.errors import SearchError, first_line
 from search.records.events import (
     ENDS,
+    EndReason,
     EpochAgain,
     EpochEnded,
     Event,
+    LimitReached,
     SearchEnded,
     SearchResumed,
     SearchStarted,
@@ -24,6 +26,7 @@ from search.records.events import (
     TrialStatus,
 )
 from search.records.ledger import read_events
+from search.records.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -169,6 +172,11 @@ class SearchRecord:
         ended: None while it runs.
         changed: what it went on with that was not so when it began: see `SearchResumed`.
         seconds: how long it ran, without the time between an interruption and going on.
+        preparing_seconds: before that, from the start of each of its commands.
+        training_seconds: how long at least one trial ran; trial_seconds: the same summed over trials.
+        running: trials that run, open: those that have begun and are not over, by number.
+        limits: when it ends early. reached: the rule of these that it ends by.
+        without_gain: how many trials in a row ended without a gain over `mark`, the best score at the last gain.
     """
 
     search: SearchStarted | None = None
@@ -176,8 +184,17 @@ class SearchRecord:
     proposed: dict[int, TrialProposed] = field(default_factory=dict)
     ended: SearchEnded | None = None
     seconds: float = 0.0
-    last: float | None = None  # time of the last event
     changed: dict[str, str] = field(default_factory=dict)
+    last: Event | None = None
+    preparing_seconds: float = 0.0
+    training_seconds: float = 0.0
+    trial_seconds: float = 0.0
+    running: set[int] = field(default_factory=set)
+    open: set[int] = field(default_factory=set)
+    limits: Limits = field(default_factory=Limits)
+    reached: str | None = None
+    without_gain: int = 0
+    mark: float | None = None
 
     @property
     def begun(self) -> SearchStarted:
@@ -226,17 +243,16 @@ class SearchRecord:
         Raises:
             SearchError: it is of a trial that never started.
         """
-        if event.since is not None:
-            self.seconds += event.since
-        elif self.last is not None and not isinstance(event, (SearchStarted, SearchResumed)):
-            self.seconds += max(event.time - self.last, 0.0)  # of an older ledger
-        self.last = event.time
+        self.take_time(event)
         match event:
             case SearchStarted():
-                self.search = event
+                self.search, self.limits = event, Limits.read(event.limits)
             case SearchResumed():
-                self.ended = None
+                self.ended, self.limits = None, Limits.read(event.limits)
                 self.changed |= event.changed
+                self.running.clear()
+            case LimitReached():
+                self.reached = event.reason
             case SearchEnded():
                 self.ended = event
             case TrialStarted():
@@ -247,6 +263,8 @@ class SearchRecord:
                     self.trials[trial.number] = trial
                 else:
                     trial.go_on()
+                self.running.add(trial.number)
+                self.open.add(trial.number)
             case TrialProposed():
                 self.proposed[event.trial] = event
             case TrialSaved():
@@ -262,6 +280,34 @@ class SearchRecord:
             case TrialEnded():
                 trial = self.find_started(event)
                 trial.end, trial.best, trial.left = event, event.best, self.seconds
+                self.running.discard(event.trial)
+                if event.status.is_over:
+                    self.open.discard(event.trial)
+                    self.count_gain(trial)
+
+    def take_time(self, event: Event) -> None:
+        """Count the time since the event before: it was spent on what the search did then."""
+        if isinstance(event, (SearchStarted, SearchResumed)):
+            self.preparing_seconds += event.elapsed or 0.0
+        elif self.last is not None:
+            passed = measure(self.last, event)
+            self.seconds += passed
+            self.training_seconds += passed if self.running else 0.0
+            self.trial_seconds += passed * len(self.running)
+        self.last = event
+
+    def count_gain(self, trial: TrialRecord) -> None:
+        """Take in that a trial is over."""
+        if self.is_gain(trial):
+            self.mark, self.without_gain = trial.best, 0
+        else:
+            self.without_gain += 1
+
+    def is_gain(self, trial: TrialRecord) -> bool:
+        """Whether a trial's score is a gain over the best before."""
+        if not trial.has_standing or trial.best is None:
+            return False
+        return self.mark is None or (trial.best > self.mark and trial.best >= self.mark + self.limits.gain)
 
     def find_started(self, event: EpochAgain | EpochEnded | TrialEnded | TrialRetried | TrialSaved) -> TrialRecord:
         """The trial that something happened in."""
@@ -272,6 +318,50 @@ class SearchRecord:
                 "restore the ledger from a backup"
             )
         return trial
+
+    # ------------------------------------------------------------------------------------------------ what was spent
+
+    @property
+    def spent_seconds(self) -> float:
+        """From the start of its command, over all its commands."""
+        return self.preparing_seconds + self.seconds
+
+    @property
+    def gpu_hours(self) -> float:
+        """Of all trials together."""
+        return float(self.trial_seconds * (self.settings.get("gpus_per_trial") or 0.0) / 3600)
+
+    @property
+    def cost(self) -> float | None:
+        """Of these; None where no price is known."""
+        price = self.limits.price_per_gpu_hour
+        return None if price is None else self.gpu_hours * price
+
+    @property
+    def may_gain(self) -> bool:
+        """Whether a trial that is not over has made a gain already."""
+        return any(self.is_gain(self.trials[number]) for number in self.open)
+
+    def find_reached(self, trials: Iterable[TrialRecord]) -> EndReason | None:
+        """By which rule the search is to end now; None where it goes on.
+
+        Args:
+            trials: those that may have reached the target.
+        """
+        limits = self.limits
+        if limits.target is not None and any(
+            trial.has_standing and (trial.best or 0.0) >= limits.target for trial in trials
+        ):
+            return EndReason.TARGET
+        if limits.seconds is not None and self.spent_seconds >= limits.seconds:
+            return EndReason.TIME_BUDGET
+        if limits.gpu_hours is not None and self.gpu_hours >= limits.gpu_hours:
+            return EndReason.GPU_BUDGET
+        if limits.cost is not None and (self.cost or 0.0) >= limits.cost:
+            return EndReason.COST_BUDGET
+        if limits.patience is not None and self.without_gain >= limits.patience and not self.may_gain:
+            return EndReason.NO_GAIN
+        return None
 
     # ------------------------------------------------------------------------------------------------- how it stands
 
@@ -324,6 +414,13 @@ class SearchRecord:
     def param_names(self) -> list[str]:
         """Flat names of all parameters, in the order in which trials have them."""
         return list(dict.fromkeys(name for _, trial in sorted(self.trials.items()) for name in trial.params))
+
+
+def measure(first: Event, second: Event) -> float:
+    """Seconds between two events of one command; by the clock on the wall where an older ledger has no other."""
+    if first.elapsed is None or second.elapsed is None:
+        return max(second.time - first.time, 0.0)
+    return max(second.elapsed - first.elapsed, 0.0)
 
 
 @dataclass(frozen=True)

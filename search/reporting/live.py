@@ -58,6 +58,7 @@ class LiveView:
         self.shown, self.look_at = Standing(), 0.0  # what is drawn, and from when on to look again
         self.ended = sum(trial.end is not None for trial in record.trials.values())
         self.last_line = self.started
+        self.spent = record.spent_seconds  # before
         self.live = (
             Live(
                 self,
@@ -97,7 +98,7 @@ class LiveView:
         lines = self.shown.lines or (("trials", f"0 of {self.total_trials} done; the first is starting"),)
         times = (
             ("pace", self.shown.describe_pace(elapsed)),
-            ("time left", self.shown.describe_left(elapsed)),
+            ("time left", self.describe_left(self.shown, elapsed)),
         )
         for topic, text in (*lines, *times, *self.shown.running):
             table.add_row(topic, plain(text))
@@ -117,16 +118,27 @@ class LiveView:
             self.print_line(now, describe_end(self.record.trials[event.trial], self.max_epochs))
         elif isinstance(event, EpochEnded) and now - self.last_line >= PROGRESS_INTERVAL_S:
             best = ranked[0].best if (ranked := self.record.rank()) else None
-            left = self.standing.describe_left(max(now - self.started, 1e-3))
+            left = self.describe_left(self.standing, max(now - self.started, 1e-3))
             self.print_line(now, f"{self.record.count_epochs()} epochs, best {format_score(best)}, time left {left}")
+
+    def describe_left(self, standing: Standing, elapsed: float) -> str:
+        """Time left, and what is left of the time budget."""
+        text, budget = standing.describe_left(elapsed), self.record.limits.seconds
+        if budget is None:
+            return text
+        left = max(budget - self.spent - elapsed, 0.0)
+        return f"{text}, at most {format_duration(left)} by --time-budget"
 
     def print_line(self, now: float, text: str) -> None:
         """One line that is never wrapped; what does not fit stands in the ledger."""
         self.last_line = now
         clock = time.strftime("%H:%M:%S", time.localtime())
-        self.console.print(
-            plain(f"{clock} [{self.ended}/{self.total_trials}] {text}"), no_wrap=True, overflow="ellipsis"
-        )
+        try:
+            self.console.print(
+                plain(f"{clock} [{self.ended}/{self.total_trials}] {text}"), no_wrap=True, overflow="ellipsis"
+            )
+        except (OSError, SystemExit):  # which Rich raises: nobody reads any more, and the search goes on
+            self.console.quiet = True
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from search.reporting.words import (
     SearchWords,
     describe_counts,
     describe_labelled,
+    describe_limits,
     name_trials,
 )
 from search.space.weights import WEIGHTS
@@ -89,7 +90,8 @@ def build_report(
         f"# Search {write_code(record.name)}",
         *describe_result(search, is_over=record.ended is not None),
     ]
-    parts += ["## How it ran", Rows(("", ""), describe_run(record.search, search.duration, record.changed))]
+    how = [*describe_run(record.search, search.duration, record.changed), *describe_end(record, search)]
+    parts += ["## How it ran", Rows(("", ""), how)]
     parts += ["## Trials", describe_trials(search, record)]
     parts += [f"![val/accuracy of every trial by epoch]({name})" for name in curves]
     if search.trials:
@@ -120,6 +122,16 @@ def describe_result(search: SearchWords, *, is_over: bool) -> list[Part]:
         f"`{metrics.CLASS_ACCURACY}` is {best.class_score}.{against}"
     )
     return parts
+
+
+def describe_end(record: SearchRecord, search: SearchWords) -> list[tuple[str, str]]:
+    """(topic, text) on what time and GPUs were spent on, when the search was to end early, and why it ended."""
+    found = {
+        "spent": search.spent,
+        "was to end early": describe_limits(record.limits),
+        "ended": escape_markdown(hide_places(search.ending or "")),
+    }
+    return [(topic, text) for topic, text in found.items() if text]
 
 
 def describe_run(

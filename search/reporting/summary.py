@@ -1,4 +1,4 @@
-"""The end of a search in the terminal: counts, the top five, how sure that is, and what to do next."""
+"""The end of a search in the terminal: why it ended, counts, the top five, how sure that is, and what to do next."""
 
 from __future__ import annotations
 
@@ -50,12 +50,15 @@ class Wrapped:
 
 
 def render_summary(search: SearchWords, steps: Sequence[tuple[str, str]]) -> RenderableType:
-    """The end of a search: counts, the top five, how sure that is, and what to do next.
+    """The end of a search: why it ended, counts, the top five, how sure that is, and what to do next.
 
     Args:
         steps: (purpose, command).
     """
-    parts: list[RenderableType] = [Text(), describe_whole(search)]
+    parts: list[RenderableType] = [Text()]
+    if search.ending is not None:
+        parts.append(Text(show_text(f"The search ended: {search.ending}."), style="bold"))
+    parts.append(describe_whole(search))
     if search.ranked:
         head = ("rank", "trial", "status", "epochs", metrics.ACCURACY, "origin")
         parts += [Text(), Text(NUMBERS.format(*head), style="dim")]
@@ -81,7 +84,7 @@ def render_summary(search: SearchWords, steps: Sequence[tuple[str, str]]) -> Ren
 
 
 def describe_whole(search: SearchWords) -> Text:
-    """One paragraph: how many trials ended how, in what time, and what stopping saved."""
+    """One paragraph: how many trials ended how, in what time, what stopping saved, what was spent on what."""
     text = Text.assemble(
         (show_text(search.name), "bold"), f": {search.trials} trial{'s' if search.trials != 1 else ''}"
     )
@@ -93,6 +96,8 @@ def describe_whole(search: SearchWords) -> Text:
         text.append(f". {search.epochs} epochs of {full} for full training ({search.epochs / full:.0%})")
         if saved := search.saved_epochs:
             text.append(f"; ASHA saved {saved} ({saved / full:.0%})")
+    if search.spent:
+        text.append(f". Spent: {search.spent}")
     return text.append(".")
 
 

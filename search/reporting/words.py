@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
 from fashion_core.escaping import write_name
-from search.records.events import TrialStatus
+from search.records.events import EndReason, TrialStatus
 from search.records.record import SearchRecord, TrialRecord, sum_up
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 from search.statistics.intervals import LEVEL, Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from search.records.limits import Limits
+
+# What gives a search more that ended by a limit: options of `extend`, with a value to begin from.
+MORE: dict[str, str] = {
+    EndReason.TIME_BUDGET: "--time-budget 8h",
+    EndReason.GPU_BUDGET: "--budget-gpu-hours 10",
+    EndReason.COST_BUDGET: "--budget-cost 20",
+    EndReason.NO_GAIN: "--stop-after 30",
+    EndReason.TARGET: "--target 0.9",
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,8 @@ class SearchWords:
         accuracies: (category, accuracy of the best trial, of always answering its commonest class), the mean last.
         images: how many the trials were scored on; None where that is not known.
         labelled: how many of these are labelled in each category; empty where all are in all.
+        ending: why it ended, and how to go on; None where it has not.
+        spent: `2 min 10 s preparing, 1 h 05 min training`, and GPU hours; empty where that is not known.
     """
 
     name: str
@@ -74,6 +87,8 @@ class SearchWords:
     accuracies: tuple[tuple[str, str, str | None], ...]
     images: int | None
     labelled: tuple[int, ...] = ()
+    ending: str | None = None
+    spent: str = ""
 
     @property
     def trials(self) -> int:
@@ -115,7 +130,67 @@ def describe_search(record: SearchRecord) -> SearchWords:
         ),
         images=record.selection.get("select_count"),
         labelled=tuple(record.selection.get("labelled", {}).values()),
+        ending=None if record.ended is None else describe_ending(record, record.ended.reason),
+        spent=describe_spent(record),
     )
+
+
+def describe_ending(record: SearchRecord, reason: str) -> str:
+    """Why a search ended, and how to go on. reason: an `EndReason`, or a word of a later version."""
+    limits, name = record.limits, record.name
+    words: dict[str, str] = {
+        EndReason.ALL_ENDED: "all trials ended",
+        EndReason.TIME_BUDGET: f"the time budget of {format_duration(limits.seconds or 0)} is spent",
+        EndReason.GPU_BUDGET: f"the budget of {format_value(limits.gpu_hours)} GPU hours is spent",
+        EndReason.COST_BUDGET: f"the budget of {format_value(limits.cost)} is spent",
+        EndReason.NO_GAIN: describe_patience(limits),
+        EndReason.TARGET: f"a trial has reached the target of {format_value(limits.target)}",
+        EndReason.INTERRUPTED: "it was interrupted",
+        EndReason.BROKEN: "Ray Tune could not go on",
+        EndReason.INCOMPLETE: "trials are missing, though nobody asked for that",
+    }
+    more = {EndReason.ALL_ENDED: "--trials 50", **MORE}.get(reason)
+    return f"{words.get(reason, reason)}; " + (
+        f"more with fashion-search extend {name} {more}" if more else f"go on with --resume {name}"
+    )
+
+
+def describe_limits(limits: Limits) -> str:
+    """When a search ends early: `after 8 h, or at a score of 0.85`; empty where it does not."""
+    texts = []
+    if limits.seconds is not None:
+        texts.append(f"after {format_duration(limits.seconds)} from the start")
+    if limits.gpu_hours is not None:
+        texts.append(f"after {format_value(limits.gpu_hours)} GPU hours")
+    if limits.cost is not None and limits.price_per_gpu_hour is not None:
+        hours = format_value(limits.cost / limits.price_per_gpu_hour)
+        texts.append(f"at a cost of {format_value(limits.cost)}, {hours} GPU hours")
+    if limits.patience is not None:
+        texts.append(f"when {describe_patience(limits)}")
+    if limits.target is not None:
+        texts.append(f"at a score of {format_value(limits.target)}")
+    return ", or ".join(texts)
+
+
+def describe_patience(limits: Limits) -> str:
+    """`30 trials in a row ended without a gain of 0.002`."""
+    count = f"{limits.patience} trials in a row" if limits.patience != 1 else "a trial"
+    return f"{count} ended without a gain" + (f" of {format_value(limits.gain)}" if limits.gain else "")
+
+
+def describe_spent(record: SearchRecord) -> str:
+    """What the time of a search went into, as far as the ledger tells; GPU hours of all trials, and their cost."""
+    spent = {
+        "preparing": record.preparing_seconds,
+        "training": record.training_seconds,
+        "waiting": record.seconds - record.training_seconds,
+    }
+    texts = [f"{format_duration(seconds)} {what}" for what, seconds in spent.items() if round(seconds) > 0]
+    if record.gpu_hours:
+        texts.append(f"{format_value(record.gpu_hours)} GPU hours")
+    if record.cost:
+        texts.append(f"a cost of {record.cost:.2f}")
+    return ", ".join(texts)
 
 
 def describe_trial(trial: TrialRecord, categories: Sequence[str], *, is_grid: bool) -> TrialWords:

@@ -44,11 +44,13 @@ class TrialTrainable(Trainable):
         site: what all trials of the search share; a class of its own for each search has these, see `bind`.
         store: where states are saved.
         rungs: epochs after which a trial may be stopped: its model is saved by then.
+        target: the score that ends the search: so is the model that has it; None: none does.
     """
 
     site: ClassVar[JobSite]
     store: ClassVar[TrialStore]
     rungs: ClassVar[Collection[int]]
+    target: ClassVar[float | None]
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin a trial in a fresh process."""
@@ -92,7 +94,8 @@ class TrialTrainable(Trainable):
         }
         if (is_best or is_first) and self.correct:
             result[CORRECT] = self.correct
-        if done or last.epoch in self.rungs or time.monotonic() - self.saved >= SAVE_INTERVAL_S:
+        is_good_enough = self.target is not None and best.metrics[metrics.ACCURACY] >= self.target
+        if done or is_good_enough or last.epoch in self.rungs or time.monotonic() - self.saved >= SAVE_INTERVAL_S:
             result |= self.save_state(last.epoch)
         return result | self.tell_lost()
 
@@ -164,7 +167,13 @@ class TrialTrainable(Trainable):
 
 
 def bind(
-    trainable: type[TrialTrainable], site: JobSite, store: TrialStore, rungs: Collection[int]
+    trainable: type[TrialTrainable],
+    site: JobSite,
+    store: TrialStore,
+    rungs: Collection[int],
+    target: float | None = None,
 ) -> type[TrialTrainable]:
     """The trainable of one search: a class of the same name, which Ray sends to the workers with these in it."""
-    return type(trainable.__name__, (trainable,), {"site": site, "store": store, "rungs": frozenset(rungs)})
+    return type(
+        trainable.__name__, (trainable,), {"site": site, "store": store, "rungs": frozenset(rungs), "target": target}
+    )

@@ -44,30 +44,43 @@ def run_trials(
     events: Sequence[Event],
     *,
     trainable: type[TrialTrainable] = TrialTrainable,
-) -> None:
-    """Run Tune until every trial has ended, time is up, or the user stops it; begin it again where it breaks.
+) -> bool:
+    """Run Tune until every trial has ended, a limit is reached, or the user stops it; begin it again where it breaks.
 
     Args:
         events: of the ledger so far.
         trainable: what trains a trial.
 
+    Returns:
+        Whether Ctrl-C or a signal ended it.
+
     Raises:
         SearchError: Tune broke more often than `MAX_RESTARTS` times.
     """
-    store = TrialStore(plan.experiment)
-    trained = build_trainable(plan, bind(trainable, site, store, plan.space.scheduler.rungs()))
+    is_interrupted, store = False, TrialStore(plan.experiment)
+    rungs, target = plan.space.scheduler.rungs(), session.record.limits.target
+    trained = build_trainable(plan, bind(trainable, site, store, rungs, target))
     models = BestModels(plan.layout, store, plan.options.keep_best, session.record)
-    with watch(plan, session, models, events) as found, pass_on_no_secrets(plan.options.storage), keep_handlers():
+    with (
+        watch(plan, session, models, events) as found,
+        pass_on_no_secrets(plan.options.storage),
+        keep_handlers() as before,
+    ):
         for restarts in range(MAX_RESTARTS + 1):
             found.begin()
-            time_left = find_time_left(plan, session)
-            if found.is_over or time_left == 0:
-                return
+            if found.is_over:
+                found.keep_running()
+                break
             try:
                 with tempfile.TemporaryDirectory(prefix="fashion-", ignore_cleanup_errors=True) as scratch:
-                    build_tuner(plan, trained, session.record.search_id, scratch, time_left).fit()
+                    build_tuner(plan, trained, session.record.search_id, scratch).fit()
                 found.keep_running()
-                return
+                is_interrupted = has_caught(before)
+                break
+            except KeyboardInterrupt:  # a second one, or one before Tune takes it
+                found.keep_running()
+                is_interrupted = True
+                break
             except Exception as error:
                 session.append(SearchBroke(error=f"{type(error).__name__}: {error}", restarts=restarts))
                 if restarts == MAX_RESTARTS:
@@ -75,20 +88,29 @@ def run_trials(
                         f"Ray Tune broke {restarts + 1} times, lastly with {type(error).__name__}: {error}; "
                         f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
                     ) from error
+    return is_interrupted
 
 
 @contextmanager
-def keep_handlers() -> Iterator[None]:
-    """Inside, signals do what Tune sets; behind, what they did before: in a notebook, Ctrl-C is the user's again."""
-    if threading.current_thread() is not threading.main_thread():  # where Tune sets none
-        yield
+def keep_handlers() -> Iterator[Any]:
+    """Inside, signals do what Tune sets; behind, what they did before: in a notebook, Ctrl-C is the user's again.
+
+    Gives what Ctrl-C did before; None where Tune sets nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield None
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
     try:
-        yield
+        yield before[signal.SIGINT]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def has_caught(before: Any) -> bool:
+    """Whether Tune has caught a Ctrl-C: it ends in order then, and has put back what Ctrl-C did before."""
+    return before is not None and signal.getsignal(signal.SIGINT) is before
 
 
 @contextmanager
@@ -109,19 +131,12 @@ def pass_on_no_secrets(storage: str | None) -> Iterator[None]:
         class_cache.ENV_VARS_TO_PROPAGATE, class_cache.DEFAULT_ENV_VARS = names, defaults
 
 
-def find_time_left(plan: Plan, session: Session) -> float | None:
-    """Seconds of the time budget that are left; None where there is none."""
-    budget = plan.options.time_budget_s
-    return None if budget is None else max(budget - session.record.seconds, 0.0)
-
-
-def build_tuner(plan: Plan, trained: Any, search_id: str, scratch: str, time_left: float | None) -> Tuner:
+def build_tuner(plan: Plan, trained: Any, search_id: str, scratch: str) -> Tuner:
     """Tune over what there is to do.
 
     Args:
         search_id: names the search, see `search.tune.watch.find_watch`.
         scratch: folder for what Ray keeps, and nothing here reads.
-        time_left: in seconds.
     """
     return Tuner(
         trained,
@@ -132,7 +147,6 @@ def build_tuner(plan: Plan, trained: Any, search_id: str, scratch: str, time_lef
             mode="max",
             num_samples=-1,  # the searcher says when there are no more: one whose process dies comes again
             max_concurrent_trials=plan.resources.concurrent,
-            time_budget_s=time_left,
             reuse_actors=True,
             trial_name_creator=name_trial,
             trial_dirname_creator=name_trial,

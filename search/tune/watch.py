@@ -20,6 +20,7 @@ from search.records.events import (
     EpochAgain,
     EpochEnded,
     Event,
+    LimitReached,
     TrialEnded,
     TrialRetried,
     TrialSaved,
@@ -32,7 +33,7 @@ from search.tune.storage import list_saves
 from search.tune.study import Study
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ray.tune.experiment import Trial
 
@@ -84,6 +85,7 @@ class Watch:
                 self.settle(trial)
         over = {number for number, trial in record.trials.items() if trial.status.is_over}
         self.waiting = deque(sorted(record.proposed.keys() - over))
+        self.judge(record.trials.values())
         with suppress(OSError):
             self.models.store.delete_all_but(self.waiting)
 
@@ -118,6 +120,8 @@ class Watch:
             go on from, the newest first).
         """
         record = self.session.record
+        if record.reached is not None:
+            return None
         if self.waiting:
             number = self.waiting.popleft()
         elif record.next_number < self.plan.trials:
@@ -139,10 +143,24 @@ class Watch:
 
     @property
     def is_over(self) -> bool:
-        """Whether all trials have ended."""
-        return not (self.waiting or self.running) and self.session.record.next_number >= self.plan.trials
+        """Whether all trials have ended, or those that ran when a rule was reached."""
+        record = self.session.record
+        is_last = record.reached is not None or (not self.waiting and record.next_number >= self.plan.trials)
+        return is_last and not self.running
 
     # --------------------------------------------------------------------------------------------- what becomes of it
+
+    def take(self, event: Event) -> None:
+        """Take in what the ledger tells."""
+        self.study.take(event)
+        if isinstance(event, (EpochEnded, EpochAgain, TrialEnded)):
+            self.judge([self.session.record.trials[event.trial]])
+
+    def judge(self, trials: Iterable[TrialRecord]) -> None:
+        """Write down by which rule the search ends early, once one is. trials: see `SearchRecord.find_reached`."""
+        record = self.session.record
+        if record.reached is None and (reason := record.find_reached(trials)) is not None:
+            self.session.append(LimitReached(reason=reason))
 
     def start(self, trial: Trial) -> None:
         """A trial begins, or goes on."""
@@ -183,8 +201,9 @@ class Watch:
         return self.must_stop(known)
 
     def must_stop(self, trial: TrialRecord) -> bool:
-        """Whether a trial is over before its last epoch."""
-        return trial.number in self.rungs.stops or self.find_fault(trial) is not None
+        """Whether the epoch that a trial has ended is its last, for now."""
+        is_over = trial.number in self.rungs.stops or self.session.record.reached is not None
+        return is_over or self.find_fault(trial) is not None
 
     def complete(self, trial: Trial) -> None:
         """A trial ended, in whatever way but the death of its process."""
@@ -210,9 +229,9 @@ class Watch:
             self.end(known, TrialStatus.FAILED, keep=False, reason=first_line(error), error=error)
 
     def keep_running(self) -> None:
-        """The search ends first: keep the models of trials that still train, and what they can go on from."""
+        """The search ends first: keep the models of trials that are not over, and what they can go on from."""
         for trial in self.session.record.trials.values():
-            if trial.status == TrialStatus.RUNNING:
+            if not trial.status.is_over:
                 with suppress(OSError):
                     self.models.keep(trial)
 
@@ -268,10 +287,10 @@ def watch(plan: Plan, session: Session, models: BestModels, events: Sequence[Eve
         study.take(event)
     rungs = Rungs(scheduler.rungs(), scheduler.reduction_factor)
     rungs.take_all(record)
-    session.listeners.append(study.take)
     found = WATCHED[record.search_id] = Watch(plan, session, models, rungs, study)
+    session.listeners.append(found.take)
     try:
         yield found
     finally:
-        session.listeners.remove(study.take)
+        session.listeners.remove(found.take)
         del WATCHED[record.search_id]

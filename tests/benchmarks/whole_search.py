@@ -112,7 +112,7 @@ def run_ours(data: Path, folder: Path, deadline: float, seed: int) -> list[Event
         data=data,
         space=str(SPACE),
         name="bench",
-        time_budget_s=deadline - time.time(),  # begins with the first trial: the search ends after the deadline
+        time_budget_s=deadline - time.time(),  # ends at the first epoch after it
         gpus_per_trial=0,
         seed=seed,
         results=folder / "results",

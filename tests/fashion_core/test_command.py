@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -43,22 +44,52 @@ def test_a_crash_is_a_crash() -> None:
         run_command(lambda: 1 / 0)
 
 
-def test_terminated_like_interrupted() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as stopped:
-        run_command(lambda: signal.raise_signal(signal.SIGTERM))
-    assert stopped.value.code == 130 and signal.getsignal(signal.SIGTERM) is before
+ENDS = [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 
 
-def test_terminated_in_the_background_of_a_script() -> None:
-    """There the shell has Ctrl-C ignored."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize(("number", "status"), ENDS)
+@pytest.mark.parametrize("in_background", [False, True])
+def test_a_signal_has_its_status(number: int, status: int, in_background: bool) -> None:
+    """Also where the shell has Ctrl-C ignored, as in the background of a script."""
+    ends, before = signal.getsignal(number), signal.getsignal(signal.SIGINT)
+    if in_background and number != signal.SIGINT:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with pytest.raises(SystemExit) as stopped:
-            run_command(lambda: signal.raise_signal(signal.SIGTERM))
+            run_command(lambda: signal.raise_signal(number))
     finally:
         signal.signal(signal.SIGINT, before)
-    assert stopped.value.code == 130
+    assert stopped.value.code == status and signal.getsignal(number) is ends
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    """As by `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run_command(lambda: signal.raise_signal(signal.SIGHUP))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.slow
+def test_a_terminal_that_closes_is_written_to_no_more() -> None:
+    """The command goes on to its own end, though what it prints would fail; then it has the signal's status."""
+    code = (
+        "import sys, time\nfrom fashion_core.command import run_command\n"
+        "def command():\n"
+        "    try:\n        print('ready', flush=True)\n        time.sleep(60)\n"
+        "    except KeyboardInterrupt:\n        print('the end', flush=True)\n        raise\n"
+        "run_command(command)"
+    )
+    terminal, other = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=other, stdout=other, stderr=subprocess.PIPE)
+    os.close(other)
+    while b"ready" not in os.read(terminal, 100):
+        pass
+    os.close(terminal)
+    process.send_signal(signal.SIGHUP)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (129, b"")
 
 
 def test_who_takes_ctrl_c_takes_sigterm() -> None:

@@ -8,17 +8,24 @@ import pytest
 from made_search import make_search
 
 from search.experiment import replay, search
+from search.experiment.result import load_search
 from search.planning.options import SearchOptions
+from search.records.events import EndReason
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, dict[str, Any]]]:
+def ran(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[str, Any, dict[str, Any]]]:
     """What was started: the function, its first argument, the others by name."""
     calls: list[tuple[str, Any, dict[str, Any]]] = []
-    monkeypatch.setattr(search, "run_search", lambda options, **others: calls.append(("run", options, others)))
+    folder = tmp_path_factory.mktemp("done")
+    make_search(folder, "done")
+    done = load_search("done", folder)
+    monkeypatch.setattr(search, "run_search", lambda options, **others: calls.append(("run", options, others)) or done)
     monkeypatch.setattr(search, "plan_search", lambda options, *_: calls.append(("plan", options, {})))
     monkeypatch.setattr(
         replay, "replay_trial", lambda layout, number, _: calls.append(("replay", layout, {"n": number}))
@@ -40,6 +47,25 @@ def test_options_become_the_searchs(ran, call, tmp_path: Path) -> None:
         select_on="heldout",
         results=tmp_path,
     )
+
+
+@pytest.mark.parametrize("reason", [*EndReason, None])
+@pytest.mark.parametrize("scores", [(0.5,), ()])
+def test_a_command_ends_as_its_search_did(reason, scores, call, tmp_path: Path, monkeypatch) -> None:
+    make_search(tmp_path, "mine", scores, ended=reason)
+    monkeypatch.setattr(search, "run_search", lambda *_, **__: load_search("mine", tmp_path))
+    status, out, err = call("--data", "d", "--space", "s")
+    if reason == EndReason.INTERRUPTED:
+        assert status == 130
+    else:
+        assert status == (4 if reason in (EndReason.INCOMPLETE, None) or not scores else 0)
+    assert not out and not err.strip()
+
+
+def test_every_exit_status_is_in_the_help(call) -> None:
+    for command in ((), ("run",), ("promote",)):
+        _, out, _ = call(*command, "--help")
+        assert all(f"{status} " in out for status in (0, 1, 2, 3, 4, 129, 130, 143))
 
 
 def test_a_dry_run_plans(ran, call) -> None:
@@ -76,6 +102,9 @@ def test_a_trial_is_replayed(ran, call, tmp_path: Path) -> None:
             "error: --trials must be greater than or equal to 1, but got 0; see --help",
         ),
         (["--data", "d", "--space", "s", "--select-on", "test"], "'test' is not one of"),
+        (["--data", "d", "--space", "s", "--budget-cost", "20"], "--budget-cost must come with --price-per-gpu-hour"),
+        (["--data", "d", "--space", "s", "--target", "1.5"], "--target must be less than or equal to 1, but got 1.5"),
+        (["--data", "d", "--space", "s", "--stop-after", "0"], "--stop-after must be greater than or equal to 1"),
         (["--no-such"], "No such option: --no-such"),
         (["--resume", "x", "--time-budget", "5m", "--replace"], "--resume takes the options that the search was"),
         (["--resume", "x", "--time-budget", "5m", "--replace"], "--replace, --time-budget as well"),

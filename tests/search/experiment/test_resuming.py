@@ -41,8 +41,8 @@ def make(tmp_path, **changes):
     return SimpleNamespace(layout=layout, options=options, space=SimpleNamespace(hash="abc", text="")), record
 
 
-@pytest.mark.parametrize("ended", [None, EndReason.INTERRUPTED, EndReason.ALL_ENDED])
-def test_one_that_has_time_goes_on(ended, tmp_path):
+@pytest.mark.parametrize("ended", [None, *(each for each in EndReason if not each.is_limit)])
+def test_one_that_no_limit_has_ended_goes_on(ended, tmp_path):
     check_resumable(*make(tmp_path, ended=ended, provenance={"version": fashion_core.__version__}))
 
 
@@ -50,9 +50,12 @@ def test_one_that_did_not_tell_its_version_goes_on(tmp_path):
     check_resumable(*make(tmp_path))
 
 
-def test_one_whose_time_is_spent_does_not(tmp_path):
-    with pytest.raises(SearchError, match="the budget of mine is spent; start a new search"):
-        check_resumable(*make(tmp_path, ended=EndReason.TIME_BUDGET))
+@pytest.mark.parametrize("ended", [each for each in EndReason if each.is_limit])
+def test_one_that_a_limit_has_ended_does_not(ended, tmp_path):
+    """It is told how it gets more, by an option of its own kind."""
+    with pytest.raises(SearchError, match=r"give it more with `fashion-search extend mine --\S+ \S+`") as caught:
+        check_resumable(*make(tmp_path, ended=ended))
+    assert f"({ended})" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_one_of_an_older_version_does_not(tmp_path):

@@ -7,10 +7,19 @@ import pytest
 from drawn_models import SCHEMA, draw_model
 from rich.console import Console
 
+from fashion_core.errors import SearchError
 from fashion_core.models.saved import Best, save_model
 from search.experiment import running
 from search.experiment.running import close_trials, run_session
-from search.records.events import EpochEnded, SearchEnded, SearchStarted, TrialEnded, TrialStarted
+from search.records.events import (
+    EndReason,
+    EpochEnded,
+    LimitReached,
+    SearchEnded,
+    SearchStarted,
+    TrialEnded,
+    TrialStarted,
+)
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger, read_events
 from search.records.record import SearchRecord, replay
@@ -80,39 +89,57 @@ def test_a_trial_that_goes_on_is_closed_again(session):
     assert (trial.status, trial.end.best, trial.end.best_epoch) == ("interrupted", 0.5, 2)
 
 
-def run(session, monkeypatch, trials, *, budget=None):
-    """A search whose trials are run by a function, in place of Tune."""
-    scheduler = SimpleNamespace(max_epochs=9)
-    plan = SimpleNamespace(
-        trials=3, space=SimpleNamespace(scheduler=scheduler), options=SimpleNamespace(time_budget_s=budget)
-    )
-    monkeypatch.setattr(running, "run_trials", lambda *_, **__: trials())
+def run(session, monkeypatch, trials, *, interrupted=False):
+    """A search whose trials are run by a function, in place of Tune. Gives its end, what was printed, what broke it."""
+    plan = SimpleNamespace(trials=3, space=SimpleNamespace(scheduler=SimpleNamespace(max_epochs=9)))
+
+    def run_trials(*_, **__):
+        trials()
+        return interrupted
+
+    monkeypatch.setattr(running, "run_trials", run_trials)
     console = Console(file=io.StringIO(), width=80)
-    run_session(plan, session, None, console, None, [])
+    fault = run_session(plan, session, None, console, None, [])
     assert replay(read_events(session.layout.ledger)) == session.record
-    return session.record.ended, console.file.getvalue()
+    return session.record.ended, console.file.getvalue(), fault
 
 
-def test_a_search_whose_trials_have_all_ended_ended_in_order(session, monkeypatch):
+@pytest.mark.parametrize("is_reached", [False, True])
+def test_a_search_whose_trials_have_all_ended_ended_in_order(is_reached, session, monkeypatch):
     def trials():
         for number, status in enumerate(("finished", "stopped", "failed")):
             start(session, number, [0.5])
             end(session, number, status)
+        if is_reached:  # a limit as well: no matter
+            session.append(LimitReached(reason="time budget"))
 
-    ended, shown = run(session, monkeypatch, trials, budget=1e-9)  # time was up as well: no matter
-    assert isinstance(ended, SearchEnded) and ended.reason == "all trials ended"
+    ended, shown, fault = run(session, monkeypatch, trials, interrupted=True)
+    assert isinstance(ended, SearchEnded) and ended.reason == "all trials ended" and fault is None
     assert ended.seconds == pytest.approx(session.record.seconds, abs=1)
     assert shown  # a line a trial
 
 
-@pytest.mark.parametrize("budget, reason", [(1e-9, "time budget"), (1e9, "interrupted"), (None, "interrupted")])
-def test_a_search_that_did_not_run_all_of_them_says_why(budget, reason, session, monkeypatch):
+@pytest.mark.parametrize(
+    ("reached", "interrupted", "breaks", "reason"),
+    [
+        *((each, True, True, each) for each in EndReason if each.is_limit),
+        (None, True, False, "interrupted"),
+        (None, False, True, "broken"),
+        (None, False, False, "incomplete"),
+    ],
+)
+def test_a_search_that_did_not_run_all_of_them_says_why(reached, interrupted, breaks, reason, session, monkeypatch):
     def trials():
         start(session, 0, [0.5])
         end(session, 0)
         start(session, 1, [0.5])  # still trains
         start(session, 2, [0.5])
         end(session, 2)
+        if reached is not None:
+            session.append(LimitReached(reason=reached))
+        if breaks:
+            raise SearchError("it broke")
 
-    ended, _ = run(session, monkeypatch, trials, budget=budget)
+    ended, _, fault = run(session, monkeypatch, trials, interrupted=interrupted)
     assert ended.reason == reason and session.record.trials[1].status == "interrupted"
+    assert (fault is not None) == breaks

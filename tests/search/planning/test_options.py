@@ -14,6 +14,7 @@ from fashion_core.data.reading import Reading
 from fashion_core.errors import SearchError
 from search.planning.options import SECONDS, SearchOptions, load_options, parse_duration
 from search.records.layout import SearchLayout
+from search.records.limits import DEFAULT_PATIENCE, Limits
 
 ASKED = {"data": ".", "space": "demo"}
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,10}", fullmatch=True)
@@ -42,6 +43,14 @@ def test_a_duration_is_its_number_of_units(number, unit):
         {"max_epochs": 0},
         {"time_budget_s": 0},
         {"time_budget_s": "5"},
+        {"budget_gpu_hours": 0},
+        {"budget_gpu_hours": math.inf},
+        {"budget_cost": 20},
+        {"price_per_gpu_hour": -1},
+        {"stop_after": 0},
+        {"without_gain": 1.5},
+        {"target": 0},
+        {"target": 85},
         {"cpus_per_trial": 0},
         {"gpus_per_trial": -0.5},
         {"gpus_per_trial": 1.5},
@@ -71,6 +80,23 @@ def test_what_cannot_be_is_refused(fault):
     assert [error["loc"] for error in caught.value.errors()] == [(name,)]
 
 
+@pytest.mark.parametrize(
+    ("given", "limits"),
+    [
+        ({}, Limits()),
+        ({"stop_after": 30}, Limits(patience=30)),
+        ({"without_gain": 0.002}, Limits(patience=DEFAULT_PATIENCE, gain=0.002)),
+        ({"stop_after": 30, "without_gain": 0.002}, Limits(patience=30, gain=0.002)),
+        ({"price_per_gpu_hour": 2.5, "budget_cost": 20}, Limits(price_per_gpu_hour=2.5, cost=20)),
+        ({"time_budget_s": "8h", "target": 0.85, "budget_gpu_hours": 3}, Limits(28800, 3, target=0.85)),
+    ],
+)
+def test_limits_are_what_was_asked_for(given, limits):
+    """Of a gain and a patience, either may be left out; and the ledger tells them as they are."""
+    assert SearchOptions(**ASKED, **given).limits == limits
+    assert Limits.read(json.loads(json.dumps(limits.write()))) == limits
+
+
 def test_options_do_not_change():
     with pytest.raises(ValidationError, match="frozen"):
         SearchOptions(**ASKED).trials = 5
@@ -83,6 +109,11 @@ def test_options_do_not_change():
             "trials": WHOLE,
             "max_epochs": WHOLE,
             "time_budget_s": st.floats(0.1, 1e8),
+            "budget_gpu_hours": st.floats(0.1, 1e8),
+            "price_per_gpu_hour": st.floats(0.1, 1e8),
+            "stop_after": WHOLE,
+            "without_gain": st.floats(0, 1),
+            "target": st.floats(0.01, 1),
             "cpus_per_trial": WHOLE,
             "gpus_per_trial": st.sampled_from([0.0, 0.25, 1.0, 3.0]),
             "concurrent": WHOLE,

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fashion_core.data.pixels import PrepareSettings
-from fashion_core.errors import ConfigError, DataError, WeightsError
+from fashion_core.errors import ConfigError, DataError, SearchError, WeightsError
 from fashion_core.models.backbones import build_backbone
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan, render_plan
@@ -41,10 +41,21 @@ def plan(sample_folder, tmp_path):
     return plan_with(weights, sample_folder, tmp_path)
 
 
-def plan_with(weights, data, folder):
+def plan_with(weights, data, folder, machine=Machine(2, 0), **options):
     (folder / "small.yaml").write_text(SPACE.replace("WEIGHTS", str(weights)))
-    options = SearchOptions(data=data, space=str(folder / "small.yaml"), name="one", results=folder)
-    return build_plan(options, options.build_layout(), Machine(2, 0))
+    options = SearchOptions(data=data, space=str(folder / "small.yaml"), name="one", results=folder, **options)
+    return build_plan(options, options.build_layout(), machine)
+
+
+@pytest.mark.parametrize("limit", [{"budget_gpu_hours": 5}, {"budget_cost": 20, "price_per_gpu_hour": 2.5}])
+def test_gpu_hours_are_limited_where_trials_have_gpus(limit, sample_folder, tmp_path):
+    weights = tmp_path / "weights.safetensors"
+    save_file(build_backbone("test_resnet", weights="none", feature="logits").network.state_dict(), weights)
+    option = "--" + next(iter(limit)).replace("_", "-")
+    with pytest.raises(SearchError, match=f"{option} counts the GPUs of trials, but each has 0; give --time-budget"):
+        plan_with(weights, sample_folder, tmp_path, **limit)
+    shown = dict(render_plan(plan_with(weights, sample_folder, tmp_path, Machine(2, 1), **limit)))
+    assert "GPU hours" in shown["ends early"]
 
 
 def test_what_is_shown_is_what_will_be_used(plan):

@@ -49,6 +49,7 @@ VALUES = {
     "Score | None": st.none() | SCORES,
     "Number | None": st.none() | NUMBERS,
     "Epoch | None": st.none() | EPOCHS,
+    "dict[str, Number]": st.dictionaries(st.text(max_size=5), NUMBERS, max_size=2),
     "str | None": st.none() | st.text(max_size=5),
 }
 EVENTS = st.one_of(
@@ -140,7 +141,7 @@ def test_categories_are_those_of_the_data():
 def test_an_event_is_told_by_its_kind_on_the_disk():
     """Ledgers of searches that ran are read by these words."""
     assert sorted(KINDS) == [
-        "epoch", "epoch_again", "search_broke", "search_ended", "search_resumed", "search_started",
+        "epoch", "epoch_again", "limit_reached", "search_broke", "search_ended", "search_resumed", "search_started",
         "trial_ended", "trial_proposed", "trial_retried", "trial_saved", "trial_started",
     ]  # fmt: skip
     started = TrialStarted(trial=1, trial_id="a", params={"lr": 0.1}, enqueued=True, time=2.0, seq=3)

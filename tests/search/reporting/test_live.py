@@ -26,6 +26,19 @@ def view(search, console, **options):
     return live
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError, OSError])
+def test_a_search_goes_on_where_nobody_reads(error, search):
+    """Rich ends the process where a pipe is broken; what runs is worth more than what is printed of it."""
+
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise error
+
+    with view(search, Console(file=Gone(), width=80)):
+        search.run()
+    assert search.record.ended is not None
+
+
 def test_without_a_terminal_every_ended_trial_has_one_line(search):
     console = plain_console()
     with view(search, console):

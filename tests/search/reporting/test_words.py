@@ -7,10 +7,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from search.records.events import SearchStarted, TrialStarted
+from search.records.events import EndReason, SearchStarted, TrialStarted
+from search.records.limits import Limits
 from search.records.record import SearchRecord, replay
 from search.reporting.words import (
+    MORE,
     describe_counts,
+    describe_ending,
+    describe_limits,
     describe_search,
     format_duration,
     format_score,
@@ -23,6 +27,27 @@ from search.reporting.words import (
 from search.statistics.intervals import BOTH, Estimate
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}  # seconds
+
+
+@pytest.mark.parametrize("reason", [*EndReason, "out of coffee"])
+def test_every_end_says_how_to_go_on(reason):
+    record = replay([SearchStarted(name="mine", limits={"seconds": 28800, "patience": 30, "gain": 0.002})])
+    words, how = describe_ending(record, reason).split("; ")
+    given = {EndReason.TIME_BUDGET: "of 8 h 00 min is spent", EndReason.NO_GAIN: "30 trials in a row ended without a"}
+    assert given.get(reason, "") in words
+    if reason in MORE or reason == EndReason.ALL_ENDED:
+        assert how.startswith("more with fashion-search extend mine --")
+    else:
+        assert how == "go on with --resume mine"
+
+
+def test_limits_in_words():
+    assert describe_limits(Limits(price_per_gpu_hour=2.5)) == ""
+    given = Limits(3600, 20, 50, 2.5, 1, 0.0, 0.85)
+    assert describe_limits(given) == (
+        "after 1 h 00 min from the start, or after 20 GPU hours, or at a cost of 50, 20 GPU hours, "
+        "or when a trial ended without a gain, or at a score of 0.85"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,22 @@ from types import SimpleNamespace
 
 import pytest
 import ray
+from ray.tune import tune as tune_module
 from ray.tune.execution import class_cache
 
 from fashion_core.errors import SearchError
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
-from search.records.events import SearchBroke, SearchStarted, TrialEnded, TrialProposed, TrialStarted
+from search.records.events import (
+    EndReason,
+    SearchBroke,
+    SearchResumed,
+    SearchStarted,
+    TrialEnded,
+    TrialProposed,
+    TrialStarted,
+)
 from search.records.ledger import Ledger, read_events
 from search.records.record import SearchRecord
 from search.records.session import Session
@@ -48,7 +57,7 @@ def make_plan(folder, data, scheduler=WITH_ASHA, **options):
 
 @pytest.fixture
 def plan(sample_folder, tmp_path):
-    return make_plan(tmp_path, sample_folder, concurrent=2, cpus_per_trial=2, time_budget_s=60)
+    return make_plan(tmp_path, sample_folder, concurrent=2, cpus_per_trial=2)
 
 
 @pytest.fixture
@@ -67,8 +76,8 @@ def read(built):
 
 def test_tune_is_told_what_the_plan_says(plan, tmp_path):
     trained = build_trainable(plan, TrialTrainable)
-    tune_config, run_config = read(build_tuner(plan, trained, "one@0", str(tmp_path), 50.0))
-    assert (tune_config.num_samples, tune_config.max_concurrent_trials, tune_config.time_budget_s) == (-1, 2, 50)
+    tune_config, run_config = read(build_tuner(plan, trained, "one@0", str(tmp_path)))
+    assert (tune_config.num_samples, tune_config.max_concurrent_trials, tune_config.time_budget_s) == (-1, 2, None)
     assert (tune_config.metric, tune_config.mode, tune_config.reuse_actors) == ("score", "max", True)
     (recorder,) = run_config.callbacks
     parts = (tune_config.search_alg, tune_config.scheduler, recorder)
@@ -93,21 +102,21 @@ class Breaking:
     """Tune that breaks so many times."""
 
     def __init__(self, monkeypatch, breaks):
-        self.breaks, self.times = breaks, []
+        self.breaks, self.built = breaks, 0
         monkeypatch.setattr(tuner, "build_tuner", self.build)
 
-    def build(self, plan, trained, search_id, scratch, time_left):
+    def build(self, plan, trained, search_id, scratch):
         assert search_id in WATCHED and not list(Path(scratch).iterdir())  # its parts find the search
-        self.times.append(time_left)
+        self.built += 1
         return self
 
     def fit(self):
-        if len(self.times) <= self.breaks:
-            raise RuntimeError(f"broken {len(self.times)}")
+        if self.built <= self.breaks:
+            raise RuntimeError(f"broken {self.built}")
 
 
 def run(plan, session):
-    run_trials(plan, None, session, read_events(session.layout.ledger))
+    return run_trials(plan, None, session, read_events(session.layout.ledger))
 
 
 def list_breaks(session):
@@ -118,7 +127,7 @@ def list_breaks(session):
 def test_it_goes_on_where_it_broke(breaks, plan, session, monkeypatch):
     tune = Breaking(monkeypatch, breaks)
     run(plan, session)
-    assert len(tune.times) == breaks + 1 and tune.times[0] == pytest.approx(60, abs=5)
+    assert tune.built == breaks + 1
     assert [(event.restarts, event.error) for event in list_breaks(session)] == [
         (number, f"RuntimeError: broken {number + 1}") for number in range(breaks)
     ]
@@ -129,8 +138,31 @@ def test_signals_do_behind_what_they_did_before(plan, session, monkeypatch):
     before = signal.getsignal(signal.SIGINT)
     tune = Breaking(monkeypatch, 0)
     tune.fit = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)  # as Tune does, with a handler of its own
-    run(plan, session)
+    assert not run(plan, session)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_a_limit_has_ended_needs_no_tune(plan, session, monkeypatch):
+    tune = Breaking(monkeypatch, 0)
+    session.append(SearchResumed(trials=12, limits={"seconds": 1e-4}))
+    session.record.seconds = 1.0
+    assert not run(plan, session) and not tune.built
+    assert session.record.reached == EndReason.TIME_BUDGET
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_it_once_or_twice(times, plan, session, monkeypatch):
+    """Tune takes the first, ends in order, and puts back what was there; the second is raised out of its end."""
+    tune = Breaking(monkeypatch, 0)
+
+    def fit():
+        caught = tune_module._setup_signal_catching()
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+        assert caught.is_set()
+
+    tune.fit = fit
+    assert run(plan, session) and not list_breaks(session)
 
 
 def test_it_is_given_up_in_the_end(plan, session, monkeypatch):
@@ -143,16 +175,11 @@ def test_it_is_given_up_in_the_end(plan, session, monkeypatch):
 
 def test_what_is_over_needs_no_tune(plan, session, monkeypatch):
     tune = Breaking(monkeypatch, 0)
-    session.record.seconds = 100.0  # of a budget of 60
-    run(plan, session)
-    assert not tune.times
-    session.record.seconds = 0.0
     for number in range(12):
         session.append(TrialProposed(trial=number, params={}, drawn={"lr": 1e-3}, enqueued=False, after=0))
         session.append(TrialStarted(trial=number, trial_id="", params={}, enqueued=False))
         session.append(TrialEnded(trial=number, status="failed"))
-    run(plan, session)
-    assert not tune.times
+    assert not run(plan, session) and not tune.built
 
 
 @pytest.mark.parametrize(("storage", "given"), [(None, False), ("/shared/ray", False), ("s3://bucket/ray", True)])

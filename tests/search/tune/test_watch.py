@@ -10,7 +10,7 @@ from fashion_core.files import MODEL_FILE
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
-from search.records.events import EpochAgain, SearchStarted, TrialEnded, TrialProposed, TrialSaved
+from search.records.events import EpochAgain, LimitReached, SearchStarted, TrialEnded, TrialProposed, TrialSaved
 from search.records.ledger import Ledger, read_events
 from search.records.record import replay
 from search.records.session import Session
@@ -107,24 +107,24 @@ class Search:
             self.train(trial)
 
 
-def open_search(plan, folder):
-    """A search in a folder of its own, as a process finds it: see `Search`."""
+def open_search(plan, folder, limits=None):
+    """A search in a folder of its own, as a process finds it: see `Search`. limits: by which it ends early."""
     options = plan.options.model_copy(update={"results": folder})
     layout = options.build_layout()
     events = read_events(layout.ledger)
     ledger = Ledger(layout.ledger)
     session = Session(layout, ledger, replay(events))
     if not events:
-        session.append(SearchStarted(name="one"))
+        session.append(SearchStarted(name="one", settings={"gpus_per_trial": 1}, limits=limits or {}))
     store = TrialStore(str(layout.states.resolve()))
     models = BestModels(layout, store, 2, session.record)
     found = SimpleNamespace(**{**vars(plan), "layout": layout})
     return ledger, watch(found, session, models, events)
 
 
-def run(plan, folder, kill_after=None):
+def run(plan, folder, kill_after=None, limits=None):
     """Run it, or be killed after so many lines of the ledger. Gives what happened, without the times."""
-    ledger, watching = open_search(plan, folder)
+    ledger, watching = open_search(plan, folder, limits)
     with ledger, watching as watched:
         append = ledger.append
 
@@ -137,6 +137,7 @@ def run(plan, folder, kill_after=None):
         try:
             watched.begin()
             Search(watched.session.layout, watched).run()
+            watched.keep_running()
         except Killed:
             return None
         return describe(watched.session)
@@ -144,13 +145,14 @@ def run(plan, folder, kill_after=None):
 
 def describe(session):
     record = session.record
+    assert record == replay(read_events(session.layout.ledger))
     trials = [
         (trial.number, trial.params, trial.status, trial.reason, trial.best, trial.best_epoch, trial.correct)
         for _, trial in sorted(record.trials.items())
     ]
     scores = [[(row.epoch, row.metrics) for row in trial.epochs] for _, trial in sorted(record.trials.items())]
     models = {path.parent.name: path.read_text() for path in session.layout.checkpoints.glob("*/*")}
-    return trials, scores, models
+    return trials, scores, models, record.reached
 
 
 @pytest.mark.slow
@@ -173,6 +175,69 @@ def test_a_search_killed_again_and_again_equals_it_too(plan, tmp_path):
         if (found := run(plan, tmp_path / "killed", kill)) is not None:
             break
     assert found == wanted and kill > 20
+
+
+# What each ends by, and how many trials it has begun by then: numbers 0 to 5 have the qualities above.
+LIMITS = [
+    ({"target": 0.72}, "target", 2),
+    ({"patience": 2}, "no gain", 4),  # trials 2 and 3 end below trial 1
+    ({"patience": 1, "gain": 0.25}, "no gain", 2),  # 1 is better than 0, but not by so much
+    ({"patience": 5}, None, 6),
+    ({"seconds": 1e9, "gpu_hours": 1e9, "cost": 1e9, "price_per_gpu_hour": 2}, None, 6),
+]
+
+
+@pytest.mark.parametrize(("limits", "reason", "begun"), LIMITS)
+def test_a_limit_ends_it(limits, reason, begun, plan, tmp_path):
+    trials, _, models, reached = run(plan, tmp_path, limits=limits)
+    assert (reached, len(trials)) == (reason, begun)
+    if reason == "target":
+        assert trials[1][2] == "running" and trials[1][4] == 0.72 and models["trial-0001"] == "model 1 after 2"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limits", [limits for limits, reason, _ in LIMITS if reason in ("target", "no gain")])
+def test_one_that_a_limit_ends_equals_the_undisturbed_one_too(limits, plan, tmp_path):
+    wanted = run(plan, tmp_path / "twin", limits=limits)
+    for kill in range(1, len(read_events(tmp_path / "twin" / "one" / "ledger.jsonl"))):
+        assert run(plan, tmp_path / str(kill), kill, limits) is None
+        assert run(plan, tmp_path / str(kill), limits=limits) == wanted, kill
+        events = read_events(tmp_path / str(kill) / "one" / "ledger.jsonl")
+        assert sum(isinstance(event, LimitReached) for event in events) == 1
+
+
+@pytest.mark.parametrize("limits", [{"seconds": 5000.0}, {"gpu_hours": 3.0}, {"cost": 6.0, "price_per_gpu_hour": 2.0}])
+def test_running_trials_end_at_their_next_epoch(limits, plan, tmp_path):
+    """Two at once: once time or GPU hours are spent, each ends at its next epoch, and no third begins."""
+    ledger, watching = open_search(plan, tmp_path, limits)
+    with ledger, watching as watched:
+        watched.begin()
+        search = Search(watched.session.layout, watched)
+        first, second = search.begin(), search.begin()
+        assert search.report(first, 1) == "CONTINUE" and search.report(second, 1) == "CONTINUE"
+        ledger.began -= 1.6 * 3600  # so much later: both have trained for as long
+        assert search.report(first, 2) == "STOP" and watched.session.record.gpu_hours == pytest.approx(3.2, abs=0.01)
+        assert search.begin() is None and not watched.is_over
+        assert search.report(second, 2) == "STOP" and watched.is_over
+        assert search.searcher.suggest("more") == LedgerSearcher.FINISHED
+        watched.keep_running()
+        assert all(search.layout.find_checkpoint(number) for number in (0, 1))
+        assert not any(isinstance(event, TrialEnded) for event in read_events(search.layout.ledger))
+
+
+def test_a_trial_that_gains_is_waited_for(plan, tmp_path):
+    """The third ends without gain, but a running one is already better than all."""
+    ledger, watching = open_search(plan, tmp_path, {"patience": 1})
+    with ledger, watching as watched:
+        watched.begin()
+        search = Search(watched.session.layout, watched)
+        search.train(search.begin())  # 0.5
+        better, worse = search.begin(), search.begin()
+        search.report(better, 1)
+        search.train(worse)
+        assert watched.session.record.without_gain == 1 and watched.session.record.reached is None
+        search.train(better)
+        assert watched.session.record.without_gain == 0 and watched.session.record.reached is None
 
 
 @pytest.fixture

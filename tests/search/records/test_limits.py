@@ -1,0 +1,124 @@
+"""What a search spends, and which limit it reaches, follow from its ledger, whatever the clock on the wall."""
+
+import pytest
+
+from search.records.events import (
+    EpochEnded,
+    SearchResumed,
+    SearchStarted,
+    TrialEnded,
+    TrialStarted,
+)
+from search.records.record import replay
+
+
+def begin(elapsed, limits=None, **settings):
+    return SearchStarted(name="s", elapsed=elapsed, settings=settings, limits=limits or {})
+
+
+def start(number, elapsed):
+    return TrialStarted(trial=number, trial_id="", params={}, enqueued=False, elapsed=elapsed)
+
+
+def epoch(number, elapsed, score=0.5, number_of=1):
+    return EpochEnded(trial=number, epoch=number_of, metrics={"val/accuracy": score}, elapsed=elapsed)
+
+
+def end(number, elapsed=0.0, best=0.5, status="finished", **fields):
+    return TrialEnded(trial=number, status=status, best=best, elapsed=elapsed, **fields)
+
+
+# Two trials overlap; the second runs when the command is killed, and ends in the next.
+TOLD = [
+    begin(10, gpus_per_trial=0.5),
+    start(0, 13),
+    start(1, 15),
+    epoch(0, 20),
+    end(0, 25),
+    epoch(1, 33),  # the last before a kill
+    SearchResumed(trials=2, elapsed=7),
+    end(1, 7, status="interrupted"),
+    start(1, 9),
+    end(1, 19),
+]
+
+
+def test_time_goes_into_preparing_training_and_waiting():
+    record = replay(TOLD)
+    assert record.preparing_seconds == 10 + 7 and record.seconds == (33 - 10) + (19 - 7)
+    assert record.training_seconds == (33 - 13) + (19 - 9)
+    assert record.trial_seconds == (25 - 13) + (33 - 15) + (19 - 9)
+    assert record.spent_seconds == record.preparing_seconds + record.seconds
+    assert record.gpu_hours == pytest.approx(0.5 * 40 / 3600) and record.cost is None
+    assert not record.running and not record.open
+
+
+def test_a_clock_that_jumps_changes_nothing():
+    times = [1e9, 1e9 - 86400, 2e9, 5.0, 1e9, 0.0, 3e9, 1.0, 2.0, 9e9]
+    jumping = replay([type(event)(**{**vars(event), "time": time}) for event, time in zip(TOLD, times, strict=True)])
+    assert (jumping.seconds, jumping.trial_seconds) == (replay(TOLD).seconds, replay(TOLD).trial_seconds)
+
+
+def test_an_older_ledger_has_the_clock_on_the_wall():
+    older = [
+        SearchStarted(name="s", time=100),
+        TrialStarted(trial=0, trial_id="", params={}, enqueued=False, time=103),
+        TrialEnded(trial=0, status="finished", best=0.5, time=110),
+    ]
+    record = replay(older)
+    assert (record.preparing_seconds, record.seconds, record.training_seconds) == (0, 10, 7)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"seconds": 52}, "time budget"),
+        ({"seconds": 53}, None),
+        ({"gpu_hours": 0.5 * 40 / 3600}, "GPU budget"),
+        ({"gpu_hours": 1}, None),
+        ({"cost": 0.5 * 40 / 3600 * 2, "price_per_gpu_hour": 2}, "cost budget"),
+        ({"cost": 0.5 * 40 / 3600 * 2, "price_per_gpu_hour": 1.9}, None),
+        ({"target": 0.5}, "target"),
+        ({"target": 0.5, "seconds": 1}, "target"),
+        ({"target": 0.51}, None),
+        ({"patience": 1}, "no gain"),
+        ({"patience": 2}, None),
+        ({}, None),
+    ],
+)
+def test_what_is_reached(limits, reason):
+    first, *others = TOLD
+    others[5] = SearchResumed(trials=2, elapsed=7, limits=limits)
+    record = replay([first, *others])
+    assert record.find_reached(record.trials.values()) == reason
+
+
+@pytest.mark.parametrize(
+    ("bests", "gain", "left"),
+    [
+        ([0.5], 0.0, 0),
+        ([0.5, 0.5, 0.4], 0.0, 2),
+        ([0.5, 0.4, 0.6], 0.0, 0),
+        ([0.5, 0.51, 0.52, 0.53], 0.02, 1),  # what creeps up adds up: the gain counts from the last gain
+        ([0.5, 0.51, 0.515], 0.02, 2),
+        ([], 0.0, 0),
+    ],
+)
+def test_trials_without_gain(bests, gain, left):
+    events = [begin(0, {"gain": gain, "patience": 9})]
+    for number, best in enumerate(bests):
+        events += [start(number, 0), epoch(number, 0, best), end(number, best=best)]
+    assert replay(events).without_gain == left
+
+
+@pytest.mark.parametrize(("status", "best"), [("diverged", 0.0), ("failed", 0.9), ("failed", None), ("stopped", 0.1)])
+def test_what_has_no_standing_is_no_gain(status, best):
+    """A failed trial's score went with its process."""
+    events = [begin(0), start(0, 0), end(0), start(1, 0), epoch(1, 0, 0.95), end(1, best=best, status=status)]
+    assert replay(events).without_gain == 1
+
+
+def test_a_trial_that_was_interrupted_is_not_over():
+    events = [begin(0, {"patience": 1}), start(0, 0), end(0), start(1, 0), epoch(1, 0, 0.9)]
+    record = replay([*events, end(1, best=0.9, status="interrupted"), start(2, 0), end(2, best=0.1)])
+    assert record.without_gain == 1 and record.may_gain and record.find_reached([]) is None

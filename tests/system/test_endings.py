@@ -1,0 +1,54 @@
+"""How whole searches end before their time: each leaves its end in the ledger, and a report."""
+
+import os
+import signal
+import time
+
+import pytest
+from whole_commands import start
+
+from search.records.layout import SearchLayout
+from search.records.ledger import read_events
+from search.records.record import replay
+
+pytestmark = pytest.mark.slow
+
+SPACE = """
+trials: 4
+fixed: {image_size: 32, backbone: test_resnet, weights: none, batch_size: 16}
+search: {lr: {loguniform: [1e-4, 1e-2]}}
+scheduler: {type: none, max_epochs: 1000}
+"""
+
+
+def read(layout):
+    return replay(read_events(layout.ledger))
+
+
+def end(process, layout, *signals):
+    """Send these to the command's whole group, as a terminal would, once an epoch more has ended. Gives its output."""
+    before, deadline = read(layout).count_epochs(), time.monotonic() + 240
+    while read(layout).count_epochs() <= before and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for number in signals:
+        os.killpg(process.pid, number)
+        time.sleep(0.5)
+    output, _ = process.communicate(timeout=240)
+    return output
+
+
+def test_a_signal_ends_a_search_in_order(tmp_path, sample_folder):
+    """A terminal that closes, then Ctrl-C twice: both reach the whole group, Ray's processes too."""
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    layout = SearchLayout(tmp_path / "results", "one")
+    options = ["--data", sample_folder, "--space", "tiny.yaml", "--name", "one", "--concurrent", 1]
+    for signals, status in (((signal.SIGHUP,), 129), ((signal.SIGINT, signal.SIGINT), 130)):
+        process = start(tmp_path, "run.py", *options)
+        output = end(process, layout, *signals)
+        assert process.returncode == status, output
+        record, options = read(layout), ["--resume", "one"]
+        assert "Traceback" not in output and "The search ended: it was interrupted; go on with --resume one." in output
+        assert record.ended.reason == "interrupted" and record.trials[0].status == "interrupted"
+        assert "it was interrupted" in layout.report.read_text() and layout.best_model.is_file()
+        layout.report.unlink()
+    assert record.preparing_seconds > 0 and record.training_seconds > 0
