@@ -49,6 +49,6 @@ def test_a_signal_ends_a_search_in_order(tmp_path, sample_folder):
         record, options = read(layout), ["--resume", "one"]
         assert "Traceback" not in output and "The search ended: it was interrupted; go on with --resume one." in output
         assert record.ended.reason == "interrupted" and record.trials[0].status == "interrupted"
-        assert "it was interrupted" in layout.report.read_text() and layout.best_model.is_file()
+        assert "it was interrupted" in layout.report.read_text()
         layout.report.unlink()
     assert record.preparing_seconds > 0 and record.training_seconds > 0
