@@ -19,7 +19,7 @@ from search.cli import EXIT_STATUSES
 from search.commands import predict as asking
 from search.commands.promote import compare, promote, rollback
 from search.commands.reports import effects, report, resend
-from search.commands.run import run
+from search.commands.run import extend, run
 from search.commands.searches import delete, list_, show
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def export(context: typer.Context) -> None:
 
 COMMANDS: dict[str, Callable[..., object]] = {
     "run": run,
+    "extend": extend,
     "list": list_,
     "show": show,
     "report": report,

@@ -11,11 +11,12 @@ from rich.console import Console
 
 from fashion_core.errors import SearchError
 from search.address import Address, renew
-from search.cli import UNUSABLE, build, refuse_others, take_fields
-from search.planning.options import SearchOptions, load_options
+from search.cli import DEFAULT_RESULTS, UNUSABLE, Results, SearchName, TrackingUri, build, refuse_others, take_fields
+from search.planning.options import EXTENDED, Extension, SearchOptions, load_options
 from search.records.events import EndReason
 from search.records.layout import SearchLayout
 from search.records.locks import check_free
+from search.records.record import load_record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,7 +31,7 @@ Resume = Annotated[
 ]
 AllowChanged = Annotated[
     Literal["code"] | None,
-    typer.Option(help="With --resume: go on though the code, or a library, is not that which the search began with."),
+    typer.Option(help="Go on though the code, or a library, is not that which the search began with."),
 ]
 Trial = Annotated[
     int | None,
@@ -80,12 +81,48 @@ def run(
         launch(options, console, replace=replace)
 
 
+@take_fields(Extension)
+def extend(
+    values: dict[str, Any],
+    name: SearchName,
+    results: Results = DEFAULT_RESULTS,
+    tracking_uri: TrackingUri = None,
+    allow_changed: AllowChanged = None,
+) -> None:
+    """Give a search that has ended more trials, or another limit. It goes on with all that it has learned.
+
+    What it had spent before does not count to the limits given here, and no earlier limit holds. Example:
+
+    fashion-search extend NAME --trials 50 --time-budget 8h
+    """
+    from search.reporting.words import MORE  # scipy takes a second: not for --help
+
+    given = build(Extension, values).model_dump(exclude_none=True)
+    if not given:
+        raise SearchError("a search is extended by --trials N or a limit, but got neither; see --help")
+    layout = SearchLayout(results, name)
+    begun, record = load_options(layout), load_record(layout)
+    if record.ended is None or record.ended.reason not in (EndReason.ALL_ENDED, *MORE):
+        raise SearchError(
+            f"a search is extended once all its trials or a limit ended it, but {name} did not end so; go on with "
+            f"--resume {name}"
+        )
+    more = given.pop("trials", None)
+    total = record.settings["trials"] if more is None else record.next_number + more
+    address = renew(begun.tracking_uri, None if tracking_uri is None else Address(tracking_uri))
+    kept = begun.model_dump(exclude={*EXTENDED, "tracking_uri", "results", "name", "trials"})
+    options = build(SearchOptions, kept | given | {"results": results, "name": name, "trials": total})
+    options = options.model_copy(update={"tracking_uri": address})
+    launch(options, Console(), resume=True, extend=True, allow_changed=[allow_changed] if allow_changed else ())
+
+
 def launch(
     options: SearchOptions,
     console: Console,
     *,
     resume: bool = False,
     replace: bool = False,
+    extend: bool = False,
     allow_changed: Collection[str] = (),
 ) -> None:
     """Run a search. Ray and its workers start while this process imports what it needs, which takes seconds too."""
@@ -104,6 +141,7 @@ def launch(
             options,
             resume=resume,
             replace=replace,
+            extend=extend,
             allow_changed=allow_changed,
             console=console,
             command=sys.argv,

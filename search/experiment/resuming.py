@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OLDEST = (0, 2)  # major and minor version that began a search which this one can go on with
 
 
-def check_resumable(plan: Plan, record: SearchRecord) -> None:
+def check_resumable(plan: Plan, record: SearchRecord, *, extend: bool = False) -> None:
     """A search goes on while no limit is reached, with the space it began with, in a version that knows how it began.
 
     Raises:
@@ -33,7 +33,7 @@ def check_resumable(plan: Plan, record: SearchRecord) -> None:
             f"({begun.provenance.get('version')}, this is {fashion_core.__version__}); start a new search: its "
             "report and its models can still be used"
         )
-    if record.ended is not None:
+    if record.ended is not None and not extend:
         check_limits(begun.name, record.ended.reason)
     check_space(plan, begun)
 

@@ -99,6 +99,7 @@ def run_search(
     *,
     resume: bool = False,
     replace: bool = False,
+    extend: bool = False,
     allow_changed: Collection[str] = (),
     console: Console | None = None,
     trainable: type[TrialTrainable] = TrialTrainable,
@@ -112,6 +113,7 @@ def run_search(
 
     Args:
         resume: go on with the search of this name, with the options it began with.
+        extend: with `resume`: the options give it more trials, or other limits, than it had.
         replace: delete an earlier search of the same name first.
         allow_changed: what may differ from what a search began with that goes on: `code`.
         console: what it prints on; None: nowhere.
@@ -152,7 +154,7 @@ def run_search(
         plan.check_weights()
         changed: dict[str, str] = {}
         if begun:
-            check_resumable(plan, record)
+            check_resumable(plan, record, extend=extend)
             now = collect_provenance(command)
             check_unchanged(plan, record, now, allow_changed)
             changed = note_changes(plan, record, now)
@@ -174,7 +176,9 @@ def run_search(
             tracker.send(event)
         session.listeners.append(tracker.send)
         if record.search is not None:
-            session.append(SearchResumed(trials=plan.trials, limits=options.limits.write(), changed=changed))
+            session.append(
+                SearchResumed(trials=plan.trials, limits=options.limits.write(), extended=extend, changed=changed)
+            )
             close_trials(session, "the search was interrupted")
         else:
             write_whole(layout.audit, render_audit(audit(prepared.data)))

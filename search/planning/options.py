@@ -7,7 +7,16 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from fashion_core.command import share
 from fashion_core.data.reading import BoxForm, Reading, split_names
@@ -273,6 +282,15 @@ class SearchOptions(BaseModel):
         """The paths of the search: of the name given, or of one made from the space and the time."""
         name = self.name or unique_name(self.results, Path(self.space).stem, time.time())
         return SearchLayout(self.results, name)
+
+
+# What an extension of a search may be given: what ends it, and nothing that decides its results.
+EXTENDED = (
+    "time_budget_s", "budget_gpu_hours", "budget_cost", "price_per_gpu_hour", "target", "stop_after", "without_gain"
+)  # fmt: skip
+MORE_TRIALS: Any = (int | None, Field(default=None, ge=1, le=MAX_TRIALS, description="How many trials more."))
+LIMITS: dict[str, Any] = {name: (field.annotation, field) for name, field in SearchOptions.model_fields.items()}
+Extension = create_model("Extension", trials=MORE_TRIALS, **{name: LIMITS[name] for name in EXTENDED})
 
 
 def load_options(layout: SearchLayout) -> SearchOptions:

@@ -217,6 +217,7 @@ class SearchResumed(Event):
 
     Attributes:
         limits: when it ends early from now on, as in `SearchStarted`.
+        extended: with more than it was begun with: what it had spent before does not count to these limits.
         changed: what was no longer as before, of code, machine and resources, as it is now: by its name in `provenance`
             or `settings`.
     """
@@ -224,6 +225,7 @@ class SearchResumed(Event):
     kind: ClassVar[str] = "search_resumed"
     trials: Count
     limits: dict[str, Number] = field(default_factory=dict)
+    extended: bool = False
     changed: dict[str, str] = field(default_factory=dict)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
@@ -176,6 +176,7 @@ class SearchRecord:
         training_seconds: how long at least one trial ran; trial_seconds: the same summed over trials.
         running: trials that run, open: those that have begun and are not over, by number.
         limits: when it ends early. reached: the rule of these that it ends by.
+        spent_before: seconds of the search and of its trials when it was last extended, which limits do not count.
         without_gain: how many trials in a row ended without a gain over `mark`, the best score at the last gain.
     """
 
@@ -194,6 +195,7 @@ class SearchRecord:
     limits: Limits = field(default_factory=Limits)
     reached: str | None = None
     without_gain: int = 0
+    spent_before: tuple[float, float] = (0.0, 0.0)
     mark: float | None = None
 
     @property
@@ -251,6 +253,8 @@ class SearchRecord:
                 self.ended, self.limits = None, Limits.read(event.limits)
                 self.changed |= event.changed
                 self.running.clear()
+                if event.extended:
+                    self.extend(event)
             case LimitReached():
                 self.reached = event.reason
             case SearchEnded():
@@ -284,6 +288,12 @@ class SearchRecord:
                 if event.status.is_over:
                     self.open.discard(event.trial)
                     self.count_gain(trial)
+
+    def extend(self, event: SearchResumed) -> None:
+        """Take in that it was given more: limits count from here on."""
+        self.search = replace(self.begun, settings=self.settings | {"trials": event.trials})
+        self.reached, self.without_gain = None, 0
+        self.spent_before = self.preparing_seconds + self.seconds - (event.elapsed or 0.0), self.trial_seconds
 
     def take_time(self, event: Event) -> None:
         """Count the time since the event before: it was spent on what the search did then."""
@@ -323,13 +333,17 @@ class SearchRecord:
 
     @property
     def spent_seconds(self) -> float:
-        """From the start of its command, over all its commands."""
-        return self.preparing_seconds + self.seconds
+        """From the start of its command, over all its commands since it was last extended."""
+        return self.preparing_seconds + self.seconds - self.spent_before[0]
 
     @property
     def gpu_hours(self) -> float:
         """Of all trials together."""
-        return float(self.trial_seconds * (self.settings.get("gpus_per_trial") or 0.0) / 3600)
+        return self.count_gpu_hours(self.trial_seconds)
+
+    def count_gpu_hours(self, trial_seconds: float) -> float:
+        """Of so many seconds of trials."""
+        return float(trial_seconds * (self.settings.get("gpus_per_trial") or 0.0) / 3600)
 
     @property
     def cost(self) -> float | None:
@@ -355,9 +369,10 @@ class SearchRecord:
             return EndReason.TARGET
         if limits.seconds is not None and self.spent_seconds >= limits.seconds:
             return EndReason.TIME_BUDGET
-        if limits.gpu_hours is not None and self.gpu_hours >= limits.gpu_hours:
+        gpu_hours = self.count_gpu_hours(self.trial_seconds - self.spent_before[1])
+        if limits.gpu_hours is not None and gpu_hours >= limits.gpu_hours:
             return EndReason.GPU_BUDGET
-        if limits.cost is not None and (self.cost or 0.0) >= limits.cost:
+        if limits.cost is not None and gpu_hours * (limits.price_per_gpu_hour or 0.0) >= limits.cost:
             return EndReason.COST_BUDGET
         if limits.patience is not None and self.without_gain >= limits.patience and not self.may_gain:
             return EndReason.NO_GAIN

@@ -34,6 +34,7 @@ ODD = (
 )  # fmt: skip
 NEEDED = {
     "run": ["--data", "no_data", "--space", "demo"],
+    "extend": ["no_search"],
     "promote": ["no_search"],
     "compare": ["one", "other"],
     "show": ["no_search"],

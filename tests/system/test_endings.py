@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -52,3 +54,25 @@ def test_a_signal_ends_a_search_in_order(tmp_path, sample_folder):
         assert "it was interrupted" in layout.report.read_text()
         layout.report.unlink()
     assert record.preparing_seconds > 0 and record.training_seconds > 0
+
+
+def test_a_search_that_reached_its_target_is_given_more(tmp_path, sample_folder):
+    (tmp_path / "tiny.yaml").write_text(SPACE.replace("1000", "2"))
+    layout = SearchLayout(tmp_path / "results", "one")
+    options = ["--data", sample_folder, "--space", "tiny.yaml", "--name", "one", "--concurrent", 1]
+    process = start(tmp_path, "run.py", *options, "--target", 0.01, "--trials", 2)
+    output, _ = process.communicate(timeout=240)
+    first = read(layout)
+    assert (process.returncode, first.ended.reason, first.next_number) == (0, "target", 1), output
+    assert "fashion-search extend one --target 0.9" in " ".join(output.split()) and layout.best_model.is_file()
+
+    process = start(tmp_path, "run.py", "--resume", "one")
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 2 and "one ended by one (target); give it more" in output
+
+    command = [sys.executable, "-c", "from search.commands.app import main; main()", "extend", "one", "--trials", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    record, output = read(layout), done.stdout + done.stderr
+    assert (done.returncode, record.ended.reason, record.next_number) == (0, "all trials ended", 3), output
+    assert record.settings["trials"] == 3 and [trial.status for trial in record.trials.values()] == ["finished"] * 3
+    assert record.proposed[0] == first.proposed[0] and record.trials[0].epochs[0] == first.trials[0].epochs[0]

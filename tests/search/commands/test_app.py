@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 HEAVY = ("torch", "ray", "mlflow", "optuna", "timm", "pandas", "pyarrow", "matplotlib", "scipy")
 NAMES = [
     "run",
+    "extend",
     "promote",
     "predict",
     "report",

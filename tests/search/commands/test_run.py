@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,11 +10,18 @@ from made_search import make_search
 
 from search.experiment import replay, search
 from search.experiment.result import load_search
+from search.jobs import cluster
 from search.planning.options import SearchOptions
 from search.records.events import EndReason
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command starts Ray before it knows whether there is anything to run."""
+    monkeypatch.setattr(cluster, "open_ray", lambda *_, **__: nullcontext())
 
 
 @pytest.fixture
@@ -152,3 +160,36 @@ def test_a_storage_with_a_key_is_refused(call, tmp_path: Path) -> None:
         "--data", "d", "--space", "demo", "--storage", "s3://me:pl4nted@bucket/x", "--results", tmp_path
     )
     assert status == 2 and "must hold no password or key" in err and "pl4nted" not in err
+
+
+def test_a_search_is_given_more(ran, call, tmp_path: Path) -> None:
+    make_search(tmp_path, "mine", (0.5, 0.6), seed=3, target=0.9, stop_after=7)
+    given = ["extend", "mine", "--trials", "50", "--time-budget", "8h", "--results", tmp_path]
+    assert call(*given) == (0, "", "")
+    ((what, options, others),) = ran
+    assert (what, others["resume"], others["extend"], others["replace"]) == ("run", True, True, False)
+    assert (options.trials, options.time_budget_s, options.seed) == (52, 8 * 3600, 3)
+    assert (options.target, options.stop_after) == (None, None)  # no earlier limit holds
+    assert (options.name, options.results) == ("mine", tmp_path)
+
+
+def test_one_that_a_limit_ended_keeps_its_trials(ran, call, tmp_path: Path) -> None:
+    make_search(tmp_path, "mine", (0.5, 0.6), ended=EndReason.TARGET)
+    assert call("extend", "mine", "--target", "0.9", "--results", tmp_path) == (0, "", "")
+    assert (ran[0][1].trials, ran[0][1].target) == (2, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("ended", "given", "told"),
+    [
+        (EndReason.ALL_ENDED, [], "extended by --trials N or a limit, but got neither"),
+        (EndReason.INTERRUPTED, ["--trials", "5"], "mine did not end so; go on with --resume mine"),
+        (None, ["--trials", "5"], "mine did not end so; go on with --resume mine"),
+        (EndReason.ALL_ENDED, ["--trials", "0"], "--trials must be greater than or equal to 1, but got 0"),
+        (EndReason.ALL_ENDED, ["--budget-cost", "5"], "--budget-cost"),
+    ],
+)
+def test_what_cannot_be_extended(ended, given, told, ran, call, tmp_path: Path) -> None:
+    make_search(tmp_path, "mine", ended=ended)
+    status, _, err = call("extend", "mine", *given, "--results", tmp_path)
+    assert status == 2 and told in err and len(err.splitlines()) == 1 and not ran

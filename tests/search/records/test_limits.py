@@ -4,6 +4,7 @@ import pytest
 
 from search.records.events import (
     EpochEnded,
+    SearchEnded,
     SearchResumed,
     SearchStarted,
     TrialEnded,
@@ -26,6 +27,10 @@ def epoch(number, elapsed, score=0.5, number_of=1):
 
 def end(number, elapsed=0.0, best=0.5, status="finished", **fields):
     return TrialEnded(trial=number, status=status, best=best, elapsed=elapsed, **fields)
+
+
+def end_search(elapsed, reason="target"):
+    return SearchEnded(reason=reason, seconds=0.0, elapsed=elapsed)
 
 
 # Two trials overlap; the second runs when the command is killed, and ends in the next.
@@ -122,3 +127,18 @@ def test_a_trial_that_was_interrupted_is_not_over():
     events = [begin(0, {"patience": 1}), start(0, 0), end(0), start(1, 0), epoch(1, 0, 0.9)]
     record = replay([*events, end(1, best=0.9, status="interrupted"), start(2, 0), end(2, best=0.1)])
     assert record.without_gain == 1 and record.may_gain and record.find_reached([]) is None
+
+
+def test_what_was_spent_before_an_extension_does_not_count_to_its_limits():
+    limits = {"seconds": 100.0, "gpu_hours": 0.5 * 30 / 3600, "patience": 3}
+    record = replay([*TOLD, end_search(20), SearchResumed(trials=9, elapsed=4, limits=limits, extended=True)])
+    assert record.settings["trials"] == 9 and record.reached is None and record.without_gain == 0
+    assert record.spent_seconds == 4 and record.gpu_hours == pytest.approx(0.5 * 40 / 3600)  # the report tells all
+    for event in (start(2, 5), epoch(2, 34)):
+        record.apply(event)
+    assert record.find_reached([]) is None and record.spent_seconds == 34
+    record.apply(epoch(2, 35, number_of=2))
+    assert record.find_reached([]) == "GPU budget"
+    resumed = SearchResumed(trials=9, elapsed=3, limits=limits)  # killed, and gone on: still of the extension
+    record.apply(resumed)
+    assert record.spent_seconds == 35 + 3 and record.find_reached([]) == "GPU budget"
