@@ -58,9 +58,8 @@ def hold_search(layout: SearchLayout, does: str) -> Iterator[None]:
     Raises:
         SearchError: another process works on it; or the folder of results takes no lock.
     """
-    path = layout.lock
+    path, is_new = layout.lock, not layout.results.exists()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         file = open_locked(path)
     except OSError as error:
         raise SearchError(
@@ -78,6 +77,9 @@ def hold_search(layout: SearchLayout, does: str) -> Iterator[None]:
         finally:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+                path.parent.rmdir()  # where no other is held
+                if is_new:
+                    layout.results.rmdir()  # where nothing came of it
 
 
 def check_free(layout: SearchLayout) -> None:
@@ -104,7 +106,11 @@ def open_locked(path: Path) -> IO[str] | None:
     for attempt in range(TRIES):
         if attempt:
             time.sleep(PAUSE_S)
-        file = path.open("a")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("a")
+        except FileNotFoundError:  # the last holder has just removed the folder
+            continue
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else the last holder has just removed it

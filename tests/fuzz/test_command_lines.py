@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,11 @@ from fashion_core import sample_data
 from fashion_core.command import FAULT
 from search.commands import app
 from search.experiment import replay, search
+from search.jobs import cluster
 from search.planning.options import SearchOptions
 from search.promotion import pipeline
 from search.promotion.options import PromotionOptions, Workplace
+from search.records.events import EndReason
 from search.registry import comparing, comparison_view, versions
 
 if TYPE_CHECKING:
@@ -60,8 +62,11 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     done: list[str] = []
     patch = pytest.MonkeyPatch()
     patch.chdir(tmp_path_factory.mktemp("here"))
+    record = SimpleNamespace(ended=SimpleNamespace(reason=EndReason.ALL_ENDED), rank=lambda: [1])
+    found = SimpleNamespace(record=record)
     for module, name in ((search, "run_search"), (search, "plan_search"), (replay, "replay_trial")):
-        patch.setattr(module, name, lambda *_, **__: done.append("search"))
+        patch.setattr(module, name, lambda *_, **__: done.append("search") or found)
+    patch.setattr(cluster, "open_ray", lambda *_, **__: nullcontext())
     result = SimpleNamespace(is_champion=True, to_dict=dict)
     patch.setattr(pipeline, "promote", lambda *_, **__: done.append("promote") or result)
     patch.setattr(comparing, "compare", lambda *_, **__: done.append("compare") or result)

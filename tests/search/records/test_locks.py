@@ -185,5 +185,5 @@ def test_readers_need_no_lock(layout):
         assert load_search("mine", layout.results).name == "mine"
     finally:
         process.communicate()
-    assert sorted(path.name for path in layout.results.iterdir() if path.is_dir()) == [".locks", "mine"]
+    assert sorted(path.name for path in layout.results.iterdir() if path.is_dir()) == ["mine"]
     assert Path(layout.lock).exists() is False
