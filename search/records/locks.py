@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from search.records.layout import SearchLayout
 
-TRIES, PAUSE_S = 10, 0.1  # whoever only looks whether a lock is held has it for a moment
+TRIES, PAUSE_S = 6, 0.05  # whoever only looks whether a lock is held has it for a moment
 RUN, PROMOTE, DELETE = "runs", "promotes", "deletes"
 
 

@@ -37,6 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
+@pytest.mark.slow
 def test_wheel_holds_the_packages_and_their_spaces_alone(wheel: zipfile.ZipFile) -> None:
     names = wheel.namelist()
     top = {name.split("/")[0] for name in names}

@@ -19,6 +19,7 @@ def test_auto_on_a_cpu(monkeypatch, speedup, wanted):
     assert choose_precision(CPU) == wanted
 
 
+@pytest.mark.slow
 def test_the_measurement_takes_nothing_from_the_generator():
     """It runs within a training step: dropout must draw what it would have drawn."""
     torch.manual_seed(3)

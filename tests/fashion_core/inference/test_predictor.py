@@ -74,6 +74,7 @@ def test_pixels_are_those_of_the_prepared_data(sample_folder: Path, tmp_path: Pa
         assert np.array_equal(whole, expected) == (crop == "whole")
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_evaluate(saved: SavedModel, sample_folder: Path, sample_prepared: PreparedData) -> None:
     """File by file with its box, the validation images give the confusion matrices counted in training."""
     data = sample_prepared

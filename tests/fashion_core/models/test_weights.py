@@ -95,6 +95,7 @@ def refuse(path: Path, match: str, feature: str = "pooled", name: str = NAME) ->
     ending=st.sampled_from(ENDINGS),
     counters=st.booleans(),
 )
+@pytest.mark.slow
 def test_any_container_and_prefix(tmp_path, container, wrappers, ending, counters):
     weights = {key: value for key, value in WEIGHTS.items() if counters or not key.endswith("num_batches_tracked")}
     found = put("".join(wrappers), weights)

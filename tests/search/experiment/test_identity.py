@@ -26,6 +26,8 @@ from search.planning.resources import Machine
 from search.records.events import SearchResumed
 from search.records.record import load_record
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, sample_folder):

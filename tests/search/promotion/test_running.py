@@ -14,6 +14,7 @@ from search.records.locks import RUN, hold_search
 from search.reporting.terminal import choose_console
 
 
+@pytest.mark.slow
 def test_a_search_that_runs_is_not_promoted(tmp_path, sample_folder):
     layout = write_search(tmp_path / "results", "mine", sample_folder, [1e-3])
     given = (layout, PromotionOptions(), Workplace(), choose_console(None), ["search/promote.py"])

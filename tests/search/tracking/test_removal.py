@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.slow
 def test_its_runs_go_and_no_others(tmp_path: Path, empty_database: Path) -> None:
     mine, other = make_search(tmp_path, "mine", [0.5, 0.25]), make_search(tmp_path, "other", [0.5])
     shutil.copy(empty_database, mine.tracking_db)
@@ -34,6 +35,7 @@ def test_its_runs_go_and_no_others(tmp_path: Path, empty_database: Path) -> None
     assert delete_runs(load_record(mine), uri) == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_told(tmp_path: Path) -> None:
     with pytest.raises(SearchError, match="MLflow must be"):
         delete_runs(load_record(make_search(tmp_path, "mine")), "postgresql+none://x/y")

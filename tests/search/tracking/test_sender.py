@@ -30,6 +30,7 @@ def test_a_server_that_is_away_does_not_hold_up_the_search(layout, monkeypatch):
     assert missing is not None and "python -m search.tracking search" in missing
 
 
+@pytest.mark.slow
 def test_the_tracker_catches_up(layout, monkeypatch):
     monkeypatch.setattr(sender, "RETRY_SECONDS", (0.05,))
     events = read_events(layout.ledger)

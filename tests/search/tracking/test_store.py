@@ -24,6 +24,7 @@ from search.tracking.store import (
 )
 
 
+@pytest.mark.slow
 def test_a_database_is_made_with_its_folder(tmp_path):
     layout = SearchLayout(tmp_path / "results", "mine")
     client = open_store(default_uri(layout))
