@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fashion_core.data.prepared import BOX
 from fashion_core.escaping import show_value
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from fashion_core.data.rows import Annotations
 
 MAX_SHOWN = 3  # names of images
-BOX = ("x1", "y1", "x2", "y2")
 
 
 def list_changes(then: PreparedData, annotations: Annotations, digests: Sequence[str]) -> list[str]:

@@ -19,9 +19,6 @@ from search.records.locks import check_free
 from search.records.record import load_record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-if TYPE_CHECKING:
     from search.records.record import SearchRecord
 
 Replace = Annotated[bool, typer.Option("--replace", help="Delete an earlier search of the same name first.")]
@@ -68,7 +65,7 @@ def run(
         given = None if values["tracking_uri"] is None else Address(values["tracking_uri"])
         address = renew(begun.tracking_uri, given)
         options = begun.model_copy(update={"results": values["results"], "name": resume, "tracking_uri": address})
-        launch(options, console, resume=True, allow_changed=() if allow_changed is None else (allow_changed,))
+        launch(options, console, resume=True, allow_changed=allow_changed)
         return
     if allow_changed is not None:
         raise SearchError("--allow-changed must go with --resume NAME, but got none; see --help")
@@ -113,7 +110,7 @@ def extend(
     kept = begun.model_dump(exclude={*EXTENDED, "tracking_uri", "results", "name", "trials"})
     options = build(SearchOptions, kept | given | {"results": results, "name": name, "trials": total})
     options = options.model_copy(update={"tracking_uri": address})
-    launch(options, Console(), resume=True, extend=True, allow_changed=[allow_changed] if allow_changed else ())
+    launch(options, Console(), resume=True, extend=True, allow_changed=allow_changed)
 
 
 def launch(
@@ -123,7 +120,7 @@ def launch(
     resume: bool = False,
     replace: bool = False,
     extend: bool = False,
-    allow_changed: Collection[str] = (),
+    allow_changed: str | None = None,
 ) -> None:
     """Run a search. Ray and its workers start while this process imports what it needs, which takes seconds too."""
     began = time.monotonic()
@@ -142,7 +139,7 @@ def launch(
             resume=resume,
             replace=replace,
             extend=extend,
-            allow_changed=allow_changed,
+            allow_changed=() if allow_changed is None else (allow_changed,),
             console=console,
             command=sys.argv,
             began=began,

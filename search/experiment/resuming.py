@@ -12,6 +12,8 @@ from search.records.ledger import read_events
 from search.reporting.words import MORE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from search.planning.plan import Plan
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
@@ -47,9 +49,14 @@ def check_limits(name: str, reason: str) -> None:
         )
 
 
+def is_vacant(folder: Path) -> bool:
+    """Whether a search can have this folder: there is none, or an empty one, as a kill at its very beginning leaves."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
 def check_replaceable(layout: SearchLayout) -> None:
     """Raises SearchError where something stands in the search's place that is no search, or a damaged one."""
-    if not layout.folder.exists() or (layout.folder.is_dir() and not any(layout.folder.iterdir())):
+    if is_vacant(layout.folder):
         return
     if not (layout.options.exists() or layout.ledger.exists()):
         raise SearchError(

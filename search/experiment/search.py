@@ -14,7 +14,7 @@ from search.experiment.beginning import describe_start, prepare
 from search.experiment.finish import write_results
 from search.experiment.identity import check_unchanged, note_changes, tell_differences
 from search.experiment.result import SearchResult
-from search.experiment.resuming import check_nothing_lost, check_replaceable, check_resumable
+from search.experiment.resuming import check_nothing_lost, check_replaceable, check_resumable, is_vacant
 from search.experiment.running import close_trials, run_session
 from search.experiment.starts import keep_starts, plan_with_starts
 from search.experiment.steps import list_next_steps
@@ -75,11 +75,6 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
         choose_console(console).print(draw_pairs(render_plan(plan)))
         plan.check_weights()
         return plan
-
-
-def is_vacant(folder: Path) -> bool:
-    """Whether a search can have this folder: there is none, or an empty one, as a kill at its very beginning leaves."""
-    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
 def try_tracking(options: SearchOptions, *, resume: bool) -> None:

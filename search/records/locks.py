@@ -7,7 +7,6 @@ goes when the lock is let go. Whoever only reads a search takes no lock.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import time
@@ -17,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 from pydantic import BaseModel
 
 from fashion_core.errors import SearchError, first_line
-from fashion_core.files import MAX_JSON_BYTES, parse_json, read_plain
+from fashion_core.files import MAX_JSON_BYTES, parse_json, read_plain, try_lock
 from search.records.layout import LOCKS
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def hold_search(layout: SearchLayout, does: str) -> Iterator[None]:
 
 def check_free(layout: SearchLayout) -> None:
     """Raises SearchError where a process works on a search: to say so early, before `hold_search` makes sure."""
-    if is_held(layout.lock):
+    if is_busy(layout):
         raise build_busy(layout)
 
 
@@ -112,10 +111,11 @@ def open_locked(path: Path) -> IO[str] | None:
         except FileNotFoundError:  # the last holder has just removed the folder
             continue
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else the last holder has just removed it
+            if try_lock(file) and os.path.samestat(
+                os.fstat(file.fileno()), path.stat()
+            ):  # else the last holder has just removed it
                 return file
-        except (BlockingIOError, FileNotFoundError):
+        except FileNotFoundError:
             pass
         except OSError:
             file.close()
@@ -128,17 +128,14 @@ def is_held(path: Path) -> bool:
     """Whether a process holds the lock of this file."""
     try:
         with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            return not try_lock(file, shared=True)
     except OSError:  # there is none, or it cannot be read or locked
         return False
-    return False
 
 
 def find_holder(layout: SearchLayout) -> Holder | None:
     """Who works on a search; None where nobody does, or nobody knows."""
-    if not is_held(layout.lock):
+    if not is_busy(layout):
         return None
     try:
         return Holder.model_validate(parse_json(read_plain(layout.lock, MAX_JSON_BYTES)))
