@@ -2,7 +2,8 @@
 
     FashionError
     ├── DataError          annotation files or images are at fault; lists every fault
-    │   └── ImageError     one image's file cannot be read
+    │   ├── ImageError     one image's file cannot be read
+    │   └── RoomError      a disk has not the room for what is to be written
     ├── ConfigError        a training configuration is impossible
     ├── WeightsError       pretrained weights cannot be had
     ├── CheckpointError    a saved model or training state cannot be read
@@ -71,6 +72,10 @@ class DataError(FaultsError):
 
 class ImageError(DataError):
     """One image's file cannot be read."""
+
+
+class RoomError(DataError):
+    """A disk has not the room for what is to be written."""
 
 
 class ConfigError(FashionError):

@@ -21,6 +21,7 @@ from search.experiment.steps import list_next_steps
 from search.jobs.cluster import look_at_cluster, open_ray
 from search.planning.plan import Plan, render_plan
 from search.records.events import SearchResumed
+from search.records.kept import set_damaged_aside
 from search.records.ledger import Ledger, read_events
 from search.records.locks import RUN, hold_search
 from search.records.provenance import collect_provenance
@@ -155,6 +156,7 @@ def run_search(
             changed = note_changes(plan, record, now)
             if differences := tell_differences(record.settings | record.provenance, changed, list(changed)):
                 console.print(plain(f"note: the search goes on with {differences}", "yellow"))
+            set_damaged_aside(layout, record, tell)
         else:
             clear_storage(plan, replace=replace)
             if replace:
@@ -181,7 +183,7 @@ def run_search(
         fault = run_session(plan, session, prepared.site, console, trainable, events)
         search = describe_search(record)
         if report:
-            for path in retry_while_full(lambda: write_results(layout, record, search), layout.folder, tell):
+            for path in retry_while_full(lambda: write_results(layout, record, search, tell), layout.folder, tell):
                 tracker.send_file(path)
         missing = tracker.close()
         console.print(render_summary(search, list_next_steps(layout, options.tracking_uri)), crop=False)

@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from fashion_core.files import MODEL_FILE
+from search.records.kept import find_damage
 from search.tune.storage import copy_file
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class BestModels:
             filesystem, state = self.store.locate(number, trial.saves[-1].epoch)
             try:
                 copy_file(filesystem, f"{state}/{MODEL_FILE}", folder / MODEL_FILE)
+                if (fault := find_damage(folder / MODEL_FILE, trial)) is not None:
+                    raise OSError(fault)
             except OSError:
                 shutil.rmtree(folder)
                 raise

@@ -1,0 +1,48 @@
+"""The models that a search keeps, compared with its ledger: it has the SHA-256 of all that its trials saved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fashion_core.files import MODEL_FILE, hash_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord, TrialRecord
+
+DAMAGED = ".damaged"  # ends the name of a model that is kept no longer
+
+
+def find_damage(file: Path, trial: TrialRecord) -> str | None:
+    """Why a file is none of the models that a trial saved, in one line; None where it is, or where an older ledger does
+    not tell.
+    """
+    digests = {save.digests[MODEL_FILE] for save in trial.saves if MODEL_FILE in save.digests}
+    try:
+        if not digests or hash_file(file) in digests:
+            return None
+        fault = "has changed since"
+    except OSError as error:
+        fault = f"cannot be read ({error.strerror or error})"
+    return (
+        f"a kept model must be as trial {trial.number} saved it, but {file} {fault}; restore it from a backup, or "
+        "do without: the trial's scores stand"
+    )
+
+
+def set_damaged_aside(layout: SearchLayout, record: SearchRecord, tell: Callable[[str], None]) -> None:
+    """Rename kept models that are damaged, so that nothing takes them for models any more.
+
+    Args:
+        tell: called with a line on each.
+    """
+    for trial in record.trials.values():
+        if layout.find_checkpoint(trial.number) is None:
+            continue
+        file = layout.checkpoint_folder(trial.number) / MODEL_FILE
+        if (fault := find_damage(file, trial)) is not None:
+            file.replace(file.with_name(file.name + DAMAGED))
+            tell(f"{fault} (it is named {file.name}{DAMAGED} now)")
