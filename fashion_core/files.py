@@ -149,7 +149,8 @@ def is_full(error: BaseException) -> bool:
 
 def describe_full(folder: Path, error: BaseException) -> str:
     """A line that says which disk is full, and what to do. folder: on it; error: that it is."""
-    told = f"the disk of {folder} is full ({measure_free(folder) / 1e6:,.0f} MB free); free {WANTED_MB} MB or more there"
+    free = measure_free(folder) / 1e6
+    told = f"the disk of {folder} is full ({free:,.0f} MB free); free {WANTED_MB} MB or more there"
     if isinstance(error, RoomError):
         told = f"{error}; once there is room"
     return f"waiting: {told} and all goes on, or press Ctrl-C twice and go on later"

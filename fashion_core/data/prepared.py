@@ -27,7 +27,7 @@ from fashion_core.data.duplicates import THUMBNAIL_SIDE, compute_thumbnail
 from fashion_core.data.fingerprints import compute_digest, fingerprint_content, fingerprint_quickly
 from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import DataError, FashionError, Fault, ImageError, first_line
+from fashion_core.errors import DataError, FashionError, Fault, ImageError, RoomError, first_line
 from fashion_core.files import (
     check_form,
     make_line,
@@ -134,10 +134,10 @@ def count_bytes(images: int, settings: Iterable[PrepareSettings]) -> int:
 
 
 def check_room(images: int, settings: Iterable[PrepareSettings], folder: Path) -> None:
-    """Raise DataError where the disk of a folder has not the room for images prepared in these ways."""
+    """Raise RoomError where the disk of a folder has not the room for images prepared in these ways."""
     needed, free = count_bytes(images, settings), shutil.disk_usage(folder).free
     if needed > free:
-        raise DataError(
+        raise RoomError(
             f"preparing {images:,} images takes {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; free "
             "some, name another disk with --cache-dir, or search smaller image sizes"
         )

@@ -37,7 +37,7 @@ def replay_trial(layout: SearchLayout, number: int, console: Console) -> None:
     plan = plan_with_starts(options, layout, detect_machine(), begun=True)
     plan.check_weights()
     check_space(plan, record.begun)
-    check_data(plan, record.begun)
+    check_data(plan.annotations, plan.settings[0], plan.cache_dir, record.begun)
     prepared = prepare(plan, console)
     site = replace(prepared.site, threads=record.begun.tell("settings", "cpus_per_trial"))
     values = plan.space.build_values(trial.params, prepared.data.schema) | {"seed": compute_seed(options.seed, number)}

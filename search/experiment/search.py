@@ -5,18 +5,18 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from fashion_core.data.audit import audit, render_audit
 from fashion_core.errors import SearchError
 from fashion_core.files import retry_while_full, write_whole
-from search.experiment.beginning import describe_start, prepare
+from search.experiment.beginning import describe_start, prepare, write_beginning
 from search.experiment.finish import write_results
 from search.experiment.identity import check_unchanged, note_changes, tell_differences
 from search.experiment.result import SearchResult
 from search.experiment.resuming import check_nothing_lost, check_replaceable, check_resumable, is_vacant
 from search.experiment.running import close_trials, run_session
-from search.experiment.starts import keep_starts, plan_with_starts
+from search.experiment.starts import plan_with_starts
 from search.experiment.steps import list_next_steps
 from search.jobs.cluster import look_at_cluster, open_ray
 from search.planning.plan import Plan, render_plan
@@ -36,7 +36,7 @@ from search.tune.storage import clear_storage
 from search.tune.trainable import TrialTrainable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from search.planning.resources import Machine
     from search.records.events import Event
 
+T = TypeVar("T")
 CALLED = ("search.run_search",)  # the command of a search that Python code started
 
 
@@ -129,8 +130,11 @@ def run_search(
     def tell(text: str) -> None:
         console.print(plain(text, "yellow"))
 
+    def wait(make: Callable[[], T], folder: Path = layout.folder) -> T:
+        return retry_while_full(make, folder, tell)
+
     with ExitStack() as stack:
-        stack.enter_context(hold_search(layout, RUN))
+        wait(lambda: stack.enter_context(hold_search(layout, RUN)))
         if not (resume or replace or is_vacant(layout.folder)):
             raise SearchError(
                 f"a search's name must be new, but {layout.folder} exists; give another --name, "
@@ -138,14 +142,14 @@ def run_search(
             )
         if replace:
             check_replaceable(layout)
-        try_tracking(options, resume=resume)
+        wait(lambda: try_tracking(options, resume=resume))
         events = read_events(layout.ledger) if resume else []
         record = replay(events)
         begun = record.search is not None  # one killed before its first event simply starts
         if resume and not begun:
             check_nothing_lost(layout)
         found = stack.enter_context(open_ray(options.address, machine, options.storage))
-        plan = plan_with_starts(options, layout, found, begun=begun)
+        plan = wait(lambda: plan_with_starts(options, layout, found, begun=begun))
         console.print(draw_pairs(render_plan(plan)))
         plan.check_weights()
         changed: dict[str, str] = {}
@@ -162,12 +166,10 @@ def run_search(
             if replace:
                 shutil.rmtree(layout.folder, ignore_errors=True)
             events, record = [], SearchRecord()
-        layout.folder.mkdir(parents=True, exist_ok=True)
-        options.save(layout.options)  # first: what is killed from here on can go on
-        plan = plan if begun else keep_starts(plan)
-        write_whole(layout.space_yaml, plan.space.text)
-        prepared = prepare(plan, console)
-        session = Session(layout, stack.enter_context(Ledger(layout.ledger, tell, began)), record)
+        plan = wait(lambda: write_beginning(plan, begun=begun))
+        prepared = wait(lambda: prepare(plan, console), plan.cache_dir)
+        ledger = wait(lambda: Ledger(layout.ledger, tell, began))
+        session = Session(layout, stack.enter_context(ledger), record)
         tracker = stack.enter_context(tracker or Tracker(layout, options.tracking_uri))
         for event in events:  # of before an interruption; what MLflow has stays as it is
             tracker.send(event)
@@ -178,12 +180,12 @@ def run_search(
             )
             close_trials(session, "the search was interrupted")
         else:
-            write_whole(layout.audit, render_audit(audit(prepared.data)))
+            wait(lambda: write_whole(layout.audit, render_audit(audit(prepared.data))))
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
         fault = run_session(plan, session, prepared.site, console, trainable, events)
         search = describe_search(record)
         if report:
-            for path in retry_while_full(lambda: write_results(layout, record, search, tell), layout.folder, tell):
+            for path in wait(lambda: write_results(layout, record, search, tell)):
                 tracker.send_file(path)
         missing = tracker.close()
         console.print(render_summary(search, list_next_steps(layout, options.tracking_uri)), crop=False)

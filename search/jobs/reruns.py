@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,12 +25,16 @@ from fashion_core import metrics
 from fashion_core.errors import CheckpointError, DivergedError
 from fashion_core.files import (
     MODEL_FILE,
+    RETRY_SECONDS,
     TRAINING_FILE,
     build_damage,
     check_form,
+    describe_full,
+    is_full,
     parse_json,
     read_arrays,
     read_json,
+    whole,
     write_whole,
 )
 from fashion_core.models.saved import Best, save_model
@@ -112,29 +117,55 @@ class Run:
 
 
 def train(training: Training) -> Iterator[dict[str, Any]]:
-    """Train one network, or go on with it. Yields {epoch, metrics}, last {status, error}, as `run.json` has it."""
+    """Train one network, or go on with it. Yields {epoch, metrics}, last {status, error}, as `run.json` has it.
+
+    Where the disk is full it waits, and yields {waiting} in between, in words.
+    """
     folder = training.folder
     outcome: dict[str, str | None] = {"status": FINISHED, "error": None}
-    folder.mkdir(parents=True, exist_ok=True)
+    yield from write_or_wait(lambda: folder.mkdir(parents=True, exist_ok=True), folder)
     saved = time.monotonic()
     try:
         for result in training.job.run(find_state(training)):
-            write_epoch(folder, result)
+            yield from write_or_wait(partial(write_epoch, folder, result), folder)
             yield {"epoch": result.epoch, "metrics": result.metrics}
             if result.epoch in (training.stop_epoch, training.config.epochs):
-                save_result(training, result)
+                yield from write_or_wait(partial(save_result, training, result), folder)
                 break
             if time.monotonic() - saved >= SAVE_INTERVAL_S:
-                save_training(folder, result.state)
+                yield from write_or_wait(partial(save_training, folder, result.state), folder)
                 saved = time.monotonic()
     except DivergedError as error:
         outcome = {"status": DIVERGED, "error": str(error)}
     except Exception as error:  # costs this network and nothing else
         outcome = {"status": FAILED, "error": describe_error(error)}
-    write_whole(folder / RUN_FILE, (json.dumps(outcome, indent=2) + "\n").encode())
+    text = json.dumps(outcome, indent=2) + "\n"
+    yield from write_or_wait(lambda: write_whole(folder / RUN_FILE, text), folder)
     if outcome["status"] != FAILED:
         (folder / TRAINING_FILE).unlink(missing_ok=True)
     yield outcome
+
+
+def write_or_wait(write: Callable[[], object], folder: Path) -> Iterator[dict[str, Any]]:
+    """Write something; while the disk is full, yield what to tell of it once, and try again.
+
+    Args:
+        write: may be called again after an OSError.
+        folder: where it writes.
+    """
+    is_told = False
+    while True:
+        try:
+            write()
+        except OSError as error:
+            if not is_full(error):
+                raise
+            if not is_told:
+                yield {"waiting": describe_full(folder, error)}
+            is_told = True
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
 
 
 def find_state(training: Training) -> Path | None:
@@ -154,11 +185,9 @@ def write_epoch(folder: Path, result: EpochResult) -> None:
     """One epoch's scores and probabilities, complete or not at all."""
     path = folder / EPOCHS_FOLDER / f"{result.epoch:04d}.npz"
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
     arrays: dict[str, Any] = {f"probabilities_{index}": values for index, values in enumerate(result.probabilities)}
-    with temporary.open("wb") as file:
+    with whole(path) as temporary, temporary.open("wb") as file:
         np.savez(file, scores=np.array(json.dumps(result.metrics)), **arrays)
-    temporary.replace(path)
 
 
 def read_epoch(path: Path) -> tuple[dict[str, float], list[np.ndarray]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.errors import SearchError
+from fashion_core.files import write_whole
 from fashion_core.secrets import hide_secrets
 from search.promotion.judgement import judge_candidates
 from search.promotion.networks import combine
@@ -101,12 +102,12 @@ def run_promotion(
         gate = ask_gate(promotion, trained, judgement, decision)
         show_gate(gate, console)
         result = build_result(promotion, trained, judgement, decision, gate)
-        result.report.write_text(render_promotion(result))
+        promotion.wait(lambda: write_whole(result.report, render_promotion(result)))
         if result.passed or not options.is_recipe:
             model = retraining.build_model(decision.choice, trained)
-            result = release_model(promotion, trained, result, model)
-            result.report.write_text(render_promotion(result))
-            result = register(promotion, result)
+            shipped = release_model(promotion, trained, result, model)
+            promotion.wait(lambda: write_whole(shipped.report, render_promotion(shipped)))
+            result = promotion.wait(lambda: register(promotion, shipped))
         else:
             promotion.tracker.end(result.metrics, result.verdict.reasons, [result.report], passed=False)
         show_end(result, promotion.registry, console)
@@ -117,7 +118,7 @@ def release_model(promotion: Promotion, trained: Trained, result: PromotionResul
     """Write the folder of the model with its card."""
     release = build_release(promotion, trained, result, model)
     result = dataclasses.replace(result, ended=time.time(), seconds=time.monotonic() - promotion.started)
-    shipped = ship(release, result, promotion.layout.final.folder)
+    shipped = promotion.wait(lambda: ship(release, result, promotion.layout.final.folder))
     has_test = result.search.data["counts"]["test"] > 0
     for what, error in (("ONNX file", shipped.onnx_error), ("submission", shipped.submission_error)):
         if error is not None and (what != "submission" or has_test):

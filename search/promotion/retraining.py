@@ -164,7 +164,7 @@ class Retraining:
         path = run.folder / COST_FILE
         if not path.is_file():
             cost = measure_cost(load_model(run.folder, choose_device(None)), self.material)
-            write_whole(path, json.dumps(asdict(cost)).encode())
+            self.promotion.wait(lambda: write_whole(path, json.dumps(asdict(cost)).encode()))
         return read_cost(path)
 
     def train(self, trainings: Sequence[Training], title: str, resources: Resources | None = None) -> None:

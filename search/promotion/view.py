@@ -66,10 +66,12 @@ class RerunView:
             self.live.stop()
 
     def update(self, training: Training, event: dict[str, Any]) -> None:
-        """Take in an epoch, or an end."""
+        """Take in an epoch, an end, or that it waits for room on a full disk."""
         where = training.folder
         epochs = training.stop_epoch or training.config.epochs
-        if "epoch" in event:
+        if "waiting" in event:
+            self.console.print(plain(event["waiting"], "yellow"))
+        elif "epoch" in event:
             self.cells[where] = f"{event['epoch']}/{epochs}"
             if training.stop_epoch is None:  # else it is scored on images that it was trained on
                 score = event["metrics"][metrics.ACCURACY]

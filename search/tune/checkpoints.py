@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from fashion_core.files import MODEL_FILE
+from fashion_core.files import MODEL_FILE, is_full
 from search.records.kept import find_damage
 from search.tune.storage import copy_file
 
@@ -55,8 +55,9 @@ class BestModels:
                 copy_file(filesystem, f"{state}/{MODEL_FILE}", folder / MODEL_FILE)
                 if (fault := find_damage(folder / MODEL_FILE, trial)) is not None:
                     raise OSError(fault)
-            except OSError:
-                shutil.rmtree(folder)
+            except OSError as error:
+                if not is_full(error):  # else what was kept before stays until there is room
+                    shutil.rmtree(folder)
                 raise
             self.kept[number] = best
         for dropped, _ in ranked[self.keep_best :]:

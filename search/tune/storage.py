@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pyarrow.fs as pafs
 
 from fashion_core.errors import SearchError
-from fashion_core.files import hash_file, whole
+from fashion_core.files import hash_file, is_full, measure_free, whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -41,6 +41,13 @@ class TrialStore:
         filesystem, path = pafs.FileSystem.from_uri(self.uri)
         folder = f"{path}/{name_trial(number)}"
         return filesystem, folder if epoch is None else f"{folder}/{EPOCH_PREFIX}{epoch:04d}"
+
+    def find_full(self) -> Path:
+        """Of the disks that saving and fetching write to, the one with the least room: a folder on it."""
+        filesystem, path = pafs.FileSystem.from_uri(self.uri)
+        places = [Path(tempfile.gettempdir())]
+        places += [Path(path)] if isinstance(filesystem, pafs.LocalFileSystem) else []
+        return min(places, key=measure_free)
 
     @contextmanager
     def save(self, number: int, epoch: int, digests: dict[str, str]) -> Iterator[Path]:
@@ -82,12 +89,17 @@ class TrialStore:
 
         Returns:
             Why it cannot be had; None where it can: it is what the ledger says.
+
+        Raises:
+            OSError: the disk of the folder is full.
         """
         filesystem, folder = self.locate(number, epoch)
         for name, digest in digests.items():
             try:
                 copy_file(filesystem, f"{folder}/{name}", target / name)
             except OSError as error:
+                if is_full(error):  # of this machine
+                    raise
                 return f"{name} cannot be read ({type(error).__name__})"
             if hash_file(target / name) != digest:
                 return f"{name} is damaged"

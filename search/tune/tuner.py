@@ -78,7 +78,7 @@ def run_trials(
                 is_interrupted = has_caught(before)
                 break
             except KeyboardInterrupt:  # a second one, or one before Tune takes it
-                found.keep_running()
+                found.keep_running(waits=False)
                 is_interrupted = True
                 break
             except Exception as error:

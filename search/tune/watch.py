@@ -28,7 +28,7 @@ from search.records.events import (
     TrialStatus,
 )
 from search.tune.decisions import Rungs
-from search.tune.results import CORRECT, EPOCH, ERROR, LOST, METRICS, SAVED, STATUS, WORST_SCORE
+from search.tune.results import CORRECT, EPOCH, ERROR, FULL, LOST, METRICS, SAVED, STATUS, WORST_SCORE
 from search.tune.storage import list_saves
 from search.tune.study import Study
 
@@ -56,6 +56,7 @@ class Watch:
         taken: Ray's id and epoch of the last result taken in, by number: Ray tells of one in two places.
         correct: of the best epoch of each running trial, packed.
         lost: why a trial's model or state could not be saved, by number.
+        paused: numbers of trials that wait for room on a disk, and have said so.
     """
 
     plan: Plan
@@ -68,6 +69,7 @@ class Watch:
     taken: dict[int, tuple[str, int]] = field(default_factory=dict)
     correct: dict[int, str] = field(default_factory=dict)
     lost: dict[int, str] = field(default_factory=dict)
+    paused: set[int] = field(default_factory=set)
 
     @property
     def max_epochs(self) -> int:
@@ -184,6 +186,12 @@ class Watch:
         """
         number, epoch, values = trial.config["number"], result[EPOCH], json.loads(result[METRICS])
         known = self.session.record.trials[number]
+        if FULL in result:
+            if number not in self.paused:
+                self.session.ledger.tell(result[FULL])
+            self.paused.add(number)
+            return self.must_stop(known)
+        self.paused.discard(number)
         if self.taken.get(number) == (trial.trial_id, epoch):
             return self.must_stop(known)
         self.taken[number] = (trial.trial_id, epoch)
@@ -228,25 +236,34 @@ class Watch:
         else:
             self.end(known, TrialStatus.FAILED, keep=False, reason=first_line(error), error=error)
 
-    def keep_running(self) -> None:
-        """The search ends first: keep the models of trials that are not over, and what they can go on from."""
+    def keep_running(self, *, waits: bool = True) -> None:
+        """The search ends first: keep the models of trials that are not over, and what they can go on from.
+
+        Args:
+            waits: for room on a full disk; else it does without.
+        """
         for trial in self.session.record.trials.values():
             if not trial.status.is_over:
                 with suppress(OSError):
-                    self.models.keep(trial)
+                    self.keep(trial) if waits else self.models.keep(trial)
+
+    def keep(self, trial: TrialRecord) -> str | None:
+        """See `BestModels.keep`; it waits for room on a full disk."""
+        return retry_while_full(lambda: self.models.keep(trial), self.models.layout.folder, self.session.ledger.tell)
 
     def end(self, known: TrialRecord, status: TrialStatus, *, keep: bool = True, reason: str, **fields: Any) -> None:
         """Write an end down, and keep the model if it is one of the best."""
         best, kept = known.best, None
-        correct = self.correct.pop(known.number, None) or self.models.store.read_correct(known)
+        store, ledger = self.models.store, self.session.ledger
+        correct = self.correct.pop(known.number, None) or retry_while_full(
+            lambda: store.read_correct(known), store.find_full(), ledger.tell
+        )
         if status == TrialStatus.DIVERGED:
             best, correct = WORST_SCORE, None
         elif keep:
             try:
-                kept = retry_while_full(
-                    lambda: self.models.keep(known), self.models.layout.folder, self.session.ledger.tell
-                )
-            except OSError as error:  # the storage is full, or away: the trial's result stands without its model
+                kept = self.keep(known)
+            except OSError as error:  # the storage is away: the trial's result stands without its model
                 reason += f" (its model could not be kept: {error})"
         if (lost := self.lost.pop(known.number, None)) is not None:
             reason += f" ({lost})"

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_disk import mount_disk
 
 from fashion_core import metrics
 from fashion_core.config import TrainConfig
@@ -137,3 +138,23 @@ def test_a_run_that_lacks_a_file_is_told(training, name, count):
         CheckpointError, match=f"has 4 epochs and a model, but run has {count} epochs; delete its folder"
     ):
         load_run(training)
+
+
+@pytest.mark.slow
+def test_on_a_full_disk_it_waits_says_so_and_is_what_it_would_have_been(training, wanted, monkeypatch, tmp_path):
+    monkeypatch.setattr(reruns, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(reruns, "SAVE_INTERVAL_S", 0.0)
+    with mount_disk(tmp_path / "run", 64) as disk:
+        events = []
+        disk.fill()
+        for event in train(training):
+            events.append(event)
+            if "waiting" in event:
+                disk.tell(event["waiting"])
+            else:
+                disk.fill()
+        assert [event.get("epoch") for event in events if "waiting" not in event] == [1, 2, 3, 4, None]
+        assert events[-1] == ENDED and len(disk.told) >= 4
+        assert all(str(training.folder) in told and "\n" not in told for told in disk.told)
+        assert_is(load_run(training), wanted)
+        assert not list(training.folder.rglob("*.tmp"))

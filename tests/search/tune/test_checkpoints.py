@@ -106,6 +106,6 @@ def test_a_state_that_was_damaged_gives_no_model(search):
     search.models.keep(search.save(0, 0.5, "model 0"))
     trial = search.save(1, 0.9, "model 1")
     (Path(search.store.uri) / "trial-0001" / "epoch-0002" / MODEL_FILE).write_text("model 2")
-    with pytest.raises(OSError, match="as trial 1 saved it, but .* has changed since; restore it"):
+    with pytest.raises(OSError, match=r"as trial 1 saved it, but .* has changed since; restore it"):
         search.models.keep(trial)
     assert search.read_kept() == {"trial-0000": "model 0"} and search.models.kept == {0: 0.5}
