@@ -87,10 +87,7 @@ def prepare_all(
     """
     cache_dir = Path(cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    files = [annotations.folder / name for name in annotations.table["image"].to_pylist()]
-    notes = {
-        each: cache_dir / f"known-{fingerprint_quickly(FORMAT, annotations, each, files)}.json" for each in settings
-    }
+    files, notes = list_notes(annotations, settings, cache_dir)
     prepared = {each: find_known(note) for each, note in notes.items()}
     unknown = [each for each, data in prepared.items() if data is None]
     if unknown:
@@ -126,6 +123,28 @@ def find_fingerprint(
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         digests = list(pool.map(compute_digest, files))
     return fingerprint_content(FORMAT, annotations, settings, digests), digests
+
+
+def list_notes(
+    annotations: Annotations, settings: Iterable[PrepareSettings], cache_dir: Path
+) -> tuple[list[Path], dict[PrepareSettings, Path]]:
+    """The files of all images, and where the note stands that leads to their prepared file, by setting."""
+    files = [annotations.folder / name for name in annotations.table["image"].to_pylist()]
+    return files, {
+        each: cache_dir / f"known-{fingerprint_quickly(FORMAT, annotations, each, files)}.json" for each in settings
+    }
+
+
+def list_unprepared(
+    annotations: Annotations, settings: Iterable[PrepareSettings], cache_dir: Path
+) -> list[PrepareSettings]:
+    """Those settings in which the images are not known to be prepared; what stands there is not looked at."""
+    try:
+        _, notes = list_notes(annotations, settings, cache_dir)
+    except OSError:  # an image is gone: preparing will say which
+        return list(settings)
+    names = {each: read_note(note) for each, note in notes.items()}
+    return [each for each, name in names.items() if name is None or not (cache_dir / name).is_file()]
 
 
 def count_bytes(images: int, settings: Iterable[PrepareSettings]) -> int:

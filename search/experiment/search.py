@@ -19,6 +19,7 @@ from search.experiment.running import close_trials, run_session
 from search.experiment.starts import plan_with_starts
 from search.experiment.steps import list_next_steps
 from search.jobs.cluster import look_at_cluster, open_ray
+from search.planning.disk import check_room, list_disks
 from search.planning.plan import Plan, render_plan
 from search.records.events import SearchResumed
 from search.records.kept import set_damaged_aside
@@ -74,9 +75,20 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
     """
     with look_at_cluster(options.address, machine) as found:
         plan = plan_with_starts(options, options.build_layout(), found, begun=False)
-        choose_console(console).print(draw_pairs(render_plan(plan)))
-        plan.check_weights()
+        show_plan(plan, choose_console(console))
         return plan
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """Show a plan.
+
+    Raises:
+        FashionError: weights cannot be had, or a disk has not the room.
+    """
+    disks = list_disks(plan)
+    console.print(draw_pairs([*render_plan(plan), *(("disk", str(disk)) for disk in disks)]))
+    plan.check_weights()
+    check_room(disks)
 
 
 def try_tracking(options: SearchOptions, *, resume: bool) -> None:
@@ -150,8 +162,7 @@ def run_search(
             check_nothing_lost(layout)
         found = stack.enter_context(open_ray(options.address, machine, options.storage))
         plan = wait(lambda: plan_with_starts(options, layout, found, begun=begun))
-        console.print(draw_pairs(render_plan(plan)))
-        plan.check_weights()
+        show_plan(plan, console)
         changed: dict[str, str] = {}
         if begun:
             check_resumable(plan, record, extend=extend)

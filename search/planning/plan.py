@@ -49,6 +49,7 @@ class Plan:
         known: the configurations that are run first, as flat parameters.
         expected_epochs: of all trials together, for some are stopped early.
         backbone_sizes: number of parameters by name.
+        feature_sizes: length of the feature by name of the backbone.
         origins: what was taken of each weights file or saved model, in words.
         missing: why the weights of a backbone cannot be had; None if all can.
     """
@@ -67,6 +68,7 @@ class Plan:
     known: Sequence[dict[str, Any]]
     expected_epochs: float
     backbone_sizes: Mapping[str, int]
+    feature_sizes: Mapping[str, int]
     origins: Mapping[str, str]
     missing: WeightsError | None
 
@@ -147,6 +149,7 @@ def build_plan(
         known=known,
         expected_epochs=expected_epochs,
         backbone_sizes=tried.sizes,
+        feature_sizes=tried.lengths,
         origins={names.get(weights, weights): words for weights, words in tried.origins.items()},
         missing=tried.missing,
     )
