@@ -11,6 +11,7 @@ import json
 import math
 import os
 import time
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SYNCED = (SearchStarted, TrialEnded, SearchEnded)  # written through to the disk: a power cut keeps them
+SEAL = b', "crc32": '
 ENCODER = json.JSONEncoder(allow_nan=False)  # made once: each event is written while the search waits
 Kind = TypeVar("Kind", bound=Event)
 
@@ -49,6 +51,7 @@ def read_events(path: Path) -> list[Event]:
     events = []
     for number, line in enumerate(lines[:-1], 1):  # the last piece is empty, or cut off
         try:
+            check_seal(line)
             event = read_event(parse_json(line))
         except (ValueError, SearchError) as error:
             reason = "is not JSON" if isinstance(error, ValueError) else f"is none: {error}"
@@ -58,6 +61,19 @@ def read_events(path: Path) -> list[Event]:
         if event is not None:
             events.append(event)
     return events
+
+
+def seal(line: str) -> bytes:
+    """A JSON object of the ledger with the CRC-32 of its bytes as its last key."""
+    content = line.encode()
+    return content[:-1] + SEAL + b"%d}" % zlib.crc32(content)
+
+
+def check_seal(line: bytes) -> None:
+    """Raises SearchError where a line is not as it was written; one of an older version does not tell."""
+    content, found, digits = line.rpartition(SEAL)
+    if found and digits != b"%d}" % zlib.crc32(content + b"}"):
+        raise SearchError("it has changed since it was written (checksum)")
 
 
 def pack_correct(correct: np.ndarray) -> str:
@@ -136,7 +152,7 @@ class Ledger:
         except ValueError:
             event = replace(event, **{name: make_finite(value) for name, value in vars(event).items()})
             line = ENCODER.encode(write_event(event))
-        content, is_synced = line.encode() + b"\n", isinstance(event, SYNCED)
+        content, is_synced = seal(line) + b"\n", isinstance(event, SYNCED)
         retry_while_full(lambda: self.write(content, is_synced=is_synced), self.path.parent, self.tell)
         self.seq += 1
         return event

@@ -275,6 +275,6 @@ def test_a_planted_difference_is_seen(twins, what, tmp_path):
     else:
         event[name] = event[name] | {"train/loss": 9.0} if name == "metrics" else (event[name] or 0) / 2 + 0.1
         event[name] = True if name == "enqueued" else event[name]
-        lines[place] = json.dumps(event)
+        lines[place] = json.dumps({key: value for key, value in event.items() if key != "crc32"})
         copy.ledger.write_text("\n".join(lines) + "\n")
     assert find_differences(twins[0], copy) == ["points" if what == "seconds" else what]
