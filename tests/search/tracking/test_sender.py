@@ -98,6 +98,16 @@ def test_a_full_disk_is_caught_up_with_once_there_is_room(room_kib, layout, tmp_
         assert [path.read_bytes() for path in stored] == [small.ledger.read_bytes()]
 
 
+@pytest.mark.slow
+def test_of_a_damaged_database_it_is_said_what_helps(layout, monkeypatch):
+    monkeypatch.setattr(sender, "RETRY_SECONDS", (0.05,))
+    layout.tracking_db.write_bytes(b"no database" * 1000)
+    with Tracker(layout) as tracker:
+        tracker.send(read_events(layout.ledger)[0])
+        missing = tracker.close()
+    assert f"restore {layout.tracking_db} from a backup, or move it away" in missing and "\n" not in missing
+
+
 class Held:
     """A writer that notes what it is sent, once it may; or fails."""
 
