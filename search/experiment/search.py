@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from fashion_core.data.audit import audit, render_audit
 from fashion_core.errors import SearchError
 from fashion_core.files import retry_while_full, write_whole
-from search.experiment.beginning import describe_start, prepare
+from search.experiment.beginning import describe_start, prepare, settle_taken, with_taken
 from search.experiment.finish import write_results
 from search.experiment.identity import check_unchanged, note_changes, tell_differences
 from search.experiment.result import SearchResult
@@ -20,6 +20,7 @@ from search.experiment.starts import keep_starts, plan_with_starts
 from search.experiment.steps import list_next_steps
 from search.jobs.cluster import look_at_cluster, open_ray
 from search.planning.plan import Plan, render_plan
+from search.planning.takeover import take_over
 from search.records.events import SearchResumed
 from search.records.ledger import Ledger, read_events
 from search.records.locks import RUN, hold_search
@@ -71,7 +72,7 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
         FashionError: it cannot start.
     """
     with look_at_cluster(options.address, machine) as found:
-        plan = plan_with_starts(options, options.build_layout(), found, begun=False)
+        plan = take_over(plan_with_starts(options, options.build_layout(), found, begun=False))
         choose_console(console).print(draw_pairs(render_plan(plan)))
         plan.check_weights()
         return plan
@@ -145,6 +146,7 @@ def run_search(
             check_nothing_lost(layout)
         found = stack.enter_context(open_ray(options.address, machine, options.storage))
         plan = plan_with_starts(options, layout, found, begun=begun)
+        plan = with_taken(plan, record) if begun else take_over(plan)
         console.print(draw_pairs(render_plan(plan)))
         plan.check_weights()
         changed: dict[str, str] = {}
@@ -177,6 +179,7 @@ def run_search(
             close_trials(session, "the search was interrupted")
         else:
             write_whole(layout.audit, render_audit(audit(prepared.data)))
+            plan = settle_taken(plan, prepared, console)
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
         fault = run_session(plan, session, prepared.site, console, trainable, events)
         search = describe_search(record)

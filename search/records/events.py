@@ -145,6 +145,47 @@ class Selected(Told):
     seen_by_starts: dict[str, Count] = {}
 
 
+class Observed(Told):
+    """A trial of another search, as this search's sampler is told of it.
+
+    Attributes:
+        search, trial: which one.
+        drawn: its configuration, as this search would have drawn it.
+        score: its best; rung: where ASHA stopped it.
+    """
+
+    search: str = ""
+    trial: TrialNumber = 0
+    drawn: Params = {}
+    status: Status = TrialStatus.FINISHED
+    score: Score = 0.0
+    rung: Epoch | None = None
+
+
+class OtherSearch(Told):
+    """What was taken over from another search.
+
+    Attributes:
+        fingerprint: of its data.
+        observed, tried: how many of its trials the sampler is told of; how many are tried first.
+        left_out: how many of its trials the sampler is not told of, by the reason.
+    """
+
+    name: str = ""
+    fingerprint: str = ""
+    observed: Count = 0
+    tried: Count = 0
+    left_out: dict[str, Count] = {}
+
+
+class TakenOver(Told):
+    """See `SearchStarted.taken_over`."""
+
+    tried_first: list[Params] = []
+    observed: list[Observed] = []
+    others: list[OtherSearch] = []
+
+
 # --------------------------------------------------------------------------------------------------------------- events
 
 
@@ -177,6 +218,8 @@ class SearchStarted(Event):
             on, how many of them are labelled in each category; `seen_by_starts`, where a saved model that networks
             start from was trained on some of these, on how many, by its name.
         limits: when it ends early, see `search.records.limits.Limits`.
+        taken_over: what came from elsewhere: configurations that are tried before those of the space (as drawn), trials
+            of other searches that the sampler is told of, and which searches these were.
     """
 
     kind: ClassVar[str] = "search_started"
@@ -189,6 +232,7 @@ class SearchStarted(Event):
     data: Annotated[dict[str, Any], check_part(Data)] = field(default_factory=dict)
     selection: Annotated[dict[str, Any], check_part(Selected)] = field(default_factory=dict)
     limits: dict[str, Number] = field(default_factory=dict)
+    taken_over: Annotated[dict[str, Any], check_part(TakenOver)] = field(default_factory=dict)
 
     @property
     def categories(self) -> dict[str, list[str]]:

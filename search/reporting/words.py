@@ -25,6 +25,7 @@ MORE: dict[str, str] = {
     EndReason.NO_GAIN: "--stop-after 30",
     EndReason.TARGET: "--target 0.9",
 }
+    from search.records.events import OtherSearch
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,19 @@ def describe_trial(trial: TrialRecord, categories: Sequence[str], *, is_grid: bo
         trial.reason,
         trial.cutoff,
     )
+
+
+def describe_taken(other: OtherSearch) -> str:
+    """What was taken over from another search, and what was left out: `a: learns from 12 trials, ...`."""
+    text = f"{other.name}: learns from {write_count(other.observed, 'trial')}, tries {other.tried} of its best first"
+    if other.left_out:
+        text += "; does not learn from " + ", ".join(f"{number} ({why})" for why, number in other.left_out.items())
+    return text
+
+
+def write_count(number: int, what: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def describe_counts(counts: dict[str, int], *, skip: Sequence[str] = ()) -> str:

@@ -282,7 +282,8 @@ def watch(plan: Plan, session: Session, models: BestModels, events: Sequence[Eve
         events: of the ledger so far.
     """
     space, scheduler, record = plan.space, plan.space.scheduler, session.record
-    study = Study(space, plan.annotations.schema, plan.known, seed=plan.options.seed)
+    observed = plan.taken.observed
+    study = Study(space, plan.annotations.schema, plan.first, seed=plan.options.seed, observed=observed)
     for event in events:
         study.take(event)
     rungs = Rungs(scheduler.rungs(), scheduler.reduction_factor)

@@ -40,6 +40,7 @@ VALUES = {
     "Annotated[dict[str, Any], check_part(Settings)]": OBJECTS,
     "Annotated[dict[str, Any], check_part(Data)]": OBJECTS,
     "Annotated[dict[str, Any], check_part(Selected)]": OBJECTS,
+    "Annotated[dict[str, Any], check_part(TakenOver)]": OBJECTS,
     "Params": st.dictionaries(st.text(max_size=5), SCALARS, max_size=3),
     "dict[str, str]": st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
     "dict[FileName, str]": st.dictionaries(st.sampled_from(("model", "a b")), st.text(max_size=5), max_size=2),

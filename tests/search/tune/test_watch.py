@@ -118,8 +118,7 @@ def open_search(plan, folder, limits=None):
         session.append(SearchStarted(name="one", settings={"gpus_per_trial": 1}, limits=limits or {}))
     store = TrialStore(str(layout.states.resolve()))
     models = BestModels(layout, store, 2, session.record)
-    found = SimpleNamespace(**{**vars(plan), "layout": layout})
-    return ledger, watch(found, session, models, events)
+    return ledger, watch(replace(plan, layout=layout), session, models, events)
 
 
 def run(plan, folder, kill_after=None, limits=None):
