@@ -26,6 +26,7 @@ from search.records.ledger import Ledger, read_events
 from search.records.locks import RUN, hold_search
 from search.records.provenance import collect_provenance
 from search.records.record import SearchRecord, replay
+from search.records.requests import clear_request
 from search.records.session import Session
 from search.registry.access import open_registry
 from search.reporting.summary import render_summary
@@ -131,6 +132,7 @@ def run_search(
 
     with ExitStack() as stack:
         stack.enter_context(hold_search(layout, RUN))
+        clear_request(layout)  # one that nobody took was meant for an earlier run
         if not (resume or replace or is_vacant(layout.folder)):
             raise SearchError(
                 f"a search's name must be new, but {layout.folder} exists; give another --name, "

@@ -50,6 +50,7 @@ class EndReason(StrEnum):
     COST_BUDGET = "cost budget"
     NO_GAIN = "no gain"
     TARGET = "target"
+    STOPPED = "stopped"  # as another process asked
     INTERRUPTED = "interrupted"  # by a person, or by the system
     BROKEN = "broken"  # Ray Tune could not go on
     INCOMPLETE = "incomplete"  # trials are missing, and nobody asked for that
@@ -61,6 +62,14 @@ class EndReason(StrEnum):
 
 
 LIMITS = (EndReason.TIME_BUDGET, EndReason.GPU_BUDGET, EndReason.COST_BUDGET, EndReason.NO_GAIN, EndReason.TARGET)
+
+
+class StopMode(StrEnum):
+    """How a search is asked to stop. It starts no more trials; those that run..."""
+
+    AT_EPOCH = "at epoch"  # end after their epoch, and can go on
+    AFTER_TRIALS = "after trials"  # train on to their own end
+    NOW = "now"  # end at once; what they can go on from is the last state saved
 
 
 # ------------------------------------------------------------------------------------------------- types of the fields
@@ -291,6 +300,14 @@ class LimitReached(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StopAsked(Event):
+    """Another process asked the search to stop."""
+
+    kind: ClassVar[str] = "stop_asked"
+    mode: str  # a `StopMode`, or a word of a later version
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchEnded(Event):
     """A search ended, after so many seconds of running."""
 
@@ -413,6 +430,7 @@ KINDS: dict[str, type[Event]] = {
         SearchResumed,
         SearchBroke,
         LimitReached,
+        StopAsked,
         SearchEnded,
         TrialProposed,
         TrialStarted,

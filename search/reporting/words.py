@@ -15,6 +15,7 @@ from search.statistics.intervals import LEVEL, Estimate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from search.records.events import OtherSearch
     from search.records.limits import Limits
 
 # What gives a search more that ended by a limit: options of `extend`, with a value to begin from.
@@ -25,7 +26,6 @@ MORE: dict[str, str] = {
     EndReason.NO_GAIN: "--stop-after 30",
     EndReason.TARGET: "--target 0.9",
 }
-    from search.records.events import OtherSearch
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,7 @@ def describe_ending(record: SearchRecord, reason: str) -> str:
         EndReason.COST_BUDGET: f"the budget of {format_value(limits.cost)} is spent",
         EndReason.NO_GAIN: describe_patience(limits),
         EndReason.TARGET: f"a trial has reached the target of {format_value(limits.target)}",
+        EndReason.STOPPED: "it was asked to stop",
         EndReason.INTERRUPTED: "it was interrupted",
         EndReason.BROKEN: "Ray Tune could not go on",
         EndReason.INCOMPLETE: "trials are missing, though nobody asked for that",
