@@ -110,7 +110,7 @@ def run_search(
 
     Args:
         resume: go on with the search of this name, with the options it began with.
-        extend: with `resume`: the options give it more trials, or other limits, than it had.
+        extend: with `resume`: the options give it more trials, longer ones, or other limits, than it had.
         replace: delete an earlier search of the same name first.
         allow_changed: what may differ from what a search began with that goes on: `code`.
         console: what it prints on; None: nowhere.
@@ -155,7 +155,7 @@ def run_search(
         if begun:
             check_resumable(plan, record, extend=extend)
             now = collect_provenance(command)
-            check_unchanged(plan, record, now, allow_changed)
+            check_unchanged(plan, record, now, allow_changed, extend=extend)
             changed = note_changes(plan, record, now)
             if differences := tell_differences(record.settings | record.provenance, changed, list(changed)):
                 console.print(plain(f"note: the search goes on with {differences}", "yellow"))
@@ -176,7 +176,13 @@ def run_search(
         session.listeners.append(tracker.send)
         if record.search is not None:
             session.append(
-                SearchResumed(trials=plan.trials, limits=options.limits.write(), extended=extend, changed=changed)
+                SearchResumed(
+                    trials=plan.trials,
+                    limits=options.limits.write(),
+                    extended=extend,
+                    max_epochs=plan.space.scheduler.max_epochs if extend else None,
+                    changed=changed,
+                )
             )
             close_trials(session, "the search was interrupted")
         else:

@@ -299,7 +299,18 @@ EXTENDED = (
 )  # fmt: skip
 MORE_TRIALS: Any = (int | None, Field(default=None, ge=1, le=MAX_TRIALS, description="How many trials more."))
 LIMITS: dict[str, Any] = {name: (field.annotation, field) for name, field in SearchOptions.model_fields.items()}
-Extension = create_model("Extension", trials=MORE_TRIALS, **{name: LIMITS[name] for name in EXTENDED})
+LONGER: Any = (
+    int | None,
+    Field(
+        default=None,
+        ge=1,
+        le=MAX_EPOCHS,
+        description="Epochs of a trial that is not stopped, from now on; needs a constant `schedule`, no warm-up.",
+    ),
+)
+Extension = create_model(
+    "Extension", trials=MORE_TRIALS, max_epochs=LONGER, **{name: LIMITS[name] for name in EXTENDED}
+)
 
 
 def load_options(layout: SearchLayout) -> SearchOptions:

@@ -271,6 +271,7 @@ class SearchResumed(Event):
     Attributes:
         limits: when it ends early from now on, as in `SearchStarted`.
         extended: with more than it was begun with: what it had spent before does not count to these limits.
+        max_epochs: of a trial that is not stopped, from now on; None: as before.
         changed: what was no longer as before, of code, machine and resources, as it is now: by its name in `provenance`
             or `settings`.
     """
@@ -279,6 +280,7 @@ class SearchResumed(Event):
     trials: Count
     limits: dict[str, Number] = field(default_factory=dict)
     extended: bool = False
+    max_epochs: Epoch | None = None
     changed: dict[str, str] = field(default_factory=dict)
 
 
@@ -447,7 +449,7 @@ NEEDED = {
     for each in KINDS.values()
 }
 # left out of an event on the disk where they are None
-OPTIONAL = ("elapsed", "rung", "cutoff", "error", "correct")
+OPTIONAL = ("elapsed", "max_epochs", "rung", "cutoff", "error", "correct")
 
 
 def write_event(event: Event) -> dict[str, Any]:

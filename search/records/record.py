@@ -296,7 +296,8 @@ class SearchRecord:
 
     def extend(self, event: SearchResumed) -> None:
         """Take in that it was given more: limits count from here on."""
-        self.search = replace(self.begun, settings=self.settings | {"trials": event.trials})
+        more = {"trials": event.trials} | ({} if event.max_epochs is None else {"max_epochs": event.max_epochs})
+        self.search = replace(self.begun, settings=self.settings | more)
         self.reached, self.without_gain = None, 0
         self.spent_before = self.preparing_seconds + self.seconds - (event.elapsed or 0.0), self.trial_seconds
 

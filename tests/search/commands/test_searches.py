@@ -13,7 +13,7 @@ from made_search import make_search
 from fashion_core.errors import SearchError
 from search.commands import searches
 from search.records.events import EndReason, StopMode
-from search.records.ledger import Ledger
+from search.records.locks import RUN, hold_search
 from search.records.requests import read_request
 from search.registry import sources
 from search.tracking import removal
@@ -165,7 +165,7 @@ def test_sizes_in_words(size: int, text: str) -> None:
 )
 def test_a_search_that_runs_is_asked_to_stop(call, tmp_path, option, mode):
     layout = make_search(tmp_path, "runs", ended=None)
-    with Ledger(layout.ledger):  # as its holder has it
+    with hold_search(layout, RUN):
         status, out, _ = call("stop", "runs", "--results", tmp_path, *filter(None, [option]))
     assert status == 0 and "--resume runs" in " ".join(out.split())
     assert read_request(layout) == mode
@@ -183,4 +183,4 @@ def test_what_cannot_be_stopped_is_one_line_and_leaves_no_request(call, tmp_path
     make_search(tmp_path, "still")
     status, _, errors = call("stop", name, "--results", tmp_path, *options)
     assert status == 2 and says in errors and len(errors.splitlines()) == 1
-    assert not (tmp_path / ".requests").exists()
+    assert not list(tmp_path.rglob("*.stop"))
