@@ -43,6 +43,7 @@ def collect_settings(plan: Plan) -> dict[str, Any]:
         "grace_epochs": scheduler.grace_epochs,
         "reduction_factor": scheduler.reduction_factor,
         "seed": options.seed,
+        "start_seeds": True,
         "select_on": options.select_on,
         "concurrent": plan.resources.concurrent,
         "cpus_per_trial": plan.resources.cpus_per_trial,

@@ -109,7 +109,7 @@ def render_candidates(result: PromotionResult) -> list[str]:
 def render_configs(rows: Sequence[Row], categories: Sequence[str]) -> str:
     """What the candidates differ in."""
     configs = [flatten_config(row.candidate.config) for row in rows]
-    every = dict.fromkeys(name for config in configs for name in config if name != "seed")
+    every = dict.fromkeys(name for config in configs for name in config if name not in ("seed", "start_seed"))
     names = [name for name in every if len({str(config.get(name)) for config in configs}) > 1]
     shown = [group_params({name: config.get(name) for name in names}, list(categories)) for config in configs]
     keys = list(dict.fromkeys(key for each in shown for key in each))

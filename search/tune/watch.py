@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fashion_core import metrics
 from fashion_core.errors import first_line
 from fashion_core.files import retry_while_full
-from search.jobs.training import compute_seed
+from search.jobs.training import draw_seeds
 from search.records.events import (
     EpochAgain,
     EpochEnded,
@@ -141,7 +141,7 @@ class Watch:
             "number": number,
             "enqueued": proposal.enqueued,
             "params": proposal.params,
-            "values": values | {"seed": compute_seed(self.plan.options.seed, number)},
+            "values": values | draw_seeds(self.plan.options.seed, number, with_start=record.has_start_seeds),
             "saves": list_saves(trial) if trial is not None else [],
         }
 
