@@ -36,6 +36,7 @@ FORMAT = "fashion-promotion/1"
 PLAN_FILE = "plan.json"
 SEED_STREAM = 1_000_003  # keeps the seeds of re-runs apart from those of trials: no search has as many
 BASELINE = "baseline"
+ONE_START = "All networks have one start of their new layers: what is said over seeds leaves out the luck of that."
 # The report's loss, optimizer and FC depth, and its weights of DeepFashion's categories.
 REPORT: dict[str, Any] = {
     "fc_layers": 0,
@@ -165,11 +166,11 @@ class PromotionPlan:
     candidates: tuple[Candidate, ...]
     baseline: Candidate | None
     seeds: tuple[int, ...]
-    start_seeds: tuple[int, ...]
-    soup_start: int | None
     select_on: str
     lasting: dict[str, Any]
     data: str = ""
+    start_seeds: tuple[int, ...] = ()
+    soup_start: int | None = None
 
     @property
     def everyone(self) -> tuple[Candidate, ...]:

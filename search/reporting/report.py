@@ -196,6 +196,8 @@ def describe_run(
 def describe_settings(settings: dict[str, Any]) -> str:
     """Sampler, scheduler and resources in one line."""
     text = f"{settings.get('sampler', 'optuna')} with seed {settings.get('seed')}; "
+    if not settings.get("start_seeds"):
+        text += "one start of the new layers in all trials; "
     if settings.get("scheduler", "asha") == "asha":
         text += (
             f"ASHA from {settings.get('grace_epochs')} to {settings.get('max_epochs')} epochs, "
