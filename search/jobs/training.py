@@ -88,10 +88,17 @@ def find_feature_key(config: TrainConfig) -> FeatureKey:
     return tuple(getattr(config, name) for name in FEATURE_FIELDS)
 
 
-def compute_seed(seed: int, number: int) -> int:
-    """Seed of trial `number` of a search that has this seed."""
-    (found,) = np.random.SeedSequence([seed, number]).generate_state(1, np.uint32)
-    return int(found)
+def draw_seeds(seed: int, *path: int, with_start: bool = True) -> dict[str, int]:
+    """`seed` and `start_seed` of one training: of trial `number` of a search, or of re-run `number` of a stream.
+
+    Args:
+        seed: of the search.
+        path: numbers that name the training.
+        with_start: whether its new layers have a start of their own; not in older searches, where all had the
+            architecture's.
+    """
+    found, start = np.random.SeedSequence([seed, *path]).generate_state(2, np.uint32)
+    return {"seed": int(found), "start_seed": int(start)} if with_start else {"seed": int(found)}
 
 
 def save_selection(path: Path, train: np.ndarray, select: np.ndarray) -> None:

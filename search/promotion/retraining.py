@@ -92,7 +92,40 @@ class Retraining:
             for each in everyone.values()
             if not each.cost.fits(limit)
         ]
-        return Trained(allowed, baseline, (*self.notes, *costly))
+        ingredients = self.train_ingredients(allowed, runs) if self.promotion.options.has_soup else {}
+        return Trained(allowed, baseline, (*self.notes, *costly), ingredients)
+
+    def train_ingredients(
+        self, candidates: Sequence[TrainedCandidate], runs: Mapping[str, Sequence[Run]]
+    ) -> dict[Network, Path]:
+        """What soups are made of: every candidate as often again, all from one start. Probes are left out.
+
+        They tell nothing of how starts vary, so nothing is scored by them but soups.
+
+        Args:
+            runs: all re-runs by label: they tell how long one takes, and what is left of the hours.
+        """
+        trainings = {
+            (position, len(self.plan.seeds) + number): self.build_ingredient(each.candidate, number)
+            for position, each in enumerate(candidates)
+            for number in range(len(self.plan.seeds))
+            if not each.candidate.config.is_probe
+        }
+        if not trainings:
+            self.notes.append(
+                "No soup was tried: probes share one frozen backbone, and averaging their heads is an ensemble in all "
+                "but name."
+            )
+            return {}
+        seconds = {label: [run.seconds for run in found] for label, found in runs.items()}
+        more = [float(np.mean(seconds[each.label])) for each in trainings.values()]
+        expected = sum(more) + sum(map(sum, seconds.values()))
+        hours, concurrent = self.promotion.options.budget_hours, self.promotion.resources.concurrent
+        if hours is not None and expected / concurrent > hours * SECONDS_AN_HOUR:
+            self.notes.append("No soup was tried: its networks would take longer than --budget-hours allows.")
+            return {}
+        self.train(list(trainings.values()), "networks for soups")
+        return {network: each.folder for network, each in trainings.items() if each.status == FINISHED}
 
     def train_seeds(self) -> dict[str, list[Run]]:
         """Runs by label.
@@ -124,12 +157,22 @@ class Retraining:
 
     def build_training(self, candidate: Candidate, seed_number: int) -> Training:
         """One network of the re-runs."""
-        config = candidate.config.model_copy(update={"seed": self.plan.seeds[seed_number]})
+        config = candidate.config.model_copy(update=self.plan.choose_seeds(seed_number))
         return Training(
             label=candidate.label,
             seed_number=seed_number,
             job=self.site.build_job(config),
             folder=self.folder / "reruns" / f"{candidate.label}-seed{seed_number}",
+        )
+
+    def build_ingredient(self, candidate: Candidate, number: int) -> Training:
+        """One network that soups are made of."""
+        config = candidate.config.model_copy(update=self.plan.choose_soup_seeds(number))
+        return Training(
+            label=candidate.label,
+            seed_number=number,
+            job=self.site.build_job(config),
+            folder=self.folder / "reruns" / f"{candidate.label}-soup{number}",
         )
 
     def find_losers(self, done: Sequence[Sequence[Training]], rounds_left: int, dropped: set[str]) -> set[str]:
@@ -236,7 +279,9 @@ class Retraining:
         """As the re-runs were, but on train and val, and stopped at the median of their best epochs."""
         candidate = candidates[network[0]]
         stop_epoch = int(np.median(candidate.choose_epochs(np.arange(len(self.material.val))))) + 1
-        training = self.build_training(candidate.candidate, network[1])
+        number, count_seeds = network[1], len(self.plan.seeds)
+        build = self.build_training if number < count_seeds else self.build_ingredient
+        training = build(candidate.candidate, number % count_seeds)
         both = np.concatenate([self.material.train, self.material.val])
         return replace(
             training,

@@ -13,7 +13,7 @@ from fashion_core.files import retry_while_full
 from search.jobs.cluster import open_ray
 from search.jobs.material import Material, prepare_material
 from search.planning.options import load_options
-from search.planning.resources import Resources, choose_resources
+from search.planning.resources import choose_resources
 from search.promotion.champion import check_champion
 from search.promotion.judgement import UNLIMITED, Cost
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fashion_core.data.rows import Annotations
+    from search.planning.options import SearchOptions
+    from search.planning.resources import Machine, Resources
     from search.promotion.options import PromotionOptions, Workplace
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
@@ -110,8 +112,7 @@ def open_promotion(
         set_damaged_aside(layout, search, tell)
         layout.promotion_folder.mkdir(parents=True, exist_ok=True)
         plan = find_plan(layout, search, options, anew=replace)
-        uri = place.tracking_uri or settings.tracking_uri or default_uri(layout)
-        registry = Registry(uri, place.model or name_model(settings.data))
+        registry = find_registry(layout, settings, place)
         trouble = find_trouble(registry, console)
         schema = AttributeSchema.from_dict(search.begun.categories)
         check_champion(registry, options.build_key(plan.promotion_id), schema)
@@ -131,14 +132,14 @@ def open_promotion(
         tracker.error = trouble
         tracker.start(options)
         stack.callback(tracker.close)
-        resources = stack.enter_context(open_workers(place, len(plan.everyone) * len(plan.seeds)))
+        machine = stack.enter_context(open_ray(place.address))
         yield Promotion(
             layout,
             search,
             options,
             plan,
             material,
-            resources,
+            share_out(place, plan, machine),
             tracker,
             registry,
             console,
@@ -164,14 +165,18 @@ def find_trouble(registry: Registry, console: Console) -> str | None:
     return None
 
 
-@contextmanager
-def open_workers(place: Workplace, count: int) -> Iterator[Resources]:
-    """Ray, while it is needed, and what each of so many networks gets of it."""
-    with open_ray(place.address) as machine:
-        yield choose_resources(
-            machine,
-            count,
-            concurrent=place.concurrent,
-            cpus_per_trial=place.cpus_per_trial,
-            gpus_per_trial=place.gpus_per_trial,
-        )
+def find_registry(layout: SearchLayout, settings: SearchOptions, place: Workplace) -> Registry:
+    """Where the model is registered, and under which name."""
+    uri = place.tracking_uri or settings.tracking_uri or default_uri(layout)
+    return Registry(uri, place.model or name_model(settings.data))
+
+
+def share_out(place: Workplace, plan: PromotionPlan, machine: Machine) -> Resources:
+    """What each network gets of a machine."""
+    return choose_resources(
+        machine,
+        len(plan.everyone) * len(plan.seeds),
+        concurrent=place.concurrent,
+        cpus_per_trial=place.cpus_per_trial,
+        gpus_per_trial=place.gpus_per_trial,
+    )

@@ -14,7 +14,7 @@ from fashion_core.errors import SearchError
 from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.jobs.reruns import FINISHED, Training
-from search.promotion.forms import SINGLE, Decision
+from search.promotion.options import SINGLE
 from search.records.provenance import python_command
 from search.registry.versions import CHAMPION, list_models
 from search.reporting.terminal import plain
@@ -23,14 +23,18 @@ from search.statistics.intervals import LEVEL
 from search.tracking.store import default_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
+    from search.planning.resources import Resources
+    from search.promotion.forms import Decision
     from search.promotion.judgement import Judgement
     from search.promotion.opponent import Gate
+    from search.promotion.options import PromotionOptions
+    from search.promotion.plan import Candidate, PromotionPlan
     from search.promotion.result import PromotionResult
-    from search.promotion.running import Promotion
+    from search.records.record import SearchRecord
     from search.registry.versions import Registry
 
 WAITING = "-"
@@ -108,37 +112,65 @@ class RerunView:
         return table
 
 
-def draw_plan(promotion: Promotion) -> Table:
-    """What the promotion will do."""
-    plan, material, resources = promotion.plan, promotion.material, promotion.resources
+def draw_plan(
+    plan: PromotionPlan,
+    options: PromotionOptions,
+    search: SearchRecord,
+    resources: Resources,
+    registry: Registry,
+    counts: Mapping[str, int],
+) -> Table:
+    """What the promotion will do.
+
+    Args:
+        search: what is promoted.
+        counts: images to train on, as `train`, and to judge on, as `val`.
+    """
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    seeds, shown = (
-        len(plan.seeds),
-        ", ".join(f"{each.words} ({format_score(each.search_score)})" for each in plan.candidates),
-    )
+    seeds = len(plan.seeds)
     per_network = f"{resources.cpus_per_trial} CPU core{'s' if resources.cpus_per_trial > 1 else ''}"
     if resources.gpus_per_trial:
         per_network += f" and {resources.gpus_per_trial:g} GPU"
-    epochs = seeds * sum(each.config.epochs for each in plan.everyone)
-    against = "the report's recipe, or what --baseline names" if plan.baseline else "none"
+    reruns = describe_price(plan.everyone, seeds, search, resources)
+    soup = describe_price([each for each in plan.candidates if not each.config.is_probe], seeds, search, resources)
     for topic, text in (
-        ("search", f"{promotion.layout.name}, which selected on {plan.select_on}"),
-        ("candidates", shown),
-        ("baseline", against),
-        ("trained on", f"{len(material.train):,} images, {seeds} seeds each: {epochs} epochs in all"),
-        ("judged on", f"{len(material.val):,} validation images, cross-fitted in {len(set(material.folds))} folds"),
-        (
-            "ships",
-            "the re-runs' best" if not promotion.options.is_recipe else "what is trained once more on train and val",
-        ),
+        ("search", f"{search.name}, which selected on {plan.select_on}"),
+        ("candidates", ", ".join(f"{each.words} ({format_score(each.search_score)})" for each in plan.candidates)),
+        ("baseline", "the report's recipe, or what --baseline names" if plan.baseline else "none"),
+        ("trained on", f"{counts['train']:,} images"),
+        ("re-runs", f"{reruns}, each with a start and a seed of its own"),
+        ("for soups", f"{soup}, all from one start" if options.has_soup else ""),
+        ("judged on", f"{counts['val']:,} validation images, cross-fitted"),
+        ("may ship", options.forms.replace(",", ", ")),
+        ("ships", "networks of these" if not options.is_recipe else "what is trained once more on train and val"),
         ("at once", f"{resources.concurrent} networks, each with {per_network}"),
-        ("registry", str(promotion.registry.uri)),
-        ("model", describe_model(promotion.registry)),
+        ("registry", str(registry.uri)),
+        ("model", describe_model(registry)),
     ):
-        table.add_row(topic, plain(text))
+        if text:
+            table.add_row(topic, plain(text))
     return table
+
+
+def describe_price(candidates: Sequence[Candidate], seeds: int, search: SearchRecord, resources: Resources) -> str:
+    """`12 networks, 60 epochs, about 1 h 10 min`: what training candidates again takes, as far as the search tells.
+
+    Args:
+        seeds: how often each is trained.
+    """
+    epochs = seeds * sum(each.config.epochs for each in candidates)
+    text = f"{seeds * len(candidates)} networks, {epochs} epochs"
+    seconds = [
+        (row.metrics.get(metrics.TRAIN_SECONDS) or 0.0) + (row.metrics.get(metrics.VAL_SECONDS) or 0.0)
+        for each in candidates
+        if each.trial is not None
+        for row in search.trials[each.trial].epochs
+    ]
+    if not seconds:
+        return text
+    return f"{text}, about {format_duration(epochs * sum(seconds) / len(seconds) / resources.concurrent)}"
 
 
 def describe_model(registry: Registry) -> str:

@@ -86,6 +86,7 @@ def test_a_search_says_how_it_begins(begun, sample_folder):
         "grace_epochs": 1,
         "reduction_factor": 3,
         "seed": 0,
+        "start_seeds": True,
         "select_on": "val",
         "concurrent": 2,
         "cpus_per_trial": 2,

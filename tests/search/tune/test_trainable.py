@@ -14,7 +14,7 @@ from fashion_core.data.pixels import PrepareSettings
 from fashion_core.files import MODEL_FILE, TRAINING_FILE, hash_file
 from fashion_core.metrics import ACCURACY
 from fashion_core.models.saved import load_model
-from search.jobs.training import JobSite, compute_seed, save_selection
+from search.jobs.training import JobSite, draw_seeds, save_selection
 from search.records.ledger import unpack_correct
 from search.tune import storage
 from search.tune import trainable as trial_module
@@ -28,7 +28,7 @@ VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch
 @pytest.fixture
 def config(sample_prepared, tmp_path):
     save_selection(tmp_path / "selection.npz", np.arange(16), np.arange(120, 128))
-    values = VALUES | {"seed": compute_seed(0, 4)}
+    values = VALUES | draw_seeds(0, 4)
     return {"number": 4, "params": {}, "values": values, "enqueued": False, "saves": []}
 
 

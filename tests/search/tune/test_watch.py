@@ -11,9 +11,20 @@ from fashion_core.files import MODEL_FILE
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
-from search.records.events import EpochAgain, LimitReached, SearchStarted, TrialEnded, TrialProposed, TrialSaved
+from search.records.events import (
+    EpochAgain,
+    LimitReached,
+    SearchResumed,
+    SearchStarted,
+    StopAsked,
+    StopMode,
+    TrialEnded,
+    TrialProposed,
+    TrialSaved,
+)
 from search.records.ledger import Ledger, read_events
 from search.records.record import replay
+from search.records.requests import ask_to_stop, read_request
 from search.records.session import Session
 from search.tune.callback import Recorder
 from search.tune.checkpoints import BestModels
@@ -119,8 +130,7 @@ def open_search(plan, folder, limits=None):
         session.append(SearchStarted(name="one", settings={"gpus_per_trial": 1}, limits=limits or {}))
     store = TrialStore(str(layout.states.resolve()))
     models = BestModels(layout, store, 2, session.record)
-    found = SimpleNamespace(**{**vars(plan), "layout": layout})
-    return ledger, watch(found, session, models, events)
+    return ledger, watch(replace(plan, layout=layout), session, models, events)
 
 
 def run(plan, folder, kill_after=None, limits=None):
@@ -410,3 +420,44 @@ def test_a_trial_that_waits_for_room_is_told_once_and_tells_of_no_epoch(search):
     search.scheduler.on_trial_result(None, trial, waiting | {EPOCH: 2, FULL: "waiting: again"})
     assert told[1:] == ["waiting: again"]
     assert [row.epoch for row in search.watch.session.record.trials[0].epochs] == [1, 2]
+
+
+@pytest.mark.parametrize("mode", StopMode)
+def test_a_search_that_is_asked_to_stop_begins_no_more(search, mode):
+    first, second = search.begin(), search.begin()
+    search.report(first, 1)
+    ask_to_stop(search.watch.plan.layout, mode)
+    search.watch.look_for_request()
+    assert search.watch.session.record.asked == mode and search.watch.ends_now == (mode == StopMode.NOW)
+    assert search.begin() is None and not search.watch.is_over  # two still run
+    if mode == StopMode.AFTER_TRIALS:
+        search.train(second)
+        assert search.watch.session.record.trials[1].status.is_over
+    elif mode == StopMode.AT_EPOCH:
+        assert search.report(second, 1) == "STOP"
+        assert search.watch.session.record.trials[1].status == "running"  # the search ends first
+    assert not search.watch.is_over
+    search.complete(first)
+    if mode == StopMode.NOW:
+        search.complete(second)
+    assert search.searcher.suggest("next") == LedgerSearcher.FINISHED
+
+
+def test_a_request_is_heard_once_and_a_later_one_counts(search):
+    layout = search.watch.plan.layout
+    for mode in (StopMode.AFTER_TRIALS, StopMode.NOW):
+        ask_to_stop(layout, mode)
+        search.watch.look_for_request()
+        search.watch.look_for_request()
+        assert search.watch.session.record.asked == mode and read_request(layout) is None
+    assert sum(isinstance(event, StopAsked) for event in read_events(layout.ledger)) == 2
+    layout.stop_request.write_text("in words of a later version")
+    search.watch.look_for_request()
+    assert search.watch.session.record.asked == StopMode.NOW
+
+
+def test_a_search_that_goes_on_is_not_stopped_any_more(search):
+    ask_to_stop(search.watch.plan.layout, StopMode.AT_EPOCH)
+    search.watch.look_for_request()
+    search.watch.session.append(SearchResumed(trials=4))
+    assert search.begin() is not None
