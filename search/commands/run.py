@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 Replace = Annotated[bool, typer.Option("--replace", help="Delete an earlier search of the same name first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
 Resume = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Go on with the search of this name, after an interruption.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Go on with the search of this name, after an interruption; from its --storage alone, if given.",
+    ),
+]
+StorageOfSearch = Annotated[
+    str | None, typer.Option("--storage", help="Where the search stands, if these results know nothing of it.")
 ]
 AllowChanged = Annotated[
     Literal["code"] | None,
@@ -60,8 +67,8 @@ def run(
         replay(SearchLayout(values["results"], values["name"]), trial, console)
         return
     if resume is not None:
-        refuse_others(context, "--resume", {"resume", "results", "tracking_uri", "allow_changed"})
-        begun = load_options(SearchLayout(values["results"], resume))
+        refuse_others(context, "--resume", {"resume", "results", "storage", "tracking_uri", "allow_changed"})
+        begun = load_begun(SearchLayout(values["results"], resume), values["storage"])
         given = None if values["tracking_uri"] is None else Address(values["tracking_uri"])
         address = renew(begun.tracking_uri, given)
         options = begun.model_copy(update={"results": values["results"], "name": resume, "tracking_uri": address})
@@ -78,11 +85,21 @@ def run(
         launch(options, console, replace=replace)
 
 
+def load_begun(layout: SearchLayout, storage: str | None) -> SearchOptions:
+    """What a search was started with: by its storage, where that is named, else by its folder."""
+    if storage is None:
+        return load_options(layout)
+    from search.experiment.stored import load_stored_options  # pyarrow takes time: not for --help
+
+    return load_stored_options(storage, layout)
+
+
 @take_fields(Extension)
 def extend(
     values: dict[str, Any],
     name: SearchName,
     results: Results = DEFAULT_RESULTS,
+    storage: StorageOfSearch = None,
     tracking_uri: TrackingUri = None,
     allow_changed: AllowChanged = None,
 ) -> None:
@@ -98,7 +115,8 @@ def extend(
     if not given:
         raise SearchError("a search is extended by --trials N or a limit, but got neither; see --help")
     layout = SearchLayout(results, name)
-    begun, record = load_options(layout), load_record(layout)
+    begun = load_begun(layout, storage)
+    record = find_record(begun, layout)
     if record.ended is None or record.ended.reason not in (EndReason.ALL_ENDED, *MORE):
         raise SearchError(
             f"a search is extended once all its trials or a limit ended it, but {name} did not end so; go on with "
@@ -111,6 +129,19 @@ def extend(
     options = build(SearchOptions, kept | given | {"results": results, "name": name, "trials": total})
     options = options.model_copy(update={"tracking_uri": address})
     launch(options, Console(), resume=True, extend=True, allow_changed=allow_changed)
+
+
+def find_record(begun: SearchOptions, layout: SearchLayout) -> SearchRecord:
+    """What happened in a search, by its storage, where it has one: another machine may have gone on with it.
+
+    Raises:
+        SearchError: there is no such search.
+    """
+    if begun.storage is None:
+        return load_record(layout)
+    from search.experiment.stored import load_stored_record  # pyarrow takes time: not for --help
+
+    return load_stored_record(begun, layout)
 
 
 def launch(

@@ -18,6 +18,7 @@ from search.experiment.resuming import check_nothing_lost, check_replaceable, ch
 from search.experiment.running import close_trials, run_session
 from search.experiment.starts import keep_starts, plan_with_starts
 from search.experiment.steps import list_next_steps
+from search.experiment.stored import bring_back, check_nothing_stored, check_vacant, find_storage, store_beginning
 from search.jobs.cluster import look_at_cluster, open_ray
 from search.planning.plan import Plan, render_plan
 from search.records.events import SearchResumed
@@ -31,7 +32,6 @@ from search.reporting.summary import render_summary
 from search.reporting.terminal import choose_console, draw_pairs, plain
 from search.reporting.words import describe_search
 from search.tracking.sender import Tracker
-from search.tune.storage import clear_storage
 from search.tune.trainable import TrialTrainable
 
 if TYPE_CHECKING:
@@ -130,6 +130,13 @@ def run_search(
 
     with ExitStack() as stack:
         stack.enter_context(hold_search(layout, RUN))
+        storage = find_storage(options, layout)
+        if storage is not None:
+            stack.enter_context(storage.hold(RUN, tell))
+            if resume:
+                bring_back(storage, layout)
+            else:
+                check_vacant(storage, replace=replace)
         if not (resume or replace or is_vacant(layout.folder)):
             raise SearchError(
                 f"a search's name must be new, but {layout.folder} exists; give another --name, "
@@ -143,6 +150,8 @@ def run_search(
         begun = record.search is not None  # one killed before its first event simply starts
         if resume and not begun:
             check_nothing_lost(layout)
+            if storage is not None:
+                check_nothing_stored(storage)
         found = stack.enter_context(open_ray(options.address, machine, options.storage))
         plan = plan_with_starts(options, layout, found, begun=begun)
         console.print(draw_pairs(render_plan(plan)))
@@ -156,7 +165,8 @@ def run_search(
             if differences := tell_differences(record.settings | record.provenance, changed, list(changed)):
                 console.print(plain(f"note: the search goes on with {differences}", "yellow"))
         else:
-            clear_storage(plan, replace=replace)
+            if storage is not None:
+                storage.delete()
             if replace:
                 shutil.rmtree(layout.folder, ignore_errors=True)
             events, record = [], SearchRecord()
@@ -164,8 +174,10 @@ def run_search(
         options.save(layout.options)  # first: what is killed from here on can go on
         plan = plan if begun else keep_starts(plan)
         write_whole(layout.space_yaml, plan.space.text)
+        if storage is not None and not begun:
+            store_beginning(storage, layout)
         prepared = prepare(plan, console)
-        session = Session(layout, stack.enter_context(Ledger(layout.ledger, tell, began)), record)
+        session = Session(layout, stack.enter_context(Ledger(layout.ledger, tell, began, storage)), record)
         tracker = stack.enter_context(tracker or Tracker(layout, options.tracking_uri))
         for event in events:  # of before an interruption; what MLflow has stays as it is
             tracker.send(event)
