@@ -28,9 +28,9 @@ Model = TypeVar("Model", bound=BaseModel)
 DEFAULT_RESULTS = Path("results")
 REFUSED, UNUSABLE = 3, 4  # exit statuses, see below; the others are those of `fashion_core.command`
 EXIT_STATUSES = (
-    "Exit status: 0 it ended as asked, also by a limit that was given; 1 a crash, or nobody reads what it prints; 2 an "
-    "error, told in a line; 3 the gate refused a promotion; 4 a search has no usable result, or lacks trials that "
-    "nobody asked to leave out; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."
+    "Exit status: 0 it ended as asked, also by a limit that was given, or by `stop`; 1 a crash, or nobody reads what "
+    "it prints; 2 an error, told in a line; 3 the gate refused a promotion; 4 a search has no usable result, or lacks "
+    "trials that nobody asked to leave out; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."
 )
 SearchName = Annotated[str, typer.Argument(metavar="NAME", help="The search's name: its folder under the results.")]
 Results = Annotated[Path, typer.Option(help="Folder that holds the folders of all searches.")]

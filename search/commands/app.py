@@ -20,7 +20,7 @@ from search.commands import predict as asking
 from search.commands.promote import compare, promote, rollback
 from search.commands.reports import effects, report, resend
 from search.commands.run import extend, run
-from search.commands.searches import delete, list_, show
+from search.commands.searches import delete, list_, show, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,6 +58,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "extend": extend,
     "list": list_,
     "show": show,
+    "stop": stop,
     "report": report,
     "effects": effects,
     "promote": promote,

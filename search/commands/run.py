@@ -103,7 +103,7 @@ def extend(
     tracking_uri: TrackingUri = None,
     allow_changed: AllowChanged = None,
 ) -> None:
-    """Give a search that has ended more trials, or another limit. It goes on with all that it has learned.
+    """Give a search that has ended more trials, longer ones, or another limit. It goes on with all that it has learned.
 
     What it had spent before does not count to the limits given here, and no earlier limit holds. Example:
 
@@ -113,7 +113,7 @@ def extend(
 
     given = build(Extension, values).model_dump(exclude_none=True)
     if not given:
-        raise SearchError("a search is extended by --trials N or a limit, but got neither; see --help")
+        raise SearchError("a search is extended by --trials N, --max-epochs N or a limit, but got none; see --help")
     layout = SearchLayout(results, name)
     begun = load_begun(layout, storage)
     record = find_record(begun, layout)

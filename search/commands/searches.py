@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 WithRuns = Annotated[bool, typer.Option("--mlflow", help="Delete its runs in MLflow too.")]
+Finish = Annotated[bool, typer.Option("--finish", help="Let the trials that run train to their end.")]
+Now = Annotated[bool, typer.Option("--now", help="End the trials that run at once, in the midst of an epoch.")]
+WHEN = {
+    "at epoch": "its running trials end after their epoch",
+    "after trials": "its running trials train to their end, and no more are started",
+    "now": "its running trials end at once",
+}
 WIDE = 80  # columns that the times of a list need
 SHORT = {"all trials ended": "done"}  # words of a list for states
 
@@ -135,6 +142,30 @@ def show_search(search: SearchResult, console: Console) -> None:
     rows += [(what, str(path)) for what, path in files.items() if path.exists()]
     console.print(Text())
     console.print(draw_pairs(rows))
+
+
+# --------------------------------------------------------------------------------------------------------------- stop
+
+
+def stop(name: SearchName, results: Results = DEFAULT_RESULTS, finish: Finish = False, now: Now = False) -> None:
+    """Ask a search that runs, in another terminal or on another machine, to stop: it can go on with --resume.
+
+    It starts no more trials, and ends those that run after their epoch; `--finish` and `--now` say otherwise.
+    """
+    from search.records.events import StopMode
+    from search.records.locks import is_running
+    from search.records.record import load_record
+    from search.records.requests import ask_to_stop
+
+    if finish and now:
+        raise SearchError("one of --finish and --now may be given, but got both; leave one out")
+    layout = SearchLayout(results, name)
+    if not is_running(layout):
+        load_record(layout)  # says which searches there are, where there is none of this name
+        raise SearchError(f"a search must run to be stopped, but {name} does not; see `show {name}`")
+    mode = StopMode.AFTER_TRIALS if finish else StopMode.NOW if now else StopMode.AT_EPOCH
+    ask_to_stop(layout, mode)
+    Console().print(plain(f"asked {name} to stop: {WHEN[mode]}; go on later with --resume {name}"))
 
 
 # ------------------------------------------------------------------------------------------------------------- delete

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fashion_core import metrics
@@ -12,9 +12,11 @@ from search.experiment.identity import collect_settings, digest_weights
 from search.experiment.starts import count_seen
 from search.jobs.images import Images, prepare_images
 from search.jobs.training import JobSite, save_selection
-from search.records.events import SearchStarted
+from search.planning.takeover import settle
+from search.records.events import SearchStarted, TakenOver
 from search.records.provenance import collect_provenance
 from search.reporting.terminal import plain
+from search.reporting.words import describe_taken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from fashion_core.data.prepared import PreparedData
     from search.planning.plan import Plan
+    from search.records.record import SearchRecord
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,20 @@ def prepare(plan: Plan, console: Console) -> Prepared:
     return Prepared(images, selection, images.build_site(path, plan.resources), seen)
 
 
+def with_taken(plan: Plan, record: SearchRecord) -> Plan:
+    """The plan of a search that goes on, with what it took over when it began."""
+    return replace(plan, taken=TakenOver.model_validate(record.begun.taken_over))
+
+
+def settle_taken(plan: Plan, prepared: Prepared, console: Console) -> Plan:
+    """The plan without what was learned on other data, which is known now; says so."""
+    taken = settle(plan.taken, {data.fingerprint for data in prepared.images.prepared.values()})
+    for other, before in zip(taken.others, plan.taken.others, strict=True):
+        if other != before:
+            console.print(plain(f"note: warm start from {describe_taken(other)}", "yellow"))
+    return replace(plan, taken=taken)
+
+
 def describe_start(
     plan: Plan,
     data: PreparedData,
@@ -105,4 +122,5 @@ def describe_start(
             "select_images": [data.names[index] for index in selection.select],
         },
         limits=plan.options.limits.write(),
+        taken_over=plan.taken.model_dump(mode="json", exclude_defaults=True),
     )

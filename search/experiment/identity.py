@@ -62,26 +62,30 @@ def digest_weights(space: Space) -> dict[str, str]:
     return found
 
 
-def check_unchanged(plan: Plan, record: SearchRecord, now: Mapping[str, str], allowed: Collection[str]) -> None:
+def check_unchanged(
+    plan: Plan, record: SearchRecord, now: Mapping[str, str], allowed: Collection[str], *, extend: bool = False
+) -> None:
     """A search goes on with the settings, code, weights and data that it began with.
 
     Args:
         now: provenance of what goes on.
         allowed: what may have changed: `CODE`.
+        extend: it may train longer, see `search.experiment.resuming.check_longer`.
 
     Raises:
         SearchError: one of them has changed; it says what, and what to do.
     """
-    check_settings(plan, record)
+    check_settings(plan, record, extend=extend)
     if CODE not in allowed:
         check_code(record, now)
     check_weights(plan, record.begun)
     check_data(plan, record.begun)
 
 
-def check_settings(plan: Plan, record: SearchRecord) -> None:
+def check_settings(plan: Plan, record: SearchRecord, *, extend: bool = False) -> None:
     """Raises SearchError where settings that decide results are others than those it began with."""
-    if found := tell_differences(record.settings, collect_settings(plan), SETTING_NAMES):
+    names = [name for name in SETTING_NAMES if not (extend and name == "max_epochs")]
+    if found := tell_differences(record.settings, collect_settings(plan), names):
         raise SearchError(
             f"a search goes on with the settings it began with, but {plan.layout.options} has others: {found}; "
             "restore it, or start a new search"

@@ -35,7 +35,9 @@ def check_resumable(plan: Plan, record: SearchRecord, *, extend: bool = False) -
             f"({begun.provenance.get('version')}, this is {fashion_core.__version__}); start a new search: its "
             "report and its models can still be used"
         )
-    if record.ended is not None and not extend:
+    if extend:
+        check_longer(plan, record)
+    elif record.ended is not None:
         check_limits(begun.name, record.ended.reason)
     check_space(plan, begun)
 
@@ -46,6 +48,23 @@ def check_limits(name: str, reason: str) -> None:
         raise SearchError(
             f"a search goes on until a limit that it was given is reached, but {name} ended by one ({reason}); give it "
             f"more with `fashion-search extend {name} {MORE[reason]}`"
+        )
+
+
+def check_longer(plan: Plan, record: SearchRecord) -> None:
+    """A search trains longer from now on only where its scores are those that longer trials have on their way.
+
+    Raises:
+        SearchError: they are not, or it would train shorter.
+    """
+    then, now = record.begun.tell("settings", "max_epochs"), plan.space.scheduler.max_epochs
+    if now < then:
+        raise SearchError(f"--max-epochs must be {then} or more, what {record.name} has trained to, but got {now}")
+    if now > then and set(plan.space.list_settings("schedule", "warmup_fraction")) != {("constant", 0.0)}:
+        raise SearchError(
+            "--max-epochs lengthens a search whose space has `schedule: constant` and `warmup_fraction: 0`, since "
+            f"other schedules end with the training, but that of {record.name} has not; start a new search with "
+            f"--max-epochs {now} --warm-start {record.name}, which tries the best of it first"
         )
 
 

@@ -59,6 +59,8 @@ def choose_reason(record: SearchRecord, trials: int, *, is_broken: bool, is_inte
         return EndReason.ALL_ENDED
     if record.reached is not None:
         return record.reached
+    if record.asked is not None:
+        return EndReason.STOPPED
     if is_broken:
         return EndReason.BROKEN
     return EndReason.INTERRUPTED if is_interrupted else EndReason.INCOMPLETE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from fashion_core.data.audit import audit, render_audit
 from fashion_core.errors import SearchError
 from fashion_core.files import retry_while_full, write_whole
-from search.experiment.beginning import describe_start, prepare
+from search.experiment.beginning import describe_start, prepare, settle_taken, with_taken
 from search.experiment.finish import write_results
 from search.experiment.identity import check_unchanged, note_changes, tell_differences
 from search.experiment.result import SearchResult
@@ -21,11 +21,13 @@ from search.experiment.steps import list_next_steps
 from search.experiment.stored import bring_back, check_nothing_stored, check_vacant, find_storage, store_beginning
 from search.jobs.cluster import look_at_cluster, open_ray
 from search.planning.plan import Plan, render_plan
+from search.planning.takeover import take_over
 from search.records.events import SearchResumed
 from search.records.ledger import Ledger, read_events
 from search.records.locks import RUN, hold_search
 from search.records.provenance import collect_provenance
 from search.records.record import SearchRecord, replay
+from search.records.requests import clear_request
 from search.records.session import Session
 from search.registry.access import open_registry
 from search.reporting.summary import render_summary
@@ -71,7 +73,7 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
         FashionError: it cannot start.
     """
     with look_at_cluster(options.address, machine) as found:
-        plan = plan_with_starts(options, options.build_layout(), found, begun=False)
+        plan = take_over(plan_with_starts(options, options.build_layout(), found, begun=False))
         choose_console(console).print(draw_pairs(render_plan(plan)))
         plan.check_weights()
         return plan
@@ -108,7 +110,7 @@ def run_search(
 
     Args:
         resume: go on with the search of this name, with the options it began with.
-        extend: with `resume`: the options give it more trials, or other limits, than it had.
+        extend: with `resume`: the options give it more trials, longer ones, or other limits, than it had.
         replace: delete an earlier search of the same name first.
         allow_changed: what may differ from what a search began with that goes on: `code`.
         console: what it prints on; None: nowhere.
@@ -130,13 +132,7 @@ def run_search(
 
     with ExitStack() as stack:
         stack.enter_context(hold_search(layout, RUN))
-        storage = find_storage(options, layout)
-        if storage is not None:
-            stack.enter_context(storage.hold(RUN, tell))
-            if resume:
-                bring_back(storage, layout)
-            else:
-                check_vacant(storage, replace=replace)
+        clear_request(layout)  # one that nobody took was meant for an earlier run
         if not (resume or replace or is_vacant(layout.folder)):
             raise SearchError(
                 f"a search's name must be new, but {layout.folder} exists; give another --name, "
@@ -144,6 +140,13 @@ def run_search(
             )
         if replace:
             check_replaceable(layout)
+        storage = find_storage(options, layout)
+        if storage is not None:
+            stack.enter_context(storage.hold(RUN, tell))
+            if resume:
+                bring_back(storage, layout)
+            else:
+                check_vacant(storage, replace=replace)
         try_tracking(options, resume=resume)
         events = read_events(layout.ledger) if resume else []
         record = replay(events)
@@ -154,13 +157,14 @@ def run_search(
                 check_nothing_stored(storage)
         found = stack.enter_context(open_ray(options.address, machine, options.storage))
         plan = plan_with_starts(options, layout, found, begun=begun)
+        plan = with_taken(plan, record) if begun else take_over(plan)
         console.print(draw_pairs(render_plan(plan)))
         plan.check_weights()
         changed: dict[str, str] = {}
         if begun:
             check_resumable(plan, record, extend=extend)
             now = collect_provenance(command)
-            check_unchanged(plan, record, now, allow_changed)
+            check_unchanged(plan, record, now, allow_changed, extend=extend)
             changed = note_changes(plan, record, now)
             if differences := tell_differences(record.settings | record.provenance, changed, list(changed)):
                 console.print(plain(f"note: the search goes on with {differences}", "yellow"))
@@ -184,11 +188,18 @@ def run_search(
         session.listeners.append(tracker.send)
         if record.search is not None:
             session.append(
-                SearchResumed(trials=plan.trials, limits=options.limits.write(), extended=extend, changed=changed)
+                SearchResumed(
+                    trials=plan.trials,
+                    limits=options.limits.write(),
+                    extended=extend,
+                    max_epochs=plan.space.scheduler.max_epochs if extend else None,
+                    changed=changed,
+                )
             )
             close_trials(session, "the search was interrupted")
         else:
             write_whole(layout.audit, render_audit(audit(prepared.data)))
+            plan = settle_taken(plan, prepared, console)
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
         fault = run_session(plan, session, prepared.site, console, trainable, events)
         search = describe_search(record)

@@ -171,6 +171,15 @@ class SearchOptions(BaseModel):
     concurrent: int | None = Field(
         default=None, ge=1, le=MAX_AT_ONCE, description="Trials at once; default: as many as the resources allow."
     )
+    warm_start: str | None = Field(
+        default=None,
+        description="Other searches under the results, as A,B: the sampler learns from their trials; their best are "
+        "tried first.",
+    )
+    enqueue: Path | None = Field(
+        default=None,
+        description="JSON file of configurations to try first: one, a list, or the best_config.json of a search.",
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of proposals, selection and training.")
     name: str | None = Field(
         default=None, description="Name of the search and its folder; default: the space's name and the time."
@@ -218,7 +227,7 @@ class SearchOptions(BaseModel):
     _gpus = field_validator("gpus_per_trial")(check_gpus)
     _price = field_validator("budget_cost")(check_price)
     _open = field_validator("storage", "address")(check_open)
-    _paths = field_validator("data", "cache_dir", "results")(check_path)
+    _paths = field_validator("data", "cache_dir", "results", "enqueue")(check_path)
 
     def save(self, path: Path) -> None:
         """Write them as JSON."""
@@ -291,7 +300,18 @@ EXTENDED = (
 )  # fmt: skip
 MORE_TRIALS: Any = (int | None, Field(default=None, ge=1, le=MAX_TRIALS, description="How many trials more."))
 LIMITS: dict[str, Any] = {name: (field.annotation, field) for name, field in SearchOptions.model_fields.items()}
-Extension = create_model("Extension", trials=MORE_TRIALS, **{name: LIMITS[name] for name in EXTENDED})
+LONGER: Any = (
+    int | None,
+    Field(
+        default=None,
+        ge=1,
+        le=MAX_EPOCHS,
+        description="Epochs of a trial that is not stopped, from now on; needs a constant `schedule`, no warm-up.",
+    ),
+)
+Extension = create_model(
+    "Extension", trials=MORE_TRIALS, max_epochs=LONGER, **{name: LIMITS[name] for name in EXTENDED}
+)
 
 
 def load_options(layout: SearchLayout) -> SearchOptions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from fashion_core.data.splits import HELDOUT_SHARE, check_categories
 from fashion_core.errors import SearchError, WeightsError
 from search.planning.backbones import try_backbones
 from search.planning.resources import Machine, Resources, choose_resources
+from search.records.events import TakenOver
 from search.records.layout import REGISTERED
-from search.reporting.words import describe_limits
+from search.reporting.words import describe_limits, describe_taken
 from search.space.reading import load_space
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ class Plan:
         cache_dir: where prepared data stands.
         settings: all ways in which trials can want their images prepared.
         probed: a configuration for every set of features that trials can probe.
-        known: the configurations that are run first, as flat parameters.
+        known: the space's own configurations that are run first, as flat parameters.
         expected_epochs: of all trials together, for some are stopped early.
         backbone_sizes: number of parameters by name.
         origins: what was taken of each weights file or saved model, in words.
         missing: why the weights of a backbone cannot be had; None if all can.
+        taken: what comes from elsewhere: see `search.planning.takeover`.
     """
 
     options: SearchOptions
@@ -69,6 +71,12 @@ class Plan:
     backbone_sizes: Mapping[str, int]
     origins: Mapping[str, str]
     missing: WeightsError | None
+    taken: TakenOver = field(default_factory=TakenOver)
+
+    @property
+    def first(self) -> list[dict[str, Any]]:
+        """The configurations that are run first, as flat parameters: those taken over, then the space's own."""
+        return [*self.taken.tried_first, *(point for point in self.known if point not in self.taken.tried_first)]
 
     @property
     def full_epochs(self) -> int:
@@ -208,7 +216,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         per_trial += f" and {resources.gpus_per_trial:g} GPU"
     unlabelled = {name: count for name, count in plan.annotations.count_unlabelled().items() if count}
     skipped = len(plan.annotations.skipped)
-    known = min(len(plan.known), plan.trials)
+    known = min(len(plan.first), plan.trials)
     lines = [
         ("space", f"{space.name}: {space.description}"),
         ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
@@ -228,6 +236,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("results", str(plan.layout.folder)),
         ("tracking", str(plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}")),
     ]
+    lines += [("warm start", describe_taken(other)) for other in plan.taken.others]
     lines += [("weights", f"{weights}: {words}") for weights, words in plan.origins.items()]
     if not plan.annotations.has_boxes:
         lines.insert(3, ("note", "the data names no boxes: whole images are looked at, whatever crop the space has"))

@@ -50,6 +50,7 @@ class EndReason(StrEnum):
     COST_BUDGET = "cost budget"
     NO_GAIN = "no gain"
     TARGET = "target"
+    STOPPED = "stopped"  # as another process asked
     INTERRUPTED = "interrupted"  # by a person, or by the system
     BROKEN = "broken"  # Ray Tune could not go on
     INCOMPLETE = "incomplete"  # trials are missing, and nobody asked for that
@@ -61,6 +62,14 @@ class EndReason(StrEnum):
 
 
 LIMITS = (EndReason.TIME_BUDGET, EndReason.GPU_BUDGET, EndReason.COST_BUDGET, EndReason.NO_GAIN, EndReason.TARGET)
+
+
+class StopMode(StrEnum):
+    """How a search is asked to stop. It starts no more trials; those that run..."""
+
+    AT_EPOCH = "at epoch"  # end after their epoch, and can go on
+    AFTER_TRIALS = "after trials"  # train on to their own end
+    NOW = "now"  # end at once; what they can go on from is the last state saved
 
 
 # ------------------------------------------------------------------------------------------------- types of the fields
@@ -145,6 +154,47 @@ class Selected(Told):
     seen_by_starts: dict[str, Count] = {}
 
 
+class Observed(Told):
+    """A trial of another search, as this search's sampler is told of it.
+
+    Attributes:
+        search, trial: which one.
+        drawn: its configuration, as this search would have drawn it.
+        score: its best; rung: where ASHA stopped it.
+    """
+
+    search: str = ""
+    trial: TrialNumber = 0
+    drawn: Params = {}
+    status: Status = TrialStatus.FINISHED
+    score: Score = 0.0
+    rung: Epoch | None = None
+
+
+class OtherSearch(Told):
+    """What was taken over from another search.
+
+    Attributes:
+        fingerprint: of its data.
+        observed, tried: how many of its trials the sampler is told of; how many are tried first.
+        left_out: how many of its trials the sampler is not told of, by the reason.
+    """
+
+    name: str = ""
+    fingerprint: str = ""
+    observed: Count = 0
+    tried: Count = 0
+    left_out: dict[str, Count] = {}
+
+
+class TakenOver(Told):
+    """See `SearchStarted.taken_over`."""
+
+    tried_first: list[Params] = []
+    observed: list[Observed] = []
+    others: list[OtherSearch] = []
+
+
 # --------------------------------------------------------------------------------------------------------------- events
 
 
@@ -177,6 +227,8 @@ class SearchStarted(Event):
             on, how many of them are labelled in each category; `seen_by_starts`, where a saved model that networks
             start from was trained on some of these, on how many, by its name.
         limits: when it ends early, see `search.records.limits.Limits`.
+        taken_over: what came from elsewhere: configurations that are tried before those of the space (as drawn), trials
+            of other searches that the sampler is told of, and which searches these were.
     """
 
     kind: ClassVar[str] = "search_started"
@@ -189,6 +241,7 @@ class SearchStarted(Event):
     data: Annotated[dict[str, Any], check_part(Data)] = field(default_factory=dict)
     selection: Annotated[dict[str, Any], check_part(Selected)] = field(default_factory=dict)
     limits: dict[str, Number] = field(default_factory=dict)
+    taken_over: Annotated[dict[str, Any], check_part(TakenOver)] = field(default_factory=dict)
 
     @property
     def categories(self) -> dict[str, list[str]]:
@@ -218,6 +271,7 @@ class SearchResumed(Event):
     Attributes:
         limits: when it ends early from now on, as in `SearchStarted`.
         extended: with more than it was begun with: what it had spent before does not count to these limits.
+        max_epochs: of a trial that is not stopped, from now on; None: as before.
         changed: what was no longer as before, of code, machine and resources, as it is now: by its name in `provenance`
             or `settings`.
     """
@@ -226,6 +280,7 @@ class SearchResumed(Event):
     trials: Count
     limits: dict[str, Number] = field(default_factory=dict)
     extended: bool = False
+    max_epochs: Epoch | None = None
     changed: dict[str, str] = field(default_factory=dict)
 
 
@@ -244,6 +299,14 @@ class LimitReached(Event):
 
     kind: ClassVar[str] = "limit_reached"
     reason: str  # an `EndReason`, or a word of a later version
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopAsked(Event):
+    """Another process asked the search to stop."""
+
+    kind: ClassVar[str] = "stop_asked"
+    mode: str  # a `StopMode`, or a word of a later version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,6 +432,7 @@ KINDS: dict[str, type[Event]] = {
         SearchResumed,
         SearchBroke,
         LimitReached,
+        StopAsked,
         SearchEnded,
         TrialProposed,
         TrialStarted,
@@ -385,7 +449,7 @@ NEEDED = {
     for each in KINDS.values()
 }
 # left out of an event on the disk where they are None
-OPTIONAL = ("elapsed", "rung", "cutoff", "error", "correct")
+OPTIONAL = ("elapsed", "max_epochs", "rung", "cutoff", "error", "correct")
 
 
 def write_event(event: Event) -> dict[str, Any]:

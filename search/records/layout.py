@@ -61,6 +61,11 @@ class SearchLayout:
         return self.results / LOCKS / f"{self.name}.lock"
 
     @property
+    def stop_request(self) -> Path:
+        """Asks who runs this search to stop: see `search.records.requests`."""
+        return self.results / LOCKS / f"{self.name}.stop"
+
+    @property
     def tracking_db(self) -> Path:
         """MLflow's database, of all searches."""
         return self.results / "mlflow.db"

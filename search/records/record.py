@@ -18,6 +18,7 @@ from search.records.events import (
     SearchEnded,
     SearchResumed,
     SearchStarted,
+    StopAsked,
     TrialEnded,
     TrialProposed,
     TrialRetried,
@@ -171,6 +172,7 @@ class SearchRecord:
         proposed: what was drawn, by number; ledgers of version 0.2 do not tell.
         ended: None while it runs.
         changed: what it went on with that was not so when it began: see `SearchResumed`.
+        asked: how it was asked to stop, a `StopMode`; None where it was not, and after it went on.
         seconds: how long it ran, without the time between an interruption and going on.
         preparing_seconds: before that, from the start of each of its commands.
         training_seconds: how long at least one trial ran; trial_seconds: the same summed over trials.
@@ -184,6 +186,7 @@ class SearchRecord:
     trials: dict[int, TrialRecord] = field(default_factory=dict)
     proposed: dict[int, TrialProposed] = field(default_factory=dict)
     ended: SearchEnded | None = None
+    asked: str | None = None
     seconds: float = 0.0
     changed: dict[str, str] = field(default_factory=dict)
     last: Event | None = None
@@ -250,13 +253,15 @@ class SearchRecord:
             case SearchStarted():
                 self.search, self.limits = event, Limits.read(event.limits)
             case SearchResumed():
-                self.ended, self.limits = None, Limits.read(event.limits)
+                self.ended, self.asked, self.limits = None, None, Limits.read(event.limits)
                 self.changed |= event.changed
                 self.running.clear()
                 if event.extended:
                     self.extend(event)
             case LimitReached():
                 self.reached = event.reason
+            case StopAsked():
+                self.asked = event.mode
             case SearchEnded():
                 self.ended = event
             case TrialStarted():
@@ -291,7 +296,8 @@ class SearchRecord:
 
     def extend(self, event: SearchResumed) -> None:
         """Take in that it was given more: limits count from here on."""
-        self.search = replace(self.begun, settings=self.settings | {"trials": event.trials})
+        more = {"trials": event.trials} | ({} if event.max_epochs is None else {"max_epochs": event.max_epochs})
+        self.search = replace(self.begun, settings=self.settings | more)
         self.reached, self.without_gain = None, 0
         self.spent_before = self.preparing_seconds + self.seconds - (event.elapsed or 0.0), self.trial_seconds
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
 from fashion_core.escaping import escape_markdown, write_code, write_name
-from search.records.events import SearchStarted, TrialStatus
+from search.records.events import SearchStarted, TakenOver, TrialStatus
 from search.reporting.figures import draw_curves
 from search.reporting.tables import Part, Rows, hide_places, join_parts
 from search.reporting.words import (
@@ -19,7 +19,9 @@ from search.reporting.words import (
     describe_counts,
     describe_labelled,
     describe_limits,
+    describe_taken,
     name_trials,
+    write_count,
 )
 from search.space.weights import WEIGHTS
 
@@ -184,6 +186,10 @@ def describe_run(
         pairs.append(("space", f"{write_code(search.space_name)}, hash `{search.space_hash[:12]}`"))
     if settings:
         pairs.append(("search", describe_settings(settings)))
+    taken = TakenOver.model_validate(search.taken_over)
+    if taken.tried_first:
+        pairs.append(("tried first", f"{write_count(len(taken.tried_first), 'configuration')} from elsewhere"))
+    pairs += [("warm start", escape_markdown(describe_taken(other))) for other in taken.others]
     return pairs
 
 

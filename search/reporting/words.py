@@ -15,6 +15,7 @@ from search.statistics.intervals import LEVEL, Estimate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from search.records.events import OtherSearch
     from search.records.limits import Limits
 
 # What gives a search more that ended by a limit: options of `extend`, with a value to begin from.
@@ -145,6 +146,7 @@ def describe_ending(record: SearchRecord, reason: str) -> str:
         EndReason.COST_BUDGET: f"the budget of {format_value(limits.cost)} is spent",
         EndReason.NO_GAIN: describe_patience(limits),
         EndReason.TARGET: f"a trial has reached the target of {format_value(limits.target)}",
+        EndReason.STOPPED: "it was asked to stop",
         EndReason.INTERRUPTED: "it was interrupted",
         EndReason.BROKEN: "Ray Tune could not go on",
         EndReason.INCOMPLETE: "trials are missing, though nobody asked for that",
@@ -209,6 +211,19 @@ def describe_trial(trial: TrialRecord, categories: Sequence[str], *, is_grid: bo
         trial.reason,
         trial.cutoff,
     )
+
+
+def describe_taken(other: OtherSearch) -> str:
+    """What was taken over from another search, and what was left out: `a: learns from 12 trials, ...`."""
+    text = f"{other.name}: learns from {write_count(other.observed, 'trial')}, tries {other.tried} of its best first"
+    if other.left_out:
+        text += "; does not learn from " + ", ".join(f"{number} ({why})" for why, number in other.left_out.items())
+    return text
+
+
+def write_count(number: int, what: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def describe_counts(counts: dict[str, int], *, skip: Sequence[str] = ()) -> str:

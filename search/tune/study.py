@@ -19,7 +19,10 @@ from search.tune.results import WORST_SCORE
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from optuna.trial import FrozenTrial
+
     from fashion_core.data.schema import AttributeSchema
+    from search.records.events import Observed
     from search.space.space import Space
 
 STATES = {
@@ -38,13 +41,23 @@ class Study:
         space, schema: what to draw, for which categories.
         known: configurations to propose first, as flat parameters; what one lacks is drawn.
         seed: of the search.
+        observed: trials of other searches that the sampler knows from the start.
     """
 
-    def __init__(self, space: Space, schema: AttributeSchema, known: Sequence[dict[str, Any]], *, seed: int) -> None:
+    def __init__(
+        self,
+        space: Space,
+        schema: AttributeSchema,
+        known: Sequence[dict[str, Any]],
+        *,
+        seed: int,
+        observed: Sequence[Observed] = (),
+    ) -> None:
         self.space, self.schema, self.known, self.seed = space, schema, known, seed
         self.study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
         self.open: dict[int, optuna.Trial] = {}  # proposed and not told, by number
         self.count = 0  # of proposals
+        self.study.add_trials([self.build_observed(each) for each in observed])
 
     def draw(self, after: int) -> TrialProposed:
         """The next proposal, to be written into the ledger.
@@ -74,6 +87,19 @@ class Study:
         trial = self.open[self.count] = self.study.ask()
         self.count += 1
         return trial, self.space.suggest(trial, self.schema)
+
+    def build_observed(self, observed: Observed) -> FrozenTrial:
+        """A trial of another search, as one of this study."""
+        drawn = optuna.trial.FixedTrial(observed.drawn)
+        self.space.suggest(drawn, self.schema)
+        state = STATES[observed.status]
+        return optuna.trial.create_trial(
+            state=state,
+            params=drawn.params,
+            distributions=drawn.distributions,
+            value=observed.score if state is TrialState.COMPLETE else None,
+            intermediate_values={observed.rung or 1: observed.score} if state is TrialState.PRUNED else {},
+        )
 
     def tell(self, event: TrialEnded) -> None:
         """Tell Optuna of an end."""

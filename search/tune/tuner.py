@@ -21,6 +21,7 @@ from search.tune.checkpoints import BestModels
 from search.tune.results import SCORE
 from search.tune.scheduler import LedgerScheduler
 from search.tune.searcher import LedgerSearcher
+from search.tune.stopper import RequestStopper
 from search.tune.storage import TrialStore
 from search.tune.trainable import TrialTrainable, bind
 from search.tune.watch import watch
@@ -157,6 +158,7 @@ def build_tuner(plan: Plan, trained: Any, search_id: str, scratch: str) -> Tuner
             name="tune",
             storage_path=scratch,
             callbacks=[Recorder(search_id)],
+            stop=RequestStopper(search_id),
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
             failure_config=FailureConfig(max_failures=0),
             progress_reporter=NoReporter(),

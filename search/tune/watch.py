@@ -21,12 +21,15 @@ from search.records.events import (
     EpochEnded,
     Event,
     LimitReached,
+    StopAsked,
+    StopMode,
     TrialEnded,
     TrialRetried,
     TrialSaved,
     TrialStarted,
     TrialStatus,
 )
+from search.records.requests import clear_request, read_request
 from search.tune.decisions import Rungs
 from search.tune.results import CORRECT, EPOCH, ERROR, LOST, METRICS, SAVED, STATUS, WORST_SCORE
 from search.tune.storage import list_saves
@@ -80,6 +83,7 @@ class Watch:
         """Work out from the ledger what there is to do; end the trials that were over but for the word."""
         record = self.session.record
         self.running.clear()
+        self.look_for_request()
         for trial in list(record.trials.values()):
             if not trial.status.is_over and trial.number in record.proposed:
                 self.settle(trial)
@@ -120,7 +124,7 @@ class Watch:
             go on from, the newest first).
         """
         record = self.session.record
-        if record.reached is not None:
+        if record.reached is not None or record.asked is not None:
             return None
         if self.waiting:
             number = self.waiting.popleft()
@@ -143,10 +147,23 @@ class Watch:
 
     @property
     def is_over(self) -> bool:
-        """Whether all trials have ended, or those that ran when a rule was reached."""
+        """Whether all trials have ended, or those that ran when the search was to end early."""
         record = self.session.record
-        is_last = record.reached is not None or (not self.waiting and record.next_number >= self.plan.trials)
-        return is_last and not self.running
+        is_last = record.reached is not None or record.asked is not None
+        return not self.running and (is_last or (not self.waiting and record.next_number >= self.plan.trials))
+
+    def look_for_request(self) -> None:
+        """Write down what another process asks of the search, if that is new."""
+        mode = read_request(self.plan.layout)
+        if mode is not None and mode != self.session.record.asked:
+            self.session.append(StopAsked(mode=mode))
+        if mode is not None:
+            clear_request(self.plan.layout)
+
+    @property
+    def ends_now(self) -> bool:
+        """Whether trials that run are to end at once."""
+        return self.session.record.asked == StopMode.NOW
 
     # --------------------------------------------------------------------------------------------- what becomes of it
 
@@ -180,7 +197,7 @@ class Watch:
         """Write an epoch down, and decide.
 
         Returns:
-            Whether the trial is over.
+            Whether the trial is to end.
         """
         number, epoch, values = trial.config["number"], result[EPOCH], json.loads(result[METRICS])
         known = self.session.record.trials[number]
@@ -202,8 +219,9 @@ class Watch:
 
     def must_stop(self, trial: TrialRecord) -> bool:
         """Whether the epoch that a trial has ended is its last, for now."""
-        is_over = trial.number in self.rungs.stops or self.session.record.reached is not None
-        return is_over or self.find_fault(trial) is not None
+        record = self.session.record
+        ends_early = record.reached is not None or record.asked == StopMode.AT_EPOCH
+        return ends_early or trial.number in self.rungs.stops or self.find_fault(trial) is not None
 
     def complete(self, trial: Trial) -> None:
         """A trial ended, in whatever way but the death of its process."""
@@ -282,7 +300,8 @@ def watch(plan: Plan, session: Session, models: BestModels, events: Sequence[Eve
         events: of the ledger so far.
     """
     space, scheduler, record = plan.space, plan.space.scheduler, session.record
-    study = Study(space, plan.annotations.schema, plan.known, seed=plan.options.seed)
+    observed = plan.taken.observed
+    study = Study(space, plan.annotations.schema, plan.first, seed=plan.options.seed, observed=observed)
     for event in events:
         study.take(event)
     rungs = Rungs(scheduler.rungs(), scheduler.reduction_factor)

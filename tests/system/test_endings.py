@@ -57,7 +57,9 @@ def test_a_signal_ends_a_search_in_order(tmp_path, sample_folder):
 
 
 def test_a_search_that_reached_its_target_is_given_more(tmp_path, sample_folder):
-    (tmp_path / "tiny.yaml").write_text(SPACE.replace("1000", "2"))
+    """More trials, and longer ones: a constant learning rate makes its scores those on the way of a longer training."""
+    constant = SPACE.replace("fixed: {", "fixed: {schedule: constant, warmup_fraction: 0, ")
+    (tmp_path / "tiny.yaml").write_text(constant.replace("1000", "2"))
     layout = SearchLayout(tmp_path / "results", "one")
     options = ["--data", sample_folder, "--space", "tiny.yaml", "--name", "one", "--concurrent", 1]
     process = start(tmp_path, "run.py", *options, "--target", 0.01, "--trials", 2)
@@ -70,9 +72,12 @@ def test_a_search_that_reached_its_target_is_given_more(tmp_path, sample_folder)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 2 and "one ended by one (target); give it more" in output
 
-    command = [sys.executable, "-c", "from search.commands.app import main; main()", "extend", "one", "--trials", "2"]
+    command = [sys.executable, "-c", "from search.commands.app import main; main()", "extend", "one"]
+    command += ["--trials", "2", "--max-epochs", "3"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     record, output = read(layout), done.stdout + done.stderr
     assert (done.returncode, record.ended.reason, record.next_number) == (0, "all trials ended", 3), output
     assert record.settings["trials"] == 3 and [trial.status for trial in record.trials.values()] == ["finished"] * 3
+    assert record.settings["max_epochs"] == 3 and {trial.last_epoch for trial in record.trials.values()} == {3}
+    assert record.compare_again() == (1, 0.0)
     assert record.proposed[0] == first.proposed[0] and record.trials[0].epochs[0] == first.trials[0].epochs[0]

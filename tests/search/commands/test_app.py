@@ -19,6 +19,7 @@ HEAVY = ("torch", "ray", "mlflow", "optuna", "timm", "pandas", "pyarrow", "matpl
 NAMES = [
     "run",
     "extend",
+    "stop",
     "promote",
     "predict",
     "report",

@@ -182,7 +182,7 @@ def test_one_that_a_limit_ended_keeps_its_trials(ran, call, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("ended", "given", "told"),
     [
-        (EndReason.ALL_ENDED, [], "extended by --trials N or a limit, but got neither"),
+        (EndReason.ALL_ENDED, [], "extended by --trials N, --max-epochs N or a limit, but got none"),
         (EndReason.INTERRUPTED, ["--trials", "5"], "mine did not end so; go on with --resume mine"),
         (None, ["--trials", "5"], "mine did not end so; go on with --resume mine"),
         (EndReason.ALL_ENDED, ["--trials", "0"], "--trials must be greater than or equal to 1, but got 0"),

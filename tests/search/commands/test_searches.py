@@ -12,7 +12,9 @@ from made_search import make_search
 
 from fashion_core.errors import SearchError
 from search.commands import searches
-from search.records.events import EndReason
+from search.records.events import EndReason, StopMode
+from search.records.locks import RUN, hold_search
+from search.records.requests import read_request
 from search.registry import sources
 from search.tracking import removal
 
@@ -153,3 +155,32 @@ def test_every_registry_that_may_know_is_asked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("size", "text"), [(0, "0.0 KiB"), (1536, "1.5 KiB"), (3 * 2**30, "3,072.0 MiB")])
 def test_sizes_in_words(size: int, text: str) -> None:
     assert searches.format_bytes(size) == text
+
+
+# --------------------------------------------------------------------------------------------------------------- stop
+
+
+@pytest.mark.parametrize(
+    ("option", "mode"), [(None, StopMode.AT_EPOCH), ("--finish", StopMode.AFTER_TRIALS), ("--now", StopMode.NOW)]
+)
+def test_a_search_that_runs_is_asked_to_stop(call, tmp_path, option, mode):
+    layout = make_search(tmp_path, "runs", ended=None)
+    with hold_search(layout, RUN):
+        status, out, _ = call("stop", "runs", "--results", tmp_path, *filter(None, [option]))
+    assert status == 0 and "--resume runs" in " ".join(out.split())
+    assert read_request(layout) == mode
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("still", (), "must run to be stopped"),
+        ("lost", (), "known are still"),
+        ("still", ("--now", "--finish"), "both"),
+    ],
+)
+def test_what_cannot_be_stopped_is_one_line_and_leaves_no_request(call, tmp_path, name, options, says):
+    make_search(tmp_path, "still")
+    status, _, errors = call("stop", name, "--results", tmp_path, *options)
+    assert status == 2 and says in errors and len(errors.splitlines()) == 1
+    assert not list(tmp_path.rglob("*.stop"))

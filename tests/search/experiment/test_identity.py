@@ -116,6 +116,9 @@ def test_settings_that_decide_are_those_it_began_with(search):
         with pytest.raises(SearchError, match=told) as caught:
             check_settings(plan(**changes), record)
         assert "options.json" in str(caught.value)
+    check_settings(plan(max_epochs=7), record, extend=True)
+    with pytest.raises(SearchError, match="seed"):
+        check_settings(plan(max_epochs=7, seed=3), record, extend=True)
 
 
 def test_a_changed_space_is_told_parameter_by_parameter(search, tmp_path):

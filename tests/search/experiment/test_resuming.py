@@ -16,6 +16,7 @@ from search.experiment.resuming import OLDEST, begun_by_older, check_replaceable
 from search.records.events import EndReason
 from search.records.layout import SearchLayout
 from search.records.record import load_record
+from search.space.reading import parse_space
 
 NUMBERS = st.integers(0, 30)
 
@@ -70,6 +71,39 @@ def test_one_whose_space_has_changed_does_not(tmp_path):
         with pytest.raises(SearchError, match=r"tiny\.yaml has changed since") as caught:
             check()
         assert str(plan.layout.space_yaml) in str(caught.value)
+
+
+LONGER = """
+trials: 3
+fixed: {{weights: none{fixed}}}
+search: {{lr: {{loguniform: [1e-4, 1e-2]}}{search}}}
+scheduler: {{type: none, max_epochs: {epochs}}}
+"""
+CONSTANT = ", schedule: constant, warmup_fraction: 0"
+
+
+@pytest.mark.parametrize(
+    ("fixed", "search", "epochs", "told"),
+    [
+        (CONSTANT, "", 3, None),
+        (CONSTANT, "", 9, None),
+        ("", "", 3, None),
+        (CONSTANT, "", 2, "must be 3 or more"),
+        ("", "", 4, "--max-epochs 4 --warm-start mine"),
+        (", schedule: constant", "", 4, "warmup_fraction: 0"),
+        (", warmup_fraction: 0", ", schedule: {choice: [constant, cosine]}", 4, "--warm-start mine"),
+        (", schedule: constant", ", warmup_fraction: {choice: [0, 0.1]}", 4, "--warm-start mine"),
+    ],
+)
+def test_only_what_trains_at_one_rate_trains_longer(fixed, search, epochs, told, tmp_path):
+    plan, record = make(tmp_path, settings={"max_epochs": 3})
+    plan.space = replace(parse_space(LONGER.format(fixed=fixed, search=search, epochs=epochs), "tiny"), hash="abc")
+    if told is None:
+        check_resumable(plan, record, extend=True)
+    else:
+        with pytest.raises(SearchError, match=told) as caught:
+            check_resumable(plan, record, extend=True)
+        assert "\n" not in str(caught.value)
 
 
 def test_only_a_search_is_replaced(tmp_path):

@@ -12,6 +12,7 @@ from fashion_core.errors import SearchError
 from search.records.layout import FinalLayout, SearchLayout, unique_name
 
 SHARED = {"prepared_folder", "tracking_db", "artifacts", "splits_folder"}
+BESIDE = {"lock", "stop_request"}  # of one search, but they outlive its folder
 NOW = 1_790_000_000.0  # unix seconds
 
 
@@ -41,7 +42,7 @@ def test_all_but_what_searches_share_stands_in_the_folder():
     paths = list_paths(layout)
     assert layout.folder == Path("results/mine")
     for name, path in paths.items():
-        assert path.is_relative_to(layout.folder) != (name in {*SHARED, "lock"}), name  # it outlives the folder
+        assert path.is_relative_to(layout.folder) != (name in {*SHARED, *BESIDE}), name
     assert {name: list_paths(SearchLayout(Path("results"), "other"))[name] for name in SHARED} == {
         name: paths[name] for name in SHARED
     }

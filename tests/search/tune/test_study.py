@@ -5,7 +5,7 @@ from optuna.trial import TrialState
 
 from fashion_core.config import build_config
 from fashion_core.data.schema import AttributeSchema, Category
-from search.records.events import TrialEnded, TrialProposed, read_event, write_event
+from search.records.events import Observed, TrialEnded, TrialProposed, read_event, write_event
 from search.space.reading import parse_space
 from search.tune.study import Study
 
@@ -27,9 +27,18 @@ scheduler: {type: asha, max_epochs: 9, grace_epochs: 1, reduction_factor: 3}
 """
 
 
-def build(seed=0, sampler="tpe"):
+def build(seed=0, sampler="tpe", observed=()):
     space = parse_space(SPACE.replace("SAMPLER", sampler), "test")
-    return Study(space, SCHEMA, space.first_points(SCHEMA), seed=seed)
+    return Study(space, SCHEMA, space.first_points(SCHEMA), seed=seed, observed=observed)
+
+
+def observe(count):
+    """Trials of another search: the higher lr, the better."""
+    points = [
+        {"lr": 10 ** (-4 + 2 * n / count), "fc_layers": 0, "weight_pattern": 1.0, "weight_fit": 1.0}
+        for n in range(count)
+    ]
+    return [Observed(search="other", trial=n, drawn=point, score=n / count) for n, point in enumerate(points)]
 
 
 def read_back(event):
@@ -126,3 +135,19 @@ def test_weights_are_told_as_they_were_drawn():
     drawn, shown = ([values[f"weight_{name}"] for name in SCHEMA.names] for values in (proposal.drawn, proposal.params))
     assert sum(shown) == pytest.approx(2) and drawn != shown and all(0.5 <= weight <= 2 for weight in drawn)
     assert drawn[0] / drawn[1] == pytest.approx(shown[0] / shown[1])
+
+
+@pytest.mark.slow
+def test_what_other_searches_observed_moves_the_sampler_at_once():
+    """After the two known configurations TPE draws near the others' best; and a study built again draws the same."""
+    observed = observe(30)
+    events = run(build(3, observed=observed), 8)
+    again = build(3, observed=observed)
+    for event in events[:10]:
+        again.take(event)
+    drawn = [event for event in events if isinstance(event, TrialProposed)]
+    assert again.draw(drawn[5].after) == drawn[5]
+    assert sum(each.params["lr"] > 1e-3 for each in drawn[2:]) >= 5
+    plain = [event for event in run(build(3), 8) if isinstance(event, TrialProposed)]
+    assert [each.params for each in plain[:1]] == [each.params for each in drawn[:1]]
+    assert [each.params for each in plain[2:]] != [each.params for each in drawn[2:]]

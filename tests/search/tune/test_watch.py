@@ -10,9 +10,20 @@ from fashion_core.files import MODEL_FILE
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
-from search.records.events import EpochAgain, LimitReached, SearchStarted, TrialEnded, TrialProposed, TrialSaved
+from search.records.events import (
+    EpochAgain,
+    LimitReached,
+    SearchResumed,
+    SearchStarted,
+    StopAsked,
+    StopMode,
+    TrialEnded,
+    TrialProposed,
+    TrialSaved,
+)
 from search.records.ledger import Ledger, read_events
 from search.records.record import replay
+from search.records.requests import ask_to_stop, read_request
 from search.records.session import Session
 from search.tune.callback import Recorder
 from search.tune.checkpoints import BestModels
@@ -118,8 +129,7 @@ def open_search(plan, folder, limits=None):
         session.append(SearchStarted(name="one", settings={"gpus_per_trial": 1}, limits=limits or {}))
     store = TrialStore(str(layout.states.resolve()))
     models = BestModels(layout, store, 2, session.record)
-    found = SimpleNamespace(**{**vars(plan), "layout": layout})
-    return ledger, watch(found, session, models, events)
+    return ledger, watch(replace(plan, layout=layout), session, models, events)
 
 
 def run(plan, folder, kill_after=None, limits=None):
@@ -361,3 +371,44 @@ def test_a_search_that_ends_early_keeps_the_models_of_running_trials(search):
     assert search.layout.find_checkpoint(0) and search.watch.models.store.list_states(0)
     assert not any(isinstance(event, TrialEnded) for event in read_events(search.layout.ledger))
     assert sum(isinstance(event, TrialSaved) for event in read_events(search.layout.ledger)) == 1
+
+
+@pytest.mark.parametrize("mode", StopMode)
+def test_a_search_that_is_asked_to_stop_begins_no_more(search, mode):
+    first, second = search.begin(), search.begin()
+    search.report(first, 1)
+    ask_to_stop(search.watch.plan.layout, mode)
+    search.watch.look_for_request()
+    assert search.watch.session.record.asked == mode and search.watch.ends_now == (mode == StopMode.NOW)
+    assert search.begin() is None and not search.watch.is_over  # two still run
+    if mode == StopMode.AFTER_TRIALS:
+        search.train(second)
+        assert search.watch.session.record.trials[1].status.is_over
+    elif mode == StopMode.AT_EPOCH:
+        assert search.report(second, 1) == "STOP"
+        assert search.watch.session.record.trials[1].status == "running"  # the search ends first
+    assert not search.watch.is_over
+    search.complete(first)
+    if mode == StopMode.NOW:
+        search.complete(second)
+    assert search.searcher.suggest("next") == LedgerSearcher.FINISHED
+
+
+def test_a_request_is_heard_once_and_a_later_one_counts(search):
+    layout = search.watch.plan.layout
+    for mode in (StopMode.AFTER_TRIALS, StopMode.NOW):
+        ask_to_stop(layout, mode)
+        search.watch.look_for_request()
+        search.watch.look_for_request()
+        assert search.watch.session.record.asked == mode and read_request(layout) is None
+    assert sum(isinstance(event, StopAsked) for event in read_events(layout.ledger)) == 2
+    layout.stop_request.write_text("in words of a later version")
+    search.watch.look_for_request()
+    assert search.watch.session.record.asked == StopMode.NOW
+
+
+def test_a_search_that_goes_on_is_not_stopped_any_more(search):
+    ask_to_stop(search.watch.plan.layout, StopMode.AT_EPOCH)
+    search.watch.look_for_request()
+    search.watch.session.append(SearchResumed(trials=4))
+    assert search.begin() is not None
