@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from local_s3 import serve_s3
+from local_s3 import join, serve_s3
 from same_search import find_differences
 from whole_commands import start
 
@@ -54,7 +54,7 @@ def test_a_killed_search_goes_on_from_its_storage_alone(tmp_path, sample_folder)
         time.sleep(LEASE_SECONDS)
         status, output = finish(start(tmp_path, "run.py", *going_on))
         assert status == 0, output
-        storage = open_storage(f"{bucket}/mine")
+        storage = open_storage(join(bucket, "mine"))
         assert storage.read_log() == layout.ledger.read_bytes()
         assert not [name for name in storage.list() if name.startswith("trial-")]  # no state is left
     assert not find_differences(SearchLayout(tmp_path / "twin", "mine"), layout)
