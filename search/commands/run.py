@@ -12,11 +12,10 @@ from rich.console import Console
 from fashion_core.errors import SearchError
 from search.address import Address, renew
 from search.cli import DEFAULT_RESULTS, UNUSABLE, Results, SearchName, TrackingUri, build, refuse_others, take_fields
-from search.planning.options import EXTENDED, Extension, SearchOptions, load_options
+from search.planning.options import EXTENDED, Extension, SearchOptions
 from search.records.events import EndReason
 from search.records.layout import SearchLayout
 from search.records.locks import check_free
-from search.records.record import load_record
 
 if TYPE_CHECKING:
     from search.records.record import SearchRecord
@@ -68,7 +67,9 @@ def run(
         return
     if resume is not None:
         refuse_others(context, "--resume", {"resume", "results", "storage", "tracking_uri", "allow_changed"})
-        begun = load_begun(SearchLayout(values["results"], resume), values["storage"])
+        from search.experiment.stored import find_options  # pyarrow takes time: not for --help
+
+        begun = find_options(SearchLayout(values["results"], resume), values["storage"])
         given = None if values["tracking_uri"] is None else Address(values["tracking_uri"])
         address = renew(begun.tracking_uri, given)
         options = begun.model_copy(update={"results": values["results"], "name": resume, "tracking_uri": address})
@@ -83,15 +84,6 @@ def run(
         plan_search(options, console)
     else:
         launch(options, console, replace=replace)
-
-
-def load_begun(layout: SearchLayout, storage: str | None) -> SearchOptions:
-    """What a search was started with: by its storage, where that is named, else by its folder."""
-    if storage is None:
-        return load_options(layout)
-    from search.experiment.stored import load_stored_options  # pyarrow takes time: not for --help
-
-    return load_stored_options(storage, layout)
 
 
 @take_fields(Extension)
@@ -109,13 +101,14 @@ def extend(
 
     fashion-search extend NAME --trials 50 --time-budget 8h
     """
-    from search.reporting.words import MORE  # scipy takes a second: not for --help
+    from search.experiment.stored import find_options, find_record  # pyarrow takes time: not for --help
+    from search.reporting.words import MORE  # so does scipy
 
     given = build(Extension, values).model_dump(exclude_none=True)
     if not given:
         raise SearchError("a search is extended by --trials N, --max-epochs N or a limit, but got none; see --help")
     layout = SearchLayout(results, name)
-    begun = load_begun(layout, storage)
+    begun = find_options(layout, storage)
     record = find_record(begun, layout)
     if record.ended is None or record.ended.reason not in (EndReason.ALL_ENDED, *MORE):
         raise SearchError(
@@ -129,19 +122,6 @@ def extend(
     options = build(SearchOptions, kept | given | {"results": results, "name": name, "trials": total})
     options = options.model_copy(update={"tracking_uri": address})
     launch(options, Console(), resume=True, extend=True, allow_changed=allow_changed)
-
-
-def find_record(begun: SearchOptions, layout: SearchLayout) -> SearchRecord:
-    """What happened in a search, by its storage, where it has one: another machine may have gone on with it.
-
-    Raises:
-        SearchError: there is no such search.
-    """
-    if begun.storage is None:
-        return load_record(layout)
-    from search.experiment.stored import load_stored_record  # pyarrow takes time: not for --help
-
-    return load_stored_record(begun, layout)
 
 
 def launch(

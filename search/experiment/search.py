@@ -18,7 +18,7 @@ from search.experiment.resuming import check_nothing_lost, check_replaceable, ch
 from search.experiment.running import close_trials, run_session
 from search.experiment.starts import keep_starts, plan_with_starts
 from search.experiment.steps import list_next_steps
-from search.experiment.stored import bring_back, check_nothing_stored, check_vacant, find_storage, store_beginning
+from search.experiment.stored import bring_back, check_nothing_stored, check_vacant, hold_stored, store_beginning
 from search.jobs.cluster import look_at_cluster, open_ray
 from search.planning.plan import Plan, render_plan
 from search.planning.takeover import take_over
@@ -140,13 +140,11 @@ def run_search(
             )
         if replace:
             check_replaceable(layout)
-        storage = find_storage(options, layout)
-        if storage is not None:
-            stack.enter_context(storage.hold(RUN, tell))
-            if resume:
-                bring_back(storage, layout)
-            else:
-                check_vacant(storage, replace=replace)
+        storage = stack.enter_context(hold_stored(options, layout, RUN, tell))
+        if storage is not None and resume:
+            bring_back(storage, layout)
+        elif storage is not None:
+            check_vacant(storage, replace=replace)
         try_tracking(options, resume=resume)
         events = read_events(layout.ledger) if resume else []
         record = replay(events)

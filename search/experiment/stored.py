@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_core.errors import SearchError, first_line
 from fashion_core.files import write_whole
-from search.planning.options import SearchOptions, check_open
+from search.planning.options import SearchOptions, check_open, load_options
 from search.records.ledger import parse_events
 from search.records.logfile import LogFile
-from search.records.record import replay
+from search.records.record import load_record, replay
 from search.records.storage import BEGINNING, LEDGER, MODELS, OPTIONS, SPACE, STARTS, open_storage
 
 if TYPE_CHECKING:
@@ -33,7 +33,45 @@ def find_storage(options: SearchOptions, layout: SearchLayout) -> Storage | None
     return None if home == str(layout.states.resolve()) else open_storage(home)
 
 
+@contextmanager
+def hold_stored(
+    options: SearchOptions, layout: SearchLayout, does: str, tell: Callable[[str], None]
+) -> Iterator[Storage | None]:
+    """Hold the storage of a search whose folder is held already; see `Storage.hold`.
+
+    Gives None where it has none of its own.
+    """
+    storage = find_storage(options, layout)
+    with nullcontext() if storage is None else storage.hold(does, tell):
+        yield storage
+
+
 # ------------------------------------------------------------------------------------------------- what goes on from it
+
+
+def find_options(layout: SearchLayout, storage: str | None) -> SearchOptions:
+    """What a search was started with: by its storage, where that is named, else by its folder.
+
+    Raises:
+        SearchError: there is no such search.
+    """
+    return load_options(layout) if storage is None else load_stored_options(storage, layout)
+
+
+def find_record(options: SearchOptions, layout: SearchLayout) -> SearchRecord:
+    """What happened in a search, by its storage, where it has one: another machine may have gone on with it.
+
+    Raises:
+        SearchError: there is no such search, or its storage does not answer.
+    """
+    storage = find_storage(options, layout)
+    if storage is None:
+        return load_record(layout)
+    with telling_away(storage.uri):
+        record = replay(parse_events(storage.read_log(), storage.uri))
+    if record.search is None:
+        raise SearchError(f"--storage must hold a search that has begun, but {storage.uri} holds none; give another")
+    return record
 
 
 def load_stored_options(storage: str, layout: SearchLayout) -> SearchOptions:
@@ -60,21 +98,6 @@ def load_stored_options(storage: str, layout: SearchLayout) -> SearchOptions:
     if Path(options.space).suffix and not Path(options.space).is_file():  # a file, and no shipped space
         options = options.model_copy(update={"space": str(layout.space_yaml)})  # see `bring_back`
     return options.model_copy(update={"storage": storage, "results": layout.results, "name": layout.name})
-
-
-def load_stored_record(options: SearchOptions, layout: SearchLayout) -> SearchRecord:
-    """What happened in a search, by its storage.
-
-    Raises:
-        SearchError: it holds no such search, or a damaged one, or does not answer.
-    """
-    storage = find_storage(options, layout)
-    assert storage is not None
-    with telling_away(storage.uri):
-        record = replay(parse_events(storage.read_log(), storage.uri))
-    if record.search is None:
-        raise SearchError(f"--storage must hold a search that has begun, but {storage.uri} holds none; give another")
-    return record
 
 
 @contextmanager
@@ -125,19 +148,6 @@ def fetch_missing(storage: Storage, name: str, target: Path) -> None:
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         storage.fetch(name, target)
-
-
-@contextmanager
-def hold_stored(
-    options: SearchOptions, layout: SearchLayout, does: str, tell: Callable[[str], None]
-) -> Iterator[Storage | None]:
-    """Hold the storage of a search, if it has one of its own, whose folder is held; see `Storage.hold`."""
-    storage = find_storage(options, layout)
-    if storage is None:
-        yield None
-        return
-    with storage.hold(does, tell):
-        yield storage
 
 
 # ------------------------------------------------------------------------------------------------------- what begins it

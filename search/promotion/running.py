@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
+from search.experiment.stored import bring_back, find_options, find_record, hold_stored
 from search.jobs.cluster import open_ray
 from search.jobs.material import Material, prepare_material
-from search.planning.options import load_options
 from search.planning.resources import Resources, choose_resources
 from search.promotion.champion import check_champion
 from search.promotion.judgement import UNLIMITED, Cost
@@ -89,10 +89,18 @@ def open_promotion(
         FashionError: the data is at fault.
     """
     started = time.monotonic()
-    load_record(layout)  # tells which searches there are
+
+    def tell(text: str) -> None:
+        console.print(plain(text, "yellow"))
+
+    settings = find_options(layout, place.storage)
+    find_record(settings, layout)  # tells which searches there are
     with ExitStack() as stack:
         stack.enter_context(hold_search(layout, PROMOTE))
-        settings, search = load_options(layout), load_record(layout)
+        storage = stack.enter_context(hold_stored(settings, layout, PROMOTE, tell))
+        if storage is not None:
+            bring_back(storage, layout)
+        search = load_record(layout)
         layout.promotion_folder.mkdir(parents=True, exist_ok=True)
         plan = find_plan(layout, search, options, anew=replace)
         uri = place.tracking_uri or settings.tracking_uri or default_uri(layout)

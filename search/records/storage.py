@@ -200,6 +200,11 @@ class Storage(ABC):
         )
         return sorted(entry.base_name for entry in found)
 
+    def measure(self) -> int:
+        """Bytes of all files."""
+        selector = pafs.FileSelector(self.home, allow_not_found=True, recursive=True)
+        return sum(entry.size or 0 for entry in self.retry(lambda: self.filesystem.get_file_info(selector)))
+
     def delete(self, name: str = "") -> None:
         """Delete a folder with all in it; what is gone already is no fault."""
         with suppress(FileNotFoundError):

@@ -8,9 +8,9 @@ from search.experiment.stored import (
     bring_back,
     check_nothing_stored,
     check_vacant,
+    find_record,
     find_storage,
     load_stored_options,
-    load_stored_record,
     store_beginning,
 )
 from search.planning.options import SearchOptions
@@ -74,7 +74,7 @@ def test_a_view_is_made_anew_from_the_storage_alone(tmp_path):
     there, here = list_files(SearchLayout(tmp_path / "results", "mine")), list_files(elsewhere)
     assert here.pop("checkpoints/trial-0000/model.safetensors") == b"weights" and here == there
     assert elsewhere.list_starts().keys() == {"models:/one/3"}
-    assert load_stored_record(options, elsewhere).trials.keys() == {0}
+    assert find_record(options, elsewhere).trials.keys() == {0}
 
 
 def test_a_view_that_lags_behind_gets_what_it_lacks_and_one_that_differs_is_refused(tmp_path):
