@@ -53,12 +53,16 @@ def join(bucket: str, name: str) -> str:
 
 
 class Gate:
-    """A port that leads to another one while it is open, and refuses all while it is not."""
+    """A way to a bucket that refuses all while it is shut.
 
-    def __init__(self, port: int) -> None:
-        self.target, self.is_open = port, True
+    Attributes:
+        bucket: its URI by this way.
+    """
+
+    def __init__(self, bucket: str) -> None:
+        self.target, self.is_open = int(bucket.rpartition(":")[2]), True
         self.server = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self.server.getsockname()[1]
+        self.bucket = name_bucket(self.server.getsockname()[1])
         self.sockets: list[socket.socket] = []
         threading.Thread(target=self.accept, daemon=True).start()
 

@@ -12,7 +12,7 @@ import pyarrow.fs as pafs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from local_s3 import join, serve_s3
+from local_s3 import Gate, join, serve_s3
 
 from fashion_core.errors import SearchError
 from search.records.events import EpochEnded, SearchResumed, TrialSaved
@@ -21,6 +21,7 @@ from search.records.ledger import Ledger, read_events
 from search.records.locks import RUN
 from search.records.outage import Outage
 from search.records.storage import FolderStorage, ObjectStorage, Part, open_storage, shorten
+from search.tune.storage import TrialStore
 
 LEASE_SECONDS = 3.0  # the store's clock counts whole seconds
 
@@ -298,3 +299,106 @@ def test_the_view_is_never_ahead_of_the_storage(objects, tmp_path):
         with pytest.raises(SearchError, match="another process has taken"):
             ledger.append(SearchResumed(trials=1))
     assert len(read_events(path)) == 1 and storage.read_log() == path.read_bytes()
+
+
+# ------------------------------------------------------------------------------------------------------------ outages
+
+
+@pytest.fixture
+def gate(bucket):
+    """A way to the object store that can be shut."""
+    way = Gate(bucket)
+    yield way
+    way.close()
+
+
+def write_away(storage, told, outcome):
+    """Write a line of a storage that is held, in a thread that goes on when it is told to be away. Gives the thread."""
+
+    def write():
+        try:
+            storage.append_log(b"1\n")
+        except SearchError as error:
+            outcome.append(str(error))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    deadline = time.monotonic() + 60
+    while not told and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return writer
+
+
+@pytest.mark.slow
+def test_a_storage_that_is_away_is_waited_for_and_nothing_is_lost(gate, tmp_path):
+    """Longer than the lease lasts: nobody else could take it."""
+    uri, told, outcome = join(gate.bucket, f"{uuid4().hex}/mine"), [], []
+    storage = open_storage(uri)
+    storage.lease_seconds = LEASE_SECONDS
+    with storage.hold(RUN, told.append):
+        storage.append_log(b"0\n")
+        gate.shut()
+        writer = write_away(storage, told, outcome)
+        time.sleep(LEASE_SECONDS)
+        assert writer.is_alive() and len(told) == 1 and told[0].startswith(f"waiting: the storage {uri}")
+        gate.open()
+        writer.join(60)
+        assert not outcome and told[1:] == [f"the storage {uri} answers again"]
+        storage.append_log(b"2\n")
+    assert open_storage(uri).read_log() == b"0\n1\n2\n"
+
+
+@pytest.mark.slow
+def test_one_that_was_away_while_another_took_its_lease_writes_no_more(bucket, gate):
+    folder, told, outcome = uuid4().hex, [], []
+    storage, other = open_storage(join(gate.bucket, f"{folder}/mine")), open_storage(join(bucket, f"{folder}/mine"))
+    storage.lease_seconds = other.lease_seconds = LEASE_SECONDS
+    with storage.hold(RUN, told.append):
+        gate.shut()
+        writer = write_away(storage, told, outcome)
+        time.sleep(LEASE_SECONDS + 2)
+        with other.hold(RUN):
+            gate.open()
+            writer.join(60)
+            assert len(outcome) == 1 and "another process has taken" in outcome[0] and "\n" not in outcome[0]
+            other.append_log(b"of the other\n")
+    assert other.read_log() == b"of the other\n"
+
+
+@pytest.mark.slow
+def test_who_does_not_wait_writes_nothing_else(gate, monkeypatch):
+    """Ctrl-C while it waits: the line may be there or not, so nothing may stand behind it."""
+    storage = open_storage(join(gate.bucket, f"{uuid4().hex}/mine"))
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    with storage.hold(RUN):
+        storage.append_log(b"0\n")
+        gate.shut()
+        monkeypatch.setattr("search.records.outage.time.sleep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            storage.append_log(b"1\n")
+        gate.open()
+        with pytest.raises(SearchError, match="was not waited for; go on with --resume"):
+            storage.append_log(b"2\n")
+    assert storage.read_log() in (b"0\n", b"0\n1\n")
+
+
+@pytest.mark.slow
+def test_a_worker_waits_for_its_storage_with_what_it_saves_and_reads(gate, tmp_path):
+    store, digests, found = TrialStore(join(gate.bucket, f"{uuid4().hex}/mine")), {}, []
+
+    def save():
+        with store.save(0, 1, digests) as folder:
+            (folder / "model").write_bytes(b"weights")
+        found.append(store.fetch(0, 1, digests, tmp_path))
+
+    gate.shut()
+    worker = threading.Thread(target=save)
+    worker.start()
+    time.sleep(2)
+    assert worker.is_alive() and not found
+    gate.open()
+    worker.join(60)
+    assert found == [None] and (tmp_path / "model").read_bytes() == b"weights"
