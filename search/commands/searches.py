@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -178,16 +179,22 @@ def delete(
     runs: WithRuns = False,
     yes: Yes = False,
 ) -> None:
-    """Delete a search: ledger, models, report, and prepared images that no other search uses.
+    """Delete a search: ledger, models, report, its storage, and prepared images that no other search uses.
 
     Refused while it runs, and where the champion or the one before it comes from it. Shows what goes, and asks.
     """
     from search.experiment.housekeeping import check_there, delete_search, plan_removal
+    from search.experiment.stored import hold_stored
+    from search.planning.options import load_options
 
     layout, console = SearchLayout(results, name), Console()
     check_there(layout)
-    with hold_search(layout, DELETE):
-        removal = plan_removal(layout)
+    with ExitStack() as stack:
+        stack.enter_context(hold_search(layout, DELETE))
+        storage = None
+        if layout.options.is_file():
+            storage = stack.enter_context(hold_stored(load_options(layout), layout, DELETE, console.print))
+        removal = plan_removal(layout, storage)
         refuse_source(layout, tracking_uri)
         console.print(draw_pairs(describe_removal(removal, runs=runs)))
         if not yes:
@@ -215,6 +222,9 @@ def describe_removal(removal: Removal, *, runs: bool) -> list[tuple[str, str]]:
     """What goes, with its size, and what stays."""
     folder, size = removal.folder
     rows = [("deletes", f"{folder}: {format_bytes(size)}")]
+    if removal.storage is not None:
+        storage, stored_bytes = removal.storage
+        rows.append(("", f"{storage.uri}: {format_bytes(stored_bytes)}; no machine can go on with it then"))
     if removal.cache:
         caches = sorted({str(path.parent) for path, _ in removal.cache})
         count = len(removal.cache)

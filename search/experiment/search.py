@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from fashion_core.data.audit import audit, render_audit
@@ -18,6 +19,7 @@ from search.experiment.resuming import check_nothing_lost, check_replaceable, ch
 from search.experiment.running import close_trials, run_session
 from search.experiment.starts import plan_with_starts
 from search.experiment.steps import list_next_steps
+from search.experiment.stored import bring_back, check_nothing_stored, check_vacant, hold_stored, store_beginning
 from search.jobs.cluster import look_at_cluster, open_ray
 from search.planning.disk import check_room, list_disks
 from search.planning.plan import Plan, render_plan
@@ -35,7 +37,6 @@ from search.reporting.summary import render_summary
 from search.reporting.terminal import choose_console, draw_pairs, plain
 from search.reporting.words import describe_search
 from search.tracking.sender import Tracker
-from search.tune.storage import clear_storage
 from search.tune.trainable import TrialTrainable
 
 if TYPE_CHECKING:
@@ -157,12 +158,19 @@ def run_search(
             )
         if replace:
             check_replaceable(layout)
+        storage = stack.enter_context(hold_stored(options, layout, RUN, tell))
+        if storage is not None and resume:
+            wait(partial(bring_back, storage, layout))
+        elif storage is not None:
+            check_vacant(storage, replace=replace)
         wait(lambda: try_tracking(options, resume=resume))
         events = read_events(layout.ledger) if resume else []
         record = replay(events)
         begun = record.search is not None  # one killed before its first event simply starts
         if resume and not begun:
             check_nothing_lost(layout)
+            if storage is not None:
+                check_nothing_stored(storage)
         found = stack.enter_context(open_ray(options.address, machine, options.storage))
         plan = wait(lambda: plan_with_starts(options, layout, found, begun=begun))
         plan = with_taken(plan, record) if begun else take_over(plan)
@@ -177,13 +185,16 @@ def run_search(
                 console.print(plain(f"note: the search goes on with {differences}", "yellow"))
             set_damaged_aside(layout, record, tell)
         else:
-            clear_storage(plan, replace=replace)
+            if storage is not None:
+                storage.delete()
             if replace:
                 shutil.rmtree(layout.folder, ignore_errors=True)
             events, record = [], SearchRecord()
         plan = wait(lambda: write_beginning(plan, begun=begun))
+        if storage is not None and not begun:
+            store_beginning(storage, layout)
         prepared = wait(lambda: prepare(plan, console), plan.cache_dir)
-        ledger = wait(lambda: Ledger(layout.ledger, tell, began))
+        ledger = wait(lambda: Ledger(layout.ledger, tell, began, storage))
         session = Session(layout, stack.enter_context(ledger), record)
         tracker = stack.enter_context(tracker or Tracker(layout, options.tracking_uri))
         for event in events:  # of before an interruption; what MLflow has stays as it is

@@ -186,8 +186,8 @@ class SearchOptions(BaseModel):
     )
     storage: str | None = Field(
         default=None,
-        description="Where trials save what they can go on from: a folder all nodes share, s3://..., gs://...; "
-        "default: in the search's folder.",
+        description="Where the search stands, so that any machine can go on with it: a folder all nodes share, "
+        "s3://..., gs://...; default: in the search's folder.",
     )
     tracking_uri: Address | None = Field(
         default=None, description="MLflow's tracking server or database; default: SQLite under the results."
@@ -279,13 +279,14 @@ class SearchOptions(BaseModel):
         )
 
     def locate_experiment(self, layout: SearchLayout) -> str:
-        """Where the states of trials are saved: a URI, or an absolute path."""
+        """Where the states of trials are saved: a URI, what it says behind `?` at its end, or an absolute path."""
         if self.storage is None:
             return str(layout.states.resolve())
-        storage = self.storage
-        if "://" not in storage:
-            storage = str(Path(storage).expanduser().resolve())
-        return f"{storage.rstrip('/')}/{layout.name}"
+        if "://" in self.storage:
+            place, mark, query = self.storage.partition("?")
+            return f"{place.rstrip('/')}/{layout.name}{mark}{query}"
+        folder = Path(self.storage).expanduser().resolve() / layout.name
+        return str(layout.states.resolve() if folder == layout.folder.resolve() else folder)
 
     def build_layout(self) -> SearchLayout:
         """The paths of the search: of the name given, or of one made from the space and the time."""

@@ -105,6 +105,9 @@ class Workplace(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     results: Path = Field(default=DEFAULT_RESULTS, description="Folder that holds the folders of all searches.")
+    storage: str | None = Field(
+        default=None, description="The storage that holds the search, if these results know nothing of it."
+    )
     data: Path | None = Field(default=None, description="The data set; default: that of the search.")
     cache_dir: Path | None = Field(
         default=None, description="Where prepared images are kept; default: as the search did."
@@ -128,5 +131,5 @@ class Workplace(BaseModel):
         description="GPUs of one network; 0.5 puts two on one.",
     )
 
-    _open = field_validator("address")(check_open)
+    _open = field_validator("storage", "address")(check_open)
     _gpus = field_validator("gpus_per_trial")(check_gpus)

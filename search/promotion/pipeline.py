@@ -12,8 +12,8 @@ import numpy as np
 from fashion_core.errors import SearchError
 from fashion_core.files import write_whole
 from fashion_core.secrets import hide_secrets
+from search.experiment.stored import find_options, find_record
 from search.jobs.cluster import look_at_cluster
-from search.planning.options import load_options
 from search.promotion.judgement import judge_candidates
 from search.promotion.networks import combine
 from search.promotion.opponent import ask_gate
@@ -27,7 +27,6 @@ from search.promotion.running import find_registry, open_promotion, share_out
 from search.promotion.view import draw_decision, draw_judgement, draw_plan, show_end, show_gate
 from search.records.layout import SearchLayout
 from search.records.provenance import python_command
-from search.records.record import load_record
 from search.registry.versions import JUDGED_TAG, KEY_TAG
 from search.reporting.terminal import choose_console, plain
 
@@ -84,7 +83,8 @@ def plan_promotion(
     Raises:
         SearchError: it cannot begin.
     """
-    search, settings = load_record(layout), load_options(layout)
+    settings = find_options(layout, place.storage)
+    search = find_record(settings, layout)
     plan = find_plan(layout, search, options, anew=replace)
     with look_at_cluster(place.address) as machine:
         resources = share_out(place, plan, machine)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
 from fashion_core.files import retry_while_full
+from search.experiment.stored import bring_back, find_options, find_record, hold_stored
 from search.jobs.cluster import open_ray
 from search.jobs.material import Material, prepare_material
-from search.planning.options import load_options
 from search.planning.resources import choose_resources
 from search.promotion.champion import check_champion
 from search.promotion.judgement import UNLIMITED, Cost
@@ -105,10 +105,14 @@ def open_promotion(
         console.print(plain(text, "yellow"))
 
     started = time.monotonic()
-    load_record(layout)  # tells which searches there are
+    settings = find_options(layout, place.storage)
+    find_record(settings, layout)  # tells which searches there are
     with ExitStack() as stack:
         stack.enter_context(hold_search(layout, PROMOTE))
-        settings, search = load_options(layout), load_record(layout)
+        storage = stack.enter_context(hold_stored(settings, layout, PROMOTE, tell))
+        if storage is not None:
+            bring_back(storage, layout)
+        search = load_record(layout)
         set_damaged_aside(layout, search, tell)
         layout.promotion_folder.mkdir(parents=True, exist_ok=True)
         plan = find_plan(layout, search, options, anew=replace)

@@ -6,6 +6,7 @@ import signal
 import tempfile
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -61,7 +62,8 @@ def run_trials(
     is_interrupted, store = False, TrialStore(plan.experiment)
     rungs, target = plan.space.scheduler.rungs(), session.record.limits.target
     trained = build_trainable(plan, bind(trainable, site, store, rungs, target))
-    models = BestModels(plan.layout, store, plan.options.keep_best, session.record)
+    held = replace(store, held=session.ledger.storage)
+    models = BestModels(plan.layout, held, plan.options.keep_best, session.record)
     with (
         watch(plan, session, models, events) as found,
         pass_on_no_secrets(plan.options.storage),

@@ -49,7 +49,7 @@ def test_a_full_disk_is_waited_for_and_leaves_no_half_a_line(room, tmp_path, mon
     with Ledger(tmp_path / "l.jsonl", told.append) as ledger:
         ledger.append(SearchStarted(name="s"))
         before = (tmp_path / "l.jsonl").read_bytes()
-        ledger.file = disk = Disk(ledger.file)
+        ledger.file.file = disk = Disk(ledger.file.file)
 
         def wait(seconds):
             assert (tmp_path / "l.jsonl").read_bytes() == before  # valid while it waits
@@ -66,8 +66,8 @@ def test_a_full_disk_is_waited_for_and_leaves_no_half_a_line(room, tmp_path, mon
 
 def test_what_is_no_full_disk_is_an_error(tmp_path):
     ledger = Ledger(tmp_path / "l.jsonl")
-    ledger.file.close()
-    ledger.file = (tmp_path / "l.jsonl").open("rb", buffering=0)
+    ledger.file.file.close()
+    ledger.file.file = (tmp_path / "l.jsonl").open("rb", buffering=0)
     with pytest.raises(OSError, match="not open for writing"), ledger:
         ledger.append(SearchStarted(name="s"))
 

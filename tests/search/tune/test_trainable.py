@@ -112,7 +112,7 @@ def test_a_saved_trial_goes_on_with_the_same_numbers(build, wanted):
 @pytest.mark.parametrize("harm", ["flip", "cut", "lost", "other"])
 def test_from_a_damaged_state_it_goes_back_to_the_one_before_and_says_so(build, wanted, store, harm):
     results, saves = wanted
-    folder = Path(store.locate(4, 3)[1])
+    folder = Path(store.uri) / "trial-0004" / "epoch-0003"
     content = bytearray((folder / TRAINING_FILE).read_bytes())
     if harm == "lost":
         shutil.rmtree(folder)
@@ -214,4 +214,4 @@ def test_one_that_fails_saves_its_best_model(build, store, monkeypatch):
     result = trial.train()
     assert (result["status"], result[EPOCH], result["done"]) == ("failed", 1, True) and "no such" in result["error"]
     assert json.loads(result[SAVED]).keys() == {MODEL_FILE, CORRECT_FILE}
-    assert load_model(Path(store.locate(4, 1)[1])).metrics[ACCURACY] == first[SCORE]
+    assert load_model(Path(store.uri) / "trial-0004" / "epoch-0001").metrics[ACCURACY] == first[SCORE]
