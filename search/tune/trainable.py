@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import tempfile
 import time
 from itertools import chain
@@ -23,6 +24,7 @@ from fashion_core.config import build_config
 from fashion_core.errors import CheckpointError, DivergedError, first_line
 from fashion_core.models.saved import save_model
 from fashion_core.training.checkpoint import save_training
+from search.jobs.beats import Pulse
 from search.jobs.training import SAVE_INTERVAL_S, describe_error
 from search.records.events import TrialStatus
 from search.records.ledger import pack_correct
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from search.jobs.training import JobSite
     from search.tune.storage import TrialStore
 
+SAVING, BETWEEN = "saving its state", "between two epochs"
+
 
 class TrialTrainable(Trainable):
     """One trial, or what is left of it: an epoch a step. Its configuration is what `Watch.hand_out` gives.
@@ -45,17 +49,22 @@ class TrialTrainable(Trainable):
         store: where states are saved.
         rungs: epochs after which a trial may be stopped: its model is saved by then.
         target: the score that ends the search: so is the model that has it; None: none does.
+        collector, timeout_s: see `search.jobs.beats.Pulse`.
     """
 
     site: ClassVar[JobSite]
     store: ClassVar[TrialStore]
     rungs: ClassVar[Collection[int]]
     target: ClassVar[float | None]
+    collector: ClassVar[str | None] = None
+    timeout_s: ClassVar[float] = math.inf
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin a trial in a fresh process."""
+        self.pulse = Pulse(self.collector, self.timeout_s)
         gc.freeze()  # what the libraries made on import stays: else every trial's end looks through it for 0.2 s
         self.begin()
+        self.pulse.begin(config["number"])
 
     def begin(self) -> None:
         """Nothing is known of the trial yet."""
@@ -68,10 +77,18 @@ class TrialTrainable(Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin a trial in a process that has run others."""
         self.cleanup()
+        self.pulse.begin(new_config["number"])
         return True
 
     def step(self) -> dict[str, Any]:
         """Train an epoch, and report it: see `search.tune.results`."""
+        try:
+            return self.train()
+        finally:
+            self.pulse.step(BETWEEN, 0, 0)
+
+    def train(self) -> dict[str, Any]:
+        """See `step`."""
         try:
             is_first = self.results is None
             if self.results is None:
@@ -109,7 +126,7 @@ class TrialTrainable(Trainable):
                 fault = self.store.fetch(self.config["number"], epoch, digests, folder)
                 if fault is None:
                     try:
-                        results = job.run(folder)
+                        results = job.run(folder, self.pulse.step)
                         self.last = first = next(results)
                     except CheckpointError as error:  # of another version, or of other data
                         fault = first_line(error)
@@ -118,10 +135,11 @@ class TrialTrainable(Trainable):
                         self.correct = found.read_text() if found.is_file() else ""
                         return chain((first,), results)
             self.lost.append(f"the state after epoch {epoch} could not be used: {fault}")
-        return job.run()
+        return job.run(progress=self.pulse.step)
 
     def save_state(self, epoch: int, *, can_resume: bool = True) -> dict[str, str]:
         """Save what the trial can go on from, or its best model alone after its end. Gives what to report of it."""
+        self.pulse.step(SAVING, 0, 0)
         self.saved = time.monotonic()
         digests: dict[str, str] = {}
         try:
@@ -172,8 +190,11 @@ def bind(
     store: TrialStore,
     rungs: Collection[int],
     target: float | None = None,
+    **beats: Any,
 ) -> type[TrialTrainable]:
-    """The trainable of one search: a class of the same name, which Ray sends to the workers with these in it."""
-    return type(
-        trainable.__name__, (trainable,), {"site": site, "store": store, "rungs": frozenset(rungs), "target": target}
-    )
+    """The trainable of one search: a class of the same name, which Ray sends to the workers with these in it.
+
+    beats: `collector` and `timeout_s`.
+    """
+    shared = {"site": site, "store": store, "rungs": frozenset(rungs), "target": target}
+    return type(trainable.__name__, (trainable,), shared | beats)

@@ -13,10 +13,12 @@ from ray.tune import CheckpointConfig, FailureConfig, ProgressReporter, RunConfi
 from ray.tune.execution import class_cache
 
 from fashion_core.errors import SearchError
-from search.jobs.cluster import is_secret
+from search.jobs.beats import TRIAL_TIMEOUT_S
+from search.jobs.cluster import is_secret, restart_ray
 from search.records.events import SearchBroke
 from search.tune.callback import Recorder
 from search.tune.checkpoints import BestModels
+from search.tune.liveness import Liveness
 from search.tune.results import SCORE
 from search.tune.scheduler import LedgerScheduler
 from search.tune.searcher import LedgerSearcher
@@ -60,7 +62,6 @@ def run_trials(
     """
     is_interrupted, store = False, TrialStore(plan.experiment)
     rungs, target = plan.space.scheduler.rungs(), session.record.limits.target
-    trained = build_trainable(plan, bind(trainable, site, store, rungs, target))
     models = BestModels(plan.layout, store, plan.options.keep_best, session.record)
     with (
         watch(plan, session, models, events) as found,
@@ -72,9 +73,13 @@ def run_trials(
             if found.is_over:
                 found.keep_running()
                 break
+            liveness = found.liveness = Liveness(plan.options.trial_timeout_s or TRIAL_TIMEOUT_S)
             try:
+                beats = {"collector": liveness.collector, "timeout_s": liveness.timeout_s}
+                trained = build_trainable(plan, bind(trainable, site, store, rungs, target, **beats))
                 with tempfile.TemporaryDirectory(prefix="fashion-", ignore_cleanup_errors=True) as scratch:
                     build_tuner(plan, trained, session.record.search_id, scratch).fit()
+                liveness.close(is_dead=False)
                 found.keep_running()
                 is_interrupted = has_caught(before)
                 break
@@ -83,12 +88,16 @@ def run_trials(
                 is_interrupted = True
                 break
             except Exception as error:
+                fault = liveness.find_fault()
+                liveness.close(is_dead=fault is not None)
                 session.append(SearchBroke(error=f"{type(error).__name__}: {error}", restarts=restarts))
                 if restarts == MAX_RESTARTS:
                     raise SearchError(
                         f"Ray Tune broke {restarts + 1} times, lastly with {type(error).__name__}: {error}; "
                         f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
                     ) from error
+                if fault is not None:
+                    restart_ray(liveness.starts)
     return is_interrupted
 
 

@@ -1,0 +1,93 @@
+"""Whether a running search gets on: Ray itself, and each trial by its steps. Asked about every 0.1 s, it never waits."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from fashion_core.errors import SearchError
+from search.jobs.beats import Beats
+from search.jobs.cluster import Users
+from search.jobs.health import Health
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+LOOK_S = 1.0  # between two looks
+
+
+class RayDiedError(SearchError):
+    """Ray is not there any more."""
+
+
+class Liveness:
+    """Of one run of Tune. Ray is touched from `open` on, when it runs.
+
+    Args:
+        timeout_s: how long a trial's process may take for a step.
+
+    Attributes:
+        collector: name of the actor that takes the beats.
+        doing: what each running trial is at, in words, by number.
+        starts: of Ray in this process, when this began.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.collector = f"beats-{uuid.uuid4().hex}"
+        self.doing: dict[int, str] = {}
+        self.starts = Users.starts
+        self.looked = 0.0
+        self.beats: Beats | None = None
+        self.health: Health | None = None
+
+    def open(self) -> None:
+        """Begin to look."""
+        self.health = Health()
+        self.beats = Beats(self.collector, self.timeout_s)
+
+    def begin(self, number: int) -> None:
+        """A trial begins, or goes on in another process."""
+        if self.beats is not None:
+            self.beats.silence.begin(number)
+
+    def look(self, running: Collection[int]) -> dict[int, str]:
+        """End the processes of trials without steps.
+
+        Args:
+            running: numbers of the trials that a process has.
+
+        Returns:
+            Why, in words, by number, of each that was ended now.
+
+        Raises:
+            RayDiedError: Ray is not there any more.
+        """
+        if self.health is None or self.beats is None:
+            return {}
+        now = time.monotonic()
+        if now - self.looked < LOOK_S:
+            return {}
+        self.looked = now
+        if (fault := self.health.look()) is not None:
+            raise RayDiedError(fault)
+        ended = self.beats.look(running)
+        self.doing = {number: str(beat) for number, beat in self.beats.silence.last.items() if number in running}
+        return ended
+
+    def find_fault(self) -> str | None:
+        """What is wrong with Ray after a break of Tune, in words; None where it lives."""
+        if self.health is None:
+            return None
+        before = self.health.answers
+        while (fault := self.health.look()) is None and self.health.answers <= before + 1:
+            time.sleep(0.1)  # until an answer to a question that was put after the break
+        return fault
+
+    def close(self, *, is_dead: bool) -> None:
+        """Look no more. is_dead: Ray is."""
+        if self.health is not None:
+            self.health.close()
+        if self.beats is not None:
+            self.beats.close(is_dead=is_dead)
