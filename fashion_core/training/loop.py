@@ -32,8 +32,8 @@ from fashion_core.loading.features import FeatureSource, Source, compute_feature
 from fashion_core.models.saved import Best, save_model
 from fashion_core.training.checkpoint import load_training
 from fashion_core.training.evaluation import evaluate
-from fashion_core.training.progress import FEATURES, SETTING_UP, Progress, tell_nobody
 from fashion_core.training.optim import compute_lr_factor, set_learning_rate
+from fashion_core.training.progress import FEATURES, SETTING_UP, Progress, tell_nobody
 from fashion_core.training.state import TrainingState, build_state
 
 if TYPE_CHECKING:

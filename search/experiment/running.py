@@ -42,6 +42,7 @@ def run_session(
     record, is_interrupted, fault = session.record, False, None
     with LiveView(console, record, plan.trials, plan.space.scheduler.max_epochs) as live:
         session.listeners.append(live.update)
+        session.onlookers.append(live.look)
         try:
             is_interrupted = run_trials(plan, site, session, events, trainable=trainable)
         except SearchError as error:

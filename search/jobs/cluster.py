@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import ray
-from ray._private import worker
+from ray._private import auto_init_hook, worker
 
 import fashion_core
 import search
@@ -163,6 +163,18 @@ def restart_ray(starts: int) -> None:
             raise SearchError("Ray must be started again by whoever started it, but it died; start it, and go on")
         end()
         begin(*Users.begun_with)
+
+
+def lose_ray(starts: int) -> None:
+    """Leave the Ray that died under this process: what asks it from now on fails at once, in place of waiting for it.
+
+    Args:
+        starts: see `restart_ray`.
+    """
+    with LOCK:
+        if Users.starts == starts and Users.is_ours:
+            auto_init_hook.enable_auto_connect = False  # else whatever asks would start one; Ray reads this once only
+            end()
 
 
 def begin(options: dict[str, Any], trouble: str, storage: str | None, variables: Mapping[str, str]) -> None:

@@ -70,7 +70,7 @@ class Health:
 
 
 def find_servers() -> dict[int, str]:
-    """Ray's servers that this process started and that are there: name by process id. None where there is no `/proc`."""
+    """Ray's servers that this process started by process id. None where there is no `/proc`."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

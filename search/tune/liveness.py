@@ -1,4 +1,4 @@
-"""Whether a running search gets on: Ray itself, and each trial by its steps. Asked about every 0.1 s, it never waits."""
+"""Whether a running search gets on: Ray itself, and each trial by its steps. Asked often, it never waits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fashion_core.errors import SearchError
 from search.jobs.beats import Beats
-from search.jobs.cluster import Users
+from search.jobs.cluster import Users, lose_ray
 from search.jobs.health import Health
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Liveness:
             return {}
         self.looked = now
         if (fault := self.health.look()) is not None:
+            lose_ray(self.starts)
             raise RayDiedError(fault)
         ended = self.beats.look(running)
         self.doing = {number: str(beat) for number, beat in self.beats.silence.last.items() if number in running}

@@ -97,8 +97,22 @@ def run_trials(
                         f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
                     ) from error
                 if fault is not None:
-                    restart_ray(liveness.starts)
+                    begin_again(plan, liveness)
     return is_interrupted
+
+
+def begin_again(plan: Plan, liveness: Liveness) -> None:
+    """Start Ray again after its death.
+
+    Raises:
+        SearchError: it does not start.
+    """
+    try:
+        restart_ray(liveness.starts)
+    except SearchError as error:
+        raise SearchError(
+            f"{error}; what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
+        ) from error
 
 
 @contextmanager
