@@ -116,13 +116,15 @@ def fit(
         load_training(resume, state)
     if state.is_probing:
         found = find_features(state, data, features, progress)
-        probed = [FeatureSource(found, data, indices, device) for indices in (train, val)]
+        probed, asked = (FeatureSource(found, data, indices, device) for indices in (train, val))
         while state.is_probing:
-            yield run_epoch(state, *probed, progress)
+            yield run_epoch(state, probed, asked, progress)
     if state.epoch < config.epochs:
-        sources = [BatchSource(data, indices, device, channels_last=config.channels_last) for indices in (train, val)]
+        seen, unseen = (
+            BatchSource(data, indices, device, channels_last=config.channels_last) for indices in (train, val)
+        )
         while state.epoch < config.epochs:
-            yield run_epoch(state, *sources, progress)
+            yield run_epoch(state, seen, unseen, progress)
 
 
 def find_features(

@@ -60,8 +60,9 @@ class TrainingJob:
         limit_gpu_memory(self.gpus)
         data = open_data(self.prepared)
         train, select = load_selection(self.selection)
-        images = {"train": train, "val": select}
-        yield from fit(self.config, data, **images, features=self.features, resume=resume, progress=progress)
+        yield from fit(
+            self.config, data, train=train, val=select, features=self.features, resume=resume, progress=progress
+        )
 
 
 @dataclass(frozen=True)
