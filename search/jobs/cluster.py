@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import re
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import ray
-from ray._private import auto_init_hook, worker
+from ray._private import worker
 
 import fashion_core
 import search
@@ -25,7 +26,7 @@ import spaces
 from fashion_core.errors import SearchError, first_line
 from fashion_core.escaping import show_value
 from fashion_core.secrets import hide_secrets
-from search.jobs.health import end_stopped_servers
+from search.jobs.health import end_stopped_servers, end_what_is_left, find_servers
 from search.jobs.warm import HOOK
 from search.planning.resources import MAX_CPU_TRIALS, Machine, detect_machine
 
@@ -60,7 +61,9 @@ class Users:
 
     count = 0
     is_ours = False
+    is_lost = False  # its head died: this process can use none any more
     starts = 0
+    servers: tuple[int, ...] = ()  # that were started with it, by process id
     begun_with: tuple[dict[str, Any], str, str | None, Mapping[str, str]] = ({}, "", None, {})  # see `begin`
 
 
@@ -133,6 +136,8 @@ def connect(
         variables: of the environment, that what Ray starts has and this process has not.
     """
     with LOCK:
+        if Users.is_lost:
+            raise SearchError("a process whose Ray died can use no other, but this one's did; go on in a new process")
         if not ray.is_initialized():
             begin(options, trouble, storage, variables or {})
             Users.is_ours = True
@@ -142,7 +147,7 @@ def connect(
     finally:
         with LOCK:
             Users.count -= 1
-            if not Users.count and Users.is_ours:
+            if not Users.count and Users.is_ours and not Users.is_lost:
                 end()
                 Users.is_ours = False
 
@@ -165,16 +170,14 @@ def restart_ray(starts: int) -> None:
         begin(*Users.begun_with)
 
 
-def lose_ray(starts: int) -> None:
-    """Leave the Ray that died under this process: what asks it from now on fails at once, in place of waiting for it.
-
-    Args:
-        starts: see `restart_ray`.
+def lose_ray() -> None:
+    """Let go of a Ray whose head died, and ask it for nothing more: whoever does waits for a minute, after which Ray
+    ends this process. What it has left is ended, by process id.
     """
     with LOCK:
-        if Users.starts == starts and Users.is_ours:
-            auto_init_hook.enable_auto_connect = False  # else whatever asks would start one; Ray reads this once only
-            end()
+        Users.is_lost = True
+        end_what_is_left(Users.servers)
+        atexit.unregister(ray.shutdown)
 
 
 def begin(options: dict[str, Any], trouble: str, storage: str | None, variables: Mapping[str, str]) -> None:
@@ -182,6 +185,7 @@ def begin(options: dict[str, Any], trouble: str, storage: str | None, variables:
     with keep_secrets(storage), adding(variables):
         start(options, trouble)
     Users.starts += 1
+    Users.servers = tuple(find_servers())
     Users.begun_with = options, trouble, storage, variables
 
 

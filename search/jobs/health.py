@@ -14,10 +14,15 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ray
 
-SERVERS = ("gcs_server", "raylet")  # Ray's head, and its node here
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+HEAD = "gcs_server"
+SERVERS = (HEAD, "raylet")  # Ray's head, and its node here
 PROBE_S = 2.0
 ANSWER_S = 20.0  # how long Ray may leave a question open
 AWAKE_S = 5.0  # of a longer gap between two looks, this process slept the rest, and Ray may have too
@@ -25,13 +30,18 @@ DEAD, STOPPED = "ZX", "Tt"  # states of a process, as `/proc` has them
 
 
 class Health:
-    """Whether Ray is alive: `look` says so at once. Made while it is."""
+    """Whether Ray is alive: `look` says so at once. Made while it is.
+
+    Attributes:
+        has_head: whether Ray's head was there at the last look: without it, nothing in Ray ends in order.
+    """
 
     def __init__(self) -> None:
         self.servers = find_servers()
         self.node = ray.get_runtime_context().get_node_id()
         self.answers = self.seen = 0
         self.is_gone = False  # Ray says itself that the node here is
+        self.has_head = True  # as far as is known
         self.unanswered_s, self.looked = 0.0, time.monotonic()
         self.stopped = threading.Event()
         threading.Thread(target=self.probe, name="ray-health", daemon=True).start()
@@ -52,17 +62,19 @@ class Health:
         """What is wrong with Ray, in words; None where it lives."""
         now = time.monotonic()
         passed, self.looked = min(now - self.looked, AWAKE_S), now
-        states = {name: read_state(pid) for pid, name in self.servers.items()}
-        for name, state in states.items():
-            if state is None or state in DEAD:
-                return f"Ray's {name} died"
+        states = {pid: read_state(pid) for pid in self.servers}
+        dead = sorted(self.servers[pid] for pid, state in states.items() if state is None or state in DEAD)
+        self.has_head = HEAD not in dead
+        if dead:
+            return f"Ray's {dead[0]} died"
         if self.is_gone:
             return "Ray lost the node that the search runs on"
         if self.answers != self.seen and not any(state in STOPPED for state in states.values() if state):
             self.seen, self.unanswered_s = self.answers, 0.0
         else:
             self.unanswered_s += passed
-        return f"Ray has not answered for {ANSWER_S:g} seconds" if self.unanswered_s > ANSWER_S else None
+        self.has_head = self.unanswered_s <= ANSWER_S
+        return None if self.has_head else f"Ray has not answered for {ANSWER_S:g} seconds"
 
     def close(self) -> None:
         """Ask no more."""
@@ -70,13 +82,20 @@ class Health:
 
 
 def find_servers() -> dict[int, str]:
-    """Ray's servers that this process started by process id. None where there is no `/proc`."""
+    """Names of Ray's servers that this process started, by process id. None where there is no `/proc`."""
+    return {
+        pid: name
+        for pid, (name, state, parent) in list_processes().items()
+        if parent == os.getpid() and name in SERVERS and state not in DEAD
+    }
+
+
+def list_processes() -> dict[int, tuple[str, str, int]]:
+    """Name, state and parent of every process of the system, by its id."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            name, state, parent = split_stat(path.read_text())
-            if parent == os.getpid() and name in SERVERS and state not in DEAD:
-                found[int(path.parent.name)] = name
+            found[int(path.parent.name)] = split_stat(path.read_text())
     return found
 
 
@@ -93,6 +112,24 @@ def split_stat(text: str) -> tuple[str, str, int]:
     name, rest = text.split("(", 1)[1].rsplit(")", 1)
     state, parent = rest.split()[:2]
     return name, state, int(parent)
+
+
+def end_what_is_left(servers: Collection[int]) -> None:
+    """End all processes of Ray below this one, and all below them: Ray itself cannot any more.
+
+    Args:
+        servers: those that this process started with Ray, by process id, whether dead or not.
+    """
+    parents = {pid: parent for pid, (_, _, parent) in list_processes().items()}
+    ended = set(servers)
+    while below := {pid for pid, parent in parents.items() if parent in ended} - ended:
+        ended |= below
+    for pid in ended:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in servers:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
 
 def end_stopped_servers() -> None:

@@ -120,7 +120,7 @@ class LiveView:
         if isinstance(event, TrialEnded):
             self.ended += 1
         if isinstance(event, SearchBroke):
-            self.print_line(time.monotonic(), f"Ray broke, and begins again: {first_line(event.error)}")
+            self.print_line(time.monotonic(), f"Ray broke: {first_line(event.error)}")
         if self.live is None:
             self.print_event(event)
 

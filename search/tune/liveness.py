@@ -6,9 +6,8 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from fashion_core.errors import SearchError
 from search.jobs.beats import Beats
-from search.jobs.cluster import Users, lose_ray
+from search.jobs.cluster import Users
 from search.jobs.health import Health
 
 if TYPE_CHECKING:
@@ -17,8 +16,17 @@ if TYPE_CHECKING:
 LOOK_S = 1.0  # between two looks
 
 
-class RayDiedError(SearchError):
-    """Ray is not there any more."""
+class RayDied(BaseException):
+    """Ray is not there any more. No `Exception`: for one, Tune would ask Ray to clean up, and wait for it.
+
+    Args:
+        fault: in words.
+        can_restart: Ray can be ended and started again in this process.
+    """
+
+    def __init__(self, fault: str, *, can_restart: bool) -> None:
+        super().__init__(fault)
+        self.can_restart = can_restart
 
 
 class Liveness:
@@ -62,7 +70,7 @@ class Liveness:
             Why, in words, by number, of each that was ended now.
 
         Raises:
-            RayDiedError: Ray is not there any more.
+            RayDied: Ray is not there any more.
         """
         if self.health is None or self.beats is None:
             return {}
@@ -71,20 +79,19 @@ class Liveness:
             return {}
         self.looked = now
         if (fault := self.health.look()) is not None:
-            lose_ray(self.starts)
-            raise RayDiedError(fault)
+            raise RayDied(fault, can_restart=self.health.has_head)
         ended = self.beats.look(running)
         self.doing = {number: str(beat) for number, beat in self.beats.silence.last.items() if number in running}
         return ended
 
-    def find_fault(self) -> str | None:
-        """What is wrong with Ray after a break of Tune, in words; None where it lives."""
-        if self.health is None:
-            return None
+    def find_death(self, error: BaseException) -> RayDied | None:
+        """That Ray died, if a break of Tune comes of it; None where it lives. error: of Tune."""
+        if isinstance(error, RayDied) or self.health is None:
+            return error if isinstance(error, RayDied) else None
         before = self.health.answers
         while (fault := self.health.look()) is None and self.health.answers <= before + 1:
             time.sleep(0.1)  # until an answer to a question that was put after the break
-        return fault
+        return None if fault is None else RayDied(fault, can_restart=self.health.has_head)
 
     def close(self, *, is_dead: bool) -> None:
         """Look no more. is_dead: Ray is."""

@@ -12,13 +12,13 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, ProgressReporter, RunConfig, TuneConfig, Tuner
 from ray.tune.execution import class_cache
 
-from fashion_core.errors import SearchError
+from fashion_core.errors import RayLostError, SearchError
 from search.jobs.beats import TRIAL_TIMEOUT_S
-from search.jobs.cluster import is_secret, restart_ray
+from search.jobs.cluster import is_secret, lose_ray, restart_ray
 from search.records.events import SearchBroke
 from search.tune.callback import Recorder
 from search.tune.checkpoints import BestModels
-from search.tune.liveness import Liveness
+from search.tune.liveness import Liveness, RayDied
 from search.tune.results import SCORE
 from search.tune.scheduler import LedgerScheduler
 from search.tune.searcher import LedgerSearcher
@@ -87,32 +87,37 @@ def run_trials(
                 found.keep_running()
                 is_interrupted = True
                 break
-            except Exception as error:
-                fault = liveness.find_fault()
-                liveness.close(is_dead=fault is not None)
-                session.append(SearchBroke(error=f"{type(error).__name__}: {error}", restarts=restarts))
+            except (Exception, RayDied) as error:
+                death = liveness.find_death(error)
+                liveness.close(is_dead=death is not None)
+                text = f"{type(error).__name__}: {error}" if death is None else str(death)
+                session.append(SearchBroke(error=text, restarts=restarts))
                 if restarts == MAX_RESTARTS:
-                    raise SearchError(
-                        f"Ray Tune broke {restarts + 1} times, lastly with {type(error).__name__}: {error}; "
-                        f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
-                    ) from error
-                if fault is not None:
-                    begin_again(plan, liveness)
+                    raise SearchError(f"Ray broke {restarts + 1} times, lastly so: {text}; {tell_way(plan)}") from error
+                if death is not None:
+                    begin_again(plan, liveness, death)
     return is_interrupted
 
 
-def begin_again(plan: Plan, liveness: Liveness) -> None:
+def begin_again(plan: Plan, liveness: Liveness, death: RayDied) -> None:
     """Start Ray again after its death.
 
     Raises:
+        RayLostError: only a new process can.
         SearchError: it does not start.
     """
+    if not death.can_restart:
+        lose_ray()
+        raise RayLostError(str(death), plan.layout.name, tell_way(plan))
     try:
         restart_ray(liveness.starts)
     except SearchError as error:
-        raise SearchError(
-            f"{error}; what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
-        ) from error
+        raise SearchError(f"{error}; {tell_way(plan)}") from error
+
+
+def tell_way(plan: Plan) -> str:
+    """Where a search that broke stands, and what to do."""
+    return f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
 
 
 @contextmanager

@@ -191,7 +191,7 @@ class Watch:
         """See that trials get on, and tell those who look on what each is at.
 
         Raises:
-            RayDiedError: Ray is not there any more.
+            RayDied: Ray is not there any more.
         """
         self.silent |= self.liveness.look(self.running.values())
         for onlooker in self.session.onlookers:
