@@ -19,7 +19,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 TRIAL_TIMEOUT_S = 300.0
 BEAT_S = 1.0  # between two beats of a worker
@@ -186,6 +186,10 @@ class Beats:
                 self.silence.take(ray.get(self.answer), names, now - self.taken)
         self.answer, self.taken = self.actor.tell.remote(), now
         return {name: self.end(name) for name in names if self.silence.seconds.get(name, 0.0) > self.timeout_s}
+
+    def tell(self, names: Collection[Any]) -> dict[Any, str]:
+        """What each of these trainings is at, in words."""
+        return {name: str(beat) for name, beat in self.silence.last.items() if name in names}
 
     def end(self, name: Any) -> str:
         """End the process of a training. Returns why, in words."""

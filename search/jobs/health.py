@@ -76,6 +76,13 @@ class Health:
         self.has_head = self.unanswered_s <= ANSWER_S
         return None if self.has_head else f"Ray has not answered for {ANSWER_S:g} seconds"
 
+    def look_closely(self) -> str | None:
+        """The same, once an answer came to a question that was put from now on: after an error that may come of it."""
+        before = self.answers
+        while (fault := self.look()) is None and self.answers <= before + 1:
+            time.sleep(0.1)
+        return fault
+
     def close(self) -> None:
         """Ask no more."""
         self.stopped.set()

@@ -9,7 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from search.address import Address
 from search.cli import DEFAULT_RESULTS
-from search.planning.options import MAX_AT_ONCE, MAX_CORES, MAX_GPUS, MAX_TRIALS, check_gpus, check_open
+from search.planning.options import (
+    MAX_AT_ONCE,
+    MAX_CORES,
+    MAX_GPUS,
+    MAX_TRIALS,
+    TRIAL_TIMEOUT,
+    Duration,
+    check_gpus,
+    check_open,
+)
 
 FitOn = Literal["train", "train+val"]
 MAX_SEEDS, MAX_HOURS, MAX_MS, MAX_PARAMS = 1_000, 87_600, 1e9, 1e15
@@ -99,6 +108,8 @@ class Workplace(BaseModel):
         allow_inf_nan=False,
         description="GPUs of one network; 0.5 puts two on one.",
     )
+
+    trial_timeout_s: Duration | None = TRIAL_TIMEOUT
 
     _open = field_validator("address")(check_open)
     _gpus = field_validator("gpus_per_trial")(check_gpus)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
+from search.jobs.beats import TRIAL_TIMEOUT_S
 from search.jobs.cluster import open_ray
 from search.jobs.material import Material, prepare_material
 from search.planning.options import load_options
@@ -40,6 +41,7 @@ class Promotion:
     Attributes:
         search: what is promoted, from its ledger.
         command: what started it, as `sys.argv`, or the call from Python.
+        timeout_s: how long a training may take for a step.
         started: in seconds, by a clock that does not jump.
     """
 
@@ -49,6 +51,7 @@ class Promotion:
     plan: PromotionPlan
     material: Material
     resources: Resources
+    timeout_s: float
     tracker: PromotionTracker
     registry: Registry
     console: Console
@@ -121,6 +124,7 @@ def open_promotion(
             plan,
             material,
             resources,
+            place.trial_timeout_s or TRIAL_TIMEOUT_S,
             tracker,
             registry,
             console,

@@ -57,7 +57,7 @@ class LiveView:
         self.started = time.monotonic()
         self.before = count_done(record)  # pace and time left are of what this view has seen
         self.shown, self.look_at = Standing(), 0.0  # what is drawn, and from when on to look again
-        self.ended = sum(trial.end is not None for trial in record.trials.values())
+        self.ended = self.before[1]
         self.last_line = self.started
         self.spent = record.spent_seconds  # before
         self.doing: Mapping[int, str] = {}
@@ -117,7 +117,7 @@ class LiveView:
 
     def update(self, event: Event) -> None:
         """Show the record as it is now, after this event."""
-        if isinstance(event, TrialEnded):
+        if isinstance(event, TrialEnded) and event.status.is_over:
             self.ended += 1
         if isinstance(event, SearchBroke):
             self.print_line(time.monotonic(), f"Ray broke: {first_line(event.error)}")

@@ -81,16 +81,14 @@ class Liveness:
         if (fault := self.health.look()) is not None:
             raise RayDied(fault, can_restart=self.health.has_head)
         ended = self.beats.look(running)
-        self.doing = {number: str(beat) for number, beat in self.beats.silence.last.items() if number in running}
+        self.doing = self.beats.tell(running)
         return ended
 
     def find_death(self, error: BaseException) -> RayDied | None:
         """That Ray died, if a break of Tune comes of it; None where it lives. error: of Tune."""
         if isinstance(error, RayDied) or self.health is None:
             return error if isinstance(error, RayDied) else None
-        before = self.health.answers
-        while (fault := self.health.look()) is None and self.health.answers <= before + 1:
-            time.sleep(0.1)  # until an answer to a question that was put after the break
+        fault = self.health.look_closely()
         return None if fault is None else RayDied(fault, can_restart=self.health.has_head)
 
     def close(self, *, is_dead: bool) -> None:

@@ -93,7 +93,9 @@ def run_trials(
                 text = f"{type(error).__name__}: {error}" if death is None else str(death)
                 session.append(SearchBroke(error=text, restarts=restarts))
                 if restarts == MAX_RESTARTS:
-                    raise SearchError(f"Ray broke {restarts + 1} times, lastly so: {text}; {tell_way(plan)}") from error
+                    raise SearchError(
+                        f"Ray Tune broke {restarts + 1} times, lastly with {text}; {tell_way(plan)}"
+                    ) from error
                 if death is not None:
                     begin_again(plan, liveness, death)
     return is_interrupted
