@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 TRIAL_TIMEOUT_S = 300.0
 BEAT_S = 1.0  # between two beats of a worker
 AWAKE_S = 5.0  # the search looks far more often: of a longer gap, the rest was sleep
-BEGINNING = "beginning"
-STEPLESS = 6  # a phase without steps, such as a download, may take so many times as long as a step
+BEGINNING, BETWEEN = "beginning", "between two epochs"
+AT_ONCE = (BEGINNING, BETWEEN)  # phases that take no time, or hang
+STEPLESS = 2  # any other without steps, such as a download, may take so many times as long as a step
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Pulse:
             if self.name is None:
                 continue
             phase, done, total = self.at
-            if not total and time.monotonic() - self.since < STEPLESS * self.timeout_s:
+            if not total and phase not in AT_ONCE and time.monotonic() - self.since < STEPLESS * self.timeout_s:
                 self.count += 1
             try:
                 actor = actor or ray.get_actor(self.collector)

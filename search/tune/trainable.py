@@ -24,7 +24,7 @@ from fashion_core.config import build_config
 from fashion_core.errors import CheckpointError, DivergedError, first_line
 from fashion_core.models.saved import save_model
 from fashion_core.training.checkpoint import save_training
-from search.jobs.beats import Pulse
+from search.jobs.beats import BETWEEN, Pulse
 from search.jobs.training import SAVE_INTERVAL_S, describe_error
 from search.records.events import TrialStatus
 from search.records.ledger import pack_correct
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from search.jobs.training import JobSite
     from search.tune.storage import TrialStore
 
-SAVING, BETWEEN = "saving its state", "between two epochs"
+SAVING = "saving its state"
 
 
 class TrialTrainable(Trainable):
