@@ -14,6 +14,7 @@ import threading
 import warnings
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -26,7 +27,7 @@ import spaces
 from fashion_core.errors import SearchError, first_line
 from fashion_core.escaping import show_value
 from fashion_core.secrets import hide_secrets
-from search.jobs.health import end_stopped_servers, end_what_is_left, find_servers
+from search.jobs.health import end_stopped_servers, end_what_is_left, find_servers, is_headless
 from search.jobs.warm import HOOK
 from search.planning.resources import MAX_CPU_TRIALS, Machine, detect_machine
 
@@ -63,7 +64,7 @@ class Users:
     is_ours = False
     is_lost = False  # its head died: this process can use none any more
     starts = 0
-    servers: tuple[int, ...] = ()  # that were started with it, by process id
+    servers: Mapping[int, str] = MappingProxyType({})  # names of those started with it, by process id
     begun_with: tuple[dict[str, Any], str, str | None, Mapping[str, str]] = ({}, "", None, {})  # see `begin`
 
 
@@ -148,7 +149,10 @@ def connect(
         with LOCK:
             Users.count -= 1
             if not Users.count and Users.is_ours and not Users.is_lost:
-                end()
+                if is_headless(Users.servers):
+                    lose()
+                else:
+                    end()
                 Users.is_ours = False
 
 
@@ -175,9 +179,14 @@ def lose_ray() -> None:
     ends this process. What it has left is ended, by process id.
     """
     with LOCK:
-        Users.is_lost = True
-        end_what_is_left(Users.servers)
-        atexit.unregister(ray.shutdown)
+        lose()
+
+
+def lose() -> None:
+    """See `lose_ray`."""
+    Users.is_lost = True
+    end_what_is_left(Users.servers)
+    atexit.unregister(ray.shutdown)
 
 
 def begin(options: dict[str, Any], trouble: str, storage: str | None, variables: Mapping[str, str]) -> None:
@@ -185,7 +194,7 @@ def begin(options: dict[str, Any], trouble: str, storage: str | None, variables:
     with keep_secrets(storage), adding(variables):
         start(options, trouble)
     Users.starts += 1
-    Users.servers = tuple(find_servers())
+    Users.servers = find_servers()
     Users.begun_with = options, trouble, storage, variables
 
 
@@ -271,13 +280,17 @@ def start(options: dict[str, Any], trouble: str) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN) if is_main else None
     worker.print_to_stdstream = say_nothing
-    try:  # what starts here has SIGHUP ignored: a terminal that closes ends the command alone, in order
+    # What starts here has SIGHUP ignored and SIGTERM blocked, as Ray itself blocks SIGINT: a terminal that closes, and
+    # a signal to the whole group, end the command alone, which ends in order. Without its servers it could not.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
         try_init(options)
     except Exception as error:  # a port, a socket's path, a home that cannot be written, a time-out: all have own types
         end()
         remedy = "see that it runs (`ray start --head`)" if "runtime_env" in options else describe_remedy(error)
         raise SearchError(f"{trouble} ({type(error).__name__}: {first_line(error)}); {remedy}") from error
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         if is_main:  # Ray turns SIGTERM into an abort that leaves nothing behind
             signal.signal(signal.SIGTERM, handler)
             signal.signal(signal.SIGHUP, hangup)

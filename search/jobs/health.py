@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import ray
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 HEAD = "gcs_server"
 SERVERS = (HEAD, "raylet")  # Ray's head, and its node here
@@ -104,6 +104,11 @@ def list_processes() -> dict[int, tuple[str, str, int]]:
         with suppress(OSError):
             found[int(path.parent.name)] = split_stat(path.read_text())
     return found
+
+
+def is_headless(servers: Mapping[int, str]) -> bool:
+    """Whether Ray's head is among these, and dead. servers: names by process id."""
+    return any(name == HEAD and (read_state(pid) or "Z") in DEAD for pid, name in servers.items())
 
 
 def read_state(pid: int) -> str | None:

@@ -84,16 +84,18 @@ class Liveness:
         self.doing = self.beats.tell(running)
         return ended
 
-    def find_death(self, error: BaseException) -> RayDied | None:
-        """That Ray died, if a break of Tune comes of it; None where it lives. error: of Tune."""
-        if isinstance(error, RayDied) or self.health is None:
-            return error if isinstance(error, RayDied) else None
-        fault = self.health.look_closely()
-        return None if fault is None else RayDied(fault, can_restart=self.health.has_head)
-
-    def close(self, *, is_dead: bool) -> None:
-        """Look no more. is_dead: Ray is."""
+    def close(self, error: BaseException | None) -> RayDied | None:
+        """Look no more. Returns that Ray died, where it did; None where it lives. error: what broke Tune."""
+        death = self.find_death(error)
         if self.health is not None:
             self.health.close()
         if self.beats is not None:
-            self.beats.close(is_dead=is_dead)
+            self.beats.close(is_dead=death is not None)
+        return death
+
+    def find_death(self, error: BaseException | None) -> RayDied | None:
+        """See `close`."""
+        if isinstance(error, RayDied) or self.health is None:
+            return error if isinstance(error, RayDied) else None
+        fault = self.health.look_closely() if isinstance(error, Exception) else self.health.look()
+        return None if fault is None else RayDied(fault, can_restart=self.health.has_head)

@@ -71,34 +71,36 @@ def run_trials(
         for restarts in range(MAX_RESTARTS + 1):
             found.begin()
             if found.is_over:
-                found.keep_running()
                 break
             liveness = found.liveness = Liveness(plan.options.trial_timeout_s or TRIAL_TIMEOUT_S)
-            try:
-                beats = {"collector": liveness.collector, "timeout_s": liveness.timeout_s}
-                trained = build_trainable(plan, bind(trainable, site, store, rungs, target, **beats))
-                with tempfile.TemporaryDirectory(prefix="fashion-", ignore_cleanup_errors=True) as scratch:
-                    build_tuner(plan, trained, session.record.search_id, scratch).fit()
-                liveness.close(is_dead=False)
-                found.keep_running()
-                is_interrupted = has_caught(before)
+            beats = {"collector": liveness.collector, "timeout_s": liveness.timeout_s}
+            error = run_tune(plan, bind(trainable, site, store, rungs, target, **beats), session.record.search_id)
+            death = liveness.close(error)
+            if error is None or isinstance(error, KeyboardInterrupt):
+                is_interrupted = error is not None or has_caught(before)
                 break
-            except KeyboardInterrupt:  # a second one, or one before Tune takes it
-                found.keep_running()
-                is_interrupted = True
-                break
-            except (Exception, RayDied) as error:
-                death = liveness.find_death(error)
-                liveness.close(is_dead=death is not None)
-                text = f"{type(error).__name__}: {error}" if death is None else str(death)
-                session.append(SearchBroke(error=text, restarts=restarts))
-                if restarts == MAX_RESTARTS:
-                    raise SearchError(
-                        f"Ray Tune broke {restarts + 1} times, lastly with {text}; {tell_way(plan)}"
-                    ) from error
-                if death is not None:
-                    begin_again(plan, liveness, death)
+            text = f"{type(error).__name__}: {error}" if death is None else str(death)
+            session.append(SearchBroke(error=text, restarts=restarts))
+            if restarts == MAX_RESTARTS:
+                raise SearchError(
+                    f"Ray Tune broke {restarts + 1} times, lastly with {text}; {tell_way(plan)}"
+                ) from error
+            if death is not None:
+                begin_again(plan, liveness, death)
+        found.keep_running()
     return is_interrupted
+
+
+def run_tune(plan: Plan, trainable: type[TrialTrainable], search_id: str) -> BaseException | None:
+    """Run Tune over what there is to do. Returns what broke it: a Ctrl-C where Tune had not caught it, or had caught
+    one before; None where nothing did.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="fashion-", ignore_cleanup_errors=True) as scratch:
+            build_tuner(plan, build_trainable(plan, trainable), search_id, scratch).fit()
+    except (Exception, RayDied, KeyboardInterrupt) as error:
+        return error
+    return None
 
 
 def begin_again(plan: Plan, liveness: Liveness, death: RayDied) -> None:
