@@ -119,6 +119,20 @@ class SearchError(FashionError):
     """A search cannot start, go on, or be found."""
 
 
+class RayLostError(SearchError):
+    """Ray died under this process, which can start no other.
+
+    Args:
+        fault: what died, in words.
+        name: of the search.
+        way: where it stands, and how to go on.
+    """
+
+    def __init__(self, fault: str, name: str, way: str) -> None:
+        super().__init__(f"{fault}, and only a new process can start it again; {way}")
+        self.fault, self.name = fault, name
+
+
 class SpaceError(FaultsError, SearchError):
     """A search space is at fault."""
 

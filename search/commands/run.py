@@ -12,6 +12,7 @@ from rich.console import Console
 from fashion_core.errors import SearchError
 from search.address import Address, renew
 from search.cli import DEFAULT_RESULTS, UNUSABLE, Results, SearchName, TrackingUri, build, refuse_others, take_fields
+from search.commands.again import can_begin_again
 from search.planning.options import EXTENDED, Extension, SearchOptions
 from search.records.events import EndReason
 from search.records.layout import SearchLayout
@@ -154,6 +155,7 @@ def launch(
             console=console,
             command=sys.argv,
             began=began,
+            goes_on=can_begin_again(),
         )
     check_end(result.record)
 

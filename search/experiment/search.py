@@ -120,6 +120,7 @@ def run_search(
     report: bool = True,
     command: Sequence[str] = CALLED,
     began: float | None = None,
+    goes_on: bool = False,
 ) -> SearchResult:
     """Run a search, or go on with one.
 
@@ -135,6 +136,7 @@ def run_search(
         report: put the best model in its place, and write the report, in the end.
         command: what was typed, for the search's provenance.
         began: when the command did, by `time.monotonic`: from then on its time counts; None: now.
+        goes_on: the command begins again by itself where it raises RayLostError: the search has not ended then.
 
     Raises:
         FashionError: it cannot start, or ended before its time.
@@ -215,7 +217,7 @@ def run_search(
             wait(lambda: write_whole(layout.audit, render_audit(audit(prepared.data))))
             plan = settle_taken(plan, prepared, console)
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
-        fault = run_session(plan, session, prepared.site, console, trainable, events)
+        fault = run_session(plan, session, prepared.site, console, trainable, events, goes_on=goes_on)
         search = describe_search(record)
         if report:
             for path in wait(lambda: write_results(layout, record, search, tell)):

@@ -11,8 +11,10 @@ On a cluster, the folder is on a file system that all nodes share. N images, E e
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +24,7 @@ import ray
 from pydantic import BaseModel
 
 from fashion_core import metrics
-from fashion_core.errors import CheckpointError, DivergedError
+from fashion_core.errors import CheckpointError, DivergedError, RayLostError
 from fashion_core.files import (
     MODEL_FILE,
     RETRY_SECONDS,
@@ -39,6 +41,9 @@ from fashion_core.files import (
 )
 from fashion_core.models.saved import Best, save_model
 from fashion_core.training.checkpoint import save_training
+from search.jobs.beats import TRIAL_TIMEOUT_S, WAITING, Beats, Pulse
+from search.jobs.cluster import lose_ray
+from search.jobs.health import Health
 from search.jobs.training import SAVE_INTERVAL_S, TrainingJob, describe_error
 from search.records.events import TrialStatus
 
@@ -53,7 +58,9 @@ RUN_FILE = "run.json"
 EPOCHS_FOLDER = "epochs"
 DIVERGED, FAILED, FINISHED = TrialStatus.DIVERGED, TrialStatus.FAILED, TrialStatus.FINISHED
 POLL_S = 1.0
+MAX_DEATHS = 1  # of a training's process: it goes on from its last state so often
 Listener = Callable[["Training", dict[str, Any]], None]
+Onlooker = Callable[[Mapping[str, str]], None]
 
 
 class RunEnd(BaseModel):
@@ -78,6 +85,11 @@ class Training:
     job: TrainingJob
     folder: Path
     stop_epoch: int | None = None
+
+    @property
+    def name(self) -> str:
+        """That no other of a promotion has."""
+        return self.folder.name
 
     @property
     def config(self) -> TrainConfig:
@@ -116,42 +128,57 @@ class Run:
         return sum(row[metrics.TRAIN_SECONDS] + row[metrics.VAL_SECONDS] for row in self.scores)
 
 
-def train(training: Training) -> Iterator[dict[str, Any]]:
+def train(training: Training, collector: str | None = None, timeout_s: float = math.inf) -> Iterator[dict[str, Any]]:
     """Train one network, or go on with it. Yields {epoch, metrics}, last {status, error}, as `run.json` has it.
 
     Where the disk is full it waits, and yields {waiting} in between, in words.
+
+    Args:
+        collector, timeout_s: see `search.jobs.beats.Pulse`.
     """
+    with Pulse(collector, timeout_s) as pulse:
+        pulse.begin(training.name)
+        yield from train_with(training, pulse)
+
+
+def train_with(training: Training, pulse: Pulse) -> Iterator[dict[str, Any]]:
+    """See `train`."""
+
+    def write(make: Callable[[], object]) -> Iterator[dict[str, Any]]:
+        return write_or_wait(make, training.folder, pulse)
+
     folder = training.folder
     outcome: dict[str, str | None] = {"status": FINISHED, "error": None}
-    yield from write_or_wait(lambda: folder.mkdir(parents=True, exist_ok=True), folder)
+    yield from write(lambda: folder.mkdir(parents=True, exist_ok=True))
     saved = time.monotonic()
     try:
-        for result in training.job.run(find_state(training)):
-            yield from write_or_wait(partial(write_epoch, folder, result), folder)
+        for result in training.job.run(find_state(training), pulse.step):
+            yield from write(partial(write_epoch, folder, result))
             yield {"epoch": result.epoch, "metrics": result.metrics}
             if result.epoch in (training.stop_epoch, training.config.epochs):
-                yield from write_or_wait(partial(save_result, training, result), folder)
+                yield from write(partial(save_result, training, result))
                 break
             if time.monotonic() - saved >= SAVE_INTERVAL_S:
-                yield from write_or_wait(partial(save_training, folder, result.state), folder)
+                yield from write(partial(save_training, folder, result.state))
                 saved = time.monotonic()
     except DivergedError as error:
         outcome = {"status": DIVERGED, "error": str(error)}
     except Exception as error:  # costs this network and nothing else
         outcome = {"status": FAILED, "error": describe_error(error)}
     text = json.dumps(outcome, indent=2) + "\n"
-    yield from write_or_wait(lambda: write_whole(folder / RUN_FILE, text), folder)
+    yield from write(lambda: write_whole(folder / RUN_FILE, text))
     if outcome["status"] != FAILED:
         (folder / TRAINING_FILE).unlink(missing_ok=True)
     yield outcome
 
 
-def write_or_wait(write: Callable[[], object], folder: Path) -> Iterator[dict[str, Any]]:
+def write_or_wait(write: Callable[[], object], folder: Path, pulse: Pulse) -> Iterator[dict[str, Any]]:
     """Write something; while the disk is full, yield what to tell of it once, and try again.
 
     Args:
         write: may be called again after an OSError.
         folder: where it writes.
+        pulse: is told that it waits, which is no silence.
     """
     is_told = False
     while True:
@@ -163,6 +190,7 @@ def write_or_wait(write: Callable[[], object], folder: Path) -> Iterator[dict[st
             if not is_told:
                 yield {"waiting": describe_full(folder, error)}
             is_told = True
+            pulse.step(WAITING, 0, 0)
             time.sleep(RETRY_SECONDS)
         else:
             return
@@ -234,24 +262,67 @@ def load_run(training: Training) -> Run:
     return Run(training.label, training.seed_number, tuple(scores), probabilities, training.folder)
 
 
-def train_all(trainings: Sequence[Training], resources: Resources, listener: Listener) -> None:
+def train_all(
+    trainings: Sequence[Training],
+    resources: Resources,
+    listener: Listener,
+    onlooker: Onlooker | None = None,
+    timeout_s: float = TRIAL_TIMEOUT_S,
+) -> None:
     """Train what is not trained yet, as many at once as the resources say, in order. Ray must be running.
 
     Args:
         listener: told of every epoch and every end, in this process.
+        onlooker: told about every second what each is at, in words, by its name.
+        timeout_s: a process that takes no step for so long is ended, as if it had died.
+
+    Raises:
+        RayLostError: Ray died.
     """
     waiting = [training for training in trainings if training.status is None]
+    if not waiting:
+        return
+    health, beats = Health(), Beats(f"beats-{uuid.uuid4().hex}", timeout_s)
+    try:
+        train_waiting(waiting, resources, listener, onlooker, health, beats)
+    except RayLostError:
+        beats.close(is_dead=True)
+        lose_ray()
+        raise
+    else:
+        beats.close(is_dead=False)
+    finally:
+        health.close()
+
+
+def train_waiting(
+    waiting: list[Training],
+    resources: Resources,
+    listener: Listener,
+    onlooker: Onlooker | None,
+    health: Health,
+    beats: Beats,
+) -> None:
+    """See `train_all`."""
     remote = ray.remote(
         num_cpus=resources.cpus_per_trial,
         num_gpus=resources.gpus_per_trial,
         max_calls=1 if resources.gpus_per_trial else 0,  # a used process would stay on its old GPU
         num_returns="streaming",
+        max_retries=MAX_DEATHS,
     )(train)
     running: dict[Any, Training] = {}
+    silent: dict[str, str] = {}  # why a process was ended, by the training's name
     while waiting or running:
         while waiting and len(running) < resources.concurrent:
             training = waiting.pop(0)
-            running[remote.remote(training)] = training
+            beats.silence.begin(training.name)
+            running[remote.remote(training, beats.name, beats.timeout_s)] = training
+        check_ray(health.look())
+        names = [training.name for training in running.values()]
+        silent |= beats.look(names)
+        if onlooker is not None:
+            onlooker(beats.tell(names))
         ready, _ = ray.wait(list(running), num_returns=1, timeout=POLL_S, fetch_local=False)
         for stream in ready:
             training = running[stream]
@@ -261,6 +332,13 @@ def train_all(trainings: Sequence[Training], resources: Resources, listener: Lis
                 del running[stream]
                 continue
             except ray.exceptions.RayError as error:  # its process died, more often than Ray tries again
+                check_ray(health.look_closely())
                 del running[stream]
-                event = {"status": FAILED, "error": describe_error(error)}
+                event = {"status": FAILED, "error": silent.get(training.name) or describe_error(error)}
             listener(training, event)
+
+
+def check_ray(fault: str | None) -> None:
+    """Raise RayLostError where something is wrong with Ray."""
+    if fault is not None:
+        raise RayLostError(fault, "", "the same promotion goes on where it was cut off")

@@ -93,6 +93,15 @@ def check_open(address: str | None) -> str | None:
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
+TRIAL_TIMEOUT: Any = Field(
+    default=None,
+    gt=0,
+    le=MAX_SECONDS,
+    allow_inf_nan=False,
+    description="End a training's process that takes no step for this time, such as 90s; it goes on from its last "
+    "state, once; default: 5m.",
+    json_schema_extra={"option": "--trial-timeout"},
+)
 
 
 class SearchOptions(BaseModel):
@@ -158,6 +167,7 @@ class SearchOptions(BaseModel):
         allow_inf_nan=False,
         description="End the search when a trial has this val/accuracy, such as 0.85.",
     )
+    trial_timeout_s: Duration | None = TRIAL_TIMEOUT
     cpus_per_trial: int | None = Field(
         default=None, ge=1, le=MAX_CORES, description="CPU cores of one trial; default: what there is, shared evenly."
     )

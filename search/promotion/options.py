@@ -11,7 +11,16 @@ from fashion_core.data.reading import split_names
 from fashion_core.escaping import show_value
 from search.address import Address
 from search.cli import DEFAULT_RESULTS
-from search.planning.options import MAX_AT_ONCE, MAX_CORES, MAX_GPUS, MAX_TRIALS, check_gpus, check_open
+from search.planning.options import (
+    MAX_AT_ONCE,
+    MAX_CORES,
+    MAX_GPUS,
+    MAX_TRIALS,
+    TRIAL_TIMEOUT,
+    Duration,
+    check_gpus,
+    check_open,
+)
 
 FitOn = Literal["train", "train+val"]
 SINGLE, ENSEMBLE, SOUP = FORMS = ("single", "ensemble", "soup")
@@ -130,6 +139,8 @@ class Workplace(BaseModel):
         allow_inf_nan=False,
         description="GPUs of one network; 0.5 puts two on one.",
     )
+
+    trial_timeout_s: Duration | None = TRIAL_TIMEOUT
 
     _open = field_validator("storage", "address")(check_open)
     _gpus = field_validator("gpus_per_trial")(check_gpus)

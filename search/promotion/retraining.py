@@ -226,7 +226,8 @@ class Retraining:
                 self.send(training)
 
         with RerunView(self.promotion.console, title, trainings, self.words) as view:
-            train_all(trainings, resources or self.promotion.resources, listen)
+            own = resources or self.promotion.resources
+            train_all(trainings, own, listen, view.look, self.promotion.timeout_s)
         failed = [training.folder.name for training in trainings if training.status is None]
         if failed:
             raise SearchError(

@@ -11,6 +11,7 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
 from fashion_core.files import retry_while_full
 from search.experiment.stored import bring_back, find_options, find_record, hold_stored
+from search.jobs.beats import TRIAL_TIMEOUT_S
 from search.jobs.cluster import open_ray
 from search.jobs.material import Material, prepare_material
 from search.planning.resources import choose_resources
@@ -48,6 +49,7 @@ class Promotion:
     Attributes:
         search: what is promoted, from its ledger.
         command: what started it, as `sys.argv`, or the call from Python.
+        timeout_s: how long a training may take for a step.
         started: in seconds, by a clock that does not jump.
     """
 
@@ -57,6 +59,7 @@ class Promotion:
     plan: PromotionPlan
     material: Material
     resources: Resources
+    timeout_s: float
     tracker: PromotionTracker
     registry: Registry
     console: Console
@@ -144,6 +147,7 @@ def open_promotion(
             plan,
             material,
             share_out(place, plan, machine),
+            place.trial_timeout_s or TRIAL_TIMEOUT_S,
             tracker,
             registry,
             console,

@@ -17,6 +17,7 @@ from search.jobs.reruns import FINISHED, Training
 from search.promotion.options import SINGLE
 from search.records.provenance import python_command
 from search.registry.versions import CHAMPION, list_models
+from search.reporting.live import PROGRESS_INTERVAL_S
 from search.reporting.terminal import plain
 from search.reporting.words import format_duration, format_score, write_interval, write_points
 from search.statistics.intervals import LEVEL
@@ -48,7 +49,7 @@ class RerunView:
         self.console, self.title, self.trainings, self.names = console, title, trainings, names
         self.cells = {training.folder: WAITING for training in trainings}
         self.best: dict[Any, float] = {}
-        self.started = time.monotonic()
+        self.started = self.last_line = time.monotonic()
         self.live = Live(self.draw(), console=console, transient=True) if console.is_interactive else None
 
     def __enter__(self) -> RerunView:
@@ -86,13 +87,23 @@ class RerunView:
             words = event["status"] if event["status"] != FINISHED or best is None else format_score(best)
             self.cells[where] = words
             if self.live is None or event["status"] != FINISHED:
-                text = f"  {self.name(training)}, seed {training.seed_number}: {event['status']}"
+                text = f"{self.name(training)}, seed {training.seed_number}: {event['status']}"
                 text += f", best {format_score(best)}" if best is not None else ""
                 text += f" ({event['error']})" if event["error"] else ""
-                elapsed = format_duration(time.monotonic() - self.started)
-                self.console.print(plain(f"{text} [{elapsed}]"))
+                self.print_line(text)
         if self.live is not None:
             self.live.update(self.draw())
+
+    def look(self, doing: Mapping[str, str]) -> None:
+        """Where there is no terminal, print now and then what each is at: in words, by the training's name."""
+        if self.live is None and time.monotonic() - self.last_line >= PROGRESS_INTERVAL_S:
+            each = [f"{name}: {text}" for name, text in doing.items()]
+            self.print_line("; ".join(each) or "none has begun to train: they wait for resources, or start")
+
+    def print_line(self, text: str) -> None:
+        """A line, and the time since the beginning."""
+        self.last_line = time.monotonic()
+        self.console.print(plain(f"  {text} [{format_duration(self.last_line - self.started)}]"))
 
     def name(self, training: Training) -> str:
         """How the table calls its candidate."""

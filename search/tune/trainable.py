@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import tempfile
 import time
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from fashion_core.errors import CheckpointError, DivergedError, first_line
 from fashion_core.files import RETRY_SECONDS, describe_full, is_full
 from fashion_core.models.saved import save_model
 from fashion_core.training.checkpoint import save_training
+from search.jobs.beats import BETWEEN, WAITING, Pulse
 from search.jobs.training import SAVE_INTERVAL_S, describe_error
 from search.records.events import TrialStatus
 from search.records.ledger import pack_correct
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from fashion_core.training.loop import EpochResult
     from search.jobs.training import JobSite
     from search.tune.storage import TrialStore
+
+SAVING = "saving its state"
 
 
 @dataclass
@@ -61,17 +65,22 @@ class TrialTrainable(Trainable):
         store: where states are saved.
         rungs: epochs after which a trial may be stopped: its model is saved by then.
         target: the score that ends the search: so is the model that has it; None: none does.
+        collector, timeout_s: see `search.jobs.beats.Pulse`.
     """
 
     site: ClassVar[JobSite]
     store: ClassVar[TrialStore]
     rungs: ClassVar[Collection[int]]
     target: ClassVar[float | None]
+    collector: ClassVar[str | None] = None
+    timeout_s: ClassVar[float] = math.inf
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin a trial in a fresh process."""
+        self.pulse = Pulse(self.collector, self.timeout_s)
         gc.freeze()  # what the libraries made on import stays: else every trial's end looks through it for 0.2 s
         self.begin()
+        self.pulse.begin(config["number"])
 
     def begin(self) -> None:
         """Nothing is known of the trial yet."""
@@ -85,6 +94,7 @@ class TrialTrainable(Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin a trial in a process that has run others."""
         self.cleanup()
+        self.pulse.begin(new_config["number"])
         return True
 
     def step(self) -> dict[str, Any]:
@@ -100,6 +110,8 @@ class TrialTrainable(Trainable):
                 result |= self.save_state(result[EPOCH], can_resume=self.pending.can_resume)
         except OSError as error:
             return self.wait(error)
+        finally:
+            self.pulse.step(BETWEEN, 0, 0)
         self.pending = None
         result |= self.tell_lost()
         if ERROR in result:
@@ -108,6 +120,7 @@ class TrialTrainable(Trainable):
 
     def wait(self, error: OSError) -> dict[str, Any]:
         """Wait a moment for room on a full disk. Gives the result that says so."""
+        self.pulse.step(WAITING, 0, 0)
         time.sleep(RETRY_SECONDS)
         last = self.last
         score, epoch = (WORST_SCORE, 0) if last is None else (last.state.best.metrics[metrics.ACCURACY], last.epoch)
@@ -158,7 +171,7 @@ class TrialTrainable(Trainable):
                 fault = self.store.fetch(self.config["number"], epoch, digests, folder)
                 if fault is None:
                     try:
-                        results = job.run(folder)
+                        results = job.run(folder, self.pulse.step)
                         self.last = first = next(results)
                     except CheckpointError as error:  # of another version, or of other data
                         fault = first_line(error)
@@ -167,7 +180,7 @@ class TrialTrainable(Trainable):
                         self.correct = found.read_text() if found.is_file() else ""
                         return chain((first,), results)
             self.lost.append(f"the state after epoch {epoch} could not be used: {fault}")
-        return job.run()
+        return job.run(progress=self.pulse.step)
 
     def save_state(self, epoch: int, *, can_resume: bool = True) -> dict[str, str]:
         """Save what the trial can go on from, or its best model alone after its end. Gives what to report of it.
@@ -175,6 +188,7 @@ class TrialTrainable(Trainable):
         Raises:
             OSError: a disk is full.
         """
+        self.pulse.step(SAVING, 0, 0)
         self.saved = time.monotonic()
         digests: dict[str, str] = {}
         try:
@@ -224,8 +238,11 @@ def bind(
     store: TrialStore,
     rungs: Collection[int],
     target: float | None = None,
+    **beats: Any,
 ) -> type[TrialTrainable]:
-    """The trainable of one search: a class of the same name, which Ray sends to the workers with these in it."""
-    return type(
-        trainable.__name__, (trainable,), {"site": site, "store": store, "rungs": frozenset(rungs), "target": target}
-    )
+    """The trainable of one search: a class of the same name, which Ray sends to the workers with these in it.
+
+    beats: `collector` and `timeout_s`.
+    """
+    shared = {"site": site, "store": store, "rungs": frozenset(rungs), "target": target}
+    return type(trainable.__name__, (trainable,), shared | beats)

@@ -7,6 +7,7 @@ and find the search in this process by it.
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from search.records.events import (
 )
 from search.records.requests import clear_request, read_request
 from search.tune.decisions import Rungs
+from search.tune.liveness import Liveness
 from search.tune.results import CORRECT, EPOCH, ERROR, FULL, LOST, METRICS, SAVED, STATUS, WORST_SCORE
 from search.tune.storage import list_saves
 from search.tune.study import Study
@@ -60,6 +62,8 @@ class Watch:
         correct: of the best epoch of each running trial, packed.
         lost: why a trial's model or state could not be saved, by number.
         paused: numbers of trials that wait for room on a disk, and have said so.
+        silent: why a trial's process was ended, by number.
+        liveness: of the Tune that runs now.
     """
 
     plan: Plan
@@ -73,6 +77,8 @@ class Watch:
     correct: dict[int, str] = field(default_factory=dict)
     lost: dict[int, str] = field(default_factory=dict)
     paused: set[int] = field(default_factory=set)
+    silent: dict[int, str] = field(default_factory=dict)
+    liveness: Liveness = field(default_factory=lambda: Liveness(math.inf))
 
     @property
     def max_epochs(self) -> int:
@@ -137,6 +143,8 @@ class Watch:
         else:
             return None
         self.running[trial_id] = number
+        self.silent.pop(number, None)
+        self.liveness.begin(number)
         proposal, trial = record.proposed[number], record.trials.get(number)
         values = self.plan.space.build_values(proposal.params, self.plan.annotations.schema)
         return {
@@ -180,6 +188,16 @@ class Watch:
         record = self.session.record
         if record.reached is None and (reason := record.find_reached(trials)) is not None:
             self.session.append(LimitReached(reason=reason))
+
+    def look(self) -> None:
+        """See that trials get on, and tell those who look on what each is at.
+
+        Raises:
+            RayDied: Ray is not there any more.
+        """
+        self.silent |= self.liveness.look(self.running.values())
+        for onlooker in self.session.onlookers:
+            onlooker(self.liveness.doing)
 
     def start(self, trial: Trial) -> None:
         """A trial begins, or goes on."""
@@ -245,6 +263,7 @@ class Watch:
     def bury(self, trial: Trial, error: str) -> None:
         """A trial's process died: it goes on from its last state, or has failed."""
         number = trial.config["number"]
+        error = self.silent.pop(number, error)
         if number not in self.session.record.trials:  # died before it began
             self.start(trial)
         known = self.session.record.trials[number]
