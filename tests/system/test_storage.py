@@ -6,7 +6,8 @@ import signal
 import time
 
 import pytest
-from local_s3 import join, serve_s3
+from house_rules import by_size
+from local_s3 import Gate, join, serve_s3
 from same_search import find_differences
 from whole_commands import start
 
@@ -22,39 +23,79 @@ fixed: {image_size: 32, weights: none, batch_size: 16, backbone: test_resnet}
 search: {lr: {loguniform: [1e-4, 1]}, drop_path: {uniform: [0, 0.5]}}
 scheduler: {type: asha, max_epochs: 4, grace_epochs: 1, reduction_factor: 2}
 """
-LINES = 9  # of the ledger, when the search is killed
+LINES = 9  # of the ledger, when something happens to the search
+AWAY_SECONDS = by_size(ci=5.0, whole=30.0)
 
 
 def finish(process):
-    """What a command printed."""
+    """A command's exit status, and what it printed."""
     output = process.communicate()[0]
     return process.returncode, output
 
 
+def wait_for_lines(process, layout, count):
+    """Until a search has written so many events, or ended."""
+    deadline = time.monotonic() + 240
+    while len(read_events(layout.ledger)) < count and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 @pytest.mark.slow
-def test_a_killed_search_goes_on_from_its_storage_alone(tmp_path, sample_folder):
+def test_a_killed_search_goes_on_from_its_storage_alone_and_waits_while_that_is_away(tmp_path, sample_folder):
     (tmp_path / "tiny.yaml").write_text(SPACE)
-    given = ("--data", sample_folder, "--space", tmp_path / "tiny.yaml", "--concurrent", 1)
-    status, output = finish(start(tmp_path, "run.py", *given, "--name", "mine", "--results", "twin"))
+    given = ("--data", sample_folder, "--space", tmp_path / "tiny.yaml", "--concurrent", 1, "--name", "mine")
+    status, output = finish(start(tmp_path, "run.py", *given, "--results", "twin"))
     assert status == 0, output
-    layout = SearchLayout(tmp_path / "elsewhere", "mine")
+    gone, layout = (SearchLayout(tmp_path / folder, "mine") for folder in ("gone", "elsewhere"))
     with serve_s3() as bucket:
-        process = start(tmp_path, "run.py", *given, "--name", "mine", "--results", "gone", "--storage", bucket)
-        ledger, deadline = tmp_path / "gone" / "mine" / "ledger.jsonl", time.monotonic() + 240
-        while len(read_events(ledger)) < LINES and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        process = start(tmp_path, "run.py", *given, "--results", "gone", "--storage", bucket)
+        wait_for_lines(process, gone, LINES)
         os.killpg(process.pid, signal.SIGKILL)
         status, output = finish(process)
-        assert replay(read_events(ledger)).ended is None and len(read_events(ledger)) >= LINES, output
-        shutil.rmtree(tmp_path / "gone")
+        assert replay(read_events(gone.ledger)).ended is None and len(read_events(gone.ledger)) >= LINES, output
+        shutil.rmtree(gone.results)
         (tmp_path / "tiny.yaml").unlink()
-        going_on = ("--resume", "mine", "--results", "elsewhere", "--storage", bucket)
+        gate = Gate(bucket)
+        going_on = ("--resume", "mine", "--results", "elsewhere", "--storage", gate.bucket)
         status, output = finish(start(tmp_path, "run.py", *going_on))
         assert status == 2 and "if that was killed, it is free in" in " ".join(output.split()), output
         time.sleep(LEASE_SECONDS)
-        status, output = finish(start(tmp_path, "run.py", *going_on))
-        assert status == 0, output
+        process = start(tmp_path, "run.py", *going_on)
+        wait_for_lines(process, layout, LINES + 4)
+        gate.shut()
+        time.sleep(AWAY_SECONDS)
+        gate.open()
+        status, output = finish(process)
+        words = " ".join(output.split())
+        assert status == 0 and "waiting: the storage" in words and "answers again" in words, output
+        gate.close()
         storage = open_storage(join(bucket, "mine"))
         assert storage.read_log() == layout.ledger.read_bytes()
         assert not [name for name in storage.list() if name.startswith("trial-")]  # no state is left
     assert not find_differences(SearchLayout(tmp_path / "twin", "mine"), layout)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_search_whose_storage_another_has_taken_ends_and_changes_nothing(tmp_path, sample_folder):
+    """Its process was stopped for longer than its lease lasts, and wakes up when another has gone on with it."""
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    given = ("--data", sample_folder, "--space", tmp_path / "tiny.yaml", "--concurrent", 1, "--name", "mine")
+    first, second = (SearchLayout(tmp_path / folder, "mine") for folder in ("first", "second"))
+    with serve_s3() as bucket:
+        stopped = start(tmp_path, "run.py", *given, "--results", "first", "--storage", bucket)
+        wait_for_lines(stopped, first, LINES)
+        os.kill(stopped.pid, signal.SIGSTOP)
+        time.sleep(LEASE_SECONDS + 2)
+        going_on = ("--resume", "mine", "--results", "second", "--storage", bucket)
+        process = start(tmp_path, "run.py", *going_on)
+        wait_for_lines(process, second, LINES + 4)
+        os.kill(stopped.pid, signal.SIGCONT)
+        status, output = finish(stopped)
+        words = " ".join(output.split())
+        assert status == 2 and "another process has taken" in words and "Traceback" not in output, output
+        status, output = finish(process)
+        assert status == 0, output
+        record = replay(read_events(second.ledger))
+        assert open_storage(join(bucket, "mine")).read_log() == second.ledger.read_bytes()
+        assert record.ended.reason == "all trials ended" and len(record.trials) == 4

@@ -9,7 +9,16 @@ import time
 import pytest
 
 from search.jobs import health
-from search.jobs.health import ANSWER_S, AWAKE_S, Health, find_servers, read_state, split_stat
+from search.jobs.health import (
+    ANSWER_S,
+    AWAKE_S,
+    Health,
+    end_what_is_left,
+    find_servers,
+    is_headless,
+    read_state,
+    split_stat,
+)
 
 
 def test_a_name_may_have_anything_in_it():
@@ -56,6 +65,29 @@ def test_a_dead_server_is_told_at_once(child, monkeypatch):
     child.kill()
     await_state(child.pid, "Z")
     assert found.look() == "Ray's raylet died"
+
+
+@pytest.mark.parametrize(("name", "has_head"), [("raylet", True), ("gcs_server", False)])
+def test_without_its_head_ray_cannot_be_restarted_here(name, has_head, child, monkeypatch):
+    found, servers = make_health(monkeypatch, {child.pid: name}), {child.pid: name}
+    found.look()
+    assert found.has_head and not is_headless(servers)
+    child.kill()
+    await_state(child.pid, "Z")
+    found.look()
+    assert (found.has_head, is_headless(servers)) == (has_head, not has_head)
+
+
+def test_what_is_left_of_ray_is_ended_with_all_below_it():
+    program = "import subprocess, sys; subprocess.run(['sleep', '60'])"
+    with subprocess.Popen([sys.executable, "-c", program]) as parent:
+        for _ in range(200):
+            below = [pid for pid, (_, _, up) in health.list_processes().items() if up == parent.pid]
+            if below:
+                break
+            time.sleep(0.05)
+        end_what_is_left([parent.pid])
+    assert read_state(parent.pid) is None and await_state(below[0], "ZX") in (None, "Z", "X")
 
 
 def test_silence_counts_while_this_process_is_awake(monkeypatch):
