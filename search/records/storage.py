@@ -13,6 +13,7 @@ still write a part: what stands behind a part of a later generation, or beside i
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import re
@@ -189,7 +190,9 @@ class Storage(ABC):
         self.retry(lambda: self.copy_once(source, target))
 
     def copy_once(self, source: str, target: str) -> None:
-        """Try once to copy it."""
+        """Try once to copy it. An object store tells of a source that is not there as it does of being away."""
+        if self.filesystem.get_file_info(self.locate(source)).type == pafs.FileType.NotFound:
+            raise FileNotFoundError(errno.ENOENT, "there is no such file", self.locate(source))
         self.filesystem.create_dir(self.locate(target).rpartition("/")[0])
         self.filesystem.copy_file(self.locate(source), self.locate(target))
 

@@ -149,6 +149,14 @@ def test_a_cut_line_of_a_folder_is_taken_away(tmp_path):
     assert storage.read_log() == b"one\ntwo\n"
 
 
+def test_what_is_not_there_is_not_waited_for(place, tmp_path):
+    storage = open_storage(place("mine"))
+    with storage.hold(RUN):
+        for ask in (storage.fetch, storage.copy):
+            with pytest.raises(FileNotFoundError):
+                ask("models/trial-0000/model", "other" if ask == storage.copy else tmp_path / "model")
+
+
 def test_files_and_folders_come_back_and_go(place, tmp_path):
     storage, digests = open_storage(place("mine")), {}
     assert storage.read("options.json") is None and storage.list() == []
