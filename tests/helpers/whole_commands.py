@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from heard_signals import hear_signals
 
 from search.jobs.cluster import use_ray
 from search.planning.resources import detect_machine
@@ -31,6 +32,7 @@ def start(folder: Path, script: str, *options: Any) -> subprocess.Popen[str]:
         text=True,
         env=os.environ | ONE_THREAD,
         start_new_session=True,
+        preexec_fn=hear_signals,
     )
 
 
