@@ -56,7 +56,9 @@ def promote(
     from search.promotion import pipeline  # Ray, torch and MLflow take seconds to import: not for --help
 
     if dry_run:
-        pipeline.plan_promotion(SearchLayout(place.results, name), options, place, Console(), replace=replace)
+        pipeline.plan_promotion(
+            SearchLayout(place.results, name), options, place, choose_output(as_json=as_json), replace=replace
+        )
         return
     result = pipeline.promote(
         name, options, place=place, replace=replace, console=choose_output(as_json=as_json), command=sys.argv

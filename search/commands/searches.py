@@ -15,8 +15,9 @@ from rich.text import Text
 from fashion_core.errors import SearchError
 from search.address import Address
 from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
+from search.records.events import StopMode
 from search.records.layout import SearchLayout
-from search.records.locks import DELETE, hold_search
+from search.records.locks import DELETE, hold_search, is_running
 from search.reporting.terminal import draw_pairs, plain
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ WithRuns = Annotated[bool, typer.Option("--mlflow", help="Delete its runs in MLf
 Finish = Annotated[bool, typer.Option("--finish", help="Let the trials that run train to their end.")]
 Now = Annotated[bool, typer.Option("--now", help="End the trials that run at once, in the midst of an epoch.")]
 WHEN = {
-    "at epoch": "its running trials end after their epoch",
-    "after trials": "its running trials train to their end, and no more are started",
-    "now": "its running trials end at once",
+    StopMode.AT_EPOCH: "its running trials end after their epoch",
+    StopMode.AFTER_TRIALS: "its running trials train to their end, and no more are started",
+    StopMode.NOW: "its running trials end at once",
 }
 WIDE = 80  # columns that the times of a list need
 SHORT = {"all trials ended": "done"}  # words of a list for states
@@ -153,8 +154,6 @@ def stop(name: SearchName, results: Results = DEFAULT_RESULTS, finish: Finish = 
 
     It starts no more trials, and ends those that run after their epoch; `--finish` and `--now` say otherwise.
     """
-    from search.records.events import StopMode
-    from search.records.locks import is_running
     from search.records.record import load_record
     from search.records.requests import ask_to_stop
 

@@ -94,11 +94,11 @@ def find_feature_key(config: TrainConfig) -> FeatureKey:
 
 
 def draw_seeds(seed: int, *path: int, with_start: bool = True) -> dict[str, int]:
-    """`seed` and `start_seed` of one training: of trial `number` of a search, or of re-run `number` of a stream.
+    """`seed` and `start_seed` of one training, such as a trial of a search.
 
     Args:
         seed: of the search.
-        path: numbers that name the training.
+        path: whole numbers that name the training: of a trial, its number.
         with_start: whether its new layers have a start of their own; not in older searches, where all had the
             architecture's.
     """

@@ -37,12 +37,11 @@ def combine(trained: Trained, material: Material, limit: Cost, options: Promotio
     """Choose between a single network and the other forms that may ship."""
     averager = Averager(trained.ingredients, material)
     reason = averager.explain_none() if trained.ingredients else None
-    groups = averager.groups if trained.ingredients and reason is None else []
     pool = Pool(
         trained.candidates,
         material.labels,
         material.folds,
-        groups,
+        averager.groups,
         averager.predict,
         options.has_ensemble,
         limit,

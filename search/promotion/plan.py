@@ -19,9 +19,10 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ConfigError, SearchError
 from fashion_core.escaping import show_value
 from fashion_core.files import build_damage, make_line, read_json, read_plain, write_whole
+from search.planning.own_space import load_own_space
 from search.promotion.options import LASTING, PromotionOptions
 from search.records.events import Moment, Score, TrialNumber
-from search.space.reading import MAX_SIZE, FaultList, parse_space, read_yaml
+from search.space.reading import MAX_SIZE, FaultList, read_yaml
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from fashion_core.data.prepared import PreparedData
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
-    from search.space.space import Space
 
 FORMAT = "fashion-promotion/1"
 PLAN_FILE = "plan.json"
@@ -362,13 +362,6 @@ def build_shortlist(
             f"({states or 'it has no trials'}); go on with it: search/run.py --resume {name}"
         )
     return tuple(candidates[:top])
-
-
-def load_own_space(record: SearchRecord) -> Space:
-    """The space of a search as it ran, from its ledger."""
-    space = parse_space(record.begun.space, record.begun.space_name)
-    space = replace(space, has_boxes=record.begun.data.get("has_boxes", True))
-    return space.with_scheduler(max_epochs=record.begun.tell("settings", "max_epochs"))
 
 
 def build_baseline(wanted: str, best: TrainConfig, schema: AttributeSchema) -> Candidate | None:

@@ -105,10 +105,11 @@ class Retraining:
         Args:
             runs: all re-runs by label: they tell how long one takes, and what is left of the hours.
         """
+        count = len(self.plan.seeds)
         trainings = {
-            (position, len(self.plan.seeds) + number): self.build_ingredient(each.candidate, number)
+            (position, number): self.build_training(each.candidate, number)
             for position, each in enumerate(candidates)
-            for number in range(len(self.plan.seeds))
+            for number in range(count, 2 * count)
             if not each.candidate.config.is_probe
         }
         if not trainings:
@@ -155,24 +156,17 @@ class Retraining:
                 runs.setdefault(training.label, []).append(load_run(training))
         return runs
 
-    def build_training(self, candidate: Candidate, seed_number: int) -> Training:
-        """One network of the re-runs."""
-        config = candidate.config.model_copy(update=self.plan.choose_seeds(seed_number))
-        return Training(
-            label=candidate.label,
-            seed_number=seed_number,
-            job=self.site.build_job(config),
-            folder=self.folder / "reruns" / f"{candidate.label}-seed{seed_number}",
-        )
-
-    def build_ingredient(self, candidate: Candidate, number: int) -> Training:
-        """One network that soups are made of."""
-        config = candidate.config.model_copy(update=self.plan.choose_soup_seeds(number))
+    def build_training(self, candidate: Candidate, number: int) -> Training:
+        """One network of a candidate: a re-run, or behind these, as `Network` counts, one that soups are made of."""
+        count = len(self.plan.seeds)
+        is_ingredient, number = number >= count, number % count
+        seeds = self.plan.choose_soup_seeds(number) if is_ingredient else self.plan.choose_seeds(number)
+        name = f"{candidate.label}-{'soup' if is_ingredient else 'seed'}{number}"
         return Training(
             label=candidate.label,
             seed_number=number,
-            job=self.site.build_job(config),
-            folder=self.folder / "reruns" / f"{candidate.label}-soup{number}",
+            job=self.site.build_job(candidate.config.model_copy(update=seeds)),
+            folder=self.folder / "reruns" / name,
         )
 
     def find_losers(self, done: Sequence[Sequence[Training]], rounds_left: int, dropped: set[str]) -> set[str]:
@@ -280,9 +274,7 @@ class Retraining:
         """As the re-runs were, but on train and val, and stopped at the median of their best epochs."""
         candidate = candidates[network[0]]
         stop_epoch = int(np.median(candidate.choose_epochs(np.arange(len(self.material.val))))) + 1
-        number, count_seeds = network[1], len(self.plan.seeds)
-        build = self.build_training if number < count_seeds else self.build_ingredient
-        training = build(candidate.candidate, number % count_seeds)
+        training = self.build_training(candidate.candidate, network[1])
         both = np.concatenate([self.material.train, self.material.val])
         return replace(
             training,
