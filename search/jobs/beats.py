@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TRIAL_TIMEOUT_S = 300.0
 BEAT_S = 1.0  # between two beats of a worker
+HEARD_S = 20.0  # a training waits so long for its first beat to be taken: an actor that begins takes seconds
 AWAKE_S = 5.0  # the search looks far more often: of a longer gap, the rest was sleep
 BEGINNING, BETWEEN = "beginning", "between two epochs"
 WAITING = "waiting for room on a disk"
@@ -91,9 +92,12 @@ class Pulse:
         self.stopped.set()
 
     def begin(self, name: Any) -> None:
-        """A training of this name begins."""
+        """A training of this name begins: whatever it does next, the search knows of its process."""
         self.step(BEGINNING, 0, 0)
         self.name = name
+        if self.collector is not None:
+            with suppress(ray.exceptions.RayError, ValueError):
+                ray.get(ray.get_actor(self.collector).take.remote(name, self.make_beat()), timeout=HEARD_S)
 
     def step(self, phase: str, done: int, total: int) -> None:
         """Take a step of the training: a `Progress`."""
@@ -104,19 +108,23 @@ class Pulse:
 
     def run(self) -> None:
         """Send beats until the end."""
-        context = ray.get_runtime_context()
-        node, actor = context.get_node_id(), None
+        actor = None
         while not self.stopped.wait(BEAT_S):
             if self.name is None:
                 continue
-            phase, done, total = self.at
+            phase, _, total = self.at
             if not total and phase not in AT_ONCE and time.monotonic() - self.since < STEPLESS * self.timeout_s:
                 self.count += 1
             try:
                 actor = actor or ray.get_actor(self.collector)
-                actor.take.remote(self.name, Beat(self.count, phase, done, total, node, os.getpid()))
+                actor.take.remote(self.name, self.make_beat())
             except (ray.exceptions.RayError, ValueError):  # it begins again: the next beat finds it
                 actor = None
+
+    def make_beat(self) -> Beat:
+        """How far it is now."""
+        phase, done, total = self.at
+        return Beat(self.count, phase, done, total, ray.get_runtime_context().get_node_id(), os.getpid())
 
 
 @dataclass

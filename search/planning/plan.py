@@ -221,7 +221,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     skipped = len(plan.annotations.skipped)
     known = min(len(plan.first), plan.trials)
     lines = [
-        ("space", f"{space.name}: {space.description}"),
+        ("space", ": ".join(filter(None, (space.name, space.description)))),
         ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
         ("categories", ", ".join(f"{each.name} ({len(each.classes)})" for each in plan.annotations.schema.categories)),
         ("selects on", "val" if plan.options.select_on == "val" else "15% of train, held out; val stays unseen"),

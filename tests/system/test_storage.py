@@ -11,6 +11,7 @@ from local_s3 import Gate, join, serve_s3
 from same_search import find_differences
 from whole_commands import start
 
+from search.records.events import EpochEnded
 from search.records.layout import SearchLayout
 from search.records.lease import LEASE_SECONDS
 from search.records.ledger import read_events
@@ -25,7 +26,7 @@ search: {lr: {loguniform: [1e-4, 1]}, drop_path: {uniform: [0, 0.5]}}
 scheduler: {type: asha, max_epochs: 4, grace_epochs: 1, reduction_factor: 2}
 """
 LINES = 9  # of the ledger, when something happens to the search
-AWAY_SECONDS = by_size(ci=5.0, whole=30.0)
+AWAY_SECONDS = by_size(ci=15.0, whole=30.0)  # the lease is renewed in between
 
 
 def finish(process):
@@ -34,10 +35,12 @@ def finish(process):
     return process.returncode, output
 
 
-def wait_for_lines(process, layout, count):
-    """Until a search has written so many events, or ended."""
+def wait_for(process, layout, count, kind=object):
+    """Until a search has written so many events of a kind, or ended."""
     deadline = time.monotonic() + 240
-    while len(read_events(layout.ledger)) < count and process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline:
+        if len([event for event in read_events(layout.ledger) if isinstance(event, kind)]) >= count:
+            break
         time.sleep(0.05)
 
 
@@ -50,10 +53,11 @@ def test_a_killed_search_goes_on_from_its_storage_alone_and_waits_while_that_is_
     gone, layout = (SearchLayout(tmp_path / folder, "mine") for folder in ("gone", "elsewhere"))
     with serve_s3() as bucket:
         process = start(tmp_path, "run.py", *given, "--results", "gone", "--storage", bucket)
-        wait_for_lines(process, gone, LINES)
+        wait_for(process, gone, LINES)
         os.killpg(process.pid, signal.SIGKILL)
         status, output = finish(process)
-        assert replay(read_events(gone.ledger)).ended is None and len(read_events(gone.ledger)) >= LINES, output
+        events = read_events(gone.ledger)
+        assert replay(events).ended is None and len(events) >= LINES, output
         shutil.rmtree(gone.results)
         (tmp_path / "tiny.yaml").unlink()
         gate = Gate(bucket)
@@ -62,7 +66,8 @@ def test_a_killed_search_goes_on_from_its_storage_alone_and_waits_while_that_is_
         assert status == 2 and "if that was killed, it is free in" in " ".join(output.split()), output
         time.sleep(LEASE_SECONDS)
         process = start(tmp_path, "run.py", *going_on)
-        wait_for_lines(process, layout, LINES + 4)
+        epochs = len([event for event in events if isinstance(event, EpochEnded)])
+        wait_for(process, layout, epochs + 1, EpochEnded)  # it trains again
         gate.shut()
         time.sleep(AWAY_SECONDS)
         gate.open()
@@ -85,7 +90,7 @@ def test_a_search_whose_storage_another_has_taken_ends_and_changes_nothing(tmp_p
     layout = SearchLayout(tmp_path / "first", "mine")
     with serve_s3() as bucket:
         process = start(tmp_path, "run.py", *given, "--results", "first", "--storage", bucket)
-        wait_for_lines(process, layout, LINES)
+        wait_for(process, layout, LINES)
         os.kill(process.pid, signal.SIGSTOP)
         time.sleep(LEASE_SECONDS + 2)
         other = open_storage(join(bucket, "mine"))

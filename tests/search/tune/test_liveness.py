@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from house_rules import by_size
 from ray import cloudpickle
 from same_search import find_differences
 
@@ -144,14 +145,18 @@ def raise_error():
     raise RuntimeError("a fault\nof the network")
 
 
-WAYS = {
-    0: (raise_error, "RuntimeError: a fault"),
-    1: (lambda: os._exit(7), "the trial's process died"),
-    2: (lambda: sys.exit(7), "the trial's process died"),
-    3: (run_for_ever, "no step for 15 seconds: in epoch 1, batch 1 of 7"),
-    4: (refuse_memory, "out of memory: a smaller batch_size"),
-    5: (lambda: os.kill(os.getpid(), signal.SIGKILL), "the trial's process died"),  # as the system does, out of memory
-}
+DIED = "the trial's process died"
+FIRST_WAYS = (
+    (raise_error, "RuntimeError: a fault"),
+    (lambda: os._exit(7), DIED),
+    (run_for_ever, "no step for 15 seconds: in epoch 1, batch 1 of 7"),
+    (refuse_memory, "out of memory: a smaller batch_size"),
+)
+OTHER_WAYS = (
+    (lambda: sys.exit(7), DIED),
+    (lambda: os.kill(os.getpid(), signal.SIGKILL), DIED),  # as the system does, out of memory
+)
+WAYS = dict(enumerate(by_size(ci=FIRST_WAYS, whole=FIRST_WAYS + OTHER_WAYS)))
 
 
 class Fails(TrialTrainable):
@@ -172,7 +177,9 @@ class Fails(TrialTrainable):
 def test_trials_that_fail_cost_themselves_alone(search):
     result = search("fails", Fails, trials=len(WAYS) + 1, epochs=1, timeout_s=15.0)
     trials = result.record.trials
-    assert {number: trial.status for number, trial in trials.items()} == dict.fromkeys(WAYS, "failed") | {6: "finished"}
+    assert {number: trial.status for number, trial in trials.items()} == dict.fromkeys(WAYS, "failed") | {
+        len(WAYS): "finished"
+    }
     for number, (_, reason) in WAYS.items():
         assert trials[number].reason.startswith(reason) and "\n" not in trials[number].reason
     assert result.record.ended.reason == "all trials ended"

@@ -199,7 +199,7 @@ def test_one_that_fails_on_a_full_disk_still_saves_its_best_model(build, store, 
         disk.free()
         result = trial.train()
         assert result["status"] == "failed" and result["done"]
-        assert load_model(Path(store.locate(4, 1)[1])).metrics[ACCURACY] == first[SCORE]
+        assert load_model(Path(store.uri) / "trial-0004" / "epoch-0001").metrics[ACCURACY] == first[SCORE]
 
 
 def test_one_that_fails_saves_its_best_model(build, store, monkeypatch):
