@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 MAX_TIMES = 3
 TIMES = "FASHION_SEARCH_BEGUN_AGAIN"  # the variable that counts them
-KEPT = ("--results", "--tracking-uri", "--allow-changed")  # options that go with --resume
+# Options that go with --resume; the others that do have been kept with the search.
+KEPT = ("--results", "--tracking-uri", "--allow-changed")
 PROGRAM = "import sys; sys.path[0] = {folder!r}; from search.commands.app import main; main()"
 
 

@@ -13,7 +13,7 @@ from fashion_core.errors import SearchError
 from search.address import Address, renew
 from search.cli import DEFAULT_RESULTS, UNUSABLE, Results, SearchName, TrackingUri, build, refuse_others, take_fields
 from search.commands.again import can_begin_again
-from search.planning.options import EXTENDED, Extension, SearchOptions
+from search.planning.options import EXTENDED, MOVED, Extension, SearchOptions
 from search.records.events import EndReason
 from search.records.layout import SearchLayout
 from search.records.locks import check_free
@@ -27,7 +27,9 @@ Resume = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Go on with the search of this name, after an interruption; from its --storage alone, if given.",
+        help="Go on with the search of this name, after an interruption; from its --storage alone, if given; with "
+        "--data and --cache-dir where they are now, and on what --address, --concurrent, --cpus-per-trial and "
+        "--gpus-per-trial say.",
     ),
 ]
 StorageOfSearch = Annotated[
@@ -67,13 +69,15 @@ def run(
         replay(SearchLayout(values["results"], values["name"]), trial, console)
         return
     if resume is not None:
-        refuse_others(context, "--resume", {"resume", "results", "storage", "tracking_uri", "allow_changed"})
+        refuse_others(context, "--resume", {"resume", "results", "storage", "tracking_uri", "allow_changed", *MOVED})
         from search.experiment.stored import find_options  # pyarrow takes time: not for --help
 
         begun = find_options(SearchLayout(values["results"], resume), values["storage"])
         given = None if values["tracking_uri"] is None else Address(values["tracking_uri"])
         address = renew(begun.tracking_uri, given)
-        options = begun.model_copy(update={"results": values["results"], "name": resume, "tracking_uri": address})
+        moved = {name: values[name] for name in MOVED if values[name] is not None}
+        options = build(SearchOptions, begun.model_dump(exclude={"tracking_uri"}) | moved | {"name": resume})
+        options = options.model_copy(update={"results": values["results"], "tracking_uri": address})
         launch(options, console, resume=True, allow_changed=allow_changed)
         return
     if allow_changed is not None:
@@ -106,7 +110,7 @@ def extend(
     from search.reporting.words import MORE  # so does scipy
 
     given = build(Extension, values).model_dump(exclude_none=True)
-    if not given:
+    if given.keys() <= set(MOVED):
         raise SearchError("a search is extended by --trials N, --max-epochs N or a limit, but got none; see --help")
     layout = SearchLayout(results, name)
     begun = find_options(layout, storage)

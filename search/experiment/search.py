@@ -185,7 +185,7 @@ def run_search(
             changed = note_changes(plan, record, now)
             if differences := tell_differences(record.settings | record.provenance, changed, list(changed)):
                 console.print(plain(f"note: the search goes on with {differences}", "yellow"))
-            set_damaged_aside(layout, record, tell)
+            set_damaged_aside(layout, record, tell, storage)
         else:
             if storage is not None:
                 storage.delete()

@@ -92,6 +92,11 @@ def check_open(address: str | None) -> str | None:
     return address
 
 
+def leave_out_local(address: str | None) -> str | None:
+    """The same; None for `local`, Ray's word for this machine."""
+    return None if address == "local" else address
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 TRIAL_TIMEOUT: Any = Field(
     default=None,
@@ -204,7 +209,7 @@ class SearchOptions(BaseModel):
     )
     address: str | None = Field(
         default=None,
-        description="Ray cluster to join (`auto` on one of its nodes); default: start Ray on this machine.",
+        description="Ray cluster to join (`auto` on one of its nodes); default, and `local`: Ray on this machine.",
     )
     select_on: Literal["val", "heldout"] = Field(
         default="val",
@@ -237,6 +242,7 @@ class SearchOptions(BaseModel):
     _gpus = field_validator("gpus_per_trial")(check_gpus)
     _price = field_validator("budget_cost")(check_price)
     _open = field_validator("storage", "address")(check_open)
+    _local = field_validator("address")(leave_out_local)
     _paths = field_validator("data", "cache_dir", "results", "enqueue")(check_path)
 
     def save(self, path: Path) -> None:
@@ -308,6 +314,9 @@ class SearchOptions(BaseModel):
 EXTENDED = (
     "time_budget_s", "budget_gpu_hours", "budget_cost", "price_per_gpu_hour", "target", "stop_after", "without_gain"
 )  # fmt: skip
+# What a search, or an extension of one, may be given anew where it goes on: where things are now, and what to run on.
+MOVED = ("data", "cache_dir", "address", "concurrent", "cpus_per_trial", "gpus_per_trial")
+MOVED_DATA: Any = (Path | None, Field(default=None, description="The same data set, where it is now."))
 MORE_TRIALS: Any = (int | None, Field(default=None, ge=1, le=MAX_TRIALS, description="How many trials more."))
 LIMITS: dict[str, Any] = {name: (field.annotation, field) for name, field in SearchOptions.model_fields.items()}
 LONGER: Any = (
@@ -320,7 +329,10 @@ LONGER: Any = (
     ),
 )
 Extension = create_model(
-    "Extension", trials=MORE_TRIALS, max_epochs=LONGER, **{name: LIMITS[name] for name in EXTENDED}
+    "Extension",
+    trials=MORE_TRIALS,
+    max_epochs=LONGER,
+    **{name: LIMITS[name] for name in (*EXTENDED, *MOVED)} | {"data": MOVED_DATA},
 )
 
 

@@ -116,7 +116,7 @@ def open_promotion(
         if storage is not None:
             bring_back(storage, layout)
         search = load_record(layout)
-        set_damaged_aside(layout, search, tell)
+        set_damaged_aside(layout, search, tell, storage)
         layout.promotion_folder.mkdir(parents=True, exist_ok=True)
         plan = find_plan(layout, search, options, anew=replace)
         registry = find_registry(layout, settings, place)

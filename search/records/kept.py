@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fashion_core.files import MODEL_FILE, hash_file
+from search.records.storage import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord, TrialRecord
+    from search.records.storage import Storage
 
 DAMAGED = ".damaged"  # ends the name of a model that is kept no longer
 
@@ -33,11 +35,14 @@ def find_damage(file: Path, trial: TrialRecord) -> str | None:
     )
 
 
-def set_damaged_aside(layout: SearchLayout, record: SearchRecord, tell: Callable[[str], None]) -> None:
+def set_damaged_aside(
+    layout: SearchLayout, record: SearchRecord, tell: Callable[[str], None], storage: Storage | None = None
+) -> None:
     """Rename kept models that are damaged, so that nothing takes them for models any more.
 
     Args:
         tell: called with a line on each.
+        storage: that holds the search, and may have the model as it was.
     """
     for trial in record.trials.values():
         if layout.find_checkpoint(trial.number) is None:
@@ -45,4 +50,15 @@ def set_damaged_aside(layout: SearchLayout, record: SearchRecord, tell: Callable
         file = layout.checkpoint_folder(trial.number) / MODEL_FILE
         if (fault := find_damage(file, trial)) is not None:
             file.replace(file.with_name(file.name + DAMAGED))
+            if storage is not None and fetch_again(storage, file) and find_damage(file, trial) is None:
+                fault = f"{file} was damaged; the one on the search's storage has taken its place"
             tell(f"{fault} (it is named {file.name}{DAMAGED} now)")
+
+
+def fetch_again(storage: Storage, file: Path) -> bool:
+    """Copy a kept model from the storage, where that has it."""
+    folder = f"{MODELS}/{file.parent.name}"
+    if file.name not in storage.list(folder):
+        return False
+    storage.fetch(f"{folder}/{file.name}", file)
+    return True

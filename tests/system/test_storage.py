@@ -47,7 +47,8 @@ def wait_for(process, layout, count, kind=object):
 @pytest.mark.slow
 def test_a_killed_search_goes_on_from_its_storage_alone_and_waits_while_that_is_away(tmp_path, sample_folder):
     (tmp_path / "tiny.yaml").write_text(SPACE)
-    given = ("--data", sample_folder, "--space", tmp_path / "tiny.yaml", "--concurrent", 1, "--name", "mine")
+    shutil.copytree(sample_folder, tmp_path / "photographs")
+    given = ("--data", tmp_path / "photographs", "--space", tmp_path / "tiny.yaml", "--concurrent", 1, "--name", "mine")
     status, output = finish(start(tmp_path, "run.py", *given, "--results", "twin"))
     assert status == 0, output
     gone, layout = (SearchLayout(tmp_path / folder, "mine") for folder in ("gone", "elsewhere"))
@@ -60,8 +61,18 @@ def test_a_killed_search_goes_on_from_its_storage_alone_and_waits_while_that_is_
         assert replay(events).ended is None and len(events) >= LINES, output
         shutil.rmtree(gone.results)
         (tmp_path / "tiny.yaml").unlink()
+        (tmp_path / "photographs").rename(tmp_path / "moved")
         gate = Gate(bucket)
-        going_on = ("--resume", "mine", "--results", "elsewhere", "--storage", gate.bucket)
+        going_on = (
+            "--resume",
+            "mine",
+            "--results",
+            "elsewhere",
+            "--storage",
+            gate.bucket,
+            "--data",
+            tmp_path / "moved",
+        )
         status, output = finish(start(tmp_path, "run.py", *going_on))
         assert status == 2 and "if that was killed, it is free in" in " ".join(output.split()), output
         time.sleep(LEASE_SECONDS)

@@ -12,7 +12,10 @@ from fashion_core.files import hash_file, retry_while_full
 from fashion_core.models.saved import Best, load_model, save_model
 from search.experiment.finish import write_results
 from search.records.events import TrialSaved
+from search.records.kept import set_damaged_aside
+from search.records.locks import RUN
 from search.records.record import load_record
+from search.records.storage import open_storage
 from search.reporting.words import describe_search
 
 
@@ -108,6 +111,23 @@ def test_a_kept_model_that_is_damaged_is_told_and_passed_over(damage, layout):
     assert len(told) == 1 and str(file) in told[0] and "restore it" in told[0] and "\n" not in told[0]
     finish(layout, record, told.append)
     assert len(told) == 1 and layout.find_checkpoint(1) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage_there", [False, True])
+def test_a_damaged_model_comes_again_from_the_storage_if_that_has_it_whole(damage_there, layout, tmp_path):
+    file = keep(layout, 1)
+    record, content, told = tell_saved(layout, 1), file.read_bytes(), []
+    storage = open_storage(str(tmp_path / "storage" / "mine"))
+    with storage.hold(RUN):
+        set_damaged_aside(layout, record, told.append, storage)
+        assert not told
+        storage.write("models/trial-0001/model.safetensors", content[:-1] if damage_there else content)
+        file.write_bytes(content[:-2])
+        set_damaged_aside(layout, record, told.append, storage)
+    assert len(told) == 1 and str(file) in told[0] and ("has taken its place" in told[0]) != damage_there
+    assert damage_there or file.read_bytes() == content
+    assert file.with_name(file.name + ".damaged").read_bytes() == content[:-2]
 
 
 @pytest.mark.slow
