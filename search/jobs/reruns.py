@@ -1,9 +1,9 @@
 """Training networks again, several at once on Ray, each of them in a folder of its own from which it can go on.
 
     FOLDER/epochs/0001.npz       of each epoch: its scores, and the probabilities of every validation image
-    FOLDER/training.safetensors  state to go on from, until the end
+    FOLDER/state/                state to go on from, until the end
     FOLDER/model.safetensors     best epoch by validation accuracy, or the one it was to stop at
-    FOLDER/run.json              how it ended: written last
+    FOLDER/run.json              how it ended, with the model's SHA-256: written last
 
 On a cluster, the folder is on a file system that all nodes share. N images, E epochs, K categories, C classes of one.
 """
@@ -28,10 +28,10 @@ from fashion_core.errors import CheckpointError, DivergedError, RayLostError
 from fashion_core.files import (
     MODEL_FILE,
     RETRY_SECONDS,
-    TRAINING_FILE,
     build_damage,
     check_form,
     describe_full,
+    hash_file,
     is_full,
     parse_json,
     read_arrays,
@@ -40,10 +40,10 @@ from fashion_core.files import (
     write_whole,
 )
 from fashion_core.models.saved import Best, save_model
-from fashion_core.training.checkpoint import save_training
 from search.jobs.beats import TRIAL_TIMEOUT_S, WAITING, Beats, Pulse
 from search.jobs.cluster import lose_ray
 from search.jobs.health import Health
+from search.jobs.saved_state import delete_state, find_state, save_state
 from search.jobs.training import SAVE_INTERVAL_S, TrainingJob, describe_error
 from search.records.events import TrialStatus
 
@@ -68,6 +68,7 @@ class RunEnd(BaseModel):
 
     status: Literal["finished", "diverged", "failed"]
     error: str | None = None
+    model: str | None = None  # SHA-256 of the file; older ones do not tell
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,22 @@ class Training:
         return self.job.config
 
     @property
-    def status(self) -> TrialStatus | None:
-        """How it ended: `finished` or `diverged`. None where it did not, or where trying again may help."""
+    def end(self) -> RunEnd | None:
+        """How it ended; None where it did not.
+
+        Raises:
+            CheckpointError: the file that tells is damaged.
+        """
         path = self.folder / RUN_FILE
         if not path.exists():
             return None
-        end = read_json(path, RunEnd, "tell how a re-run ended", f"delete {self.folder.name}", CheckpointError)
-        return None if end.status == FAILED else TrialStatus(end.status)
+        return read_json(path, RunEnd, "tell how a re-run ended", f"delete {self.folder.name}", CheckpointError)
+
+    @property
+    def status(self) -> TrialStatus | None:
+        """How it ended: `finished` or `diverged`. None where it did not, or where trying again may help."""
+        end = self.end
+        return None if end is None or end.status == FAILED else TrialStatus(end.status)
 
 
 @dataclass(frozen=True)
@@ -131,7 +141,7 @@ class Run:
 def train(training: Training, collector: str | None = None, timeout_s: float = math.inf) -> Iterator[dict[str, Any]]:
     """Train one network, or go on with it. Yields {epoch, metrics}, last {status, error}, as `run.json` has it.
 
-    Where the disk is full it waits, and yields {waiting} in between, in words.
+    In between it yields {note}, in words: where the disk is full, and it waits; where its state is damaged.
 
     Args:
         collector, timeout_s: see `search.jobs.beats.Pulse`.
@@ -147,28 +157,33 @@ def train_with(training: Training, pulse: Pulse) -> Iterator[dict[str, Any]]:
     def write(make: Callable[[], object]) -> Iterator[dict[str, Any]]:
         return write_or_wait(make, training.folder, pulse)
 
-    folder = training.folder
+    folder, state = training.folder, None
     outcome: dict[str, str | None] = {"status": FINISHED, "error": None}
     yield from write(lambda: folder.mkdir(parents=True, exist_ok=True))
+    try:
+        state = find_state(folder)
+    except CheckpointError as error:
+        yield {"note": str(error)}
     saved = time.monotonic()
     try:
-        for result in training.job.run(find_state(training), pulse.step):
+        for result in training.job.run(state, pulse.step):
             yield from write(partial(write_epoch, folder, result))
             yield {"epoch": result.epoch, "metrics": result.metrics}
             if result.epoch in (training.stop_epoch, training.config.epochs):
                 yield from write(partial(save_result, training, result))
                 break
             if time.monotonic() - saved >= SAVE_INTERVAL_S:
-                yield from write(partial(save_training, folder, result.state))
+                yield from write(partial(save_state, folder, result.state))
                 saved = time.monotonic()
     except DivergedError as error:
         outcome = {"status": DIVERGED, "error": str(error)}
     except Exception as error:  # costs this network and nothing else
         outcome = {"status": FAILED, "error": describe_error(error)}
-    text = json.dumps(outcome, indent=2) + "\n"
+    end = outcome if outcome["status"] != FINISHED else outcome | {"model": hash_file(folder / MODEL_FILE)}
+    text = json.dumps(end, indent=2) + "\n"
     yield from write(lambda: write_whole(folder / RUN_FILE, text))
     if outcome["status"] != FAILED:
-        (folder / TRAINING_FILE).unlink(missing_ok=True)
+        delete_state(folder)
     yield outcome
 
 
@@ -188,17 +203,12 @@ def write_or_wait(write: Callable[[], object], folder: Path, pulse: Pulse) -> It
             if not is_full(error):
                 raise
             if not is_told:
-                yield {"waiting": describe_full(folder, error)}
+                yield {"note": describe_full(folder, error)}
             is_told = True
             pulse.step(WAITING, 0, 0)
             time.sleep(RETRY_SECONDS)
         else:
             return
-
-
-def find_state(training: Training) -> Path | None:
-    """The folder of the saved state to go on from, if there is one."""
-    return training.folder if (training.folder / TRAINING_FILE).is_file() else None
 
 
 def save_result(training: Training, result: EpochResult) -> None:
@@ -258,6 +268,11 @@ def load_run(training: Training) -> Run:
             f"a finished re-run has {expected} epochs and a model, but {training.folder.name} has {len(parts)} epochs; "
             "delete its folder, and promote again"
         )
+    end = training.end
+    if end is not None and end.model is not None and hash_file(training.folder / MODEL_FILE) != end.model:
+        fault = "it has changed since it was saved"
+        remedy = f"delete {training.folder.name}, and promote again"
+        raise build_damage(training.folder / MODEL_FILE, "be the re-run's model", remedy, CheckpointError, fault)
     probabilities = [np.stack(columns) for columns in zip(*parts, strict=True)]
     return Run(training.label, training.seed_number, tuple(scores), probabilities, training.folder)
 

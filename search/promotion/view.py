@@ -74,8 +74,8 @@ class RerunView:
         """Take in an epoch, an end, or that it waits for room on a full disk."""
         where = training.folder
         epochs = training.stop_epoch or training.config.epochs
-        if "waiting" in event:
-            self.console.print(plain(event["waiting"], "yellow"))
+        if "note" in event:
+            self.console.print(plain(event["note"], "yellow"))
         elif "epoch" in event:
             self.cells[where] = f"{event['epoch']}/{epochs}"
             if training.stop_epoch is None:  # else it is scored on images that it was trained on

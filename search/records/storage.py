@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+SCRATCH = ".part-"  # begins the name of a folder that is being written
 LEDGER, OPTIONS, SPACE, STARTS, MODELS = "ledger", "options.json", "space.yaml", "starts", "models"
 BEGINNING = {
     LEDGER,
@@ -424,7 +425,7 @@ def open_storage(uri: str, patience_s: float = 0.0) -> Storage:
 @contextmanager
 def open_scratch(beside: Path | None) -> Iterator[Path]:
     """A folder that is gone in the end, unless it was renamed. beside: in there; None: in the temp folder."""
-    made = Path(tempfile.mkdtemp(prefix=".part-", dir=beside))
+    made = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=beside))
     try:
         yield made
     finally:
