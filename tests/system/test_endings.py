@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -99,11 +97,10 @@ def test_a_search_that_reached_its_target_is_given_more(tmp_path, sample_folder)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 2 and "one ended by one (target); give it more" in output
 
-    command = [sys.executable, "-c", "from search.commands.app import main; main()", "extend", "one"]
-    command += ["--trials", "2", "--max-epochs", "3"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
-    record, output = read(layout), done.stdout + done.stderr
-    assert (done.returncode, record.ended.reason, record.next_number) == (0, "all trials ended", 3), output
+    process = start(tmp_path, "extend", "one", "--trials", 2, "--max-epochs", 3)
+    output, _ = process.communicate(timeout=240)
+    record = read(layout)
+    assert (process.returncode, record.ended.reason, record.next_number) == (0, "all trials ended", 3), output
     assert record.settings["trials"] == 3 and [trial.status for trial in record.trials.values()] == ["finished"] * 3
     assert record.settings["max_epochs"] == 3 and {trial.last_epoch for trial in record.trials.values()} == {3}
     assert record.compare_again() == (1, 0.0)

@@ -112,3 +112,31 @@ def test_a_search_whose_storage_another_has_taken_ends_and_changes_nothing(tmp_p
         words = " ".join(output.split())
         assert status == 2 and "another process has taken" in words and "Traceback" not in output, output
         assert other.read_log() == before and before.startswith(layout.ledger.read_bytes())
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_search_is_extended_and_promoted_from_its_storage_alone(tmp_path, sample_folder):
+    """Each command on a machine that knows nothing of the search, and has the data elsewhere."""
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    one, other = (shutil.copytree(sample_folder, tmp_path / folder) for folder in ("photographs", "moved"))
+    given = ("--space", tmp_path / "tiny.yaml", "--concurrent", 1, "--name", "mine", "--trials", 2)
+    with serve_s3() as bucket:
+        commands = [
+            ("run.py", "--data", one, *given, "--results", "first", "--storage", bucket),
+            ("extend", "mine", "--trials", 1, "--data", other, "--results", "second", "--storage", bucket),
+            ("promote.py", "mine", "--data", other, "--results", "third", "--storage", bucket, "--seeds", 2),
+        ]
+        outputs = []
+        for command in commands:
+            status, output = finish(start(tmp_path, *command))
+            assert status in (0, 3) and "Traceback" not in output, output
+            outputs.append(output)
+        layout = SearchLayout(tmp_path / "third", "mine")
+        assert open_storage(join(bucket, "mine")).read_log() == layout.ledger.read_bytes()
+    record = replay(read_events(layout.ledger))
+    assert sorted(record.trials) == [0, 1, 2] and {trial.status for trial in record.trials.values()} <= {
+        "finished",
+        "stopped",
+    }
+    assert "champion" in outputs[2], outputs[2]
