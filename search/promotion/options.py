@@ -20,6 +20,7 @@ from search.planning.options import (
     Duration,
     check_gpus,
     check_open,
+    leave_out_local,
 )
 
 FitOn = Literal["train", "train+val"]
@@ -143,4 +144,5 @@ class Workplace(BaseModel):
     trial_timeout_s: Duration | None = TRIAL_TIMEOUT
 
     _open = field_validator("storage", "address")(check_open)
+    _local = field_validator("address")(leave_out_local)
     _gpus = field_validator("gpus_per_trial")(check_gpus)
