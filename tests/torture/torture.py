@@ -111,7 +111,9 @@ def main() -> int:
     if not options.report:
         from bench import Bench
 
-        work = options.work or Path(tempfile.gettempdir()) / f"fashion-torture-{digest[:12]}"
+        work = (
+            options.work or Path(tempfile.gettempdir()) / f"ft-{digest[:8]}"
+        )  # sockets below it take the rest of what the system allows
         bench = Bench(work)
         bench.prepare()
         planned = plan_tries(chosen, options.seed)
