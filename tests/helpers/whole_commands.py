@@ -19,7 +19,7 @@ from search.jobs.cluster import use_ray
 from search.planning.resources import detect_machine
 
 SEARCH = Path(__file__).resolve().parents[2] / "search"
-ONE_COMMAND = "from search.commands.app import main; main()"  # as `fashion-search` does
+ONE_COMMAND = Path(__file__).with_name("one_command.py")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # networks this small are slower on two
 
 
@@ -27,7 +27,7 @@ def start(folder: Path, script: str, *options: Any) -> subprocess.Popen[str]:
     """A script of `search/`, or a sub-command of the one command, in a process and a group of its own, working in the
     folder.
     """
-    program = [str(SEARCH / script)] if script.endswith(".py") else ["-c", ONE_COMMAND, script]
+    program = [str(SEARCH / script)] if script.endswith(".py") else [str(ONE_COMMAND), script]
     return subprocess.Popen(
         [sys.executable, *program, *map(str, options)],
         cwd=folder,

@@ -8,7 +8,7 @@ import time
 from bench import NAME, Bench, Tried
 from judge import DONE, REFUSED
 from plans import Row
-from processes import ONE, Command
+from processes import ONE_COMMAND, Command
 from tries import Outcome
 
 APART_S = 3.0  # the most between the two starts
@@ -53,7 +53,7 @@ def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
 def call(tried: Tried, name: str) -> Command:
     """Start one of the commands that a pair names."""
     words = COMMANDS[name](tried)
-    return tried.start(*words, script="run.py" if str(words[0]).startswith("--") else ONE)
+    return tried.start(*words, script="run.py" if str(words[0]).startswith("--") else ONE_COMMAND)
 
 
 COMMANDS = {

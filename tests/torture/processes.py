@@ -27,8 +27,7 @@ ENVIRONMENT = {
     "COLUMNS": "200",
     "PYTHONUNBUFFERED": "1",
 }
-ONE = "fashion-search"
-ONE_COMMAND = "from search.commands.app import main; main()"  # as it does
+ONE_COMMAND = str(ROOT / "tests" / "helpers" / "one_command.py")
 STUCK_S = 240.0  # a command of which nothing moves for so long is stuck
 LOOK_S = 0.02
 EXIT_S = 20.0  # for a process that was killed to be gone
@@ -90,16 +89,11 @@ class Command:
 def start(
     script: str, options: Sequence[object], folder: Path, mark: str, environment: Mapping[str, str] | None = None
 ) -> Command:
-    """Start a command in a folder, in a session of its own.
-
-    Args:
-        script: of `search/`, or the path of another one; `fashion-search`: the one command, with its sub-command first.
-    """
+    """Start `search/SCRIPT` in a folder, in a session of its own. `script` may be a path of another one."""
     number = sum(1 for _ in folder.glob("*.out"))
     out, err = folder / f"{number:03d}.out", folder / f"{number:03d}.err"
     path = Path(script) if os.path.isabs(script) else ROOT / "search" / script
-    program = ["-c", ONE_COMMAND] if script == ONE else [str(path)]
-    words = [sys.executable, *program, *map(str, options)]
+    words = [sys.executable, str(path), *map(str, options)]
     given = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT), **(environment or {}), MARK: mark}
     with out.open("wb") as output, err.open("wb") as errors:
         process = subprocess.Popen(
@@ -112,7 +106,7 @@ def start(
             start_new_session=True,
             preexec_fn=hear_signals,
         )
-    return Command(" ".join([path.name, *map(str, options)]).replace(f"{folder}/", ""), process, out, err)
+    return Command(" ".join([path.name, *words[2:]]).replace(f"{folder}/", ""), process, out, err)
 
 
 def wait_until(

@@ -111,10 +111,8 @@ def main() -> int:
     if not options.report:
         from bench import Bench
 
-        work = (
-            options.work or Path(tempfile.gettempdir()) / f"ft-{digest[:8]}"
-        )  # sockets below it take the rest of what the system allows
-        bench = Bench(work)
+        # short: Ray's sockets may stand below it
+        bench = Bench(options.work or Path(tempfile.gettempdir()) / f"ft-{digest[:8]}")
         bench.prepare()
         planned = plan_tries(chosen, options.seed)
         run_tries(planned, options.out, bench, digest=digest, seed=options.seed, budget_s=options.budget)
