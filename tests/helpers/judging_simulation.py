@@ -15,15 +15,18 @@ import argparse
 import csv
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
 from search.statistics.crossfit import assign_folds, cross_fit, cross_fit_seeds, find_best
-from search.statistics.intervals import BOTH, LEVEL, Estimate, compare, compute_gap, estimate_score, estimate_seed_noise
+from search.statistics.gate import judge
+from search.statistics.intervals import BOTH, Estimate, compare, compute_gap, estimate_score, estimate_seed_noise
+from search.statistics.spending import ERROR, spend_error
 
 CATEGORIES = 6
 SCORE = 0.84
@@ -32,7 +35,9 @@ SIZES, SEEDS, SEED_SDS = (250, 500, 1000), (3, 5), (0.2, 0.4, 0.8)  # images, se
 POOL = 5  # candidates re-run: four and the baseline
 GAIN = 0.01  # true difference of the first two candidates
 COUNTS, SPREADS = (4, 8, 16), (0.0, 0.5)  # candidates to choose from; standard deviation of their true scores, points
+CHAIN, LEAD = 20, 0.02  # challengers of one champion; by how much a better one is better
 SEED = 20261125
+Asks = Callable[[int], float]
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,19 @@ class Experiment:
     """Networks of C candidates and their scores.
 
     Attributes:
-        scores: [C, S, N].
+        answers: [C, S, N, K] bool: right or wrong.
         expected: [C, S] each network's score on all images.
         here: [C] a fresh network's expected score on these N images.
     """
 
-    scores: np.ndarray
+    answers: np.ndarray
     expected: np.ndarray
     here: np.ndarray
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """[C, S, N]: shares of an image's categories."""
+        return self.answers.mean(3)
 
 
 class Truth:
@@ -77,7 +87,7 @@ class Truth:
         own = own + normal(CANDIDATE, count, images, CATEGORIES)  # [C, N, K]
         right = normal(NETWORK, count, seeds, images, CATEGORIES) + own[:, None] > -place[:, :, None, None]
         chance = ndtr((own + self.centres[:, None, None]) / math.sqrt(NETWORK + self.shift_sd**2))
-        return Experiment(right.mean(3), ndtr(place), chance.mean((1, 2)))
+        return Experiment(right, ndtr(place), chance.mean((1, 2)))
 
 
 def measure_coverage(images: int, seeds: int, seed_sd: float, repetitions: int, seed: int = SEED) -> dict[str, float]:
@@ -93,6 +103,7 @@ def measure_coverage(images: int, seeds: int, seed_sd: float, repetitions: int, 
     truth = Truth(scores, seed_sd)
     share = 2 / seeds
     hits: dict[str, list[float]] = {}
+    equals = []
     for _ in range(repetitions):
         drawn = truth.draw(rng, seeds, images)
         one, other, *_ = drawn.scores
@@ -105,6 +116,7 @@ def measure_coverage(images: int, seeds: int, seed_sd: float, repetitions: int, 
         twice = Estimate(gain.value, math.hypot(alone.error, math.sqrt(share * noise.between)), gain.df, BOTH)
         # the last two are equal; their difference moved by the gain that a comparison names is one to be found
         equal = compare(drawn.scores[-1], drawn.scores[-2], noise)
+        equals.append(equal)
         # the first network of one candidate is the search's own, the others are its re-runs
         search, again = drawn.scores[-1, 0].mean(), drawn.scores[-1, 1:]
         found = {
@@ -116,22 +128,16 @@ def measure_coverage(images: int, seeds: int, seed_sd: float, repetitions: int, 
             "score": holds(estimate_score(one, noise), truth.scores[0]),
             "gap_same": holds(compute_gap(search, again, noise, same_images=True), search - drawn.here[-1]),
             "gap_other": holds(compute_gap(0.9, again, noise, same_images=False), 0.9 - SCORE),
-            "opens": equal.probability >= LEVEL,
-            "equal": equal.value,
-            "error": equal.error,
-            "df": equal.df,
+            "opens": equal.p_value <= ERROR,
             "detectable": equal.compute_detectable(),
         }
         for name, value in found.items():
             hits.setdefault(name, []).append(float(value))
     columns = {name: np.array(values) for name, values in hits.items()}
     detectable = float(np.mean(columns["detectable"]))
-    moved = [
-        Estimate(value + detectable, error, df, BOTH).probability >= LEVEL
-        for value, error, df in zip(columns["equal"], columns["error"], columns["df"], strict=True)
-    ]
+    moved = [each.test(each.value + detectable) <= ERROR for each in equals]
     return {
-        **{name: float(values.mean()) for name, values in columns.items() if name not in ("equal", "error", "df")},
+        **{name: float(values.mean()) for name, values in columns.items()},
         "power": float(np.mean(moved)),
     }
 
@@ -183,6 +189,41 @@ def measure_choice(
         **{name: float(np.mean(values)) for name, values in rows.items()},
         "bias_error": max(float(np.std(rows[name])) for name in rows if "holds" not in name) / math.sqrt(repetitions),
     }
+
+
+def measure_chain(
+    pool: int, seed_sd: float, repetitions: int, images: int = 500, seeds: int = 3, asks: Asks = spend_error
+) -> dict[str, float]:
+    """Shares of chains in which equal challengers, one after the other, open the gate against one champion.
+
+    Every challenger comes with the others of its promotion, as equal, whose seeds tell of the noise; all are judged on
+    the same images. `opens`: one or more of `CHAIN` does; `uncounted`: where every try is judged as if it stood alone, at
+    p <= 0.05. `first`, `tenth`: shares of challengers `LEAD` better that open it at the first and at the tenth try.
+
+    Args:
+        pool: candidates and baseline of a promotion that are trained on all seeds.
+        asks: the largest p-value that opens the gate at a try.
+    """
+    rng = np.random.default_rng([SEED, pool, round(1000 * seed_sd), images, seeds])
+    scores = np.full(1 + (CHAIN + 1) * pool, SCORE)
+    scores[-pool] += LEAD
+    truth, names = Truth(scores, seed_sd), [f"category {number}" for number in range(CATEGORIES)]
+    rows = []
+    for _ in range(repetitions):
+        champion, *rest = truth.draw(rng, seeds, images).answers
+        tries = [judge(rest[at], champion, rest[at : at + pool], names) for at in range(0, len(rest), pool)]
+        blocked = [each.passed != (each.difference.mean.p_value <= each.allowed) for each in tries]
+        values = [1.0 if out else each.difference.mean.p_value for out, each in zip(blocked, tries, strict=True)]
+        *equal, better = values
+        rows.append(
+            {
+                "opens": any(value <= asks(number) for number, value in enumerate(equal, 1)),
+                "uncounted": any(value <= ERROR for value in equal),
+                "first": better <= asks(1),
+                "tenth": better <= asks(10),
+            }
+        )
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def render_report(coverage: Sequence[dict[str, float]], choices: Sequence[dict[str, float]], command: str) -> str:
