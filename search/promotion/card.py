@@ -16,6 +16,7 @@ from fashion_core.config import build_config
 from fashion_core.data.pixels import build_settings
 from fashion_core.escaping import escape_markdown, show_lines, write_code, write_name
 from fashion_core.metrics import compute_recalls
+from search.promotion.attempts import render_attempts
 from search.promotion.coverage import render_coverage
 from search.promotion.recipe import render_recipe
 from search.records.events import SearchStarted
@@ -187,22 +188,24 @@ def render_metrics(result: PromotionResult, shipped: Shipped) -> list[str]:
 
 def render_calibration(shipped: Shipped) -> list[str]:
     """Whether probabilities mean what they say."""
-    columns = (shipped.temperatures, shipped.before.categories, shipped.after.categories)
+    before, after = shipped.before, shipped.after
+    columns = (before.categories, before.category_floors, after.categories, after.category_floors)
     rows = [
-        [write_name(name), f"{temperature:.3f}", format_score(before), format_score(after)]
-        for name, temperature, before, after in zip(shipped.schema.names, *columns, strict=True)
+        [write_name(name), f"{temperature:.3f}", *map(format_score, values)]
+        for name, temperature, *values in zip(shipped.schema.names, shipped.temperatures, *columns, strict=True)
     ]
-    rows.append(["**all answers**", "", format_score(shipped.before.pooled), format_score(shipped.after.pooled)])
+    rows.append(["**all answers**", "", *map(format_score, (before.pooled, before.floor, after.pooled, after.floor))])
     text = (
         f"Expected calibration error (ECE, {BINS} bins) of {shipped.whose} on the validation images, "
         "as answered and with a temperature a category. The temperatures were fitted on the same validation images, so "
-        "the error after them looks smaller than it is on new ones."
+        "the error after them looks smaller than it is on new ones. Floor: what answers that are right as often as "
+        "they say have of it by chance, on as many images; an error near it is none."
     )
     if shipped.reruns is not None:
         text += " This very model could not be measured: they are the recipe's."
     return [
         text,
-        render_table(["category", "temperature", "ECE before", "ECE after"], rows),
+        render_table(["category", "temperature", "ECE before", "floor", "ECE after", "floor"], rows),
         "A temperature T makes p^(1/T), scaled to sum 1, of the probabilities p; the answers stay the same. Where "
         "`temperatures.json` stands beside the model, `fashion_core.predict` applies it; `model.onnx` has it inside.",
     ]
@@ -216,16 +219,13 @@ def render_comparison(result: PromotionResult, shipped: Shipped) -> list[str]:
         for name, estimate in zip(shipped.schema.names, difference.categories, strict=True)
     ]
     rows.append(["**mean**", f"**{100 * difference.mean.value:+.2f}**", show_points(difference.mean)])
-    attempts = f"Earlier attempts against the same opponent: **{result.opponent.attempts or 'none'}**."
-    if result.opponent.attempts:
-        attempts += " Each further one makes it likelier that one passes by luck."
     return [
         f"The gate is {'passed' if result.verdict.passed else 'not passed'}:",
         "\n".join(f"- {escape_markdown(reason)}" for reason in result.verdict.reasons),
         f"Accuracy less that of {result.opponent.words}, in points; each interval holds for its own row, over "
         f"{difference.mean.covers}.",
         render_table(["category", "difference", f"{LEVEL:.0%} interval"], rows),
-        attempts,
+        *render_attempts(result.gate.attempts),
     ]
 
 

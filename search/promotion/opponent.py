@@ -14,7 +14,7 @@ from fashion_core.errors import SearchError
 from fashion_core.metrics import find_commonest, mark_correct
 from search.promotion.champion import answer_by_champion, find_champion
 from search.promotion.forms import SINGLE, Decision
-from search.registry.versions import JUDGED_TAG, KEY_TAG, Registry, Version
+from search.promotion.tries import digest_answers
 from search.statistics.crossfit import cross_fit, cross_fit_seeds, find_best
 from search.statistics.gate import Verdict, judge
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from search.jobs.material import Material
     from search.promotion.judgement import Judgement, Trained, TrainedCandidate
     from search.promotion.running import Promotion
+    from search.records.attempts import Attempt
+    from search.registry.versions import Registry, Version
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,6 @@ class Opponent:
         answers: [S, N, K] on the validation images, 1 for right, NaN where one is unlabelled in a category.
         version: in the registry; None for a baseline.
         is_wanted: false where it stands in for a baseline that diverged: it proves nothing.
-        attempts: versions of other promotions that were judged against it before.
         trouble: why the registry could not be asked, or "".
     """
 
@@ -43,7 +44,6 @@ class Opponent:
     answers: np.ndarray
     version: Version | None = None
     is_wanted: bool = True
-    attempts: int = 0
     trouble: str = ""
 
 
@@ -53,11 +53,13 @@ class Gate:
 
     Attributes:
         answers: [S, N, K] that were judged, cross-fitted: of the whole procedure, or of a recipe over its seeds.
+        attempts: the tries on these images so far, in order; this is the last.
     """
 
     answers: np.ndarray
     opponent: Opponent
     verdict: Verdict
+    attempts: tuple[Attempt, ...] = ()
 
 
 def find_answers(
@@ -102,11 +104,12 @@ def ask_gate(promotion: Promotion, trained: Trained, judgement: Judgement, decis
         has_baseline=promotion.plan.baseline is not None,
     )
     pool = judgement.answers if over_seeds else ()  # the candidates tell how seeds vary
-    verdict = judge(answers, opponent.answers, pool, material.schema.names)
+    attempts = promotion.tries.enter(opponent.words, digest_answers(answers, opponent.answers))
+    verdict = judge(answers, opponent.answers, pool, material.schema.names, len(attempts))
     if not opponent.is_wanted:
         reason = "the baseline diverged with every seed, so there is nothing that this had to beat"
         verdict = replace(verdict, passed=False, reasons=(reason, *verdict.reasons))
-    return Gate(answers, opponent, verdict)
+    return Gate(answers, opponent, verdict, attempts)
 
 
 # ---------------------------------------------------------------------------------------------------- whom it must beat
@@ -133,12 +136,9 @@ def find_opponent(
         return replace(stand_in(trained, material, over_seeds, has_baseline), trouble=str(error))
     champion = find_champion(versions, key)
     if champion is None:
-        opponent = stand_in(trained, material, over_seeds, has_baseline)
-    else:
-        answers = answer_by_champion(registry, champion, material)
-        opponent = Opponent(f"the champion, version {champion.number}", answers, champion)
-    judged = {version.tags.get(KEY_TAG) for version in versions if version.tags.get(JUDGED_TAG) == opponent.words}
-    return replace(opponent, attempts=len(judged - {key}))
+        return stand_in(trained, material, over_seeds, has_baseline)
+    answers = answer_by_champion(registry, champion, material)
+    return Opponent(f"the champion, version {champion.number}", answers, champion)
 
 
 def stand_in(trained: Trained, material: Material, over_seeds: bool, has_baseline: bool) -> Opponent:

@@ -144,6 +144,7 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
         JUDGED_TAG: opponent.words,
         "gate": "passed" if result.verdict.passed else "refused",
         "forced": str(result.forced).lower(),
+        "try": result.verdict.attempt,
         "score": f"{result.score.value:.4f}",
         "search": layout.name,
         "fit_on": result.options.fit_on,

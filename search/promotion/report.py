@@ -6,11 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from fashion_core.escaping import escape_markdown, show_lines, write_code, write_name
+from search.promotion.attempts import render_attempts
 from search.promotion.coverage import render_coverage
 from search.promotion.plan import flatten_config
 from search.reporting.tables import hide_places, render_table
 from search.reporting.words import format_duration, group_params, write_interval, write_points
-from search.statistics.intervals import LEVEL
+from search.statistics.intervals import LEVEL, POWER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +68,7 @@ def render_candidates(result: PromotionResult) -> list[str]:
                 write_points(row.gap),
                 f"{row.best_share:.0%}" if row.candidate.trial is not None else "",
                 write_points(row.versus.mean if row.versus else None),
-                f"{row.calibration_error:.3f}",
+                f"{row.calibration_error:.3f} ({row.calibration_floor:.3f})",
                 ", ".join(map(str, row.best_epochs)),
                 f"{row.cost.parameters / 1e6:.1f} M, {row.cost.ms:.1f} ms",
             ]
@@ -79,7 +80,7 @@ def render_candidates(result: PromotionResult) -> list[str]:
         f"{CURSE} [{LEVEL:.0%}]",
         "best in",
         f"less the baseline [{LEVEL:.0%}]",
-        "ECE",
+        "ECE (floor)",
         "best epochs",
         "cost",
     ]
@@ -89,7 +90,8 @@ def render_candidates(result: PromotionResult) -> list[str]:
         f"Each was trained {seeds} {'time' if seeds == 1 else 'times'} on train with fresh seeds, the same for all; "
         f"scores are means over seeds, of epochs chosen without the images scored. {CURSE.capitalize()}: its score in "
         "the search less that now, in points; best in: share of resamples of images and seeds in which it is the best "
-        "candidate; ECE: expected calibration error."
+        "candidate; ECE: expected calibration error; floor: what calibrated answers to as many images have "
+        "of it by chance."
     )
     if result.plan.select_on == "heldout":
         text += (
@@ -190,11 +192,15 @@ def render_gate(result: PromotionResult) -> list[str]:
     difference = result.verdict.difference
     level = difference.category_level
     rows = [
-        [write_name(name), write_points(each, level)]
-        for name, each in zip(result.category_names, difference.categories, strict=True)
+        [write_name(name), write_points(each, level), f"{100 * loss:.2f}"]
+        for name, each, loss in zip(
+            result.category_names, difference.categories, result.verdict.detectable_losses, strict=True
+        )
     ]
     lines = "\n".join(f"- {escape_markdown(reason)}" for reason in result.verdict.reasons)
-    return [lines, render_table(["category", f"difference, points [{level:.1%}, all together {LEVEL:.0%}]"], rows)]
+    head = ["category", f"difference, points [{level:.1%}, all together {LEVEL:.0%}]"]
+    head.append(f"loss that is found in {POWER:.0%} of cases")
+    return [lines, render_table(head, rows), *render_attempts(result.gate.attempts)]
 
 
 def render_method(result: PromotionResult) -> list[str]:

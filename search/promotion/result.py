@@ -218,7 +218,8 @@ class PromotionResult:
         """What MLflow shows of it."""
         gain = self.verdict.difference.mean
         values = {"promotion/score": self.score.value, "promotion/gain": gain.value}
-        values["promotion/probability"] = gain.probability
+        values["promotion/p_value"] = gain.p_value
+        values |= {"promotion/try": self.verdict.attempt, "promotion/p_value_allowed": self.verdict.allowed}
         pairs = zip(self.category_names, self.categories, strict=True)
         return values | {f"promotion/score/{name}": each.value for name, each in pairs}
 
@@ -260,9 +261,12 @@ class PromotionResult:
                 "passed": self.verdict.passed,
                 "gain": difference.mean.to_dict(),
                 "categories": {name: each.to_dict(difference.category_level) for name, each in pairs},
-                "probability": difference.mean.probability,
+                "p_value": difference.mean.p_value,
+                "p_value_allowed": self.verdict.allowed,
+                "try": self.verdict.attempt,
+                "tries": [each.model_dump(exclude={"answers"}) for each in self.gate.attempts],
                 "detectable": self.verdict.detectable,
-                "attempts": self.opponent.attempts,
+                "detectable_losses": dict(zip(self.category_names, self.verdict.detectable_losses, strict=True)),
                 "reasons": list(self.verdict.reasons),
             },
             "candidates": [describe_row(row) for row in self.judgement.rows],
@@ -299,6 +303,7 @@ def describe_row(row: Row) -> dict[str, Any]:
         "less_the_baseline": None if row.versus is None else row.versus.mean.to_dict(),
         "best_share": row.best_share,
         "calibration_error": row.calibration_error,
+        "calibration_floor": row.calibration_floor,
         "best_epochs": list(row.best_epochs),
         "parameters": row.cost.parameters,
         "ms_per_image": row.cost.ms,
@@ -317,6 +322,8 @@ def build_result(
     notes = [*trained.notes, *decision.notes]
     if gate.opponent.trouble:
         notes.append(f"The registry could not be asked, so a champion may exist: {gate.opponent.trouble}")
+    if promotion.tries.trouble:
+        notes.append(f"Tries that the registry alone knows of are not counted: {promotion.tries.trouble}")
     here = {
         "folder": material.source.resolve().name,
         "fingerprint": material.first.fingerprint,

@@ -17,6 +17,7 @@ from search.promotion.champion import check_champion
 from search.promotion.judgement import UNLIMITED, Cost
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
 from search.promotion.tracking import PromotionTracker
+from search.promotion.tries import TryCounter
 from search.records.locks import PROMOTE, hold_search
 from search.records.record import load_record
 from search.registry.versions import Registry, name_model
@@ -39,6 +40,7 @@ class Promotion:
 
     Attributes:
         search: what is promoted, from its ledger.
+        tries: enters and counts it among the tries on its images; attempt: which try it is, from 1, as it begins.
         command: what started it, as `sys.argv`, or the call from Python.
         started: in seconds, by a clock that does not jump.
     """
@@ -51,6 +53,8 @@ class Promotion:
     resources: Resources
     tracker: PromotionTracker
     registry: Registry
+    tries: TryCounter
+    attempt: int
     console: Console
     command: tuple[str, ...]
     started: float
@@ -109,6 +113,10 @@ def open_promotion(
             settings.build_reading(layout),
         )
         plan = settle_plan(layout, plan, material.first)
+        digests = material.list_digests(material.val)
+        tries = TryCounter(layout, registry, options.build_key(plan.promotion_id), digests)
+        tries.trouble = trouble or ""
+        attempt = len(tries.enter())
         tracker = PromotionTracker(registry.uri, layout, search, plan)
         tracker.error = trouble
         tracker.start(options)
@@ -123,6 +131,8 @@ def open_promotion(
             resources,
             tracker,
             registry,
+            tries,
+            attempt,
             console,
             tuple(command),
             started,

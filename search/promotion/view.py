@@ -19,6 +19,7 @@ from search.records.provenance import python_command
 from search.registry.versions import CHAMPION, list_models
 from search.reporting.terminal import plain
 from search.reporting.words import format_duration, format_score, write_interval, write_points
+from search.statistics.gate import describe_attempt
 from search.statistics.intervals import LEVEL
 from search.tracking.store import default_uri
 
@@ -127,6 +128,7 @@ def draw_plan(promotion: Promotion) -> Table:
         ("baseline", against),
         ("trained on", f"{len(material.train):,} images, {seeds} seeds each: {epochs} epochs in all"),
         ("judged on", f"{len(material.val):,} validation images, cross-fitted in {len(set(material.folds))} folds"),
+        ("the gate", describe_attempt(promotion.attempt)),
         (
             "ships",
             "the re-runs' best" if not promotion.options.is_recipe else "what is trained once more on train and val",

@@ -56,6 +56,11 @@ class SearchLayout:
         return self.results / ".splits"
 
     @property
+    def attempts_folder(self) -> Path:
+        """Tries on judging images, of all searches: see `search.records.attempts`."""
+        return self.results / ".attempts"
+
+    @property
     def lock(self) -> Path:
         """Held by who works on this search: see `search.records.locks`."""
         return self.results / LOCKS / f"{self.name}.lock"

@@ -66,11 +66,6 @@ class Verdict:
     detectable_losses: tuple[float, ...]
     reasons: tuple[str, ...]
 
-    @property
-    def words(self) -> str:
-        """Which try it is, and what it asks for."""
-        return f"try {self.attempt:,} on these images: it must be better with p <= {write_p_value(self.allowed)}"
-
 
 def compare_answers(one: np.ndarray, other: np.ndarray, pool: Sequence[np.ndarray]) -> Difference:
     """`compare` for the score and for every category.
@@ -124,7 +119,7 @@ def judge(
     verdict = Verdict(better, difference, attempt, allowed, gain.compute_detectable(allowed), losses, ())
     reasons = [
         f"{'better' if better else 'not surely better'}: {gain.render()}, p = {write_p_value(gain.p_value)}; "
-        f"{verdict.words}",
+        f"{describe_attempt(attempt)}",
         f"the {ERROR:.0%} of error are spent over all tries on these images, so that a later one is asked for more",
     ]
     if gain.covers == IMAGES:
@@ -140,10 +135,15 @@ def judge(
             )
     reasons += [
         f"a gain of {100 * verdict.detectable:.2f} points is what this comparison finds in {POWER:.0%} of cases",
-        f"a category's loss is what it finds in {POWER:.0%} of cases from {describe_losses(categories, losses)}; a smaller "
-        "one passes more often",
+        f"a category's loss is found in {POWER:.0%} of cases where it is {describe_losses(categories, losses)}; a "
+        "smaller one may pass",
     ]
     return replace(verdict, passed=better and not blocked, reasons=tuple(reasons))
+
+
+def describe_attempt(attempt: int) -> str:
+    """Which try it is, and what the gate asks of it."""
+    return f"try {attempt:,} on these images: it must be better with p <= {write_p_value(spend_error(attempt))}"
 
 
 def describe_losses(categories: Sequence[str], losses: Sequence[float]) -> str:

@@ -77,10 +77,10 @@ class VarianceParts:
     def compute_p_value(self, value: float) -> float:
         """The one-sided p-value of a value: the mean of those for all that the seeds' variance may be.
 
-        `between` times `df` over its true value follows chi-square, so the true one is `between * df / chi-square`, never
-        below `rest`. A t test with Satterthwaite's degrees of freedom takes a variance that is small by chance for one
-        that is well known, and errs by up to eight times at p <= 0.0005 with few seeds; this does not. Source: Tsui &
-        Weerahandi 1989, Generalized p-values in significance testing of hypotheses in the presence of nuisance
+        `between` times `df` over its true value follows chi-square, so the true one is `between * df / chi-square`, and
+        not below `rest`. A t test with Satterthwaite's degrees of freedom takes a variance that is small by chance for
+        one that is well known, and with few seeds errs by up to eight times at p <= 0.0005; this does not. Source:
+        Tsui & Weerahandi 1989, Generalized p-values in significance testing of hypotheses in the presence of nuisance
         parameters.
         """
         shares, weights = build_nodes()
@@ -124,8 +124,13 @@ class Estimate:
 
     @property
     def p_value(self) -> float:
-        """Of the one-sided test that the truth is 0 or less: how often a value like this, or a larger one, comes of it."""
+        """Of the one-sided test that the truth is 0 or less: how often a value as large, or larger, comes of it."""
         return self.test(self.value)
+
+    @property
+    def two_sided_p_value(self) -> float:
+        """Of the two-sided test that the truth is 0."""
+        return min(2 * min(self.p_value, self.test(-self.value)), 1.0)
 
     def test(self, value: float) -> float:
         """The p-value that another value with this uncertainty had."""

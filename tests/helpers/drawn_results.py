@@ -19,6 +19,7 @@ from search.promotion.options import PromotionOptions
 from search.promotion.plan import BASELINE, Candidate, PromotionPlan
 from search.promotion.release import Release, Source, ship
 from search.promotion.result import PromotionResult, Shipped
+from search.records.attempts import Attempt
 from search.records.events import SearchStarted
 from search.records.layout import SearchLayout
 from search.statistics.gate import Verdict, compare_answers, judge
@@ -60,7 +61,7 @@ def build_result(
     force: bool = False,
     verdict: Verdict | None = None,
     opponent: str = "the baseline",
-    attempts: int = 2,
+    attempts: int = 3,
     gap: Estimate | None = None,
     select_on: str = "heldout",
 ) -> PromotionResult:
@@ -97,8 +98,12 @@ def build_result(
         decision=Decision((form,), form, answers[:1]),
         gate=Gate(
             answers,
-            Opponent(opponent, other, attempts=attempts),
-            verdict or judge(answers, other, [answers, other], names),
+            Opponent(opponent, other),
+            verdict or judge(answers, other, [answers, other], names, attempts),
+            tuple(
+                Attempt(time=1.79e9, search=search, key=search, model="fashion-attributes", opponent=opponent)
+                for search in ("before", "again", "drawn")[-attempts:]
+            ),
         ),
         score=score,
         categories=tuple(

@@ -197,8 +197,8 @@ def measure_chain(
     """Shares of chains in which equal challengers, one after the other, open the gate against one champion.
 
     Every challenger comes with the others of its promotion, as equal, whose seeds tell of the noise; all are judged on
-    the same images. `opens`: one or more of `CHAIN` does; `uncounted`: where every try is judged as if it stood alone, at
-    p <= 0.05. `first`, `tenth`: shares of challengers `LEAD` better that open it at the first and at the tenth try.
+    the same images. `opens`: one or more of `CHAIN` does; `uncounted`: where every try is judged as if it stood alone,
+    at p <= 0.05. `first`, `tenth`: shares of challengers `LEAD` better that open it at the first and at the tenth try.
 
     Args:
         pool: candidates and baseline of a promotion that are trained on all seeds.

@@ -141,14 +141,21 @@ def test_the_comparison_and_the_attempts_are_told(stage, single):
     for name, estimate in zip(stage.prepared.schema.names, result.verdict.difference.categories, strict=True):
         low, high = t.interval(0.95, estimate.df, estimate.value, estimate.error)
         assert rows[(name,)] == [f"{100 * estimate.value:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}"]
-    assert "against the same opponent: **2**. Each further one" in card
+    assert "Tries on these images: **3**, this one too." in card
+    assert read_table(card, "try | date")[("1",)] == [
+        "2026-09-21",
+        "before",
+        "fashion-attributes",
+        "the baseline",
+        "0.01",
+    ]
     equal = draw_answers(stage, 0.5, 3)
     refused = judge(equal, draw_answers(stage, 0.5, 4), [equal], stage.prepared.schema.names)
     gap = Estimate(0.0123, 0.001, 9, "seeds alone")
-    other = build_result(stage, verdict=refused, attempts=0, opponent="the champion, version 3", gap=gap)
+    other = build_result(stage, verdict=refused, attempts=1, opponent="the champion, version 3", gap=gap)
     card = render_card(replace(other, shipped=single))
     assert "## Against the champion, version 3" in card and "The gate is not passed:" in card
-    assert "opponent: **none**." in card and "likelier that one passes" not in card and "+1.23 points" in card
+    assert "Tries on these images: **1**, this one too." in card and "+1.23 points" in card
 
 
 def test_where_it_comes_from_and_what_it_costs(stage, single):

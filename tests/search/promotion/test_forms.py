@@ -79,7 +79,7 @@ def test_no_image_takes_part_in_the_choice_that_answers_it():
 def test_an_ensemble_of_independent_networks_is_taken():
     decision = decide(build_pool(*(draw_candidate(number, 0.6) for number in range(3))))
     form = decision.chosen
-    assert form.choice.form == ENSEMBLE and form.gain.value > 0.02 and form.gain.probability > 0.95
+    assert form.choice.form == ENSEMBLE and form.gain.value > 0.02 and form.gain.p_value < 0.05
     assert form.cost == Cost(1000 * len(set(form.choice.networks)), float(len(set(form.choice.networks))))
     assert decision.answers.shape == (1, IMAGES, 2)
 

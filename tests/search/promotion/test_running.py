@@ -44,7 +44,8 @@ def test_the_champion_is_looked_at_before_any_image(tmp_path, sample_folder, mon
 
 def test_the_limit_is_what_was_asked_for():
     def find_limit(**options):
-        rest = dict.fromkeys(("layout", "search", "material", "resources", "tracker", "registry", "console"))
+        names = ("layout", "search", "material", "resources", "tracker", "registry", "tries", "attempt", "console")
+        rest = dict.fromkeys(names)
         plan = SimpleNamespace(promotion_id="id")
         return Promotion(options=PromotionOptions(**options), plan=plan, command=(), started=0.0, **rest).limit
 
