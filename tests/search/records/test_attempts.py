@@ -148,5 +148,5 @@ def test_a_file_of_other_images_is_refused(tmp_path):
 
 def test_where_nothing_can_be_written_it_says_so(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SearchError, match="must be written down before it is judged, but .*; give another --results"):
+    with pytest.raises(SearchError, match=r"must be written down before it is judged, but .*; give another --results"):
         add_to_book(tmp_path / "file", [judged(IMAGES, write(1, "a"))])
