@@ -35,6 +35,7 @@ SIZES, SEEDS, SEED_SDS = (250, 500, 1000), (3, 5), (0.2, 0.4, 0.8)  # images, se
 POOL = 5  # candidates re-run: four and the baseline
 GAIN = 0.01  # true difference of the first two candidates
 COUNTS, SPREADS = (4, 8, 16), (0.0, 0.5)  # candidates to choose from; standard deviation of their true scores, points
+POOLS = (POOL, 2)  # candidates of a promotion whose tries are counted
 CHAIN, LEAD = 20, 0.02  # challengers of one champion; by how much a better one is better
 SEED = 20261125
 Asks = Callable[[int], float]
@@ -226,7 +227,12 @@ def measure_chain(
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def render_report(coverage: Sequence[dict[str, float]], choices: Sequence[dict[str, float]], command: str) -> str:
+def render_report(
+    coverage: Sequence[dict[str, float]],
+    choices: Sequence[dict[str, float]],
+    chains: Sequence[dict[str, float]],
+    command: str,
+) -> str:
     """The tables as markdown."""
     parts = [
         "# Does the judge keep its word?",
@@ -253,8 +259,8 @@ def render_report(coverage: Sequence[dict[str, float]], choices: Sequence[dict[s
         "*one seed against all*: the first has one network. *score*: "
         "of one candidate. *gap*: the winner's curse, on the images of the search or on others. Two intervals that are "
         "not used: *images alone* leaves the seeds out, as a paired t test over images does; *counted twice* adds "
-        "the variance of the seeds' scores whole, though the spread over images holds a part of it. The gate asks for "
-        "a probability of 0.95, so it should open for an equal candidate in 5% of cases at most, and find the gain "
+        "the variance of the seeds' scores whole, though the spread over images holds a part of it. A gate that asks for "
+        "p <= 0.05, as at a single try, should open for an equal candidate in 5% of cases at most, and find the gain "
         "that it names (last column, points, mean) in 80%.",
         "## The score of the best of several",
     ]
@@ -278,6 +284,17 @@ def render_report(coverage: Sequence[dict[str, float]], choices: Sequence[dict[s
         "is a little low. *held* over images: fixed networks, so an interval over images alone; it leaves out that "
         "another set of images would choose otherwise, and is a little narrow where many are equal.",
     ]
+    head = ["candidates", "seed SD", "**opens for an equal**", "uncounted", "2 points better, first try", "tenth try"]
+    names = ("opens", "uncounted", "first", "tenth")
+    rows = [[f"{row['pool']:.0f}", f"{row['seed_sd']}", *(f"{row[name]:.1%}" for name in names)] for row in chains]
+    parts += [
+        "## One champion, many tries",
+        f"Chains of {CHAIN} equal challengers against one champion on the same 500 images, 3 seeds, "
+        f"{chains[0]['repetitions']:,.0f} chains a row: shares in which one or more opens the gate, with the tries "
+        "counted and as if each stood alone at p <= 0.05; and how often a truly better one opens it. *candidates*: of "
+        "a promotion, the baseline among them; their seeds tell how seeds vary.",
+        render_table(head, rows),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -296,8 +313,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Try the judge on candidates of known truth; write the tables.")
     parser.add_argument("--out", type=Path, default=Path("results/promotion_statistics"), help="folder of the tables")
     parser.add_argument("--repetitions", type=int, default=2000, help="a row")
+    parser.add_argument("--chains", type=int, default=1000, help="a row of the last table")
     given = parser.parse_args()
-    start, coverage, choices = time.monotonic(), [], []
+    start, coverage, choices, chains = time.monotonic(), [], [], []
     for images in SIZES:
         for seeds in SEEDS:
             for seed_sd in SEED_SDS:
@@ -309,11 +327,17 @@ def main() -> None:
             cell = {"count": count, "spread": spread, "repetitions": given.repetitions}
             choices.append(cell | measure_choice(count, spread, given.repetitions))
             print(f"{time.monotonic() - start:4.0f} s", choices[-1], flush=True)
+    for pool in POOLS:
+        for seed_sd in SEED_SDS:
+            cell = {"pool": pool, "seed_sd": seed_sd, "repetitions": given.chains}
+            chains.append(cell | measure_chain(pool, seed_sd, given.chains))
+            print(f"{time.monotonic() - start:4.0f} s", chains[-1], flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
     write_rows(given.out / "coverage.csv", coverage)
     write_rows(given.out / "choice.csv", choices)
-    command = f"python tests/judging_simulation.py --repetitions {given.repetitions}"
-    (given.out / "README.md").write_text(render_report(coverage, choices, command), encoding="utf-8")
+    write_rows(given.out / "chains.csv", chains)
+    command = f"python tests/helpers/judging_simulation.py --repetitions {given.repetitions} --chains {given.chains}"
+    (given.out / "README.md").write_text(render_report(coverage, choices, chains, command), encoding="utf-8")
 
 
 if __name__ == "__main__":
