@@ -259,8 +259,8 @@ def render_report(
         "*one seed against all*: the first has one network. *score*: "
         "of one candidate. *gap*: the winner's curse, on the images of the search or on others. Two intervals that are "
         "not used: *images alone* leaves the seeds out, as a paired t test over images does; *counted twice* adds "
-        "the variance of the seeds' scores whole, though the spread over images holds a part of it. A gate that asks for "
-        "p <= 0.05, as at a single try, should open for an equal candidate in 5% of cases at most, and find the gain "
+        "the variance of the seeds' scores whole, though the spread over images holds a part of it. A gate that asks "
+        "for p <= 0.05 should open for an equal candidate in 5% of cases at most, and find the gain "
         "that it names (last column, points, mean) in 80%.",
         "## The score of the best of several",
     ]
