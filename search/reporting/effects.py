@@ -199,8 +199,8 @@ def render_effects(record: SearchRecord) -> str:
         if len(parts) > 1:  # what there is to say of the stages stands for itself
             return "\n\n".join(parts) + "\n"
         raise SearchError(
-            f"effects of this space need at least {wanted} trials that finished or were stopped, but {record.name} has "
-            f"{len(trials)}; run {wanted - len(trials)} more of them"
+            f"effects of this space need at least {wanted} trials that finished or that ASHA stopped, but "
+            f"{record.name} has {len(trials)}; run {wanted - len(trials)} more of them"
         )
     images = record.begun.tell("selection", "select_count")
     correct = np.stack([unpack_correct(trial.correct or "", images, len(categories)) for trial in trials])
@@ -209,7 +209,7 @@ def render_effects(record: SearchRecord) -> str:
     effects = estimate_effects(design, correct, rungs[: last + 1])
     labelled = describe_labelled(record.selection.get("labelled"))
     parts.append(
-        f"{len(trials)} trials{describe_scored(epochs, rungs, last, count_wanted(design, len(rungs) - 1))} on the same "
+        f"{len(trials)} {describe_scored(epochs, rungs, last, count_wanted(design, len(rungs) - 1))} on the same "
         f"{images:,} images{labelled}. Changes of `{metrics.ACCURACY}` and of the accuracy of each category in "
         "percentage points, ± half a 95% interval over trials and images together; **bold** where it does not hold 0. "
         "Of 20 cells, about one is bold by chance. A change of one parameter goes with the others as they were drawn."
@@ -262,9 +262,9 @@ def read_score(row: EpochEnded) -> float:
 def describe_scored(epochs: Sequence[int], rungs: Sequence[Rung], last: int, wanted: int) -> str:
     """Which scores the effects are of."""
     if len(rungs) == 1:
-        return ", each scored by its best epoch"
+        return "finished trials, each scored by its best epoch"
     counts = ", ".join(f"{len(rung.rows)} reached epoch {epoch}" for epoch, rung in zip(epochs, rungs, strict=True))
-    text = f" ({counts})"
+    text = f"trials ({counts})"
     if last < len(rungs) - 1:
         return (
             f"{text}. Effects on the score after epoch {epochs[last]}, since effects on the end of training need "
@@ -339,9 +339,7 @@ def render_together(
     return [title, text, render_effect_table(design, effects, record.category_names, only=f"{pair[0]} x {pair[1]}")]
 
 
-def render_effect_table(
-    design: Design, effects: Effects, categories: Sequence[str], only: str | None = None
-) -> str:
+def render_effect_table(design: Design, effects: Effects, categories: Sequence[str], only: str | None = None) -> str:
     """One row an effect, one column an outcome; the last two split the error of the mean. only: rows of this name."""
     head = ["parameter", "change", "mean", *map(write_name, categories), "± by trials, by images"]
     rows = []

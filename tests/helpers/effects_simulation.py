@@ -11,7 +11,6 @@ T trials, N images, K categories, P columns, Q effects.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from bisect import insort
 from pathlib import Path
@@ -129,7 +128,9 @@ def measure(count: int, repetitions: int, rungs: int = 1, seed: int = SEED) -> d
     rows: dict[str, list[float]] = {}
     for _ in range(repetitions):
         planted = Planted(rng, count, rungs)
-        last = max(n for n, rung in enumerate(planted.rungs) if n == 0 or len(rung.rows) >= count_wanted(planted.design, n))
+        last = max(
+            n for n, rung in enumerate(planted.rungs) if n == 0 or len(rung.rows) >= count_wanted(planted.design, n)
+        )
         truth = planted.at_rung[last]
         effects = estimate_effects(planted.design, planted.correct, planted.rungs[: last + 1])
         alone, picked = estimate_alone(planted, planted.rungs[last])

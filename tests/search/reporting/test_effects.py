@@ -85,9 +85,34 @@ def test_a_curve_is_followed():
     assert rise == pytest.approx(0.05 * 1.6**2, rel=0.2) and fall == pytest.approx(-0.05 * 1.6**2, rel=0.2)
 
 
-def test_what_some_trials_lack_is_left_out():
-    design = build_design([{"a": 1, "b": 2.5}, {"a": 2}, {"a": 1, "b": 0.1}], ["a", "b"], [])
-    assert list(design.columns) == ["a"]
+def test_a_parameter_that_some_trials_lack_has_its_effect_among_the_others():
+    rng = np.random.default_rng(5)
+    trials = [{"optimizer": str(rng.choice(["adam", "sgd"])), "lr": float(rng.uniform(0, 1))} for _ in range(150)]
+    for trial in trials:
+        if trial["optimizer"] == "sgd":
+            trial |= {"momentum": float(rng.uniform(0, 1)), "nesterov": bool(rng.integers(2))}
+    chance = [0.5 + 0.2 * trial.get("momentum", 0.5) + 0.1 * trial.get("nesterov", False) for trial in trials]
+    design = build_design(trials, ["optimizer", "lr", "momentum", "nesterov"], [])
+    effects = estimate_effects(design, rng.random((150, 300, 1)) < np.array(chance)[:, None, None])
+    rows = {name: index for index, (name, *_) in enumerate(design.effects)}
+    count = sum("momentum" in trial for trial in trials)
+    assert design.effects[rows["nesterov"]][1] == f"false → true (in {count} trials)"
+    for name, truth in {"momentum": 0.2 * 0.4, "nesterov": 0.1, "lr": 0.0}.items():
+        assert abs(effects.values[rows[name], 0] - truth) < 2 * effects.halves[rows[name], 0] < 0.08
+
+
+def test_two_parameters_that_act_together():
+    rng = np.random.default_rng(6)
+    trials = [{"net": str(rng.choice(["r", "s"])), "lr": float(rng.uniform(0, 1))} for _ in range(120)]
+    chance = [0.5 + 0.3 * trial["lr"] * (trial["net"] == "s") for trial in trials]
+    correct = rng.random((120, 300, 1)) < np.array(chance)[:, None, None]
+    design = build_design(trials, ["net", "lr"], [], ("net", "lr"))
+    effects = estimate_effects(design, correct)
+    (row,) = [index for index, (name, *_) in enumerate(design.effects) if name == "net x lr"]
+    assert effects.values[row, 0] == pytest.approx(0.3 * 0.8, abs=2 * effects.halves[row, 0])
+    assert effects.values[row, 0] > 3 * effects.halves[row, 0]
+    net = [name for name, *_ in design.effects].index("net")
+    assert effects.values[net, 0] == pytest.approx(0.15, abs=0.03)  # at the mean of the other one
 
 
 def test_stages_of_a_trial():
@@ -152,7 +177,9 @@ def test_the_command_writes_the_effects(tmp_path, monkeypatch, capsys):
 def test_too_few_trials_have_no_effects(tmp_path):
     layout = SearchLayout(tmp_path, "s")
     write_search(layout, 12)
-    with pytest.raises(SearchError, match=r"at least 23 finished trials, but s has 12; run more"):
+    with pytest.raises(
+        SearchError, match=r"at least 22 trials that finished or that ASHA stopped, but s has 12; run 10 more"
+    ):
         write_effects(layout, load_record(layout))
 
 
