@@ -275,7 +275,8 @@ class Model:
         others = self.matrix[:, self.free]
         own = self.matrix[:, places]
         own = own - others @ (np.linalg.pinv(others) @ own)
-        return np.linalg.pinv(own, rcond=math.sqrt(TINY)) @ own
+        known: np.ndarray = np.linalg.pinv(own, rcond=math.sqrt(TINY)) @ own
+        return known
 
 
 def estimate_noise(matrix: np.ndarray, outcome: np.ndarray) -> float:

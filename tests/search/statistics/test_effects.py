@@ -113,7 +113,7 @@ def test_too_few_trials_at_the_last_rung():
     assert count_wanted(design) == 3 + 10 and count_wanted(design, 1) == 14
     scores = np.zeros((20, 2))
     rungs = [Rung(np.arange(20), scores), Rung(np.arange(4), scores[:4])]
-    with pytest.raises(ValueError, match="more trials than the 4 columns .* but 4 reached"):
+    with pytest.raises(ValueError, match=r"more trials than the 4 columns .* but 4 reached"):
         estimate_effects(design, np.zeros((20, 9, 1)), rungs)
 
 
