@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -232,9 +233,7 @@ class Model:
             free.append(last - last.mean())
         self.matrix = np.column_stack([*free, *own.values()])
         starts = np.cumsum([len(free), *(values.shape[1] for values in own.values())])
-        self.places = {
-            name: np.arange(*pair) for name, pair in zip(own, zip(starts, starts[1:], strict=False), strict=True)
-        }
+        self.places = {name: np.arange(*pair) for name, pair in zip(own, pairwise(starts), strict=True)}
         self.free = np.arange(len(free))
         inverse = np.linalg.pinv(self.matrix)
         weights = inverse @ self.scores

@@ -11,6 +11,7 @@ T trials, N images, K categories, P columns, Q effects.
 from __future__ import annotations
 
 import argparse
+import csv
 import math
 from bisect import insort
 from pathlib import Path

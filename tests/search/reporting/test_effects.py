@@ -196,3 +196,72 @@ def test_missing_labels_leave_the_effects_of_the_labelled(tmp_path):
     for line, other in zip(text.splitlines(), whole.splitlines(), strict=True):
         if line.startswith("| `fc_layers` | ") and "→" in line:  # b has all its labels
             assert line.split("|")[5] == other.split("|")[5] and line.split("|")[4] != other.split("|")[4]
+
+
+def write_stopped_search(layout, count, *, stop=True):
+    """ASHA after epoch 3 of 9, factor 3: `fc_layers` 4 costs 12 points in the end, and 8 at the rung."""
+    rng, seen = np.random.default_rng(7), []
+    settings = {"sampler": "random", "grace_epochs": 3, "reduction_factor": 3, "max_epochs": 9}
+    with Ledger(layout.ledger) as ledger:
+        categories, selection = {"a": ["x", "y"], "b": ["x", "y"]}, {"select_count": 400}
+        ledger.append(
+            SearchStarted(name=layout.name, settings=settings, data={"categories": categories}, selection=selection)
+        )
+        for number in range(count):
+            params = {"fc_layers": int(rng.choice([0, 4])), "lr": float(rng.uniform(0, 1))}
+            ledger.append(TrialStarted(trial=number, trial_id=f"id{number}", params=params, enqueued=False))
+            own, is_deep = rng.normal(0, 0.05), params["fc_layers"] == 4
+            first, last = (rng.random((400, 2)) < 0.7 - cost * is_deep + own for cost in (0.08, 0.12))
+            cutoff = np.quantile(seen, 2 / 3) if seen and stop else 0.0
+            seen.append(first.mean())
+            is_stopped = first.mean() < cutoff
+            for epoch, correct in [(3, first), (9, last)][: 2 - is_stopped]:
+                scores = {"val/accuracy": correct.mean(), "val/accuracy/a": correct[:, 0].mean()}
+                scores |= {"val/accuracy/b": correct[:, 1].mean()}
+                ledger.append(EpochEnded(trial=number, epoch=epoch, metrics=scores))
+            correct, status = (first, "stopped") if is_stopped else (last, "finished")
+            best = float(correct.mean())
+            ledger.append(TrialEnded(trial=number, status=status, best=best, correct=pack_correct(correct)))
+
+
+def read_effect(text, start):
+    """The mean's value and half width in a row of the table."""
+    (row,) = [line for line in text.splitlines() if line.startswith(start)]
+    value, half = row.split("|")[3].replace("*", "").split("±")
+    return float(value), float(half)
+
+
+def test_stopped_trials_count_so_that_effects_are_not_shrunk(tmp_path):
+    layout = SearchLayout(tmp_path, "s")
+    write_stopped_search(layout, 240)
+    record = load_record(layout)
+    text = write_effects(layout, record).read_text()
+    finished = record.count_statuses()["finished"]
+    assert f"240 trials (240 reached epoch 3, {finished} reached epoch 9). Effects on the end of training" in text
+    assert "among those who did, effects look smaller" in text
+    value, half = read_effect(text, "| `fc_layers` | 0 → 4 ")
+    assert abs(value + 12) < half < 6
+
+
+def test_with_few_trials_to_the_end_effects_are_those_at_the_rung(tmp_path):
+    layout = SearchLayout(tmp_path, "s")
+    write_stopped_search(layout, 22)
+    text = write_effects(layout, load_record(layout)).read_text()
+    assert "Effects on the score after epoch 3, since effects on the end of training need 15 trials there" in text
+    value, half = read_effect(text, "| `fc_layers` | 0 → 4 ")
+    assert abs(value + 8) < half
+
+
+def test_the_file_tells_of_conditional_and_lost_trials(tmp_path):
+    layout = SearchLayout(tmp_path, "s")
+    write_search(layout, 120)
+    record = load_record(layout)
+    for number, trial in record.trials.items():
+        if number % 2:
+            trial.params["momentum"] = number / 120
+    record.trials[3].end = None
+    layout.effects.unlink(missing_ok=True)
+    text = write_effects(layout, record).read_text()
+    assert "(in 59 trials)" in text and "Not all trials have `momentum`" in text
+    assert "1 trial that failed, diverged, still run or have no answers kept are left out" in text
+    assert "## How `fc_layers` and `" in text and "where " in text.split("act together")[1]

@@ -117,6 +117,7 @@ def test_too_few_trials_at_the_last_rung():
         estimate_effects(design, np.zeros((20, 9, 1)), rungs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trials", "rungs", "repetitions"), [(30, 1, 60), (60, 1, 40), (120, 2, 40)])
 def test_planted_effects_are_held(trials, rungs, repetitions):
     """A part of the table of `effects_simulation.py`."""
