@@ -102,8 +102,8 @@ def build_report(
         parts.append(list_trials(search))
         parts.append(
             f"Scores are those of a trial's best epoch, ± one standard error; `{metrics.CLASS_ACCURACY}` is the recall "
-            f"averaged over all classes. *{AGAINST}*: ± one standard error of the difference, = where the trial is tied "
-            "with the best. Numbers are shortened; `trials.csv` has them in full."
+            f"averaged over all classes. *{AGAINST}*: ± one standard error of the difference, = where the trial is "
+            "tied with the best. Numbers are shortened; `trials.csv` has them in full."
         )
         parts += list_lost(search)
     if search.ranked:

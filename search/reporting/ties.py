@@ -64,7 +64,7 @@ def compare_with_best(record: SearchRecord, ranked: Sequence[TrialRecord]) -> di
 def compare_trials(
     record: SearchRecord, trial: TrialRecord, best: TrialRecord, answers: np.ndarray | None
 ) -> tuple[Estimate | None, bool]:
-    """The score of a trial less that of the best, and whether it is paired. answers: see `score_answers`, the best's."""
+    """The score of a trial less that of the best, and whether it is paired. answers: the best's, `score_answers`."""
     own = None if answers is None else score_answers(record, trial)
     if answers is not None and own is not None:
         return compare(own, answers, None), True
