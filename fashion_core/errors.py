@@ -2,7 +2,8 @@
 
     FashionError
     ├── DataError          annotation files or images are at fault; lists every fault
-    │   └── ImageError     one image's file cannot be read
+    │   ├── ImageError     one image's file cannot be read
+    │   └── RoomError      a disk has not the room for what is to be written
     ├── ConfigError        a training configuration is impossible
     ├── WeightsError       pretrained weights cannot be had
     ├── CheckpointError    a saved model or training state cannot be read
@@ -73,6 +74,10 @@ class ImageError(DataError):
     """One image's file cannot be read."""
 
 
+class RoomError(DataError):
+    """A disk has not the room for what is to be written."""
+
+
 class ConfigError(FashionError):
     """A training configuration is impossible."""
 
@@ -112,6 +117,20 @@ class DivergedError(FashionError):
 
 class SearchError(FashionError):
     """A search cannot start, go on, or be found."""
+
+
+class RayLostError(SearchError):
+    """Ray died under this process, which can start no other.
+
+    Args:
+        fault: what died, in words.
+        name: of the search.
+        way: where it stands, and how to go on.
+    """
+
+    def __init__(self, fault: str, name: str, way: str) -> None:
+        super().__init__(f"{fault}, and only a new process can start it again; {way}")
+        self.fault, self.name = fault, name
 
 
 class SpaceError(FaultsError, SearchError):

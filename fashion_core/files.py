@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from fashion_core.errors import CheckpointError, FashionError
+from fashion_core.errors import CheckpointError, FashionError, RoomError
 from fashion_core.escaping import show_value
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ TRAINING_FILE = "training.safetensors"
 HEADER_KEY = "description"
 MAX_JSON_BYTES = 1 << 27
 FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL_WORDS = (*map(os.strerror, sorted(FULL)), "database or disk is full")  # the last: SQLite's
 RETRY_SECONDS, WANTED_MB = 1.0, 100  # while a disk is full
 BLOCK_BYTES = 1 << 22  # of a checksum
 MAX_DEPTH = 20  # of values in values
@@ -119,28 +120,50 @@ def retry_while_full(write: Callable[[], T], folder: Path, tell: Callable[[str],
     """What `write` gives; while the disk is full it is tried again and again, so that what waits for it pauses.
 
     Args:
-        write: may be called again after an OSError.
+        write: may be called again after an error.
         folder: where it writes.
         tell: called once, with a line on what to do.
 
     Raises:
-        OSError: something else is wrong.
+        Exception: what `write` raises where the disk is not full.
     """
     is_told = False
     while True:
         try:
             return write()
-        except OSError as error:
-            if error.errno not in FULL and os.strerror(errno.ENOSPC) not in str(error):
+        except Exception as error:
+            if not is_full(error):
                 raise
             if not is_told:
-                free = shutil.disk_usage(folder).free / 1e6
-                tell(
-                    f"waiting: the disk of {folder} is full ({free:,.0f} MB free); free "
-                    f"{WANTED_MB} MB or more there and all goes on, or press Ctrl-C twice and go on later with --resume"
-                )
+                tell(describe_full(folder, error))
                 is_told = True
             time.sleep(RETRY_SECONDS)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk, or what a person may have of it, is full: the system's, SQLite's, or ours."""
+    told = str(error)
+    code = error.errno if isinstance(error, OSError) else None
+    return code in FULL or isinstance(error, RoomError) or any(words in told for words in FULL_WORDS)
+
+
+def describe_full(folder: Path, error: BaseException) -> str:
+    """A line that says which disk is full, and what to do. folder: on it; error: that it is."""
+    free = measure_free(folder) / 1e6
+    told = f"the disk of {folder} is full ({free:,.0f} MB free); free {WANTED_MB} MB or more there"
+    if isinstance(error, RoomError):
+        told = f"{error}; once there is room"
+    return f"waiting: {told} and all goes on, or press Ctrl-C twice and go on later"
+
+
+def find_existing(path: Path) -> Path:
+    """A path, or the nearest folder above it that is there."""
+    return next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+
+
+def measure_free(path: Path) -> int:
+    """Bytes that are free where a path is, or will be."""
+    return shutil.disk_usage(find_existing(path)).free
 
 
 def open_or_make(
@@ -441,14 +464,22 @@ def parse_array(content: bytes) -> np.ndarray:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> Path:
-    """One safetensors file with a JSON description in its header, complete or absent. Its folder is made if needed."""
+    """One safetensors file with a JSON description in its header, complete or absent. Its folder is made if needed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     # save_file takes row-major tensors; a channels_last weight is stored by its logical order.
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole(path) as temporary:
-        save_file(plain, temporary, metadata={HEADER_KEY: json.dumps(description)})
+        try:
+            save_file(plain, temporary, metadata={HEADER_KEY: json.dumps(description)})
+        except SafetensorError as error:  # of the system, in other words
+            raise OSError(f"{path.name} cannot be written: {make_line(error)}") from None
     return path
 
 

@@ -27,7 +27,7 @@ from fashion_core.data.duplicates import THUMBNAIL_SIDE, compute_thumbnail
 from fashion_core.data.fingerprints import compute_digest, fingerprint_content, fingerprint_quickly
 from fashion_core.data.pixels import PrepareSettings, build_settings, crop_and_resize
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import DataError, FashionError, Fault, ImageError, first_line
+from fashion_core.errors import DataError, FashionError, Fault, ImageError, RoomError, first_line
 from fashion_core.files import (
     check_form,
     make_line,
@@ -87,10 +87,7 @@ def prepare_all(
     """
     cache_dir = Path(cache_dir)
     cache_dir.mkdir(parents=True, exist_ok=True)
-    files = [annotations.folder / name for name in annotations.table["image"].to_pylist()]
-    notes = {
-        each: cache_dir / f"known-{fingerprint_quickly(FORMAT, annotations, each, files)}.json" for each in settings
-    }
+    files, notes = list_notes(annotations, settings, cache_dir)
     prepared = {each: find_known(note) for each, note in notes.items()}
     unknown = [each for each, data in prepared.items() if data is None]
     if unknown:
@@ -128,16 +125,38 @@ def find_fingerprint(
     return fingerprint_content(FORMAT, annotations, settings, digests), digests
 
 
+def list_notes(
+    annotations: Annotations, settings: Iterable[PrepareSettings], cache_dir: Path
+) -> tuple[list[Path], dict[PrepareSettings, Path]]:
+    """The files of all images, and where the note stands that leads to their prepared file, by setting."""
+    files = [annotations.folder / name for name in annotations.table["image"].to_pylist()]
+    return files, {
+        each: cache_dir / f"known-{fingerprint_quickly(FORMAT, annotations, each, files)}.json" for each in settings
+    }
+
+
+def list_unprepared(
+    annotations: Annotations, settings: Iterable[PrepareSettings], cache_dir: Path
+) -> list[PrepareSettings]:
+    """Those settings in which the images are not known to be prepared; what stands there is not looked at."""
+    try:
+        _, notes = list_notes(annotations, settings, cache_dir)
+    except OSError:  # an image is gone: preparing will say which
+        return list(settings)
+    names = {each: read_note(note) for each, note in notes.items()}
+    return [each for each, name in names.items() if name is None or not (cache_dir / name).is_file()]
+
+
 def count_bytes(images: int, settings: Iterable[PrepareSettings]) -> int:
     """What so many images take on the disk, prepared in each of these ways: their pixels and thumbnails."""
     return sum(images * (each.image_size**2 * 3 + THUMBNAIL_SIDE**2) for each in settings)
 
 
 def check_room(images: int, settings: Iterable[PrepareSettings], folder: Path) -> None:
-    """Raise DataError where the disk of a folder has not the room for images prepared in these ways."""
+    """Raise RoomError where the disk of a folder has not the room for images prepared in these ways."""
     needed, free = count_bytes(images, settings), shutil.disk_usage(folder).free
     if needed > free:
-        raise DataError(
+        raise RoomError(
             f"preparing {images:,} images takes {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; free "
             "some, name another disk with --cache-dir, or search smaller image sizes"
         )

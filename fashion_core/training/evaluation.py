@@ -17,7 +17,7 @@ from fashion_core import metrics
 from fashion_core.models.forward import predict_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from fashion_core.config import TrainConfig
@@ -78,8 +78,12 @@ def evaluate(
     loss: WeightedFocalLoss,
     config: TrainConfig,
     autocast: AbstractContextManager[Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Answer every image of the source and compare with its labels; losses are those of the averaged probabilities."""
+    """Answer every image of the source and compare with its labels; losses are those of the averaged probabilities.
+
+    progress: told after every batch: batches done, and in all.
+    """
     counts = ConfusionCounts(source.data.schema.sizes, source.device)
     totals = torch.zeros(1 + len(counts.sizes), device=source.device)
     truth = source.labels.cpu().numpy()  # [N, K]
@@ -96,6 +100,8 @@ def evaluate(
         _, by_category = loss(log_probabilities, labels)
         by_category = by_category * share
         totals += len(labels) * torch.cat([(by_category * loss.weights).sum()[None], by_category])
+        if progress is not None:
+            progress(len(answered), len(starts))
     total, *by_category = (totals / len(source)).tolist()
     probabilities = [torch.cat(values).cpu().numpy() for values in zip(*parts, strict=True)]
     correct = metrics.mark_correct(torch.cat(answered).cpu().numpy(), truth)

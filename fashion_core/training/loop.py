@@ -12,6 +12,7 @@ import math
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,10 +33,11 @@ from fashion_core.models.saved import Best, save_model
 from fashion_core.training.checkpoint import load_training
 from fashion_core.training.evaluation import evaluate
 from fashion_core.training.optim import compute_lr_factor, set_learning_rate
+from fashion_core.training.progress import FEATURES, SETTING_UP, Progress, tell_nobody
 from fashion_core.training.state import TrainingState, build_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fashion_core.config import TrainConfig
@@ -77,6 +79,7 @@ def fit(
     device: torch.device | str | None = None,
     features: Path | None = None,
     resume: Path | None = None,
+    progress: Progress = tell_nobody,
 ) -> Iterator[EpochResult]:
     """Train a network on the images `train` and evaluate it on `val` after every epoch.
 
@@ -90,6 +93,7 @@ def fit(
         features: of probe epochs alone: file that `cache_features` wrote; None: they are computed, and not kept.
         device: default is the first GPU, else the CPU.
         resume: folder that `save_training` wrote; training goes on after its last epoch.
+        progress: told after every batch, and when a phase begins that has none.
 
     Yields:
         One `EpochResult` an epoch, of the remaining `config.epochs`; `result.save_best(folder)` keeps the best so far.
@@ -106,21 +110,26 @@ def fit(
     check_inputs(config, data, train, val)
     if device.type == "cpu":
         keep_freed_memory()
+    progress(SETTING_UP, 0, 0)
     state = build_state(config, data, train, device)
     if resume is not None:
         load_training(resume, state)
     if state.is_probing:
-        found = find_features(state, data, features)
-        probed = [FeatureSource(found, data, indices, device) for indices in (train, val)]
+        found = find_features(state, data, features, progress)
+        probed, asked = (FeatureSource(found, data, indices, device) for indices in (train, val))
         while state.is_probing:
-            yield run_epoch(state, *probed)
+            yield run_epoch(state, probed, asked, progress)
     if state.epoch < config.epochs:
-        sources = [BatchSource(data, indices, device, channels_last=config.channels_last) for indices in (train, val)]
+        seen, unseen = (
+            BatchSource(data, indices, device, channels_last=config.channels_last) for indices in (train, val)
+        )
         while state.epoch < config.epochs:
-            yield run_epoch(state, *sources)
+            yield run_epoch(state, seen, unseen, progress)
 
 
-def find_features(state: TrainingState, data: PreparedData, path: Path | None) -> Tensor:
+def find_features(
+    state: TrainingState, data: PreparedData, path: Path | None, progress: Progress = tell_nobody
+) -> Tensor:
     """The features of the state's backbone, [2, N, F]: from the file, or computed now where there is none.
 
     Raises:
@@ -128,7 +137,8 @@ def find_features(state: TrainingState, data: PreparedData, path: Path | None) -
     """
     backbone = state.network.backbone
     if path is None:
-        return compute_features(backbone, data, state.config, state.device)
+        tell = partial(progress, FEATURES)
+        return compute_features(backbone, data, state.config, state.device, progress=tell)
     features = open_features(path)
     if features.fingerprint != fingerprint_features(backbone, data, state.config):
         raise DataError(
@@ -157,15 +167,19 @@ def check_inputs(config: TrainConfig, data: PreparedData, train: np.ndarray, val
         raise DataError(f"batch norm needs at least 2 training images, but got {len(train)}")
 
 
-def run_epoch(state: TrainingState, train_source: Source, val_source: Source) -> EpochResult:
+def run_epoch(
+    state: TrainingState, train_source: Source, val_source: Source, progress: Progress = tell_nobody
+) -> EpochResult:
     """Train on every batch once, evaluate, and keep the weights if they are the best so far."""
     config, is_probe = state.config, state.is_probing
     started = time.perf_counter()
-    scores, images = train_epoch(state, train_source)
+    phase = f"epoch {state.epoch + 1}"
+    scores, images = train_epoch(state, train_source, partial(progress, phase))
     trained = time.perf_counter()
     network = state.head if is_probe else state.evaluated_network
     autocast = nullcontext() if is_probe else build_autocast(config, state.device)  # a probe answers in float32
-    evaluation = evaluate(network, val_source, state.loss, config, autocast)
+    tell = partial(progress, f"evaluation of {phase}")
+    evaluation = evaluate(network, val_source, state.loss, config, autocast, tell)
     ended = time.perf_counter()
     scores |= evaluation.compute_metrics(state.schema.names)
     scores |= {
@@ -184,8 +198,13 @@ def run_epoch(state: TrainingState, train_source: Source, val_source: Source) ->
     return EpochResult(state.epoch, scores, evaluation.confusion, evaluation.correct, evaluation.probabilities, state)
 
 
-def train_epoch(state: TrainingState, source: Source) -> tuple[dict[str, float], int]:
-    """One pass over the training images. Returns the mean losses by name and the number of images seen."""
+def train_epoch(
+    state: TrainingState, source: Source, progress: Callable[[int, int], None] | None = None
+) -> tuple[dict[str, float], int]:
+    """One pass over the training images. Returns the mean losses by name and the number of images seen.
+
+    progress: told after every batch: batches done, and in all.
+    """
     config, device = state.config, state.device
     generator = seed_epoch(config.seed, state.epoch)
     batch_size = min(config.batch_size, len(source))
@@ -213,6 +232,8 @@ def train_epoch(state: TrainingState, source: Source) -> tuple[dict[str, float],
         category_losses += by_category
         labelled_steps += (labels >= 0).any(0)
         state.step += 1
+        if progress is not None:
+            progress(index + 1, steps)
         if device.type == "cpu" and not math.isfinite(losses[index].item()):
             break  # on a GPU, asking would wait for every step; there the epoch's end asks
     finite = torch.isfinite(losses)

@@ -22,9 +22,11 @@ from search.cli import (
     take_fields,
 )
 from search.promotion.options import PromotionOptions, Workplace
+from search.records.layout import SearchLayout
 from search.reporting.terminal import plain
 
 Replace = Annotated[bool, typer.Option("--replace", help="Forget an earlier promotion of this search, and begin anew.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be trained, and do nothing.")]
 One = Annotated[
     str,
     typer.Argument(
@@ -40,7 +42,9 @@ RegisteredName = Annotated[
 
 
 @take_fields(PromotionOptions, Workplace)
-def promote(values: dict[str, Any], name: SearchName, replace: Replace = False, as_json: AsJson = False) -> None:
+def promote(
+    values: dict[str, Any], name: SearchName, replace: Replace = False, dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
     """Train a search's best trials again, judge them, combine them, and register what is best.
 
     The same command goes on where it was cut off. Exit status: 0 promoted, 3 refused by the gate, 2 an error. Example:
@@ -51,6 +55,11 @@ def promote(values: dict[str, Any], name: SearchName, replace: Replace = False, 
 
     from search.promotion import pipeline  # Ray, torch and MLflow take seconds to import: not for --help
 
+    if dry_run:
+        pipeline.plan_promotion(
+            SearchLayout(place.results, name), options, place, choose_output(as_json=as_json), replace=replace
+        )
+        return
     result = pipeline.promote(
         name, options, place=place, replace=replace, console=choose_output(as_json=as_json), command=sys.argv
     )

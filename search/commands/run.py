@@ -12,11 +12,11 @@ from rich.console import Console
 from fashion_core.errors import SearchError
 from search.address import Address, renew
 from search.cli import DEFAULT_RESULTS, UNUSABLE, Results, SearchName, TrackingUri, build, refuse_others, take_fields
-from search.planning.options import EXTENDED, Extension, SearchOptions, load_options
+from search.commands.again import can_begin_again
+from search.planning.options import EXTENDED, MOVED, Extension, SearchOptions
 from search.records.events import EndReason
 from search.records.layout import SearchLayout
 from search.records.locks import check_free
-from search.records.record import load_record
 
 if TYPE_CHECKING:
     from search.records.record import SearchRecord
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 Replace = Annotated[bool, typer.Option("--replace", help="Delete an earlier search of the same name first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
 Resume = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Go on with the search of this name, after an interruption.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Go on with the search of this name, after an interruption; from its --storage alone, if given; with "
+        "--data and --cache-dir where they are now, and on what --address, --concurrent, --cpus-per-trial and "
+        "--gpus-per-trial say.",
+    ),
+]
+StorageOfSearch = Annotated[
+    str | None, typer.Option("--storage", help="Where the search stands, if these results know nothing of it.")
 ]
 AllowChanged = Annotated[
     Literal["code"] | None,
@@ -60,11 +69,15 @@ def run(
         replay(SearchLayout(values["results"], values["name"]), trial, console)
         return
     if resume is not None:
-        refuse_others(context, "--resume", {"resume", "results", "tracking_uri", "allow_changed"})
-        begun = load_options(SearchLayout(values["results"], resume))
+        refuse_others(context, "--resume", {"resume", "results", "storage", "tracking_uri", "allow_changed", *MOVED})
+        from search.experiment.stored import find_options  # pyarrow takes time: not for --help
+
+        begun = find_options(SearchLayout(values["results"], resume), values["storage"])
         given = None if values["tracking_uri"] is None else Address(values["tracking_uri"])
         address = renew(begun.tracking_uri, given)
-        options = begun.model_copy(update={"results": values["results"], "name": resume, "tracking_uri": address})
+        moved = {name: values[name] for name in MOVED if values[name] is not None}
+        options = build(SearchOptions, begun.model_dump(exclude={"tracking_uri"}) | moved | {"name": resume})
+        options = options.model_copy(update={"results": values["results"], "tracking_uri": address})
         launch(options, console, resume=True, allow_changed=allow_changed)
         return
     if allow_changed is not None:
@@ -83,6 +96,7 @@ def extend(
     values: dict[str, Any],
     name: SearchName,
     results: Results = DEFAULT_RESULTS,
+    storage: StorageOfSearch = None,
     tracking_uri: TrackingUri = None,
     allow_changed: AllowChanged = None,
 ) -> None:
@@ -92,13 +106,15 @@ def extend(
 
     fashion-search extend NAME --trials 50 --time-budget 8h
     """
-    from search.reporting.words import MORE  # scipy takes a second: not for --help
+    from search.experiment.stored import find_options, find_record  # pyarrow takes time: not for --help
+    from search.reporting.words import MORE  # so does scipy
 
     given = build(Extension, values).model_dump(exclude_none=True)
-    if not given:
+    if given.keys() <= set(MOVED):
         raise SearchError("a search is extended by --trials N, --max-epochs N or a limit, but got none; see --help")
     layout = SearchLayout(results, name)
-    begun, record = load_options(layout), load_record(layout)
+    begun = find_options(layout, storage)
+    record = find_record(begun, layout)
     if record.ended is None or record.ended.reason not in (EndReason.ALL_ENDED, *MORE):
         raise SearchError(
             f"a search is extended once all its trials or a limit ended it, but {name} did not end so; go on with "
@@ -143,6 +159,7 @@ def launch(
             console=console,
             command=sys.argv,
             began=began,
+            goes_on=can_begin_again(),
         )
     check_end(result.record)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,8 +15,9 @@ from rich.text import Text
 from fashion_core.errors import SearchError
 from search.address import Address
 from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
+from search.records.events import StopMode
 from search.records.layout import SearchLayout
-from search.records.locks import DELETE, hold_search
+from search.records.locks import DELETE, hold_search, is_running
 from search.reporting.terminal import draw_pairs, plain
 
 if TYPE_CHECKING:
@@ -29,9 +31,9 @@ WithRuns = Annotated[bool, typer.Option("--mlflow", help="Delete its runs in MLf
 Finish = Annotated[bool, typer.Option("--finish", help="Let the trials that run train to their end.")]
 Now = Annotated[bool, typer.Option("--now", help="End the trials that run at once, in the midst of an epoch.")]
 WHEN = {
-    "at epoch": "its running trials end after their epoch",
-    "after trials": "its running trials train to their end, and no more are started",
-    "now": "its running trials end at once",
+    StopMode.AT_EPOCH: "its running trials end after their epoch",
+    StopMode.AFTER_TRIALS: "its running trials train to their end, and no more are started",
+    StopMode.NOW: "its running trials end at once",
 }
 WIDE = 80  # columns that the times of a list need
 SHORT = {"all trials ended": "done"}  # words of a list for states
@@ -152,8 +154,6 @@ def stop(name: SearchName, results: Results = DEFAULT_RESULTS, finish: Finish = 
 
     It starts no more trials, and ends those that run after their epoch; `--finish` and `--now` say otherwise.
     """
-    from search.records.events import StopMode
-    from search.records.locks import is_running
     from search.records.record import load_record
     from search.records.requests import ask_to_stop
 
@@ -178,16 +178,22 @@ def delete(
     runs: WithRuns = False,
     yes: Yes = False,
 ) -> None:
-    """Delete a search: ledger, models, report, and prepared images that no other search uses.
+    """Delete a search: ledger, models, report, its storage, and prepared images that no other search uses.
 
     Refused while it runs, and where the champion or the one before it comes from it. Shows what goes, and asks.
     """
     from search.experiment.housekeeping import check_there, delete_search, plan_removal
+    from search.experiment.stored import hold_stored
+    from search.planning.options import load_options
 
     layout, console = SearchLayout(results, name), Console()
     check_there(layout)
-    with hold_search(layout, DELETE):
-        removal = plan_removal(layout)
+    with ExitStack() as stack:
+        stack.enter_context(hold_search(layout, DELETE))
+        storage = None
+        if layout.options.is_file():
+            storage = stack.enter_context(hold_stored(load_options(layout), layout, DELETE, console.print))
+        removal = plan_removal(layout, storage)
         refuse_source(layout, tracking_uri)
         console.print(draw_pairs(describe_removal(removal, runs=runs)))
         if not yes:
@@ -215,6 +221,9 @@ def describe_removal(removal: Removal, *, runs: bool) -> list[tuple[str, str]]:
     """What goes, with its size, and what stays."""
     folder, size = removal.folder
     rows = [("deletes", f"{folder}: {format_bytes(size)}")]
+    if removal.storage is not None:
+        storage, stored_bytes = removal.storage
+        rows.append(("", f"{storage.uri}: {format_bytes(stored_bytes)}; no machine can go on with it then"))
     if removal.cache:
         caches = sorted({str(path.parent) for path, _ in removal.cache})
         count = len(removal.cache)

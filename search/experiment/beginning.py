@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from fashion_core import metrics
 from fashion_core.data.dealing import keep_splits
 from fashion_core.data.splits import Selection, select_images
+from fashion_core.files import write_whole
 from search.experiment.identity import collect_settings, digest_weights
-from search.experiment.starts import count_seen
+from search.experiment.starts import count_seen, keep_starts
 from search.jobs.images import Images, prepare_images
 from search.jobs.training import JobSite, save_selection
 from search.planning.takeover import settle
@@ -46,6 +47,20 @@ class Prepared:
     def data(self) -> PreparedData:
         """One of the prepared sets: labels, names and digests are those of all."""
         return self.images.first
+
+
+def write_beginning(plan: Plan, *, begun: bool) -> Plan:
+    """Make the search's folder, with what it goes on with. Gives the plan that starts from what is kept there.
+
+    Args:
+        begun: the search goes on.
+    """
+    layout = plan.layout
+    layout.folder.mkdir(parents=True, exist_ok=True)
+    plan.options.save(layout.options)  # first: what is killed from here on can go on
+    plan = plan if begun else keep_starts(plan)
+    write_whole(layout.space_yaml, plan.space.text)
+    return plan
 
 
 def prepare(plan: Plan, console: Console) -> Prepared:

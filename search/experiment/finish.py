@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.files import MODEL_FILE
+from fashion_core.files import MODEL_FILE, whole, write_whole
+from search.records.kept import set_damaged_aside
 from search.reporting.figures import draw_confusion
 from search.reporting.report import write_report
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from search.records.layout import SearchLayout
@@ -20,8 +22,15 @@ if TYPE_CHECKING:
     from search.reporting.words import SearchWords
 
 
-def write_results(layout: SearchLayout, record: SearchRecord, search: SearchWords) -> list[Path]:
-    """Put the best model in its place, and write the report. Returns the files that are kept with the run in MLflow."""
+def write_results(
+    layout: SearchLayout, record: SearchRecord, search: SearchWords, tell: Callable[[str], None]
+) -> list[Path]:
+    """Put the best model in its place, and write the report. Returns the files that are kept with the run in MLflow.
+
+    Args:
+        tell: called with a line on each kept model that is damaged, and is passed over.
+    """
+    set_damaged_aside(layout, record, tell)
     try:
         write_best(layout, record)
     finally:  # also where somebody presses Ctrl-C meanwhile
@@ -36,10 +45,11 @@ def write_best(layout: SearchLayout, record: SearchRecord) -> None:
     best = next((trial for trial in record.rank() if layout.find_checkpoint(trial.number)), None)
     if best is not None:
         layout.best_folder.mkdir(exist_ok=True)
-        shutil.copy(layout.checkpoint_folder(best.number) / MODEL_FILE, layout.best_model)
+        with whole(layout.best_model) as temporary:
+            shutil.copyfile(layout.checkpoint_folder(best.number) / MODEL_FILE, temporary)
         model = load_model(layout.best_model)
         config = {"trial": best.number, "params": best.params, "config": model.config.model_dump(mode="json")}
-        layout.best_config.write_text(json.dumps(config, indent=2) + "\n")
+        write_whole(layout.best_config, json.dumps(config, indent=2) + "\n")
         for category, matrix in zip(model.schema.categories, model.confusion, strict=True):
             title = f"{category.name}: trial {best.number}, epoch {model.epoch}"
             draw_confusion(np.array(matrix), category.classes, title, layout.confusion(category.name))

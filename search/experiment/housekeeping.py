@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from search.records.storage import Storage
+
 DAMAGED = "damaged"  # state of a search whose ledger cannot be read
 
 
@@ -77,12 +79,14 @@ class Removal:
         folder: the search's own, with ledger, models, report and promotion, and its size in bytes.
         cache: prepared images and what else no other search uses, with sizes in bytes.
         kept: what stays, and why, in words.
+        storage: its own, held, and the bytes there; None: it has none.
     """
 
     layout: SearchLayout
     folder: tuple[Path, int]
     cache: tuple[tuple[Path, int], ...]
     kept: tuple[str, ...]
+    storage: tuple[Storage, int] | None = None
 
     @property
     def cache_bytes(self) -> int:
@@ -92,21 +96,26 @@ class Removal:
     @property
     def total_bytes(self) -> int:
         """Size of all that goes."""
-        return self.folder[1] + self.cache_bytes
+        return self.folder[1] + self.cache_bytes + (0 if self.storage is None else self.storage[1])
 
 
-def plan_removal(layout: SearchLayout) -> Removal:
+def plan_removal(layout: SearchLayout, storage: Storage | None = None) -> Removal:
     """What would go with a search. Nothing is touched.
+
+    Args:
+        storage: its own, held.
 
     Raises:
         SearchError: there is no such search.
     """
     check_there(layout)
     cache, kept = find_cache(layout)
-    if layout.options.is_file() and (storage := load_options(layout).storage) is not None:
-        kept.append(f"saved states in {storage}: --storage named it")
     return Removal(
-        layout, (layout.folder, measure(layout.folder)), tuple((path, measure(path)) for path in cache), tuple(kept)
+        layout,
+        (layout.folder, measure(layout.folder)),
+        tuple((path, measure(path)) for path in cache),
+        tuple(kept),
+        None if storage is None else (storage, storage.measure()),
     )
 
 
@@ -120,6 +129,8 @@ def delete_search(removal: Removal) -> None:
     """Delete it; its caller holds it. What is gone already is no fault."""
     for path, _ in removal.cache:
         path.unlink(missing_ok=True)
+    if removal.storage is not None:
+        removal.storage[0].delete()
     shutil.rmtree(removal.layout.folder)
 
 

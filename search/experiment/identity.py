@@ -19,6 +19,8 @@ from search.space.reading import parse_space
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.data.rows import Annotations
     from search.planning.plan import Plan
     from search.records.events import SearchStarted
     from search.records.record import SearchRecord
@@ -43,6 +45,7 @@ def collect_settings(plan: Plan) -> dict[str, Any]:
         "grace_epochs": scheduler.grace_epochs,
         "reduction_factor": scheduler.reduction_factor,
         "seed": options.seed,
+        "start_seeds": True,
         "select_on": options.select_on,
         "concurrent": plan.resources.concurrent,
         "cpus_per_trial": plan.resources.cpus_per_trial,
@@ -78,8 +81,8 @@ def check_unchanged(
     check_settings(plan, record, extend=extend)
     if CODE not in allowed:
         check_code(record, now)
-    check_weights(plan, record.begun)
-    check_data(plan, record.begun)
+    check_weights(plan.space, record.begun)
+    check_data(plan.annotations, plan.settings[0], plan.cache_dir, record.begun)
 
 
 def check_settings(plan: Plan, record: SearchRecord, *, extend: bool = False) -> None:
@@ -102,41 +105,46 @@ def check_code(record: SearchRecord, now: Mapping[str, str]) -> None:
         )
 
 
-def check_weights(plan: Plan, begun: SearchStarted) -> None:
+def check_weights(space: Space, begun: SearchStarted) -> None:
     """Raises SearchError where a file that networks start from has changed. Older ledgers do not tell of them."""
     then: dict[str, str] = begun.data.get("weights", {})
-    now = digest_weights(plan.space) if then else {}
+    now = digest_weights(space) if then else {}
     for name, digest in then.items():
         if now.get(name) != digest:
             raise SearchError(
-                f"a search goes on with the weights it began with, but {show_value(name)} "
+                f"a search keeps to the weights it began with, but {show_value(name)} "
                 f"{'has changed since' if name in now else 'is gone'}; restore it, or start a new search"
             )
 
 
-def check_data(plan: Plan, begun: SearchStarted) -> None:
-    """Raises SearchError, which says what has changed, where images or labels are others than those it began with."""
+def check_data(annotations: Annotations, settings: PrepareSettings, cache_dir: Path, begun: SearchStarted) -> None:
+    """Raises SearchError, which says what has changed, where images or labels are others than those it began with.
+
+    Args:
+        settings: the first of all in which its trials can want their images prepared: they name its fingerprint.
+        cache_dir: of prepared images.
+    """
     then = begun.data.get("fingerprint")
     if not then:
         return
-    now, digests = find_fingerprint(plan.annotations, plan.settings[0], plan.cache_dir, then)
+    now, digests = find_fingerprint(annotations, settings, cache_dir, then)
     if now == then:
         return
     try:
-        old = read_checked(plan.cache_dir / f"prepared-{then}.arrow", PreparedData.open)
-        changes = list_changes(old, plan.annotations, digests)
+        old = read_checked(cache_dir / f"prepared-{then}.arrow", PreparedData.open)
+        changes = list_changes(old, annotations, digests)
     except FashionError:  # what was prepared then is gone: counts are known
-        changes = compare_counts(begun, plan)
+        changes = compare_counts(begun, annotations)
     told = "; ".join(changes) or "the way images are read"
     raise SearchError(
-        f"a search goes on with the images and labels it began with, but those of {begun.data.get('folder')} have "
+        f"a search keeps to the images and labels it began with, but those of {begun.data.get('folder')} have "
         f"changed: {told}; restore them, or start a new search"
     )
 
 
-def compare_counts(begun: SearchStarted, plan: Plan) -> list[str]:
+def compare_counts(begun: SearchStarted, annotations: Annotations) -> list[str]:
     """Where the numbers of images differ, in words."""
-    found = plan.annotations.table["split"].to_pylist()
+    found = annotations.table["split"].to_pylist()
     then: dict[str, int] = begun.data.get("counts", {})
     words = [
         f"{found.count(split)} images in {split}, not {count}"

@@ -11,7 +11,7 @@ from fashion_core.errors import SearchError
 from search.experiment.beginning import prepare
 from search.experiment.identity import check_data, check_space
 from search.experiment.starts import plan_with_starts
-from search.jobs.training import compute_seed
+from search.jobs.training import draw_seeds
 from search.planning.options import load_options
 from search.planning.resources import detect_machine
 from search.records.record import load_record
@@ -37,10 +37,11 @@ def replay_trial(layout: SearchLayout, number: int, console: Console) -> None:
     plan = plan_with_starts(options, layout, detect_machine(), begun=True)
     plan.check_weights()
     check_space(plan, record.begun)
-    check_data(plan, record.begun)
+    check_data(plan.annotations, plan.settings[0], plan.cache_dir, record.begun)
     prepared = prepare(plan, console)
     site = replace(prepared.site, threads=record.begun.tell("settings", "cpus_per_trial"))
-    values = plan.space.build_values(trial.params, prepared.data.schema) | {"seed": compute_seed(options.seed, number)}
+    values = plan.space.build_values(trial.params, prepared.data.schema)
+    values |= draw_seeds(options.seed, number, with_start=record.has_start_seeds)
     then = {row.epoch: row.metrics.get(metrics.ACCURACY) or 0.0 for row in trial.epochs}
     console.print(plain(f"trial {number} of {layout.name}: {trial.status}, {trial.reason}"))
     for result in site.build_job(build_config(values)).run():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fashion_core.errors import SearchError
+from fashion_core.errors import RayLostError, SearchError
 from fashion_core.models.saved import read_score
 from search.records.events import EndReason, SearchEnded, TrialEnded, TrialStatus
 from search.reporting.live import LiveView
@@ -30,21 +30,30 @@ def run_session(
     console: Console,
     trainable: type[TrialTrainable],
     events: Sequence[Event],
+    *,
+    goes_on: bool,
 ) -> SearchError | None:
     """Run all trials in sight, and write down how the search ended.
 
     Args:
         events: of the ledger so far.
+        goes_on: the command begins again by itself where this process can use Ray no more.
 
     Returns:
         What broke it, to be raised once its report is written.
+
+    Raises:
+        RayLostError: the command is to begin again.
     """
     record, is_interrupted, fault = session.record, False, None
     with LiveView(console, record, plan.trials, plan.space.scheduler.max_epochs) as live:
         session.listeners.append(live.update)
+        session.onlookers.append(live.look)
         try:
             is_interrupted = run_trials(plan, site, session, events, trainable=trainable)
         except SearchError as error:
+            if goes_on and isinstance(error, RayLostError):
+                raise
             fault = error
     close_trials(session, "the search ended first")
     reason = choose_reason(record, plan.trials, is_broken=fault is not None, is_interrupted=is_interrupted)

@@ -5,23 +5,27 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from fashion_core.data.audit import audit, render_audit
 from fashion_core.errors import SearchError
 from fashion_core.files import retry_while_full, write_whole
-from search.experiment.beginning import describe_start, prepare, settle_taken, with_taken
+from search.experiment.beginning import describe_start, prepare, settle_taken, with_taken, write_beginning
 from search.experiment.finish import write_results
 from search.experiment.identity import check_unchanged, note_changes, tell_differences
 from search.experiment.result import SearchResult
 from search.experiment.resuming import check_nothing_lost, check_replaceable, check_resumable, is_vacant
 from search.experiment.running import close_trials, run_session
-from search.experiment.starts import keep_starts, plan_with_starts
+from search.experiment.starts import plan_with_starts
 from search.experiment.steps import list_next_steps
+from search.experiment.stored import bring_back, check_nothing_stored, check_vacant, hold_stored, store_beginning
 from search.jobs.cluster import look_at_cluster, open_ray
+from search.planning.disk import check_room, list_disks
 from search.planning.plan import Plan, render_plan
 from search.planning.takeover import take_over
 from search.records.events import SearchResumed
+from search.records.kept import set_damaged_aside
 from search.records.ledger import Ledger, read_events
 from search.records.locks import RUN, hold_search
 from search.records.provenance import collect_provenance
@@ -33,11 +37,10 @@ from search.reporting.summary import render_summary
 from search.reporting.terminal import choose_console, draw_pairs, plain
 from search.reporting.words import describe_search
 from search.tracking.sender import Tracker
-from search.tune.storage import clear_storage
 from search.tune.trainable import TrialTrainable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from search.planning.resources import Machine
     from search.records.events import Event
 
+T = TypeVar("T")
 CALLED = ("search.run_search",)  # the command of a search that Python code started
 
 
@@ -74,9 +78,20 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
     """
     with look_at_cluster(options.address, machine) as found:
         plan = take_over(plan_with_starts(options, options.build_layout(), found, begun=False))
-        choose_console(console).print(draw_pairs(render_plan(plan)))
-        plan.check_weights()
+        show_plan(plan, choose_console(console))
         return plan
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """Show a plan.
+
+    Raises:
+        FashionError: weights cannot be had, or a disk has not the room.
+    """
+    disks = list_disks(plan)
+    console.print(draw_pairs([*render_plan(plan), *(("disk", str(disk)) for disk in disks)]))
+    plan.check_weights()
+    check_room(disks)
 
 
 def try_tracking(options: SearchOptions, *, resume: bool) -> None:
@@ -105,6 +120,7 @@ def run_search(
     report: bool = True,
     command: Sequence[str] = CALLED,
     began: float | None = None,
+    goes_on: bool = False,
 ) -> SearchResult:
     """Run a search, or go on with one.
 
@@ -120,6 +136,7 @@ def run_search(
         report: put the best model in its place, and write the report, in the end.
         command: what was typed, for the search's provenance.
         began: when the command did, by `time.monotonic`: from then on its time counts; None: now.
+        goes_on: the command begins again by itself where it raises RayLostError: the search has not ended then.
 
     Raises:
         FashionError: it cannot start, or ended before its time.
@@ -130,8 +147,11 @@ def run_search(
     def tell(text: str) -> None:
         console.print(plain(text, "yellow"))
 
+    def wait(make: Callable[[], T], folder: Path = layout.folder) -> T:
+        return retry_while_full(make, folder, tell)
+
     with ExitStack() as stack:
-        stack.enter_context(hold_search(layout, RUN))
+        wait(lambda: stack.enter_context(hold_search(layout, RUN)))
         clear_request(layout)  # one that nobody took was meant for an earlier run
         if not (resume or replace or is_vacant(layout.folder)):
             raise SearchError(
@@ -140,17 +160,23 @@ def run_search(
             )
         if replace:
             check_replaceable(layout)
-        try_tracking(options, resume=resume)
+        storage = stack.enter_context(hold_stored(options, layout, RUN, tell))
+        if storage is not None and resume:
+            wait(partial(bring_back, storage, layout))
+        elif storage is not None:
+            check_vacant(storage, replace=replace)
+        wait(lambda: try_tracking(options, resume=resume))
         events = read_events(layout.ledger) if resume else []
         record = replay(events)
         begun = record.search is not None  # one killed before its first event simply starts
         if resume and not begun:
             check_nothing_lost(layout)
+            if storage is not None:
+                check_nothing_stored(storage)
         found = stack.enter_context(open_ray(options.address, machine, options.storage))
-        plan = plan_with_starts(options, layout, found, begun=begun)
+        plan = wait(lambda: plan_with_starts(options, layout, found, begun=begun))
         plan = with_taken(plan, record) if begun else take_over(plan)
-        console.print(draw_pairs(render_plan(plan)))
-        plan.check_weights()
+        show_plan(plan, console)
         changed: dict[str, str] = {}
         if begun:
             check_resumable(plan, record, extend=extend)
@@ -159,17 +185,19 @@ def run_search(
             changed = note_changes(plan, record, now)
             if differences := tell_differences(record.settings | record.provenance, changed, list(changed)):
                 console.print(plain(f"note: the search goes on with {differences}", "yellow"))
+            set_damaged_aside(layout, record, tell, storage)
         else:
-            clear_storage(plan, replace=replace)
+            if storage is not None:
+                storage.delete()
             if replace:
                 shutil.rmtree(layout.folder, ignore_errors=True)
             events, record = [], SearchRecord()
-        layout.folder.mkdir(parents=True, exist_ok=True)
-        options.save(layout.options)  # first: what is killed from here on can go on
-        plan = plan if begun else keep_starts(plan)
-        write_whole(layout.space_yaml, plan.space.text)
-        prepared = prepare(plan, console)
-        session = Session(layout, stack.enter_context(Ledger(layout.ledger, tell, began)), record)
+        plan = wait(lambda: write_beginning(plan, begun=begun))
+        if storage is not None and not begun:
+            store_beginning(storage, layout)
+        prepared = wait(lambda: prepare(plan, console), plan.cache_dir)
+        ledger = wait(lambda: Ledger(layout.ledger, tell, began, storage))
+        session = Session(layout, stack.enter_context(ledger), record)
         tracker = stack.enter_context(tracker or Tracker(layout, options.tracking_uri))
         for event in events:  # of before an interruption; what MLflow has stays as it is
             tracker.send(event)
@@ -186,13 +214,13 @@ def run_search(
             )
             close_trials(session, "the search was interrupted")
         else:
-            write_whole(layout.audit, render_audit(audit(prepared.data)))
+            wait(lambda: write_whole(layout.audit, render_audit(audit(prepared.data))))
             plan = settle_taken(plan, prepared, console)
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
-        fault = run_session(plan, session, prepared.site, console, trainable, events)
+        fault = run_session(plan, session, prepared.site, console, trainable, events, goes_on=goes_on)
         search = describe_search(record)
         if report:
-            for path in retry_while_full(lambda: write_results(layout, record, search), layout.folder, tell):
+            for path in wait(lambda: write_results(layout, record, search, tell)):
                 tracker.send_file(path)
         missing = tracker.close()
         console.print(render_summary(search, list_next_steps(layout, options.tracking_uri)), crop=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import re
@@ -13,10 +14,12 @@ import threading
 import warnings
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import optuna
 import ray
+from ray._private import worker
 
 import fashion_core
 import search
@@ -24,6 +27,7 @@ import spaces
 from fashion_core.errors import SearchError, first_line
 from fashion_core.escaping import show_value
 from fashion_core.secrets import hide_secrets
+from search.jobs.health import end_stopped_servers, end_what_is_left, find_servers, is_headless
 from search.jobs.warm import HOOK
 from search.planning.resources import MAX_CPU_TRIALS, Machine, detect_machine
 
@@ -50,6 +54,7 @@ TEMP = "r"  # in a folder of ours: Ray opens its own to everybody
 SECRET = re.compile(r"(?!RAY_|HF_|HUGGING).*(PASS|_PWD|TOKEN|SECRET|KEY|CRED|AUTH)", re.IGNORECASE)
 CLOUD = re.compile(r"AWS_|GOOGLE_|AZURE_|R2_|S3_|FSSPEC_", re.IGNORECASE)  # what a storage there asks for
 LOCK = threading.Lock()
+TIMED_OUT = "timed out"  # in Ray's words, where it does not start in 30 s
 
 
 class Users:
@@ -57,6 +62,10 @@ class Users:
 
     count = 0
     is_ours = False
+    is_lost = False  # its head died: this process can use none any more
+    starts = 0
+    servers: Mapping[int, str] = MappingProxyType({})  # names of those started with it, by process id
+    begun_with: tuple[dict[str, Any], str, str | None, Mapping[str, str]] = ({}, "", None, {})  # see `begin`
 
 
 @contextmanager
@@ -128,9 +137,10 @@ def connect(
         variables: of the environment, that what Ray starts has and this process has not.
     """
     with LOCK:
+        if Users.is_lost:
+            raise SearchError("a process whose Ray died can use no other, but this one's did; go on in a new process")
         if not ray.is_initialized():
-            with keep_secrets(storage), adding(variables or {}):
-                start(options, trouble)
+            begin(options, trouble, storage, variables or {})
             Users.is_ours = True
         Users.count += 1
     try:
@@ -138,9 +148,60 @@ def connect(
     finally:
         with LOCK:
             Users.count -= 1
-            if not Users.count and Users.is_ours:
-                ray.shutdown()
+            if not Users.count and Users.is_ours and not Users.is_lost:
+                if is_headless(Users.servers):
+                    lose()
+                else:
+                    end()
                 Users.is_ours = False
+
+
+def restart_ray(starts: int) -> None:
+    """Start the Ray that died under this process anew, or join its cluster again, for all who use it.
+
+    Args:
+        starts: `Users.starts` of when the one that died ran: another of its users may have begun the next already.
+
+    Raises:
+        SearchError: it does not start, or was not started here.
+    """
+    with LOCK:
+        if Users.starts != starts:
+            return
+        if not Users.is_ours:
+            raise SearchError("Ray must be started again by whoever started it, but it died; start it, and go on")
+        end()
+        begin(*Users.begun_with)
+
+
+def lose_ray() -> None:
+    """Let go of a Ray whose head died, and ask it for nothing more: whoever does waits for a minute, after which Ray
+    ends this process. What it has left is ended, by process id.
+    """
+    with LOCK:
+        lose()
+
+
+def lose() -> None:
+    """See `lose_ray`."""
+    Users.is_lost = True
+    end_what_is_left(Users.servers)
+    atexit.unregister(ray.shutdown)
+
+
+def begin(options: dict[str, Any], trouble: str, storage: str | None, variables: Mapping[str, str]) -> None:
+    """Start or join Ray, without secrets. variables: see `connect`."""
+    with keep_secrets(storage), adding(variables):
+        start(options, trouble)
+    Users.starts += 1
+    Users.servers = find_servers()
+    Users.begun_with = options, trouble, storage, variables
+
+
+def end() -> None:
+    """End Ray, dead or alive."""
+    end_stopped_servers()
+    ray.shutdown()
 
 
 def list_code_paths() -> list[str]:
@@ -218,13 +279,18 @@ def start(options: dict[str, Any], trouble: str) -> None:
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN) if is_main else None
-    try:  # what starts here has SIGHUP ignored: a terminal that closes ends the command alone, in order
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    worker.print_to_stdstream = say_nothing
+    # What starts here has SIGHUP ignored and SIGTERM blocked, as Ray itself blocks SIGINT: a terminal that closes, and
+    # a signal to the whole group, end the command alone, which ends in order. Without its servers it could not.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        try_init(options)
     except Exception as error:  # a port, a socket's path, a home that cannot be written, a time-out: all have own types
-        ray.shutdown()
+        end()
         remedy = "see that it runs (`ray start --head`)" if "runtime_env" in options else describe_remedy(error)
         raise SearchError(f"{trouble} ({type(error).__name__}: {first_line(error)}); {remedy}") from error
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         if is_main:  # Ray turns SIGTERM into an abort that leaves nothing behind
             signal.signal(signal.SIGTERM, handler)
             signal.signal(signal.SIGHUP, hangup)
@@ -234,12 +300,29 @@ def start(options: dict[str, Any], trouble: str) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its errors are trials that failed: told already
 
 
+def try_init(options: dict[str, Any]) -> None:
+    """Start or join Ray; once more where the machine was too busy to do it in time."""
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except Exception as error:
+        if TIMED_OUT not in str(error):
+            raise
+        end()
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+
+
+def say_nothing(*_: Any, **__: Any) -> None:
+    """In the place of `ray._private.worker.print_to_stdstream`: 20 lines of a raylet's log when it dies. Ray has no
+    public way to leave them out.
+    """
+
+
 def describe_remedy(error: Exception) -> str:
     """What helps where Ray does not start here."""
     text = str(error)
     if "AF_UNIX" in text:
         return "Ray keeps sockets in its temp folder: set TMPDIR to a short path, such as /tmp"
-    if "timed out" in text:
+    if TIMED_OUT in text:
         return "the machine is too busy to start it in time: try again when it rests"
     if isinstance(error, (PermissionError, FileNotFoundError)):
         return "Ray writes below the home folder and the temp folder: see that HOME and TMPDIR can be written"

@@ -20,7 +20,7 @@ from search.jobs.training import JobSite, save_selection
 from search.statistics.crossfit import FOLDS, assign_folds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fashion_core.config import TrainConfig
     from fashion_core.data.prepared import PreparedData
     from fashion_core.data.reading import Reading
+    from fashion_core.data.rows import Annotations
     from fashion_core.data.schema import AttributeSchema
     from search.planning.resources import Resources
 
@@ -118,12 +119,14 @@ def prepare_material(
     cache_dir: Path,
     console: Console,
     reading: Reading,
+    check: Callable[[Annotations], None] | None = None,
 ) -> Material:
     """Prepare the data set for all configurations.
 
     Args:
         source: the data set, a folder or a table.
         schema: of the search; the data must have the same.
+        check: called with the data set before anything is made of it; raises where that must not be.
 
     Raises:
         SearchError: the data has other categories, or too few labelled images to train or to judge on.
@@ -135,6 +138,8 @@ def prepare_material(
             f"a promotion needs the data of its search, with the categories {', '.join(schema.names)}, but "
             f"{source} has {', '.join(annotations.schema.names)} or other classes; name the right folder by --data"
         )
+    if check is not None:
+        check(annotations)
     settings = dict.fromkeys(build_settings(config) for config in configs)
     probed = [config for config in configs if config.probe_epochs]
     images = prepare_images(annotations, settings, probed, cache_dir, console)

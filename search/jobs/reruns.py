@@ -1,9 +1,9 @@
 """Training networks again, several at once on Ray, each of them in a folder of its own from which it can go on.
 
     FOLDER/epochs/0001.npz       of each epoch: its scores, and the probabilities of every validation image
-    FOLDER/training.safetensors  state to go on from, until the end
+    FOLDER/state/                state to go on from, until the end
     FOLDER/model.safetensors     best epoch by validation accuracy, or the one it was to stop at
-    FOLDER/run.json              how it ended: written last
+    FOLDER/run.json              how it ended, with the model's SHA-256: written last
 
 On a cluster, the folder is on a file system that all nodes share. N images, E epochs, K categories, C classes of one.
 """
@@ -11,9 +11,12 @@ On a cluster, the folder is on a file system that all nodes share. N images, E e
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,19 +24,26 @@ import ray
 from pydantic import BaseModel
 
 from fashion_core import metrics
-from fashion_core.errors import CheckpointError, DivergedError
+from fashion_core.errors import CheckpointError, DivergedError, RayLostError
 from fashion_core.files import (
     MODEL_FILE,
-    TRAINING_FILE,
+    RETRY_SECONDS,
     build_damage,
     check_form,
+    describe_full,
+    hash_file,
+    is_full,
     parse_json,
     read_arrays,
     read_json,
+    whole,
     write_whole,
 )
 from fashion_core.models.saved import Best, save_model
-from fashion_core.training.checkpoint import save_training
+from search.jobs.beats import TRIAL_TIMEOUT_S, WAITING, Beats, Pulse
+from search.jobs.cluster import lose_ray
+from search.jobs.health import Health
+from search.jobs.saved_state import delete_state, find_state, save_state
 from search.jobs.training import SAVE_INTERVAL_S, TrainingJob, describe_error
 from search.records.events import TrialStatus
 
@@ -48,7 +58,9 @@ RUN_FILE = "run.json"
 EPOCHS_FOLDER = "epochs"
 DIVERGED, FAILED, FINISHED = TrialStatus.DIVERGED, TrialStatus.FAILED, TrialStatus.FINISHED
 POLL_S = 1.0
+MAX_DEATHS = 1  # of a training's process: it goes on from its last state so often
 Listener = Callable[["Training", dict[str, Any]], None]
+Onlooker = Callable[[Mapping[str, str]], None]
 
 
 class RunEnd(BaseModel):
@@ -56,6 +68,7 @@ class RunEnd(BaseModel):
 
     status: Literal["finished", "diverged", "failed"]
     error: str | None = None
+    model: str | None = None  # SHA-256 of the file; older ones do not tell
 
 
 @dataclass(frozen=True)
@@ -75,18 +88,32 @@ class Training:
     stop_epoch: int | None = None
 
     @property
+    def name(self) -> str:
+        """That no other of a promotion has."""
+        return self.folder.name
+
+    @property
     def config(self) -> TrainConfig:
         """Of the network."""
         return self.job.config
 
     @property
-    def status(self) -> TrialStatus | None:
-        """How it ended: `finished` or `diverged`. None where it did not, or where trying again may help."""
+    def end(self) -> RunEnd | None:
+        """How it ended; None where it did not.
+
+        Raises:
+            CheckpointError: the file that tells is damaged.
+        """
         path = self.folder / RUN_FILE
         if not path.exists():
             return None
-        end = read_json(path, RunEnd, "tell how a re-run ended", f"delete {self.folder.name}", CheckpointError)
-        return None if end.status == FAILED else TrialStatus(end.status)
+        return read_json(path, RunEnd, "tell how a re-run ended", f"delete {self.folder.name}", CheckpointError)
+
+    @property
+    def status(self) -> TrialStatus | None:
+        """How it ended: `finished` or `diverged`. None where it did not, or where trying again may help."""
+        end = self.end
+        return None if end is None or end.status == FAILED else TrialStatus(end.status)
 
 
 @dataclass(frozen=True)
@@ -111,35 +138,77 @@ class Run:
         return sum(row[metrics.TRAIN_SECONDS] + row[metrics.VAL_SECONDS] for row in self.scores)
 
 
-def train(training: Training) -> Iterator[dict[str, Any]]:
-    """Train one network, or go on with it. Yields {epoch, metrics}, last {status, error}, as `run.json` has it."""
-    folder = training.folder
+def train(training: Training, collector: str | None = None, timeout_s: float = math.inf) -> Iterator[dict[str, Any]]:
+    """Train one network, or go on with it. Yields {epoch, metrics}, last {status, error}, as `run.json` has it.
+
+    In between it yields {note}, in words: where the disk is full, and it waits; where its state is damaged.
+
+    Args:
+        collector, timeout_s: see `search.jobs.beats.Pulse`.
+    """
+    with Pulse(collector, timeout_s) as pulse:
+        pulse.begin(training.name)
+        yield from train_with(training, pulse)
+
+
+def train_with(training: Training, pulse: Pulse) -> Iterator[dict[str, Any]]:
+    """See `train`."""
+
+    def write(make: Callable[[], object]) -> Iterator[dict[str, Any]]:
+        return write_or_wait(make, training.folder, pulse)
+
+    folder, state = training.folder, None
     outcome: dict[str, str | None] = {"status": FINISHED, "error": None}
-    folder.mkdir(parents=True, exist_ok=True)
+    yield from write(lambda: folder.mkdir(parents=True, exist_ok=True))
+    try:
+        state = find_state(folder)
+    except CheckpointError as error:
+        yield {"note": str(error)}
     saved = time.monotonic()
     try:
-        for result in training.job.run(find_state(training)):
-            write_epoch(folder, result)
+        for result in training.job.run(state, pulse.step):
+            yield from write(partial(write_epoch, folder, result))
             yield {"epoch": result.epoch, "metrics": result.metrics}
             if result.epoch in (training.stop_epoch, training.config.epochs):
-                save_result(training, result)
+                yield from write(partial(save_result, training, result))
                 break
             if time.monotonic() - saved >= SAVE_INTERVAL_S:
-                save_training(folder, result.state)
+                yield from write(partial(save_state, folder, result.state))
                 saved = time.monotonic()
     except DivergedError as error:
         outcome = {"status": DIVERGED, "error": str(error)}
     except Exception as error:  # costs this network and nothing else
         outcome = {"status": FAILED, "error": describe_error(error)}
-    write_whole(folder / RUN_FILE, (json.dumps(outcome, indent=2) + "\n").encode())
+    end = outcome if outcome["status"] != FINISHED else outcome | {"model": hash_file(folder / MODEL_FILE)}
+    text = json.dumps(end, indent=2) + "\n"
+    yield from write(lambda: write_whole(folder / RUN_FILE, text))
     if outcome["status"] != FAILED:
-        (folder / TRAINING_FILE).unlink(missing_ok=True)
+        delete_state(folder)
     yield outcome
 
 
-def find_state(training: Training) -> Path | None:
-    """The folder of the saved state to go on from, if there is one."""
-    return training.folder if (training.folder / TRAINING_FILE).is_file() else None
+def write_or_wait(write: Callable[[], object], folder: Path, pulse: Pulse) -> Iterator[dict[str, Any]]:
+    """Write something; while the disk is full, yield what to tell of it once, and try again.
+
+    Args:
+        write: may be called again after an OSError.
+        folder: where it writes.
+        pulse: is told that it waits, which is no silence.
+    """
+    is_told = False
+    while True:
+        try:
+            write()
+        except OSError as error:
+            if not is_full(error):
+                raise
+            if not is_told:
+                yield {"note": describe_full(folder, error)}
+            is_told = True
+            pulse.step(WAITING, 0, 0)
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
 
 
 def save_result(training: Training, result: EpochResult) -> None:
@@ -154,11 +223,9 @@ def write_epoch(folder: Path, result: EpochResult) -> None:
     """One epoch's scores and probabilities, complete or not at all."""
     path = folder / EPOCHS_FOLDER / f"{result.epoch:04d}.npz"
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
     arrays: dict[str, Any] = {f"probabilities_{index}": values for index, values in enumerate(result.probabilities)}
-    with temporary.open("wb") as file:
+    with whole(path) as temporary, temporary.open("wb") as file:
         np.savez(file, scores=np.array(json.dumps(result.metrics)), **arrays)
-    temporary.replace(path)
 
 
 def read_epoch(path: Path) -> tuple[dict[str, float], list[np.ndarray]]:
@@ -201,28 +268,76 @@ def load_run(training: Training) -> Run:
             f"a finished re-run has {expected} epochs and a model, but {training.folder.name} has {len(parts)} epochs; "
             "delete its folder, and promote again"
         )
+    end = training.end
+    if end is not None and end.model is not None and hash_file(training.folder / MODEL_FILE) != end.model:
+        fault = "it has changed since it was saved"
+        remedy = f"delete {training.folder.name}, and promote again"
+        raise build_damage(training.folder / MODEL_FILE, "be the re-run's model", remedy, CheckpointError, fault)
     probabilities = [np.stack(columns) for columns in zip(*parts, strict=True)]
     return Run(training.label, training.seed_number, tuple(scores), probabilities, training.folder)
 
 
-def train_all(trainings: Sequence[Training], resources: Resources, listener: Listener) -> None:
+def train_all(
+    trainings: Sequence[Training],
+    resources: Resources,
+    listener: Listener,
+    onlooker: Onlooker | None = None,
+    timeout_s: float = TRIAL_TIMEOUT_S,
+) -> None:
     """Train what is not trained yet, as many at once as the resources say, in order. Ray must be running.
 
     Args:
         listener: told of every epoch and every end, in this process.
+        onlooker: told about every second what each is at, in words, by its name.
+        timeout_s: a process that takes no step for so long is ended, as if it had died.
+
+    Raises:
+        RayLostError: Ray died.
     """
     waiting = [training for training in trainings if training.status is None]
+    if not waiting:
+        return
+    health, beats = Health(), Beats(f"beats-{uuid.uuid4().hex}", timeout_s)
+    try:
+        train_waiting(waiting, resources, listener, onlooker, health, beats)
+    except RayLostError:
+        beats.close(is_dead=True)
+        lose_ray()
+        raise
+    else:
+        beats.close(is_dead=False)
+    finally:
+        health.close()
+
+
+def train_waiting(
+    waiting: list[Training],
+    resources: Resources,
+    listener: Listener,
+    onlooker: Onlooker | None,
+    health: Health,
+    beats: Beats,
+) -> None:
+    """See `train_all`."""
     remote = ray.remote(
         num_cpus=resources.cpus_per_trial,
         num_gpus=resources.gpus_per_trial,
         max_calls=1 if resources.gpus_per_trial else 0,  # a used process would stay on its old GPU
         num_returns="streaming",
+        max_retries=MAX_DEATHS,
     )(train)
     running: dict[Any, Training] = {}
+    silent: dict[str, str] = {}  # why a process was ended, by the training's name
     while waiting or running:
         while waiting and len(running) < resources.concurrent:
             training = waiting.pop(0)
-            running[remote.remote(training)] = training
+            beats.silence.begin(training.name)
+            running[remote.remote(training, beats.name, beats.timeout_s)] = training
+        check_ray(health.look())
+        names = [training.name for training in running.values()]
+        silent |= beats.look(names)
+        if onlooker is not None:
+            onlooker(beats.tell(names))
         ready, _ = ray.wait(list(running), num_returns=1, timeout=POLL_S, fetch_local=False)
         for stream in ready:
             training = running[stream]
@@ -232,6 +347,13 @@ def train_all(trainings: Sequence[Training], resources: Resources, listener: Lis
                 del running[stream]
                 continue
             except ray.exceptions.RayError as error:  # its process died, more often than Ray tries again
+                check_ray(health.look_closely())
                 del running[stream]
-                event = {"status": FAILED, "error": describe_error(error)}
+                event = {"status": FAILED, "error": silent.get(training.name) or describe_error(error)}
             listener(training, event)
+
+
+def check_ray(fault: str | None) -> None:
+    """Raise RayLostError where something is wrong with Ray."""
+    if fault is not None:
+        raise RayLostError(fault, "", "the same promotion goes on where it was cut off")

@@ -16,6 +16,7 @@ from fashion_core.errors import DataError
 from fashion_core.files import build_damage, read_arrays, whole
 from fashion_core.hardware.gpu_memory import limit_gpu_memory
 from fashion_core.training.loop import fit
+from fashion_core.training.progress import SETTING_UP, Progress, tell_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,17 +48,21 @@ class TrainingJob:
     threads: int
     gpus: float = 0.0
 
-    def run(self, resume: Path | None = None) -> Iterator[EpochResult]:
+    def run(self, resume: Path | None = None, progress: Progress = tell_nobody) -> Iterator[EpochResult]:
         """Train: see `fashion_core.training.loop.fit`.
 
         Args:
             resume: folder of a saved state to go on from.
+            progress: see `fit`.
         """
+        progress(SETTING_UP, 0, 0)
         torch.set_num_threads(self.threads)
         limit_gpu_memory(self.gpus)
         data = open_data(self.prepared)
         train, select = load_selection(self.selection)
-        yield from fit(self.config, data, train=train, val=select, features=self.features, resume=resume)
+        yield from fit(
+            self.config, data, train=train, val=select, features=self.features, resume=resume, progress=progress
+        )
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,17 @@ def find_feature_key(config: TrainConfig) -> FeatureKey:
     return tuple(getattr(config, name) for name in FEATURE_FIELDS)
 
 
-def compute_seed(seed: int, number: int) -> int:
-    """Seed of trial `number` of a search that has this seed."""
-    (found,) = np.random.SeedSequence([seed, number]).generate_state(1, np.uint32)
-    return int(found)
+def draw_seeds(seed: int, *path: int, with_start: bool = True) -> dict[str, int]:
+    """`seed` and `start_seed` of one training, such as a trial of a search.
+
+    Args:
+        seed: of the search.
+        path: whole numbers that name the training: of a trial, its number.
+        with_start: whether its new layers have a start of their own; not in older searches, where all had the
+            architecture's.
+    """
+    found, start = np.random.SeedSequence([seed, *path]).generate_state(2, np.uint32)
+    return {"seed": int(found), "start_seed": int(start)} if with_start else {"seed": int(found)}
 
 
 def save_selection(path: Path, train: np.ndarray, select: np.ndarray) -> None:

@@ -33,12 +33,14 @@ class TriedBackbones:
     Attributes:
         drop_paths: a rate of stochastic depth that trials can want, by backbone.
         sizes: number of parameters by name, the ImageNet classifier included where one is used.
+        lengths: of the feature, by name: the longest.
         origins: what was taken of each weights file, in words.
         missing: the error of the first weights that cannot be had, for a plan is shown without them too.
     """
 
     drop_paths: Mapping[str, float] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     missing: WeightsError | None = None
 
@@ -54,6 +56,7 @@ class TriedBackbones:
             backbone = build(weights="none")
         size = sum(parameter.numel() for parameter in backbone.parameters())
         self.sizes[name] = max(size, self.sizes.get(name, 0))
+        self.lengths[name] = max(backbone.feature_size, self.lengths.get(name, 0))
         if backbone.origin and weights not in WEIGHT_WORDS:
             self.origins[weights] = backbone.origin
         return backbone

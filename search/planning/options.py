@@ -92,7 +92,21 @@ def check_open(address: str | None) -> str | None:
     return address
 
 
+def leave_out_local(address: str | None) -> str | None:
+    """The same; None for `local`, Ray's word for this machine."""
+    return None if address == "local" else address
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration)]
+TRIAL_TIMEOUT: Any = Field(
+    default=None,
+    gt=0,
+    le=MAX_SECONDS,
+    allow_inf_nan=False,
+    description="End a training's process that takes no step for this time, such as 90s; it goes on from its last "
+    "state, once; default: 5m.",
+    json_schema_extra={"option": "--trial-timeout"},
+)
 
 
 class SearchOptions(BaseModel):
@@ -158,6 +172,7 @@ class SearchOptions(BaseModel):
         allow_inf_nan=False,
         description="End the search when a trial has this val/accuracy, such as 0.85.",
     )
+    trial_timeout_s: Duration | None = TRIAL_TIMEOUT
     cpus_per_trial: int | None = Field(
         default=None, ge=1, le=MAX_CORES, description="CPU cores of one trial; default: what there is, shared evenly."
     )
@@ -186,15 +201,15 @@ class SearchOptions(BaseModel):
     )
     storage: str | None = Field(
         default=None,
-        description="Where trials save what they can go on from: a folder all nodes share, s3://..., gs://...; "
-        "default: in the search's folder.",
+        description="Where the search stands, so that any machine can go on with it: a folder all nodes share, "
+        "s3://..., gs://...; default: in the search's folder.",
     )
     tracking_uri: Address | None = Field(
         default=None, description="MLflow's tracking server or database; default: SQLite under the results."
     )
     address: str | None = Field(
         default=None,
-        description="Ray cluster to join (`auto` on one of its nodes); default: start Ray on this machine.",
+        description="Ray cluster to join (`auto` on one of its nodes); default, and `local`: Ray on this machine.",
     )
     select_on: Literal["val", "heldout"] = Field(
         default="val",
@@ -227,6 +242,7 @@ class SearchOptions(BaseModel):
     _gpus = field_validator("gpus_per_trial")(check_gpus)
     _price = field_validator("budget_cost")(check_price)
     _open = field_validator("storage", "address")(check_open)
+    _local = field_validator("address")(leave_out_local)
     _paths = field_validator("data", "cache_dir", "results", "enqueue")(check_path)
 
     def save(self, path: Path) -> None:
@@ -279,13 +295,14 @@ class SearchOptions(BaseModel):
         )
 
     def locate_experiment(self, layout: SearchLayout) -> str:
-        """Where the states of trials are saved: a URI, or an absolute path."""
+        """Where the states of trials are saved: a URI, what it says behind `?` at its end, or an absolute path."""
         if self.storage is None:
             return str(layout.states.resolve())
-        storage = self.storage
-        if "://" not in storage:
-            storage = str(Path(storage).expanduser().resolve())
-        return f"{storage.rstrip('/')}/{layout.name}"
+        if "://" in self.storage:
+            place, mark, query = self.storage.partition("?")
+            return f"{place.rstrip('/')}/{layout.name}{mark}{query}"
+        folder = Path(self.storage).expanduser().resolve() / layout.name
+        return str(layout.states.resolve() if folder == layout.folder.resolve() else folder)
 
     def build_layout(self) -> SearchLayout:
         """The paths of the search: of the name given, or of one made from the space and the time."""
@@ -297,6 +314,9 @@ class SearchOptions(BaseModel):
 EXTENDED = (
     "time_budget_s", "budget_gpu_hours", "budget_cost", "price_per_gpu_hour", "target", "stop_after", "without_gain"
 )  # fmt: skip
+# What a search, or an extension of one, may be given anew where it goes on: where things are now, and what to run on.
+MOVED = ("data", "cache_dir", "address", "concurrent", "cpus_per_trial", "gpus_per_trial")
+MOVED_DATA: Any = (Path | None, Field(default=None, description="The same data set, where it is now."))
 MORE_TRIALS: Any = (int | None, Field(default=None, ge=1, le=MAX_TRIALS, description="How many trials more."))
 LIMITS: dict[str, Any] = {name: (field.annotation, field) for name, field in SearchOptions.model_fields.items()}
 LONGER: Any = (
@@ -309,7 +329,10 @@ LONGER: Any = (
     ),
 )
 Extension = create_model(
-    "Extension", trials=MORE_TRIALS, max_epochs=LONGER, **{name: LIMITS[name] for name in EXTENDED}
+    "Extension",
+    trials=MORE_TRIALS,
+    max_epochs=LONGER,
+    **{name: LIMITS[name] for name in (*EXTENDED, *MOVED)} | {"data": MOVED_DATA},
 )
 
 

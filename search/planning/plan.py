@@ -50,6 +50,7 @@ class Plan:
         known: the space's own configurations that are run first, as flat parameters.
         expected_epochs: of all trials together, for some are stopped early.
         backbone_sizes: number of parameters by name.
+        feature_sizes: length of the feature by name of the backbone.
         origins: what was taken of each weights file or saved model, in words.
         missing: why the weights of a backbone cannot be had; None if all can.
         taken: what comes from elsewhere: see `search.planning.takeover`.
@@ -69,6 +70,7 @@ class Plan:
     known: Sequence[dict[str, Any]]
     expected_epochs: float
     backbone_sizes: Mapping[str, int]
+    feature_sizes: Mapping[str, int]
     origins: Mapping[str, str]
     missing: WeightsError | None
     taken: TakenOver = field(default_factory=TakenOver)
@@ -155,6 +157,7 @@ def build_plan(
         known=known,
         expected_epochs=expected_epochs,
         backbone_sizes=tried.sizes,
+        feature_sizes=tried.lengths,
         origins={names.get(weights, weights): words for weights, words in tried.origins.items()},
         missing=tried.missing,
     )
@@ -218,7 +221,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     skipped = len(plan.annotations.skipped)
     known = min(len(plan.first), plan.trials)
     lines = [
-        ("space", f"{space.name}: {space.description}"),
+        ("space", ": ".join(filter(None, (space.name, space.description)))),
         ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
         ("categories", ", ".join(f"{each.name} ({len(each.classes)})" for each in plan.annotations.schema.categories)),
         ("selects on", "val" if plan.options.select_on == "val" else "15% of train, held out; val stays unseen"),

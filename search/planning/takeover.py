@@ -16,12 +16,11 @@ from fashion_core.data.reading import split_names
 from fashion_core.errors import SearchError
 from fashion_core.escaping import show_value
 from fashion_core.files import MAX_JSON_BYTES, build_damage, parse_json, read_plain
+from search.planning.own_space import load_own_space
 from search.records.events import Observed, OtherSearch, TakenOver, TrialStatus
 from search.records.layout import SearchLayout
 from search.records.record import load_record
 from search.space.points import build_point, find_impossible, list_differences, project, read_point
-from search.space.reading import parse_space
-from search.space.rungs import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -117,7 +116,7 @@ def take_search(plan: Plan, record: SearchRecord) -> tuple[OtherSearch, list[Obs
             f"--warm-start must name searches on the categories of this data, {', '.join(schema.names)}, with the same "
             f"classes, but {begun.name} has {', '.join(begun.categories) or 'none'}; leave it out"
         )
-    ours, theirs = replace(plan.space, starts={}), read_their_space(record)
+    ours, theirs = replace(plan.space, starts={}), load_own_space(record)
     whole, left_out = find_unlike(plan, record), Counter[str]()
     observed: list[Observed] = []
     points: dict[int, dict[str, Any]] = {}
@@ -142,17 +141,6 @@ def take_search(plan: Plan, record: SearchRecord) -> tuple[OtherSearch, list[Obs
         left_out=dict(left_out),
     )
     return other, observed, best
-
-
-def read_their_space(record: SearchRecord) -> Space:
-    """The space of another search, as it ran."""
-    begun = record.begun
-    space = parse_space(begun.space, begun.space_name)
-    return replace(
-        space,
-        scheduler=Scheduler("none", begun.tell("settings", "max_epochs")),
-        has_boxes=begun.data.get("has_boxes", True),
-    )
 
 
 def find_unlike(plan: Plan, record: SearchRecord) -> str | None:

@@ -17,6 +17,7 @@ from fashion_core.data.pixels import build_settings
 from fashion_core.escaping import escape_markdown, show_lines, write_code, write_name
 from fashion_core.metrics import compute_recalls
 from search.promotion.coverage import render_coverage
+from search.promotion.plan import ONE_START
 from search.promotion.recipe import render_recipe
 from search.records.events import SearchStarted
 from search.records.layout import FinalLayout
@@ -234,7 +235,7 @@ def render_method(result: PromotionResult, shipped: Shipped) -> list[str]:
     select_on = result.search.selection["select_on"]
     lines = [
         f"- Re-runs: {result.judgement.count} candidates were trained again, on train alone, each with "
-        f"{len(result.plan.seeds)} fresh seeds.",
+        f"{len(result.plan.seeds)} fresh seeds{' and starts of its new layers' if result.plan.start_seeds else ''}.",
         f"- Cross-fitting: what to ship was chosen on {result.folds - 1} of {result.folds} parts of the validation "
         "images and scored on the one left out, in turns, near-duplicates together. So no image scores a choice that "
         "it took part in. The figure is that of the procedure; what ships was chosen on all images.",
@@ -246,6 +247,8 @@ def render_method(result: PromotionResult, shipped: Shipped) -> list[str]:
     ]
     if result.score.covers == IMAGES:
         lines.append("- The intervals are over images alone: they say nothing of other seeds.")
+    if not result.plan.start_seeds:
+        lines.append(f"- {ONE_START}")
     if result.gap is not None:
         lines.append(f"- Winner's curse, the score in the search less that of the re-runs: {result.gap.render()}.")
     return ["\n".join([*lines, *(f"- {escape_markdown(note)}" for note in result.notes)])]

@@ -14,14 +14,15 @@ import numpy as np
 
 from fashion_core.metrics import score_answers, score_images
 from search.promotion.judgement import UNLIMITED, Cost, TrainedCandidate
+from search.promotion.options import ENSEMBLE, SINGLE, SOUP
 from search.statistics.crossfit import cross_fit, find_best
 from search.statistics.intervals import Estimate, compare, estimate_score
 from search.statistics.members import average_members, find_correct, select_members
 
-SINGLE, SOUP, SEEDS, ENSEMBLE = "single", "soup", "seeds", "ensemble"
+SEEDS = "seeds"
 MAX_MEMBERS = 8  # of an ensemble, repeats included
 MAX_INGREDIENTS, MAX_SOUPS = 4, 2  # of a soup: at most 2 x 7 averages, each to be run on all images
-Network = tuple[int, int]  # position of the candidate, and of its seed
+Network = tuple[int, int]  # position of the candidate, and of its seed; those for soups count on behind the re-runs
 Chooser = Callable[[np.ndarray], "Choice"]
 
 
@@ -93,6 +94,7 @@ class Pool:
         soups: groups of networks whose weights can be averaged, in the order they are tried.
         labels: [N, K], negative where an image is unlabelled in a category.
         average: probabilities of all images by the average of some networks' weights: K arrays [N, C_i].
+        has_ensemble: whether ensembles may ship.
         limit: what a choice may cost at most.
     """
 
@@ -101,6 +103,7 @@ class Pool:
     folds: np.ndarray
     soups: Sequence[Sequence[Network]] = ()
     average: Callable[[tuple[Network, ...]], list[np.ndarray]] | None = None
+    has_ensemble: bool = True
     limit: Cost = UNLIMITED
     averaged: dict[tuple[Network, ...], list[np.ndarray]] = field(default_factory=dict)
 
@@ -201,6 +204,8 @@ def list_choosers(pool: Pool) -> dict[str, Chooser]:
     choosers: dict[str, Chooser] = {SINGLE: partial(choose_single, pool)}
     if pool.soups:
         choosers[SOUP] = partial(choose_soup, pool)
+    if not pool.has_ensemble:
+        return choosers
     if max(len(candidate.runs) for candidate in pool.candidates) > 1:
         choosers[SEEDS] = partial(choose_seeds, pool)
     if sum(len(candidate.runs) for candidate in pool.candidates) > 1:

@@ -6,7 +6,7 @@ some images, so is the choice of the epoch. S seeds, E epochs, N images, K categ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from search.statistics.intervals import Estimate, SeedNoise, compute_gap, estima
 from search.statistics.members import find_correct
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from search.jobs.reruns import Run
@@ -110,12 +111,15 @@ class Trained:
     Attributes:
         candidates: those that were trained to their end with every seed and cost no more than is allowed; one or more.
         baseline: with the seeds that did not diverge; None where none is left, or none was asked for.
+        ingredients: folders of the networks that soups are made of, all of one start, which tell nothing of how starts
+            and seeds vary: by the position of the candidate, and a number behind those of its re-runs.
         notes: what a reader of the report must know, a sentence each.
     """
 
     candidates: tuple[TrainedCandidate, ...]
     baseline: TrainedCandidate | None
     notes: tuple[str, ...] = ()
+    ingredients: Mapping[tuple[int, int], Path] = field(default_factory=dict)
 
     @property
     def everyone(self) -> tuple[TrainedCandidate, ...]:
@@ -124,12 +128,13 @@ class Trained:
 
     @property
     def folders(self) -> dict[tuple[int, int], Path]:
-        """The saved models of the candidates, by the position of the candidate and of its seed."""
-        return {
+        """The saved models of all networks, by the position of the candidate and of its seed."""
+        reruns = {
             (position, seed): run.folder
             for position, each in enumerate(self.candidates)
             for seed, run in enumerate(each.runs)
         }
+        return reruns | dict(self.ingredients)
 
 
 @dataclass(frozen=True)

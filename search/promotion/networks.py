@@ -16,8 +16,9 @@ from fashion_core.models.ensemble import Saved, as_ensemble, join_models
 from fashion_core.models.forward import predict_prepared, predict_views
 from fashion_core.models.saved import SavedModel, load_model
 from fashion_core.models.soup import average_networks, explain_no_soup, find_soup_groups
-from search.promotion.forms import SOUP, Choice, Decision, Network, Pool, decide
+from search.promotion.forms import Choice, Decision, Network, Pool, decide
 from search.promotion.judgement import Cost, Trained
+from search.promotion.options import SOUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,17 +27,26 @@ if TYPE_CHECKING:
     from fashion_core.config import TrainConfig
     from fashion_core.data.prepared import PreparedData
     from search.jobs.material import Material
+    from search.promotion.options import PromotionOptions
 
 STATISTICS_IMAGES = 1024  # training images that batch normalisation's statistics are computed from
 COST_IMAGES, COST_REPEATS = 32, 3
 
 
-def combine(trained: Trained, material: Material, limit: Cost) -> Decision:
-    """Choose between a single network, a soup and an ensemble."""
-    averager = Averager(trained.folders, material)
-    reason = averager.explain_none()
-    groups = averager.groups if reason is None else []
-    decision = decide(Pool(trained.candidates, material.labels, material.folds, groups, averager.predict, limit))
+def combine(trained: Trained, material: Material, limit: Cost, options: PromotionOptions) -> Decision:
+    """Choose between a single network and the other forms that may ship."""
+    averager = Averager(trained.ingredients, material)
+    reason = averager.explain_none() if trained.ingredients else None
+    pool = Pool(
+        trained.candidates,
+        material.labels,
+        material.folds,
+        averager.groups,
+        averager.predict,
+        options.has_ensemble,
+        limit,
+    )
+    decision = decide(pool)
     notes = () if reason is None else (f"No soup was tried: {reason}.",)
     if decision.choice.form == SOUP:
         notes = (
@@ -62,9 +72,7 @@ class Averager:
 
     def explain_none(self) -> str | None:
         """Why there is no soup, in words; None where there can be one."""
-        if any(model.config.is_probe for model in self.models.values()):
-            return "probes share one frozen backbone, and averaging their heads is an ensemble in all but name"
-        if len(self.models) > 1 and self.groups:
+        if self.groups:
             return None
         return explain_no_soup(list(self.models.values()))
 

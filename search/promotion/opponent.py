@@ -13,7 +13,7 @@ import numpy as np
 from fashion_core.errors import SearchError
 from fashion_core.metrics import find_commonest, mark_correct
 from search.promotion.champion import answer_by_champion, find_champion
-from search.promotion.forms import SINGLE, Decision
+from search.promotion.options import SINGLE
 from search.registry.versions import JUDGED_TAG, KEY_TAG, Registry, Version
 from search.statistics.crossfit import cross_fit, cross_fit_seeds, find_best
 from search.statistics.gate import Verdict, judge
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from search.jobs.material import Material
+    from search.promotion.forms import Decision
     from search.promotion.judgement import Judgement, Trained, TrainedCandidate
     from search.promotion.running import Promotion
 

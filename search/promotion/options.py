@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from fashion_core.data.reading import split_names
+from fashion_core.escaping import show_value
 from search.address import Address
 from search.cli import DEFAULT_RESULTS
-from search.planning.options import MAX_AT_ONCE, MAX_CORES, MAX_GPUS, MAX_TRIALS, check_gpus, check_open
+from search.planning.options import (
+    MAX_AT_ONCE,
+    MAX_CORES,
+    MAX_GPUS,
+    MAX_TRIALS,
+    TRIAL_TIMEOUT,
+    Duration,
+    check_gpus,
+    check_open,
+    leave_out_local,
+)
 
 FitOn = Literal["train", "train+val"]
+SINGLE, ENSEMBLE, SOUP = FORMS = ("single", "ensemble", "soup")
 MAX_SEEDS, MAX_HOURS, MAX_MS, MAX_PARAMS = 1_000, 87_600, 1e9, 1e15
 LASTING = ("top", "seeds", "baseline")
+
+
+def check_forms(text: str) -> str:
+    """The same, in the order of `FORMS`. Raises ValueError where it names something else, or leaves out `single`."""
+    names = split_names(text) or ()
+    if unknown := sorted(set(names) - set(FORMS)):
+        raise ValueError(f"must be of {', '.join(FORMS)}, but got {show_value(unknown[0])}")
+    if SINGLE not in names:
+        raise ValueError(f"must name {SINGLE}, which the other forms are compared with, but got {show_value(text)}")
+    return ",".join(name for name in FORMS if name in names)
 
 
 class PromotionOptions(BaseModel):
@@ -58,12 +81,27 @@ class PromotionOptions(BaseModel):
         allow_inf_nan=False,
         description="Parameters that the model may have, like 5e6.",
     )
+    forms: Annotated[str, AfterValidator(check_forms)] = Field(
+        default=f"{SINGLE},{ENSEMBLE}",
+        description="What may ship: `single`, `ensemble`, and `soup`, for which each candidate is trained as often "
+        "again, from one start.",
+    )
     force: bool = Field(default=False, description="Make it the champion whatever the gate says; a tag records it.")
 
     @property
     def is_recipe(self) -> bool:
         """Whether what ships is trained once more, so that its recipe is judged and not the network itself."""
         return self.fit_on == "train+val"
+
+    @property
+    def has_soup(self) -> bool:
+        """Whether averages of weights may ship."""
+        return SOUP in self.forms.split(",")
+
+    @property
+    def has_ensemble(self) -> bool:
+        """Whether ensembles may ship."""
+        return ENSEMBLE in self.forms.split(",")
 
     def build_key(self, promotion_id: str) -> str:
         """Names what comes of a promotion: by it, and by the options that may change while it goes on."""
@@ -77,6 +115,9 @@ class Workplace(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     results: Path = Field(default=DEFAULT_RESULTS, description="Folder that holds the folders of all searches.")
+    storage: str | None = Field(
+        default=None, description="The storage that holds the search, if these results know nothing of it."
+    )
     data: Path | None = Field(default=None, description="The data set; default: that of the search.")
     cache_dir: Path | None = Field(
         default=None, description="Where prepared images are kept; default: as the search did."
@@ -100,5 +141,8 @@ class Workplace(BaseModel):
         description="GPUs of one network; 0.5 puts two on one.",
     )
 
-    _open = field_validator("address")(check_open)
+    trial_timeout_s: Duration | None = TRIAL_TIMEOUT
+
+    _open = field_validator("storage", "address")(check_open)
+    _local = field_validator("address")(leave_out_local)
     _gpus = field_validator("gpus_per_trial")(check_gpus)

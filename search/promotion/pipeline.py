@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.errors import SearchError
+from fashion_core.files import write_whole
 from fashion_core.secrets import hide_secrets
+from search.experiment.stored import find_options, find_record
+from search.jobs.cluster import look_at_cluster
 from search.promotion.judgement import judge_candidates
 from search.promotion.networks import combine
 from search.promotion.opponent import ask_gate
 from search.promotion.options import PromotionOptions, Workplace
+from search.promotion.plan import find_plan
 from search.promotion.release import build_release, restore_folder, ship
 from search.promotion.report import render_promotion
 from search.promotion.result import PromotionResult, build_result
 from search.promotion.retraining import Retraining
-from search.promotion.running import open_promotion
+from search.promotion.running import find_registry, open_promotion, share_out
 from search.promotion.view import draw_decision, draw_judgement, draw_plan, show_end, show_gate
 from search.records.layout import SearchLayout
 from search.records.provenance import python_command
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
     from fashion_core.models.ensemble import Saved
     from search.promotion.judgement import Trained
+    from search.promotion.plan import PromotionPlan
     from search.promotion.running import Promotion
 
 CALL = "search.promote"
@@ -70,6 +75,24 @@ def promote(
     )
 
 
+def plan_promotion(
+    layout: SearchLayout, options: PromotionOptions, place: Workplace, console: Console, *, replace: bool = False
+) -> PromotionPlan:
+    """What a promotion would do: shown, and nothing of it done.
+
+    Raises:
+        SearchError: it cannot begin.
+    """
+    settings = find_options(layout, place.storage)
+    search = find_record(settings, layout)
+    plan = find_plan(layout, search, options, anew=replace)
+    with look_at_cluster(place.address) as machine:
+        resources = share_out(place, plan, machine)
+    counts = search.begun.tell("data", "counts")
+    console.print(draw_plan(plan, options, search, resources, find_registry(layout, settings, place), counts))
+    return plan
+
+
 def describe_call(layout: SearchLayout, options: PromotionOptions) -> tuple[str, ...]:
     """The call from Python that promotes a search so."""
     given = ", ".join(f"{name}={value!r}" for name, value in options.model_dump(exclude_defaults=True).items())
@@ -88,25 +111,28 @@ def run_promotion(
     """Promote a search, or go on with it: see `promote`."""
     with open_promotion(layout, options, place, console, command, replace=replace) as promotion:
         restore_folder(promotion.layout.final.folder)
-        console.print(draw_plan(promotion))
         retraining, material = Retraining(promotion), promotion.material
+        counts = {"train": len(material.train), "val": len(material.val)}
+        console.print(
+            draw_plan(promotion.plan, options, promotion.search, promotion.resources, promotion.registry, counts)
+        )
         trained = retraining.train_candidates()
         judgement = judge_candidates(
             trained, material.folds, material.groups, promotion.plan.select_on, np.random.default_rng(0)
         )
         console.print(draw_judgement(judgement))
-        with console.status("choosing between a single network, a soup and an ensemble"):
-            decision = combine(trained, material, promotion.limit)
+        with console.status("choosing what ships"):
+            decision = combine(trained, material, promotion.limit, options)
         console.print(draw_decision(decision))
         gate = ask_gate(promotion, trained, judgement, decision)
         show_gate(gate, console)
         result = build_result(promotion, trained, judgement, decision, gate)
-        result.report.write_text(render_promotion(result))
+        promotion.wait(lambda: write_whole(result.report, render_promotion(result)))
         if result.passed or not options.is_recipe:
             model = retraining.build_model(decision.choice, trained)
-            result = release_model(promotion, trained, result, model)
-            result.report.write_text(render_promotion(result))
-            result = register(promotion, result)
+            shipped = release_model(promotion, trained, result, model)
+            promotion.wait(lambda: write_whole(shipped.report, render_promotion(shipped)))
+            result = promotion.wait(lambda: register(promotion, shipped))
         else:
             promotion.tracker.end(result.metrics, result.verdict.reasons, [result.report], passed=False)
         show_end(result, promotion.registry, console)
@@ -117,7 +143,7 @@ def release_model(promotion: Promotion, trained: Trained, result: PromotionResul
     """Write the folder of the model with its card."""
     release = build_release(promotion, trained, result, model)
     result = dataclasses.replace(result, ended=time.time(), seconds=time.monotonic() - promotion.started)
-    shipped = ship(release, result, promotion.layout.final.folder)
+    shipped = promotion.wait(lambda: ship(release, result, promotion.layout.final.folder))
     has_test = result.search.data["counts"]["test"] > 0
     for what, error in (("ONNX file", shipped.onnx_error), ("submission", shipped.submission_error)):
         if error is not None and (what != "submission" or has_test):

@@ -19,9 +19,10 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ConfigError, SearchError
 from fashion_core.escaping import show_value
 from fashion_core.files import build_damage, make_line, read_json, read_plain, write_whole
+from search.planning.own_space import load_own_space
 from search.promotion.options import LASTING, PromotionOptions
 from search.records.events import Moment, Score, TrialNumber
-from search.space.reading import MAX_SIZE, FaultList, parse_space, read_yaml
+from search.space.reading import MAX_SIZE, FaultList, read_yaml
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
     from fashion_core.data.prepared import PreparedData
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
-    from search.space.space import Space
 
 FORMAT = "fashion-promotion/1"
 PLAN_FILE = "plan.json"
 SEED_STREAM = 1_000_003  # keeps the seeds of re-runs apart from those of trials: no search has as many
 BASELINE = "baseline"
+ONE_START = "All networks have one start of their new layers: what is said over seeds leaves out the luck of that."
 # The report's loss, optimizer and FC depth, and its weights of DeepFashion's categories.
 REPORT: dict[str, Any] = {
     "fc_layers": 0,
@@ -76,7 +77,7 @@ class Candidate:
         label: `trial-0012`, or `baseline`.
         trial: its number in the search; None for the baseline.
         search_score: its best val/accuracy in the search.
-        config: of its training; the seed is replaced by those of the re-runs.
+        config: of its training; its seeds are replaced by those of the re-runs.
     """
 
     label: str
@@ -88,6 +89,9 @@ class Candidate:
     def words(self) -> str:
         """How a table calls it."""
         return self.label if self.trial is None else f"trial {self.trial}"
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class CandidateDescription(BaseModel):
@@ -115,7 +119,9 @@ class PlanDescription(BaseModel):
     created: Moment
     search_id: str
     options: LastingDescription
-    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1)
+    start_seeds: list[Seed] = []  # of older promotions: all re-runs had one start
+    soup_start: Seed | None = None
     select_on: Literal["val", "heldout"]
     data: str
     candidates: list[CandidateDescription]
@@ -146,7 +152,9 @@ class PromotionPlan:
         search_id: names the search even where another had its name before.
         candidates: best first.
         baseline: None where none was asked for.
-        seeds: of the re-runs, the same for all candidates.
+        seeds, start_seeds: of the re-runs, the same for all candidates; no `start_seeds` in older promotions, whose
+            re-runs all have the architecture's start.
+        soup_start: the one `start_seed` of the networks that a soup is made of.
         select_on: images that the search selected on, `val` or `heldout`.
         lasting: the options that cannot change, by name.
         data: fingerprint of the images' files and labels; "" before they are known.
@@ -161,11 +169,22 @@ class PromotionPlan:
     select_on: str
     lasting: dict[str, Any]
     data: str = ""
+    start_seeds: tuple[int, ...] = ()
+    soup_start: int | None = None
 
     @property
     def everyone(self) -> tuple[Candidate, ...]:
         """All that is trained again: the candidates, then the baseline."""
         return self.candidates + ((self.baseline,) if self.baseline is not None else ())
+
+    def choose_seeds(self, number: int) -> dict[str, int]:
+        """`seed` and `start_seed` of re-run `number` of every candidate."""
+        start = {"start_seed": self.start_seeds[number]} if self.start_seeds else {}
+        return {"seed": self.seeds[number], **start}
+
+    def choose_soup_seeds(self, number: int) -> dict[str, int]:
+        """The same of network `number` that soups are made of: all have one start."""
+        return {"seed": self.seeds[number], "start_seed": self.soup_start or 0}
 
 
 def find_plan(layout: SearchLayout, record: SearchRecord, options: PromotionOptions, *, anew: bool) -> PromotionPlan:
@@ -207,14 +226,16 @@ def build_promotion(
     schema = AttributeSchema.from_dict(record.begun.categories)
     candidates = build_shortlist(record, schema, options.top, starts or {})
     seed = record.begun.tell("settings", "seed")
-    seeds = np.random.SeedSequence([seed, SEED_STREAM]).generate_state(options.seeds, np.uint32)
+    stream = np.random.SeedSequence([seed, SEED_STREAM]).generate_state(2 * options.seeds + 1, np.uint32).tolist()
     return PromotionPlan(
         promotion_id=uuid.uuid4().hex[:12],
         created=time.time(),
         search_id=record.search_id,
         candidates=candidates,
         baseline=build_baseline(options.baseline, candidates[0].config, schema),
-        seeds=tuple(int(seed) for seed in seeds),
+        seeds=tuple(stream[: options.seeds]),
+        start_seeds=tuple(stream[options.seeds : -1]),
+        soup_start=stream[-1],
         select_on=record.begun.tell("settings", "select_on"),
         lasting={name: getattr(options, name) for name in LASTING},
     )
@@ -260,6 +281,8 @@ def load_promotion(layout: SearchLayout, record: SearchRecord, options: Promotio
         candidates=tuple(each for label, each in known.items() if label != BASELINE),
         baseline=known.get(BASELINE),
         seeds=tuple(begun.seeds),
+        start_seeds=tuple(begun.start_seeds),
+        soup_start=begun.soup_start,
         select_on=begun.select_on,
         lasting=lasting,
         data=begun.data,
@@ -275,6 +298,8 @@ def save_promotion(layout: SearchLayout, plan: PromotionPlan) -> None:
         "search_id": plan.search_id,
         "options": plan.lasting,
         "seeds": plan.seeds,
+        "start_seeds": plan.start_seeds,
+        "soup_start": plan.soup_start,
         "select_on": plan.select_on,
         "data": plan.data,
         "candidates": [
@@ -337,13 +362,6 @@ def build_shortlist(
             f"({states or 'it has no trials'}); go on with it: search/run.py --resume {name}"
         )
     return tuple(candidates[:top])
-
-
-def load_own_space(record: SearchRecord) -> Space:
-    """The space of a search as it ran, from its ledger."""
-    space = parse_space(record.begun.space, record.begun.space_name)
-    space = replace(space, has_boxes=record.begun.data.get("has_boxes", True))
-    return space.with_scheduler(max_epochs=record.begun.tell("settings", "max_epochs"))
 
 
 def build_baseline(wanted: str, best: TrainConfig, schema: AttributeSchema) -> Candidate | None:

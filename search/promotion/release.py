@@ -24,9 +24,9 @@ from fashion_core.inference.temperatures import apply_temperatures
 from fashion_core.models.ensemble import Saved, SavedEnsemble, as_ensemble, save_ensemble, save_member
 from fashion_core.models.forward import predict_prepared
 from search.promotion.card import describe_view, render_card
-from search.promotion.forms import SINGLE, Choice
 from search.promotion.licences import find_weights_licence
 from search.promotion.networks import measure_cost
+from search.promotion.options import SINGLE
 from search.promotion.result import Member, PromotionResult, Shipped
 from search.records.layout import FinalLayout
 from search.reporting.figures import draw_confusion, draw_coverage
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from fashion_core.data.prepared import PreparedData
     from fashion_core.data.reading import Reading
+    from search.promotion.forms import Choice
     from search.promotion.judgement import Trained, TrainedCandidate
     from search.promotion.running import Promotion
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fashion_core.escaping import escape_markdown, show_lines, write_code, write_name
 from search.promotion.coverage import render_coverage
-from search.promotion.plan import flatten_config
+from search.promotion.plan import ONE_START, flatten_config
 from search.reporting.tables import hide_places, render_table
 from search.reporting.words import format_duration, group_params, write_interval, write_points
 from search.statistics.intervals import LEVEL
@@ -86,7 +86,8 @@ def render_candidates(result: PromotionResult) -> list[str]:
     noise = result.judgement.noise
     seeds = len(result.plan.seeds)
     text = (
-        f"Each was trained {seeds} {'time' if seeds == 1 else 'times'} on train with fresh seeds, the same for all; "
+        f"Each was trained {seeds} {'time' if seeds == 1 else 'times'} on train with fresh seeds"
+        f"{' and starts of its new layers' if result.plan.start_seeds else ''}, the same for all; "
         f"scores are means over seeds, of epochs chosen without the images scored. {CURSE.capitalize()}: its score in "
         "the search less that now, in points; best in: share of resamples of images and seeds in which it is the best "
         "candidate; ECE: expected calibration error."
@@ -96,6 +97,8 @@ def render_candidates(result: PromotionResult) -> list[str]:
             " The search scored on other images, and trained on fewer: the difference holds both beside the luck of "
             "having been chosen."
         )
+    if not result.plan.start_seeds:
+        text += f" {ONE_START}"
     if noise is not None:
         text += f" Standard deviation of a score over seeds: {100 * noise.seed_sd:.2f} points."
     return [
@@ -109,7 +112,7 @@ def render_candidates(result: PromotionResult) -> list[str]:
 def render_configs(rows: Sequence[Row], categories: Sequence[str]) -> str:
     """What the candidates differ in."""
     configs = [flatten_config(row.candidate.config) for row in rows]
-    every = dict.fromkeys(name for config in configs for name in config if name != "seed")
+    every = dict.fromkeys(name for config in configs for name in config if name not in ("seed", "start_seed"))
     names = [name for name in every if len({str(config.get(name)) for config in configs}) > 1]
     shown = [group_params({name: config.get(name) for name in names}, list(categories)) for config in configs]
     keys = list(dict.fromkeys(key for each in shown for key in each))

@@ -14,8 +14,9 @@ import numpy as np
 
 from fashion_core.data.pixels import build_settings
 from fashion_core.errors import SearchError
-from search.promotion.forms import ENSEMBLE, SEEDS, SINGLE, SOUP, Choice, Decision
+from search.promotion.forms import SEEDS, Choice, Decision
 from search.promotion.licences import find_data_licence
+from search.promotion.options import ENSEMBLE, SINGLE, SOUP
 from search.records.provenance import collect_provenance, describe_cpu
 from search.registry.models import Model, open_model
 from search.registry.versions import CHAMPION, Version

@@ -92,7 +92,41 @@ class Retraining:
             for each in everyone.values()
             if not each.cost.fits(limit)
         ]
-        return Trained(allowed, baseline, (*self.notes, *costly))
+        ingredients = self.train_ingredients(allowed, runs) if self.promotion.options.has_soup else {}
+        return Trained(allowed, baseline, (*self.notes, *costly), ingredients)
+
+    def train_ingredients(
+        self, candidates: Sequence[TrainedCandidate], runs: Mapping[str, Sequence[Run]]
+    ) -> dict[Network, Path]:
+        """What soups are made of: every candidate as often again, all from one start. Probes are left out.
+
+        They tell nothing of how starts vary, so nothing is scored by them but soups.
+
+        Args:
+            runs: all re-runs by label: they tell how long one takes, and what is left of the hours.
+        """
+        count = len(self.plan.seeds)
+        trainings = {
+            (position, number): self.build_training(each.candidate, number)
+            for position, each in enumerate(candidates)
+            for number in range(count, 2 * count)
+            if not each.candidate.config.is_probe
+        }
+        if not trainings:
+            self.notes.append(
+                "No soup was tried: probes share one frozen backbone, and averaging their heads is an ensemble in all "
+                "but name."
+            )
+            return {}
+        seconds = {label: [run.seconds for run in found] for label, found in runs.items()}
+        more = [float(np.mean(seconds[each.label])) for each in trainings.values()]
+        expected = sum(more) + sum(map(sum, seconds.values()))
+        hours, concurrent = self.promotion.options.budget_hours, self.promotion.resources.concurrent
+        if hours is not None and expected / concurrent > hours * SECONDS_AN_HOUR:
+            self.notes.append("No soup was tried: its networks would take longer than --budget-hours allows.")
+            return {}
+        self.train(list(trainings.values()), "networks for soups")
+        return {network: each.folder for network, each in trainings.items() if each.status == FINISHED}
 
     def train_seeds(self) -> dict[str, list[Run]]:
         """Runs by label.
@@ -122,14 +156,17 @@ class Retraining:
                 runs.setdefault(training.label, []).append(load_run(training))
         return runs
 
-    def build_training(self, candidate: Candidate, seed_number: int) -> Training:
-        """One network of the re-runs."""
-        config = candidate.config.model_copy(update={"seed": self.plan.seeds[seed_number]})
+    def build_training(self, candidate: Candidate, number: int) -> Training:
+        """One network of a candidate: a re-run, or behind these, as `Network` counts, one that soups are made of."""
+        count = len(self.plan.seeds)
+        is_ingredient, number = number >= count, number % count
+        seeds = self.plan.choose_soup_seeds(number) if is_ingredient else self.plan.choose_seeds(number)
+        name = f"{candidate.label}-{'soup' if is_ingredient else 'seed'}{number}"
         return Training(
             label=candidate.label,
-            seed_number=seed_number,
-            job=self.site.build_job(config),
-            folder=self.folder / "reruns" / f"{candidate.label}-seed{seed_number}",
+            seed_number=number,
+            job=self.site.build_job(candidate.config.model_copy(update=seeds)),
+            folder=self.folder / "reruns" / name,
         )
 
     def find_losers(self, done: Sequence[Sequence[Training]], rounds_left: int, dropped: set[str]) -> set[str]:
@@ -164,7 +201,7 @@ class Retraining:
         path = run.folder / COST_FILE
         if not path.is_file():
             cost = measure_cost(load_model(run.folder, choose_device(None)), self.material)
-            write_whole(path, json.dumps(asdict(cost)).encode())
+            self.promotion.wait(lambda: write_whole(path, json.dumps(asdict(cost)).encode()))
         return read_cost(path)
 
     def train(self, trainings: Sequence[Training], title: str, resources: Resources | None = None) -> None:
@@ -183,7 +220,8 @@ class Retraining:
                 self.send(training)
 
         with RerunView(self.promotion.console, title, trainings, self.words) as view:
-            train_all(trainings, resources or self.promotion.resources, listen)
+            own = resources or self.promotion.resources
+            train_all(trainings, own, listen, view.look, self.promotion.timeout_s)
         failed = [training.folder.name for training in trainings if training.status is None]
         if failed:
             raise SearchError(

@@ -5,18 +5,22 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
+from fashion_core.files import retry_while_full
+from search.experiment.stored import bring_back, find_options, find_record, hold_stored
+from search.jobs.beats import TRIAL_TIMEOUT_S
 from search.jobs.cluster import open_ray
 from search.jobs.material import Material, prepare_material
-from search.planning.options import load_options
-from search.planning.resources import Resources, choose_resources
+from search.planning.resources import choose_resources
 from search.promotion.champion import check_champion
 from search.promotion.judgement import UNLIMITED, Cost
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
+from search.promotion.source import check_like_search
 from search.promotion.tracking import PromotionTracker
+from search.records.kept import set_damaged_aside
 from search.records.locks import PROMOTE, hold_search
 from search.records.record import load_record
 from search.registry.versions import Registry, name_model
@@ -24,13 +28,18 @@ from search.reporting.terminal import plain
 from search.tracking.store import default_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
 
+    from fashion_core.data.rows import Annotations
+    from search.planning.options import SearchOptions
+    from search.planning.resources import Machine, Resources
     from search.promotion.options import PromotionOptions, Workplace
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ class Promotion:
     Attributes:
         search: what is promoted, from its ledger.
         command: what started it, as `sys.argv`, or the call from Python.
+        timeout_s: how long a training may take for a step.
         started: in seconds, by a clock that does not jump.
     """
 
@@ -49,6 +59,7 @@ class Promotion:
     plan: PromotionPlan
     material: Material
     resources: Resources
+    timeout_s: float
     tracker: PromotionTracker
     registry: Registry
     console: Console
@@ -59,6 +70,10 @@ class Promotion:
     def key(self) -> str:
         """Names what comes of it: see `PromotionOptions.build_key`."""
         return self.options.build_key(self.plan.promotion_id)
+
+    def wait(self, make: Callable[[], T]) -> T:
+        """What `make` gives; while the disk is full it is tried again and again, in sight."""
+        return retry_while_full(make, self.layout.folder, lambda text: self.console.print(plain(text, "yellow")))
 
     @property
     def limit(self) -> Cost:
@@ -88,39 +103,51 @@ def open_promotion(
         SearchError: there is no such search, it still runs, another process promotes it, or it went on otherwise.
         FashionError: the data is at fault.
     """
+
+    def tell(text: str) -> None:
+        console.print(plain(text, "yellow"))
+
     started = time.monotonic()
-    load_record(layout)  # tells which searches there are
+    settings = find_options(layout, place.storage)
+    find_record(settings, layout)  # tells which searches there are
     with ExitStack() as stack:
         stack.enter_context(hold_search(layout, PROMOTE))
-        settings, search = load_options(layout), load_record(layout)
+        storage = stack.enter_context(hold_stored(settings, layout, PROMOTE, tell))
+        if storage is not None:
+            bring_back(storage, layout)
+        search = load_record(layout)
+        set_damaged_aside(layout, search, tell, storage)
         layout.promotion_folder.mkdir(parents=True, exist_ok=True)
         plan = find_plan(layout, search, options, anew=replace)
-        uri = place.tracking_uri or settings.tracking_uri or default_uri(layout)
-        registry = Registry(uri, place.model or name_model(settings.data))
+        registry = find_registry(layout, settings, place)
         trouble = find_trouble(registry, console)
         schema = AttributeSchema.from_dict(search.begun.categories)
         check_champion(registry, options.build_key(plan.promotion_id), schema)
-        material = prepare_material(
-            place.data or settings.data,
-            [candidate.config for candidate in plan.everyone],
-            schema,
-            place.cache_dir or settings.cache_dir or layout.prepared_folder,
-            console,
-            settings.build_reading(layout),
-        )
-        plan = settle_plan(layout, plan, material.first)
-        tracker = PromotionTracker(registry.uri, layout, search, plan)
+        source, reading = place.data or settings.data, settings.build_reading(layout)
+        cache_dir = place.cache_dir or settings.cache_dir or layout.prepared_folder
+        configs = [candidate.config for candidate in plan.everyone]
+
+        def prepare() -> Material:
+            return prepare_material(source, configs, schema, cache_dir, console, reading, check)
+
+        def check(annotations: Annotations) -> None:
+            check_like_search(layout, search, annotations, cache_dir)
+
+        material = retry_while_full(prepare, cache_dir, tell)
+        plan = retry_while_full(lambda: settle_plan(layout, plan, material.first), layout.folder, tell)
+        tracker = PromotionTracker(registry.uri, layout, search, plan, tell)
         tracker.error = trouble
         tracker.start(options)
         stack.callback(tracker.close)
-        resources = stack.enter_context(open_workers(place, len(plan.everyone) * len(plan.seeds)))
+        machine = stack.enter_context(open_ray(place.address))
         yield Promotion(
             layout,
             search,
             options,
             plan,
             material,
-            resources,
+            share_out(place, plan, machine),
+            place.trial_timeout_s or TRIAL_TIMEOUT_S,
             tracker,
             registry,
             console,
@@ -146,14 +173,18 @@ def find_trouble(registry: Registry, console: Console) -> str | None:
     return None
 
 
-@contextmanager
-def open_workers(place: Workplace, count: int) -> Iterator[Resources]:
-    """Ray, while it is needed, and what each of so many networks gets of it."""
-    with open_ray(place.address) as machine:
-        yield choose_resources(
-            machine,
-            count,
-            concurrent=place.concurrent,
-            cpus_per_trial=place.cpus_per_trial,
-            gpus_per_trial=place.gpus_per_trial,
-        )
+def find_registry(layout: SearchLayout, settings: SearchOptions, place: Workplace) -> Registry:
+    """Where the model is registered, and under which name."""
+    uri = place.tracking_uri or settings.tracking_uri or default_uri(layout)
+    return Registry(uri, place.model or name_model(settings.data))
+
+
+def share_out(place: Workplace, plan: PromotionPlan, machine: Machine) -> Resources:
+    """What each network gets of a machine."""
+    return choose_resources(
+        machine,
+        len(plan.everyone) * len(plan.seeds),
+        concurrent=place.concurrent,
+        cpus_per_trial=place.cpus_per_trial,
+        gpus_per_trial=place.gpus_per_trial,
+    )

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.errors import first_line
+from fashion_core.files import retry_while_full
 from search.jobs.reruns import EPOCHS_FOLDER, FINISHED, Training
 from search.promotion.plan import PromotionPlan, flatten_config
 from search.records.events import TrialStatus
+from search.records.ledger import ignore
 from search.tracking.store import NOTE_TAG, take_head
 from search.tracking.writer import PARENT_TAG, RUN_STATUSES, Writer, build_metrics
 
@@ -32,14 +34,23 @@ class PromotionTracker:
 
     Args:
         uri: of the tracking server or database.
+        tell: called with a line where the disk is full: sending waits until it is not.
 
     Attributes:
         error: the first thing that went wrong; from then on nothing is sent.
         run_id: of the promotion's run; None before `start`, or where it could not be made.
     """
 
-    def __init__(self, uri: Address, layout: SearchLayout, record: SearchRecord, plan: PromotionPlan) -> None:
+    def __init__(
+        self,
+        uri: Address,
+        layout: SearchLayout,
+        record: SearchRecord,
+        plan: PromotionPlan,
+        tell: Callable[[str], None] = ignore,
+    ) -> None:
         """Nothing is asked before `start`."""
+        self.tell = tell
         self.writer = Writer(uri, layout.artifacts)
         self.layout, self.record, self.plan = layout, record, plan
         self.error: str | None = None
@@ -52,7 +63,7 @@ class PromotionTracker:
         if self.error is not None:
             return
         try:
-            action(*arguments)
+            retry_while_full(lambda: action(*arguments), self.layout.results, self.tell)
         except Exception as error:  # MLflow raises what its database or HTTP library raises
             self.error = self.writer.uri.hide(first_line(error))
 

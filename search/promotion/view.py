@@ -14,23 +14,28 @@ from fashion_core.errors import SearchError
 from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.jobs.reruns import FINISHED, Training
-from search.promotion.forms import SINGLE, Decision
+from search.promotion.options import SINGLE
 from search.records.provenance import python_command
 from search.registry.versions import CHAMPION, list_models
+from search.reporting.live import PROGRESS_INTERVAL_S
 from search.reporting.terminal import plain
 from search.reporting.words import format_duration, format_score, write_interval, write_points
 from search.statistics.intervals import LEVEL
 from search.tracking.store import default_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
+    from search.planning.resources import Resources
+    from search.promotion.forms import Decision
     from search.promotion.judgement import Judgement
     from search.promotion.opponent import Gate
+    from search.promotion.options import PromotionOptions
+    from search.promotion.plan import Candidate, PromotionPlan
     from search.promotion.result import PromotionResult
-    from search.promotion.running import Promotion
+    from search.records.record import SearchRecord
     from search.registry.versions import Registry
 
 WAITING = "-"
@@ -44,7 +49,7 @@ class RerunView:
         self.console, self.title, self.trainings, self.names = console, title, trainings, names
         self.cells = {training.folder: WAITING for training in trainings}
         self.best: dict[Any, float] = {}
-        self.started = time.monotonic()
+        self.started = self.last_line = time.monotonic()
         self.live = Live(self.draw(), console=console, transient=True) if console.is_interactive else None
 
     def __enter__(self) -> RerunView:
@@ -66,10 +71,12 @@ class RerunView:
             self.live.stop()
 
     def update(self, training: Training, event: dict[str, Any]) -> None:
-        """Take in an epoch, or an end."""
+        """Take in an epoch, an end, or that it waits for room on a full disk."""
         where = training.folder
         epochs = training.stop_epoch or training.config.epochs
-        if "epoch" in event:
+        if "note" in event:
+            self.console.print(plain(event["note"], "yellow"))
+        elif "epoch" in event:
             self.cells[where] = f"{event['epoch']}/{epochs}"
             if training.stop_epoch is None:  # else it is scored on images that it was trained on
                 score = event["metrics"][metrics.ACCURACY]
@@ -80,13 +87,23 @@ class RerunView:
             words = event["status"] if event["status"] != FINISHED or best is None else format_score(best)
             self.cells[where] = words
             if self.live is None or event["status"] != FINISHED:
-                text = f"  {self.name(training)}, seed {training.seed_number}: {event['status']}"
+                text = f"{self.name(training)}, seed {training.seed_number}: {event['status']}"
                 text += f", best {format_score(best)}" if best is not None else ""
                 text += f" ({event['error']})" if event["error"] else ""
-                elapsed = format_duration(time.monotonic() - self.started)
-                self.console.print(plain(f"{text} [{elapsed}]"))
+                self.print_line(text)
         if self.live is not None:
             self.live.update(self.draw())
+
+    def look(self, doing: Mapping[str, str]) -> None:
+        """Where there is no terminal, print now and then what each is at: in words, by the training's name."""
+        if self.live is None and time.monotonic() - self.last_line >= PROGRESS_INTERVAL_S:
+            each = [f"{name}: {text}" for name, text in doing.items()]
+            self.print_line("; ".join(each) or "none has begun to train: they wait for resources, or start")
+
+    def print_line(self, text: str) -> None:
+        """A line, and the time since the beginning."""
+        self.last_line = time.monotonic()
+        self.console.print(plain(f"  {text} [{format_duration(self.last_line - self.started)}]"))
 
     def name(self, training: Training) -> str:
         """How the table calls its candidate."""
@@ -106,37 +123,65 @@ class RerunView:
         return table
 
 
-def draw_plan(promotion: Promotion) -> Table:
-    """What the promotion will do."""
-    plan, material, resources = promotion.plan, promotion.material, promotion.resources
+def draw_plan(
+    plan: PromotionPlan,
+    options: PromotionOptions,
+    search: SearchRecord,
+    resources: Resources,
+    registry: Registry,
+    counts: Mapping[str, int],
+) -> Table:
+    """What the promotion will do.
+
+    Args:
+        search: what is promoted.
+        counts: images to train on, as `train`, and to judge on, as `val`.
+    """
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    seeds, shown = (
-        len(plan.seeds),
-        ", ".join(f"{each.words} ({format_score(each.search_score)})" for each in plan.candidates),
-    )
+    seeds = len(plan.seeds)
     per_network = f"{resources.cpus_per_trial} CPU core{'s' if resources.cpus_per_trial > 1 else ''}"
     if resources.gpus_per_trial:
         per_network += f" and {resources.gpus_per_trial:g} GPU"
-    epochs = seeds * sum(each.config.epochs for each in plan.everyone)
-    against = "the report's recipe, or what --baseline names" if plan.baseline else "none"
+    reruns = describe_price(plan.everyone, seeds, search, resources)
+    soup = describe_price([each for each in plan.candidates if not each.config.is_probe], seeds, search, resources)
     for topic, text in (
-        ("search", f"{promotion.layout.name}, which selected on {plan.select_on}"),
-        ("candidates", shown),
-        ("baseline", against),
-        ("trained on", f"{len(material.train):,} images, {seeds} seeds each: {epochs} epochs in all"),
-        ("judged on", f"{len(material.val):,} validation images, cross-fitted in {len(set(material.folds))} folds"),
-        (
-            "ships",
-            "the re-runs' best" if not promotion.options.is_recipe else "what is trained once more on train and val",
-        ),
+        ("search", f"{search.name}, which selected on {plan.select_on}"),
+        ("candidates", ", ".join(f"{each.words} ({format_score(each.search_score)})" for each in plan.candidates)),
+        ("baseline", "the report's recipe, or what --baseline names" if plan.baseline else "none"),
+        ("trained on", f"{counts['train']:,} images"),
+        ("re-runs", f"{reruns}, each with a start and a seed of its own"),
+        ("for soups", f"{soup}, all from one start" if options.has_soup else ""),
+        ("judged on", f"{counts['val']:,} validation images, cross-fitted"),
+        ("may ship", options.forms.replace(",", ", ")),
+        ("ships", "networks of these" if not options.is_recipe else "what is trained once more on train and val"),
         ("at once", f"{resources.concurrent} networks, each with {per_network}"),
-        ("registry", str(promotion.registry.uri)),
-        ("model", describe_model(promotion.registry)),
+        ("registry", str(registry.uri)),
+        ("model", describe_model(registry)),
     ):
-        table.add_row(topic, plain(text))
+        if text:
+            table.add_row(topic, plain(text))
     return table
+
+
+def describe_price(candidates: Sequence[Candidate], seeds: int, search: SearchRecord, resources: Resources) -> str:
+    """`12 networks, 60 epochs, about 1 h 10 min`: what training candidates again takes, as far as the search tells.
+
+    Args:
+        seeds: how often each is trained.
+    """
+    epochs = seeds * sum(each.config.epochs for each in candidates)
+    text = f"{seeds * len(candidates)} networks, {epochs} epochs"
+    seconds = [
+        (row.metrics.get(metrics.TRAIN_SECONDS) or 0.0) + (row.metrics.get(metrics.VAL_SECONDS) or 0.0)
+        for each in candidates
+        if each.trial is not None
+        for row in search.trials[each.trial].epochs
+    ]
+    if not seconds:
+        return text
+    return f"{text}, about {format_duration(epochs * sum(seconds) / len(seconds) / resources.concurrent)}"
 
 
 def describe_model(registry: Registry) -> str:

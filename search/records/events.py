@@ -123,6 +123,7 @@ class Settings(Told):
     grace_epochs: Epoch | None = None
     reduction_factor: Count | None = None
     seed: Count = 0
+    start_seeds: bool = False  # whether each trial's new layers have a start of their own
     select_on: Literal["val", "heldout"] = "val"
     concurrent: Count = 0
     cpus_per_trial: Count = 0

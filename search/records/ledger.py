@@ -6,11 +6,10 @@ The kinds of events: `search.records.events`.
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import math
-import os
 import time
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,15 +23,21 @@ from search.records.events import (
     SearchEnded,
     SearchStarted,
     TrialEnded,
+    TrialSaved,
     read_event,
     write_event,
 )
+from search.records.logfile import LogFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from search.records.storage import Storage
+
 SYNCED = (SearchStarted, TrialEnded, SearchEnded)  # written through to the disk: a power cut keeps them
+SEAL = b', "crc32": '
+GATHERED = (TrialSaved,)  # written to a storage with the next event: nothing is decided on them, or sent anywhere
 ENCODER = json.JSONEncoder(allow_nan=False)  # made once: each event is written while the search waits
 Kind = TypeVar("Kind", bound=Event)
 
@@ -43,21 +48,44 @@ def read_events(path: Path) -> list[Event]:
     Raises:
         SearchError: another line is damaged.
     """
-    if not path.is_file():
-        return []
-    lines = path.read_bytes().split(b"\n")
+    return parse_events(path.read_bytes(), path.name) if path.is_file() else []
+
+
+def parse_events(content: bytes, name: object) -> list[Event]:
+    """All events of a ledger's bytes. A last line that a kill cut off is left out.
+
+    Args:
+        name: of the ledger, for messages.
+
+    Raises:
+        SearchError: another line is damaged.
+    """
     events = []
-    for number, line in enumerate(lines[:-1], 1):  # the last piece is empty, or cut off
+    for number, line in enumerate(content.split(b"\n")[:-1], 1):  # the last piece is empty, or cut off
         try:
+            check_seal(line)
             event = read_event(parse_json(line))
         except (ValueError, SearchError) as error:
             reason = "is not JSON" if isinstance(error, ValueError) else f"is none: {error}"
             raise SearchError(
-                f"every line of a ledger must be an event, but {path.name}:{number} {reason}; restore it from a backup"
+                f"every line of a ledger must be an event, but {name}:{number} {reason}; restore it from a backup"
             ) from None
         if event is not None:
             events.append(event)
     return events
+
+
+def seal(line: str) -> bytes:
+    """A JSON object of the ledger with the CRC-32 of its bytes as its last key."""
+    content = line.encode()
+    return content[:-1] + SEAL + b"%d}" % zlib.crc32(content)
+
+
+def check_seal(line: bytes) -> None:
+    """Raises SearchError where a line is not as it was written; one of an older version does not tell."""
+    content, found, digits = line.rpartition(SEAL)
+    if found and digits != b"%d}" % zlib.crc32(content + b"}"):
+        raise SearchError("it has changed since it was written (checksum)")
 
 
 def pack_correct(correct: np.ndarray) -> str:
@@ -105,30 +133,35 @@ class Ledger:
     Args:
         tell: called with a line where the disk is full: writing waits until it is not.
         began: when the command did, by `time.monotonic`; None: now.
+        storage: holds the record, where the file is its view: it has each line first. None: the file is the record.
 
     Raises:
         SearchError: another process has it open.
     """
 
-    def __init__(self, path: Path, tell: Callable[[str], None] = ignore, began: float | None = None) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.tell = path, tell
+    def __init__(
+        self,
+        path: Path,
+        tell: Callable[[str], None] = ignore,
+        began: float | None = None,
+        storage: Storage | None = None,
+    ) -> None:
+        self.file, self.tell, self.storage = LogFile(path), tell, storage
         self.began = time.monotonic() if began is None else began
-        self.file = path.open("ab", buffering=0)  # a line that does not fit must not wait in a buffer
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.file.close()
-            raise SearchError(
-                f"one process may write a search at a time, but another writes {path}; wait for it, or end it"
-            ) from None
-        content = path.read_bytes()
-        self.seq = content.count(b"\n")
-        self.size = content.rfind(b"\n") + 1
-        self.file.truncate(self.size)  # a line that a kill cut off
+        self.seq = self.file.read().count(b"\n")
+        self.gathered = b""  # lines that the storage has not
+
+    @property
+    def path(self) -> Path:
+        """Of its file."""
+        return self.file.path
 
     def append(self, event: Kind) -> Kind:
-        """Write one event down, and return it with its time and number. Numbers that are not finite become null."""
+        """Write one event down, and return it with its time and number. Numbers that are not finite become null.
+
+        Raises:
+            SearchError: another process has taken the storage.
+        """
         elapsed = max(round(time.monotonic() - self.began, 3), 0.0)
         event = replace(event, time=time.time(), seq=self.seq, elapsed=elapsed)
         try:
@@ -136,30 +169,21 @@ class Ledger:
         except ValueError:
             event = replace(event, **{name: make_finite(value) for name, value in vars(event).items()})
             line = ENCODER.encode(write_event(event))
-        content, is_synced = line.encode() + b"\n", isinstance(event, SYNCED)
-        retry_while_full(lambda: self.write(content, is_synced=is_synced), self.path.parent, self.tell)
+        self.gathered += seal(line) + b"\n"
+        if self.storage is None or not isinstance(event, GATHERED):
+            self.write_out(is_synced=isinstance(event, SYNCED))
         self.seq += 1
         return event
 
-    def write(self, line: bytes, *, is_synced: bool) -> None:
-        """Write a whole line, or none of it.
-
-        Raises:
-            OSError: it cannot be written; nothing of it is left.
-        """
-        try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[self.file.write(rest) :]
-            if is_synced:
-                os.fsync(self.file.fileno())
-        except BaseException:
-            self.file.truncate(self.size)
-            raise
-        self.size += len(line)
+    def write_out(self, *, is_synced: bool) -> None:
+        """Write what was gathered: to the storage, then to the file."""
+        lines, storage, self.gathered = self.gathered, self.storage, b""
+        if storage is not None:
+            storage.append_log(lines, is_synced=is_synced)
+        retry_while_full(lambda: self.file.append(lines, is_synced=is_synced), self.path.parent, self.tell)
 
     def close(self) -> None:
-        """Let another process write."""
+        """Let another process write. What was gathered for an event that did not come is left out."""
         self.file.close()
 
     def __enter__(self) -> Ledger:

@@ -48,28 +48,29 @@ class Holder(BaseModel):
 
 
 @contextmanager
-def hold_search(layout: SearchLayout, does: str) -> Iterator[None]:
+def hold_search(layout: SearchLayout, does: str, option: str = "--results") -> Iterator[None]:
     """Be the one that works on a search.
 
     Args:
         does: `RUN`, `PROMOTE` or `DELETE`.
+        option: that named the folder.
 
     Raises:
-        SearchError: another process works on it; or the folder of results takes no lock.
+        SearchError: another process works on it; or the folder takes no lock.
     """
     path, is_new = layout.lock, not layout.results.exists()
     try:
         file = open_locked(path)
     except OSError as error:
         raise SearchError(
-            f"the folder of results must be one to write into, on a file system with locks, but {layout.results} is "
-            f"not ({first_line(error.strerror or error)}); give another --results"
+            f"the folder of {option.strip('-')} must be one to write into, on a file system with locks, but "
+            f"{layout.results} is not ({first_line(error.strerror or error)}); give another {option}"
         ) from None
     if file is None:
         raise build_busy(layout)
     with file:
         file.truncate(0)
-        file.write(Holder(does=does, pid=os.getpid(), host=socket.gethostname(), since=time.time()).model_dump_json())
+        file.write(name_holder(does).model_dump_json())
         file.flush()
         try:
             yield
@@ -79,6 +80,11 @@ def hold_search(layout: SearchLayout, does: str) -> Iterator[None]:
                 path.parent.rmdir()  # where no other is held
                 if is_new:
                     layout.results.rmdir()  # where nothing came of it
+
+
+def name_holder(does: str) -> Holder:
+    """This process, from now on."""
+    return Holder(does=does, pid=os.getpid(), host=socket.gethostname(), since=time.time())
 
 
 def check_free(layout: SearchLayout) -> None:

@@ -401,6 +401,11 @@ class SearchRecord:
         return sum(len(trial.epochs) for trial in self.trials.values())
 
     @property
+    def has_start_seeds(self) -> bool:
+        """Whether each trial's new layers have a start of their own; in older searches all have one."""
+        return bool(self.settings.get("start_seeds"))
+
+    @property
     def is_repeatable(self) -> bool:
         """Whether an epoch that is trained again must score the same: on one CPU worker, with nothing changed since."""
         settings = self.settings

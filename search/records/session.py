@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from search.records.record import SearchRecord
 
 Listener = Callable[["Event"], None]
+Onlooker = Callable[[Mapping[int, str]], None]
 
 
 @dataclass
@@ -22,12 +23,14 @@ class Session:
     Args:
         record: the ledger so far, kept up to date.
         listeners: called with every new event; must not block.
+        onlookers: called now and then with what each running trial is at, in words, by number; must not block.
     """
 
     layout: SearchLayout
     ledger: Ledger
     record: SearchRecord
     listeners: list[Listener] = field(default_factory=list)
+    onlookers: list[Onlooker] = field(default_factory=list)
 
     def append(self, event: Event) -> None:
         """Write an event down, then tell it to all who listen."""

@@ -9,6 +9,7 @@ import numpy as np
 from fashion_core import metrics
 from fashion_core.errors import SearchError
 from fashion_core.escaping import write_code, write_name
+from fashion_core.files import write_whole
 from search.records.events import TrialStatus
 from search.records.ledger import unpack_correct
 from search.reporting.tables import render_table
@@ -184,7 +185,7 @@ def write_effects(layout: SearchLayout, record: SearchRecord) -> Path:
     Raises:
         SearchError: too few of its trials finished.
     """
-    layout.effects.write_text(render_effects(record), encoding="utf-8")
+    write_whole(layout.effects, render_effects(record))
     return layout.effects
 
 

@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fashion_core import metrics
+from fashion_core.errors import first_line
 from fashion_core.escaping import show_text
-from search.records.events import EpochEnded, Event, TrialEnded, TrialStatus
+from search.records.events import EpochEnded, Event, SearchBroke, TrialEnded, TrialStatus
 from search.records.record import SearchRecord, TrialRecord
 from search.reporting.terminal import plain
 from search.reporting.ties import compare_with_best
@@ -29,7 +30,7 @@ from search.reporting.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -59,9 +60,10 @@ class LiveView:
         self.started = time.monotonic()
         self.before = count_done(record)  # pace and time left are of what this view has seen
         self.shown, self.look_at = Standing(), 0.0  # what is drawn, and from when on to look again
-        self.ended = sum(trial.end is not None for trial in record.trials.values())
+        self.ended = self.before[1]
         self.last_line = self.started
         self.spent = record.spent_seconds  # before
+        self.doing: Mapping[int, str] = {}
         self.live = (
             Live(
                 self,
@@ -103,14 +105,25 @@ class LiveView:
             ("pace", self.shown.describe_pace(elapsed)),
             ("time left", self.describe_left(self.shown, elapsed)),
         )
-        for topic, text in (*lines, *times, *self.shown.running):
+        at = ((f"in trial {number}", text) for number, text in list(self.doing.items())[:MAX_RUNNING_SHOWN])
+        for topic, text in (*lines, *times, *self.shown.running, *at):
             table.add_row(topic, plain(text))
         return Panel(table, title=f"searching for {format_duration(elapsed)}", title_align="left", border_style="dim")
 
+    def look(self, doing: Mapping[int, str]) -> None:
+        """Show what each running trial is at: in words, by number. Called now and then."""
+        self.doing = doing
+        now = time.monotonic()
+        if self.live is None and now - self.last_line >= PROGRESS_INTERVAL_S:
+            each = [f"trial {number}: {text}" for number, text in list(doing.items())[:MAX_RUNNING_SHOWN]]
+            self.print_line(now, "; ".join(each) or "no trial has begun to train: it waits for resources, or starts")
+
     def update(self, event: Event) -> None:
         """Show the record as it is now, after this event."""
-        if isinstance(event, TrialEnded):
+        if isinstance(event, TrialEnded) and event.status.is_over:
             self.ended += 1
+        if isinstance(event, SearchBroke):
+            self.print_line(time.monotonic(), f"Ray broke: {first_line(event.error)}")
         if self.live is None:
             self.print_event(event)
 

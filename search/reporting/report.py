@@ -6,11 +6,13 @@ import csv
 import statistics
 import time
 from collections import Counter
+from io import StringIO
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
 from fashion_core.escaping import escape_markdown, write_code, write_name
+from fashion_core.files import write_whole
 from search.records.events import SearchStarted, TakenOver, TrialStatus
 from search.reporting.figures import draw_curves
 from search.reporting.tables import Part, Rows, hide_places, join_parts
@@ -45,7 +47,7 @@ def write_report(layout: SearchLayout, record: SearchRecord, search: SearchWords
     has_curves = draw_curves(record, curves)
     pictures = [(name, path.name) for name in search.categories if (path := layout.confusion(name)).is_file()]
     parts = build_report(search, record, [curves.name] if has_curves else [], pictures)
-    layout.report.write_text(join_parts(parts), encoding="utf-8")
+    write_whole(layout.report, join_parts(parts))
     return [layout.report, layout.trials_csv, *([curves] if has_curves else [])]
 
 
@@ -66,11 +68,12 @@ def tabulate_trials(record: SearchRecord) -> tuple[list[str], list[list[Any]]]:
 def write_trials_csv(record: SearchRecord, path: Path) -> None:
     """One row a trial. Empty: none, true and false as in JSON."""
     columns, rows = tabulate_trials(record)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for row in rows:
-            writer.writerow([str(cell).lower() if isinstance(cell, bool) else cell for cell in row])
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([str(cell).lower() if isinstance(cell, bool) else cell for cell in row])
+    write_whole(path, text.getvalue())
 
 
 LIBRARIES = ("python", "torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pyarrow")
@@ -199,6 +202,8 @@ def describe_run(
 def describe_settings(settings: dict[str, Any]) -> str:
     """Sampler, scheduler and resources in one line."""
     text = f"{settings.get('sampler', 'optuna')} with seed {settings.get('seed')}; "
+    if not settings.get("start_seeds"):
+        text += "one start of the new layers in all trials; "
     if settings.get("scheduler", "asha") == "asha":
         text += (
             f"ASHA from {settings.get('grace_epochs')} to {settings.get('max_epochs')} epochs, "

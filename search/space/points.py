@@ -104,11 +104,11 @@ def project(space: Space, config: TrainConfig, schema: AttributeSchema) -> tuple
 
 
 def list_differences(ours: TrainConfig, theirs: TrainConfig, schema: AttributeSchema) -> list[str]:
-    """Names of the fields, but for the seed, in which two trainings differ."""
+    """Names of the fields, but for the seeds, in which two trainings differ."""
     different = [
         name
         for name in TrainConfig.model_fields
-        if name not in (WEIGHTS, "seed") and getattr(ours, name) != getattr(theirs, name)
+        if name not in (WEIGHTS, "seed", "start_seed") and getattr(ours, name) != getattr(theirs, name)
     ]
     pairs = zip(*(shares(config, schema) for config in (ours, theirs)), strict=True)
     return different + [WEIGHTS] * (not all(math.isclose(one, other) for one, other in pairs))

@@ -42,6 +42,7 @@ CHOICE_ONLY = ("image_size", "crop", "crop_margin", "backbone", "weights")
 SET_ELSEWHERE = {
     "epochs": "the scheduler's `max_epochs` sets it",
     "seed": "the search's --seed and the trial's number set it",
+    "start_seed": "the search's --seed and the trial's number set it",
 }
 MAX_SIZE = 256 * 1024  # characters
 MAX_VALUES = 10_000  # a space has some hundred; an alias bomb millions

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from search.records.events import Event
     from search.records.layout import SearchLayout
 
+DAMAGED = ("malformed", "not a database")  # SQLite's words for a file that was damaged
 RETRY_SECONDS = (1, 2, 5, 10, 30)
 
 
@@ -68,9 +69,16 @@ class Tracker:
         words = [self.layout.name, "--results", str(self.layout.results), "--tracking-uri", shown]
         return (
             f"MLflow at {shown} does not take the search ({why}); "
-            "nothing is lost: send it there later with "
+            f"nothing is lost: {self.describe_cure()}send it there later with "
             f"`python -m search.tracking {shlex.join(words)}`"
         )
+
+    def describe_cure(self) -> str:
+        """What is to be done before a search can be sent again."""
+        file, told = self.uri.file, str(self.error)
+        if file is None or not any(words in told for words in DAMAGED):
+            return ""
+        return f"restore {file} from a backup, or move it away (each search can be sent anew), then "
 
     def run(self) -> None:
         """Of the thread: take all that waits, send it, again and again."""

@@ -6,7 +6,9 @@ import logging
 import os
 import shlex
 import sqlite3
+import tempfile
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -17,7 +19,6 @@ from search.records.provenance import python_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mlflow.tracking import MlflowClient
 
@@ -41,7 +42,7 @@ def default_uri(layout: SearchLayout) -> str:
 
 
 def open_store(uri: Address | str) -> MlflowClient:
-    """The client; makes the database if it is absent (one process at a time: two that do it at once break it).
+    """The client; makes the database if it is absent.
 
     Raises:
         SearchError: its password is missing, or it is no address.
@@ -57,7 +58,7 @@ def open_store(uri: Address | str) -> MlflowClient:
     if (file := address.file) is not None:
         # MLflow goes on with what it once opened under this address, whatever folder this process works in by then
         address = Address.of_file(file.absolute())
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_database(file)
     whole = address.reveal()
     client = mlflow.tracking.MlflowClient(whole, whole)
     client.search_experiments(max_results=1)
@@ -66,6 +67,31 @@ def open_store(uri: Address | str) -> MlflowClient:
             database.execute("PRAGMA journal_mode=WAL")  # readers and this writer do not wait for each other
         follow_move(file)
     return client
+
+
+def make_database(file: Path) -> None:
+    """Make MLflow's database where there is none: whole, or not at all.
+
+    MLflow itself makes table after table, and refuses for ever what a kill, or a full disk, has left in between; so do
+    two processes that make one at once.
+    """
+    import mlflow.tracking
+
+    if file.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=file.parent) as folder:
+        made, plain = Path(folder) / "made.db", Path(folder) / "plain.db"
+        address = Address.of_file(made.absolute()).reveal()
+        mlflow.tracking.MlflowClient(address, address).search_experiments(max_results=1)
+        with closing(sqlite3.connect(made)) as database:
+            database.execute("VACUUM INTO ?", [str(plain)])  # MLflow keeps the other one open
+        try:
+            os.link(plain, file)  # unlike a renaming, it never takes the place of one that another process has made
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            os.rename(plain, file)
 
 
 def follow_move(file: Path) -> None:

@@ -31,6 +31,14 @@ class Recorder(Callback):
         """The search."""
         return find_watch(self.search_id)
 
+    def setup(self, *_: Any, **__: Any) -> None:
+        """Tune begins."""
+        self.watch.liveness.open()
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """About every 0.1 s, with results and without."""
+        self.watch.look()
+
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial begins, or goes on."""
         self.watch.start(trial)

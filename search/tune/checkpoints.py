@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from fashion_core.files import MODEL_FILE
-from search.tune.storage import copy_file
+from fashion_core.files import MODEL_FILE, is_full
+from search.records.kept import find_damage
 
 if TYPE_CHECKING:
     from search.records.layout import SearchLayout
@@ -20,6 +20,7 @@ class BestModels:
     Args:
         keep_best: how many.
         record: of before: what was kept then may have to go.
+        store: where it is held, the search can go on from it alone: its models are kept there too.
 
     Attributes:
         kept: best score of every trial whose model is kept, by number.
@@ -49,14 +50,20 @@ class BestModels:
         if number in dict(ranked[: self.keep_best]):
             folder = self.layout.checkpoint_folder(number)
             folder.mkdir(parents=True, exist_ok=True)
-            filesystem, state = self.store.locate(number, trial.saves[-1].epoch)
             try:
-                copy_file(filesystem, f"{state}/{MODEL_FILE}", folder / MODEL_FILE)
-            except OSError:
-                shutil.rmtree(folder)
+                self.store.fetch_file(number, trial.saves[-1].epoch, folder / MODEL_FILE)
+                if (fault := find_damage(folder / MODEL_FILE, trial)) is not None:
+                    raise OSError(fault)
+                if self.store.held is not None:
+                    self.store.keep_model(number, trial.saves[-1].epoch)
+            except OSError as error:
+                if not is_full(error):  # else what was kept before stays until there is room
+                    shutil.rmtree(folder)
                 raise
             self.kept[number] = best
         for dropped, _ in ranked[self.keep_best :]:
             if self.kept.pop(dropped, None) is not None:
                 shutil.rmtree(self.layout.checkpoint_folder(dropped), ignore_errors=True)
+                if self.store.held is not None:
+                    self.store.drop_model(dropped)
         return self.layout.find_checkpoint(number)

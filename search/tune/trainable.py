@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import tempfile
 import time
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,12 +23,14 @@ from ray.tune import Trainable
 from fashion_core import metrics
 from fashion_core.config import build_config
 from fashion_core.errors import CheckpointError, DivergedError, first_line
+from fashion_core.files import RETRY_SECONDS, describe_full, is_full
 from fashion_core.models.saved import save_model
 from fashion_core.training.checkpoint import save_training
+from search.jobs.beats import BETWEEN, WAITING, Pulse
 from search.jobs.training import SAVE_INTERVAL_S, describe_error
 from search.records.events import TrialStatus
 from search.records.ledger import pack_correct
-from search.tune.results import CORRECT, EPOCH, ERROR, LOST, METRICS, SAVED, SCORE, STATUS, WORST_SCORE
+from search.tune.results import CORRECT, EPOCH, ERROR, FULL, LOST, METRICS, SAVED, SCORE, STATUS, WORST_SCORE
 from search.tune.storage import CORRECT_FILE
 
 if TYPE_CHECKING:
@@ -35,6 +39,22 @@ if TYPE_CHECKING:
     from fashion_core.training.loop import EpochResult
     from search.jobs.training import JobSite
     from search.tune.storage import TrialStore
+
+SAVING = "saving its state"
+
+
+@dataclass
+class Pending:
+    """A result that is not reported yet.
+
+    Attributes:
+        is_saved: whether a state is saved before.
+        can_resume: whether the trial can go on from that, or its best model alone is kept.
+    """
+
+    result: dict[str, Any]
+    is_saved: bool
+    can_resume: bool = True
 
 
 class TrialTrainable(Trainable):
@@ -45,17 +65,22 @@ class TrialTrainable(Trainable):
         store: where states are saved.
         rungs: epochs after which a trial may be stopped: its model is saved by then.
         target: the score that ends the search: so is the model that has it; None: none does.
+        collector, timeout_s: see `search.jobs.beats.Pulse`.
     """
 
     site: ClassVar[JobSite]
     store: ClassVar[TrialStore]
     rungs: ClassVar[Collection[int]]
     target: ClassVar[float | None]
+    collector: ClassVar[str | None] = None
+    timeout_s: ClassVar[float] = math.inf
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin a trial in a fresh process."""
+        self.pulse = Pulse(self.collector, self.timeout_s)
         gc.freeze()  # what the libraries made on import stays: else every trial's end looks through it for 0.2 s
         self.begin()
+        self.pulse.begin(config["number"])
 
     def begin(self) -> None:
         """Nothing is known of the trial yet."""
@@ -64,14 +89,50 @@ class TrialTrainable(Trainable):
         self.correct = ""  # of the best epoch so far, packed
         self.lost: list[str] = []  # what could not be saved or read, in words
         self.saved = 0.0  # when, in seconds
+        self.pending: Pending | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin a trial in a process that has run others."""
         self.cleanup()
+        self.pulse.begin(new_config["number"])
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train an epoch, and report it: see `search.tune.results`."""
+        """Train an epoch, save what must be, and report it: see `search.tune.results`.
+
+        Where a disk is full, report that instead. The next step then does what is left.
+        """
+        try:
+            if self.pending is None:
+                self.pending = self.train_epoch()
+            result = self.pending.result
+            if self.pending.is_saved:
+                result |= self.save_state(result[EPOCH], can_resume=self.pending.can_resume)
+        except OSError as error:
+            return self.wait(error)
+        finally:
+            self.pulse.step(BETWEEN, 0, 0)
+        self.pending = None
+        result |= self.tell_lost()
+        if ERROR in result:
+            self.cleanup()
+        return result
+
+    def wait(self, error: OSError) -> dict[str, Any]:
+        """Wait a moment for room on a full disk. Gives the result that says so."""
+        self.pulse.step(WAITING, 0, 0)
+        time.sleep(RETRY_SECONDS)
+        last = self.last
+        score, epoch = (WORST_SCORE, 0) if last is None else (last.state.best.metrics[metrics.ACCURACY], last.epoch)
+        told = {FULL: describe_full(self.store.find_full(), error)}
+        return {SCORE: score, EPOCH: epoch, STATUS: str(TrialStatus.RUNNING), METRICS: "{}", "done": False} | told
+
+    def train_epoch(self) -> Pending:
+        """Train an epoch. Gives what to report of it.
+
+        Raises:
+            OSError: a disk is full.
+        """
         try:
             is_first = self.results is None
             if self.results is None:
@@ -80,6 +141,8 @@ class TrialTrainable(Trainable):
         except DivergedError as error:
             return self.give_up(TrialStatus.DIVERGED, str(error))
         except Exception as error:  # a trial that fails costs that trial and nothing else
+            if self.results is None and isinstance(error, OSError) and is_full(error):
+                raise
             return self.give_up(TrialStatus.FAILED, describe_error(error))
         last, epochs = self.last, self.last.state.config.epochs
         best, done = last.state.best, last.epoch >= epochs
@@ -95,9 +158,8 @@ class TrialTrainable(Trainable):
         if (is_best or is_first) and self.correct:
             result[CORRECT] = self.correct
         is_good_enough = self.target is not None and best.metrics[metrics.ACCURACY] >= self.target
-        if done or is_good_enough or last.epoch in self.rungs or time.monotonic() - self.saved >= SAVE_INTERVAL_S:
-            result |= self.save_state(last.epoch)
-        return result | self.tell_lost()
+        is_due = last.epoch in self.rungs or time.monotonic() - self.saved >= SAVE_INTERVAL_S
+        return Pending(result, is_saved=done or is_good_enough or is_due)
 
     def open_results(self) -> Iterator[EpochResult]:
         """Begin the training, or go on with it from the newest state that is whole."""
@@ -109,7 +171,7 @@ class TrialTrainable(Trainable):
                 fault = self.store.fetch(self.config["number"], epoch, digests, folder)
                 if fault is None:
                     try:
-                        results = job.run(folder)
+                        results = job.run(folder, self.pulse.step)
                         self.last = first = next(results)
                     except CheckpointError as error:  # of another version, or of other data
                         fault = first_line(error)
@@ -118,10 +180,15 @@ class TrialTrainable(Trainable):
                         self.correct = found.read_text() if found.is_file() else ""
                         return chain((first,), results)
             self.lost.append(f"the state after epoch {epoch} could not be used: {fault}")
-        return job.run()
+        return job.run(progress=self.pulse.step)
 
     def save_state(self, epoch: int, *, can_resume: bool = True) -> dict[str, str]:
-        """Save what the trial can go on from, or its best model alone after its end. Gives what to report of it."""
+        """Save what the trial can go on from, or its best model alone after its end. Gives what to report of it.
+
+        Raises:
+            OSError: a disk is full.
+        """
+        self.pulse.step(SAVING, 0, 0)
         self.saved = time.monotonic()
         digests: dict[str, str] = {}
         try:
@@ -129,7 +196,9 @@ class TrialTrainable(Trainable):
                 self.write_state(folder, can_resume=can_resume)
                 if self.correct:
                     (folder / CORRECT_FILE).write_text(self.correct)
-        except OSError as error:  # the storage is full, or away: the trial goes on without
+        except OSError as error:  # the storage is away: the trial goes on without
+            if is_full(error):
+                raise
             self.lost.append(f"its state after epoch {epoch} could not be saved: {first_line(error)}")
             return {}
         return {SAVED: json.dumps(digests)}
@@ -143,15 +212,12 @@ class TrialTrainable(Trainable):
         else:
             save_model(folder, state.best, state.config, state.schema, state.data_fingerprint)
 
-    def give_up(self, status: TrialStatus, error: str) -> dict[str, Any]:
+    def give_up(self, status: TrialStatus, error: str) -> Pending:
         """The last result of a trial that cannot go on. The best model so far of one that failed stays."""
-        last, saved = self.last, {}
-        if last is not None and status == TrialStatus.FAILED:
-            saved = self.save_state(last.epoch, can_resume=False)
+        last = self.last
         result = {SCORE: WORST_SCORE, EPOCH: 0 if last is None else last.epoch, STATUS: str(status), METRICS: "{}"}
-        result |= {ERROR: error, "done": True} | saved | self.tell_lost()
-        self.cleanup()
-        return result
+        is_saved = last is not None and status == TrialStatus.FAILED
+        return Pending(result | {ERROR: error, "done": True}, is_saved=is_saved, can_resume=False)
 
     def tell_lost(self) -> dict[str, str]:
         """What was lost since the last result."""
@@ -172,8 +238,11 @@ def bind(
     store: TrialStore,
     rungs: Collection[int],
     target: float | None = None,
+    **beats: Any,
 ) -> type[TrialTrainable]:
-    """The trainable of one search: a class of the same name, which Ray sends to the workers with these in it."""
-    return type(
-        trainable.__name__, (trainable,), {"site": site, "store": store, "rungs": frozenset(rungs), "target": target}
-    )
+    """The trainable of one search: a class of the same name, which Ray sends to the workers with these in it.
+
+    beats: `collector` and `timeout_s`.
+    """
+    shared = {"site": site, "store": store, "rungs": frozenset(rungs), "target": target}
+    return type(trainable.__name__, (trainable,), shared | beats)

@@ -6,17 +6,20 @@ import signal
 import tempfile
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, ProgressReporter, RunConfig, TuneConfig, Tuner
 from ray.tune.execution import class_cache
 
-from fashion_core.errors import SearchError
-from search.jobs.cluster import is_secret
+from fashion_core.errors import RayLostError, SearchError
+from search.jobs.beats import TRIAL_TIMEOUT_S
+from search.jobs.cluster import is_secret, lose_ray, restart_ray
 from search.records.events import SearchBroke
 from search.tune.callback import Recorder
 from search.tune.checkpoints import BestModels
+from search.tune.liveness import Liveness, RayDied
 from search.tune.results import SCORE
 from search.tune.scheduler import LedgerScheduler
 from search.tune.searcher import LedgerSearcher
@@ -60,8 +63,8 @@ def run_trials(
     """
     is_interrupted, store = False, TrialStore(plan.experiment)
     rungs, target = plan.space.scheduler.rungs(), session.record.limits.target
-    trained = build_trainable(plan, bind(trainable, site, store, rungs, target))
-    models = BestModels(plan.layout, store, plan.options.keep_best, session.record)
+    held = replace(store, held=session.ledger.storage)
+    models = BestModels(plan.layout, held, plan.options.keep_best, session.record)
     with (
         watch(plan, session, models, events) as found,
         pass_on_no_secrets(plan.options.storage),
@@ -70,26 +73,57 @@ def run_trials(
         for restarts in range(MAX_RESTARTS + 1):
             found.begin()
             if found.is_over:
-                found.keep_running()
                 break
-            try:
-                with tempfile.TemporaryDirectory(prefix="fashion-", ignore_cleanup_errors=True) as scratch:
-                    build_tuner(plan, trained, session.record.search_id, scratch).fit()
-                found.keep_running()
-                is_interrupted = has_caught(before)
+            liveness = found.liveness = Liveness(plan.options.trial_timeout_s or TRIAL_TIMEOUT_S)
+            beats = {"collector": liveness.collector, "timeout_s": liveness.timeout_s}
+            error = run_tune(plan, bind(trainable, site, store, rungs, target, **beats), session.record.search_id)
+            death = liveness.close(error)
+            if error is None or isinstance(error, KeyboardInterrupt):
+                is_interrupted = error is not None or has_caught(before)
                 break
-            except KeyboardInterrupt:  # a second one, or one before Tune takes it
-                found.keep_running()
-                is_interrupted = True
-                break
-            except Exception as error:
-                session.append(SearchBroke(error=f"{type(error).__name__}: {error}", restarts=restarts))
-                if restarts == MAX_RESTARTS:
-                    raise SearchError(
-                        f"Ray Tune broke {restarts + 1} times, lastly with {type(error).__name__}: {error}; "
-                        f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
-                    ) from error
+            text = f"{type(error).__name__}: {error}" if death is None else str(death)
+            session.append(SearchBroke(error=text, restarts=restarts))
+            if restarts == MAX_RESTARTS:
+                raise SearchError(
+                    f"Ray Tune broke {restarts + 1} times, lastly with {text}; {tell_way(plan)}"
+                ) from error
+            if death is not None:
+                begin_again(plan, liveness, death)
+        found.keep_running(waits=not is_interrupted)
     return is_interrupted
+
+
+def run_tune(plan: Plan, trainable: type[TrialTrainable], search_id: str) -> BaseException | None:
+    """Run Tune over what there is to do. Returns what broke it: a Ctrl-C where Tune had not caught it, or had caught
+    one before; None where nothing did.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="fashion-", ignore_cleanup_errors=True) as scratch:
+            build_tuner(plan, build_trainable(plan, trainable), search_id, scratch).fit()
+    except (Exception, RayDied, KeyboardInterrupt) as error:
+        return error
+    return None
+
+
+def begin_again(plan: Plan, liveness: Liveness, death: RayDied) -> None:
+    """Start Ray again after its death.
+
+    Raises:
+        RayLostError: only a new process can.
+        SearchError: it does not start.
+    """
+    if not death.can_restart:
+        lose_ray()
+        raise RayLostError(str(death), plan.layout.name, tell_way(plan))
+    try:
+        restart_ray(liveness.starts)
+    except SearchError as error:
+        raise SearchError(f"{error}; {tell_way(plan)}") from error
+
+
+def tell_way(plan: Plan) -> str:
+    """Where a search that broke stands, and what to do."""
+    return f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ and find the search in this process by it.
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fashion_core import metrics
 from fashion_core.errors import first_line
 from fashion_core.files import retry_while_full
-from search.jobs.training import compute_seed
+from search.jobs.training import draw_seeds
 from search.records.events import (
     EpochAgain,
     EpochEnded,
@@ -31,7 +32,8 @@ from search.records.events import (
 )
 from search.records.requests import clear_request, read_request
 from search.tune.decisions import Rungs
-from search.tune.results import CORRECT, EPOCH, ERROR, LOST, METRICS, SAVED, STATUS, WORST_SCORE
+from search.tune.liveness import Liveness
+from search.tune.results import CORRECT, EPOCH, ERROR, FULL, LOST, METRICS, SAVED, STATUS, WORST_SCORE
 from search.tune.storage import list_saves
 from search.tune.study import Study
 
@@ -59,6 +61,9 @@ class Watch:
         taken: Ray's id and epoch of the last result taken in, by number: Ray tells of one in two places.
         correct: of the best epoch of each running trial, packed.
         lost: why a trial's model or state could not be saved, by number.
+        paused: numbers of trials that wait for room on a disk, and have said so.
+        silent: why a trial's process was ended, by number.
+        liveness: of the Tune that runs now.
     """
 
     plan: Plan
@@ -71,6 +76,9 @@ class Watch:
     taken: dict[int, tuple[str, int]] = field(default_factory=dict)
     correct: dict[int, str] = field(default_factory=dict)
     lost: dict[int, str] = field(default_factory=dict)
+    paused: set[int] = field(default_factory=set)
+    silent: dict[int, str] = field(default_factory=dict)
+    liveness: Liveness = field(default_factory=lambda: Liveness(math.inf))
 
     @property
     def max_epochs(self) -> int:
@@ -135,13 +143,15 @@ class Watch:
         else:
             return None
         self.running[trial_id] = number
+        self.silent.pop(number, None)
+        self.liveness.begin(number)
         proposal, trial = record.proposed[number], record.trials.get(number)
         values = self.plan.space.build_values(proposal.params, self.plan.annotations.schema)
         return {
             "number": number,
             "enqueued": proposal.enqueued,
             "params": proposal.params,
-            "values": values | {"seed": compute_seed(self.plan.options.seed, number)},
+            "values": values | draw_seeds(self.plan.options.seed, number, with_start=record.has_start_seeds),
             "saves": list_saves(trial) if trial is not None else [],
         }
 
@@ -179,6 +189,16 @@ class Watch:
         if record.reached is None and (reason := record.find_reached(trials)) is not None:
             self.session.append(LimitReached(reason=reason))
 
+    def look(self) -> None:
+        """See that trials get on, and tell those who look on what each is at.
+
+        Raises:
+            RayDied: Ray is not there any more.
+        """
+        self.silent |= self.liveness.look(self.running.values())
+        for onlooker in self.session.onlookers:
+            onlooker(self.liveness.doing)
+
     def start(self, trial: Trial) -> None:
         """A trial begins, or goes on."""
         config = trial.config
@@ -201,6 +221,12 @@ class Watch:
         """
         number, epoch, values = trial.config["number"], result[EPOCH], json.loads(result[METRICS])
         known = self.session.record.trials[number]
+        if FULL in result:
+            if number not in self.paused:
+                self.session.ledger.tell(result[FULL])
+            self.paused.add(number)
+            return self.must_stop(known)
+        self.paused.discard(number)
         if self.taken.get(number) == (trial.trial_id, epoch):
             return self.must_stop(known)
         self.taken[number] = (trial.trial_id, epoch)
@@ -237,6 +263,7 @@ class Watch:
     def bury(self, trial: Trial, error: str) -> None:
         """A trial's process died: it goes on from its last state, or has failed."""
         number = trial.config["number"]
+        error = self.silent.pop(number, error)
         if number not in self.session.record.trials:  # died before it began
             self.start(trial)
         known = self.session.record.trials[number]
@@ -246,25 +273,34 @@ class Watch:
         else:
             self.end(known, TrialStatus.FAILED, keep=False, reason=first_line(error), error=error)
 
-    def keep_running(self) -> None:
-        """The search ends first: keep the models of trials that are not over, and what they can go on from."""
+    def keep_running(self, *, waits: bool = True) -> None:
+        """The search ends first: keep the models of trials that are not over, and what they can go on from.
+
+        Args:
+            waits: for room on a full disk; else it does without.
+        """
         for trial in self.session.record.trials.values():
             if not trial.status.is_over:
                 with suppress(OSError):
-                    self.models.keep(trial)
+                    self.keep(trial) if waits else self.models.keep(trial)
+
+    def keep(self, trial: TrialRecord) -> str | None:
+        """See `BestModels.keep`; it waits for room on a full disk."""
+        return retry_while_full(lambda: self.models.keep(trial), self.models.layout.folder, self.session.ledger.tell)
 
     def end(self, known: TrialRecord, status: TrialStatus, *, keep: bool = True, reason: str, **fields: Any) -> None:
         """Write an end down, and keep the model if it is one of the best."""
         best, kept = known.best, None
-        correct = self.correct.pop(known.number, None) or self.models.store.read_correct(known)
+        store, ledger = self.models.store, self.session.ledger
+        correct = self.correct.pop(known.number, None) or retry_while_full(
+            lambda: store.read_correct(known), store.find_full(), ledger.tell
+        )
         if status == TrialStatus.DIVERGED:
             best, correct = WORST_SCORE, None
         elif keep:
             try:
-                kept = retry_while_full(
-                    lambda: self.models.keep(known), self.models.layout.folder, self.session.ledger.tell
-                )
-            except OSError as error:  # the storage is full, or away: the trial's result stands without its model
+                kept = self.keep(known)
+            except OSError as error:  # the storage is away: the trial's result stands without its model
                 reason += f" (its model could not be kept: {error})"
         if (lost := self.lost.pop(known.number, None)) is not None:
             reason += f" ({lost})"

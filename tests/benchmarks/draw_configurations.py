@@ -23,6 +23,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from fashion_core.config import build_config  # noqa: E402
 from fashion_core.data.schema import KNOWN_CATEGORIES, AttributeSchema, Category  # noqa: E402
+from search.jobs.training import draw_seeds  # noqa: E402
 from search.space.reading import load_space  # noqa: E402
 
 SEED = 0
@@ -52,12 +53,6 @@ WIDE_CHOICES: dict[str, list[Any]] = {
 }
 
 
-def draw_seeds(*stream: int) -> dict[str, int]:
-    """`seed` and `start_seed` of one run, from whole numbers that name it."""
-    seed, start_seed = np.random.SeedSequence([SEED, *stream]).generate_state(2, np.uint32)
-    return {"seed": int(seed), "start_seed": int(start_seed)}
-
-
 def build_run(name: str, group: str, values: dict[str, Any], early: dict[str, int] | None = None) -> dict[str, Any]:
     """A run as `record_curves.py` reads it, with every field of its configuration."""
     return {"name": name, "group": group, "config": build_config(values).model_dump(mode="json"), "early": early}
@@ -75,11 +70,11 @@ def draw_lite0() -> list[dict[str, Any]]:
     def list_runs(kind: str, numbers: range) -> list[dict[str, Any]]:
         early = {"epochs": EARLY_EPOCHS, "image_size": SMALL_SIZE} if kind == "growing" else None
         size = {"image_size": SMALL_SIZE} if kind == "small" else {}
-        return [build_run(f"{n:02d}-{kind}", kind, {**drawn[n], **size, **draw_seeds(n)}, early) for n in numbers]
+        return [build_run(f"{n:02d}-{kind}", kind, {**drawn[n], **size, **draw_seeds(SEED, n)}, early) for n in numbers]
 
     first, others = range(FIRST_DRAWS), range(FIRST_DRAWS, DRAWS)
     repeats = [
-        build_run(f"{n:02d}-repeat{repeat}", "repeat", {**drawn[n], **draw_seeds(n, repeat)})
+        build_run(f"{n:02d}-repeat{repeat}", "repeat", {**drawn[n], **draw_seeds(SEED, n, repeat)})
         for repeat in range(1, 1 + REPEATS)
         for n in range(REPEATED)
     ]
@@ -99,7 +94,7 @@ def draw_wide() -> list[dict[str, Any]]:
         build_run(
             f"{backbone.removeprefix('tf_efficientnet_')}-{n}-seed{seed}",
             "wide",
-            {"backbone": backbone, **WIDE_FIXED, **drawn[n], **draw_seeds(DRAWS + n, seed)},
+            {"backbone": backbone, **WIDE_FIXED, **drawn[n], **draw_seeds(SEED, DRAWS + n, seed)},
         )
         for seed in range(WIDE_SEEDS)
         for n in range(WIDE_DRAWS)

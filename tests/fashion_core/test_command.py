@@ -51,15 +51,15 @@ ENDS = [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 @pytest.mark.parametrize("in_background", [False, True])
 def test_a_signal_has_its_status(number: int, status: int, in_background: bool) -> None:
     """Also where the shell has Ctrl-C ignored, as in the background of a script."""
-    ends, before = signal.getsignal(number), signal.getsignal(signal.SIGINT)
-    if in_background and number != signal.SIGINT:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    is_ignored = in_background and number != signal.SIGINT
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if is_ignored else signal.default_int_handler)
+    ends = signal.getsignal(number)
     try:
         with pytest.raises(SystemExit) as stopped:
             run_command(lambda: signal.raise_signal(number))
+        assert stopped.value.code == status and signal.getsignal(number) is ends
     finally:
         signal.signal(signal.SIGINT, before)
-    assert stopped.value.code == status and signal.getsignal(number) is ends
 
 
 def test_what_is_ignored_stays_ignored() -> None:

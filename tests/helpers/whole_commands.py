@@ -13,24 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from heard_signals import hear_signals
 
 from search.jobs.cluster import use_ray
 from search.planning.resources import detect_machine
 
 SEARCH = Path(__file__).resolve().parents[2] / "search"
+ONE_COMMAND = "from search.commands.app import main; main()"  # as `fashion-search` does
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # networks this small are slower on two
 
 
 def start(folder: Path, script: str, *options: Any) -> subprocess.Popen[str]:
-    """A script of `search/` in a process and a group of its own, working in the folder."""
+    """A script of `search/`, or a sub-command of the one command, in a process and a group of its own, working in the
+    folder.
+    """
+    program = [str(SEARCH / script)] if script.endswith(".py") else ["-c", ONE_COMMAND, script]
     return subprocess.Popen(
-        [sys.executable, str(SEARCH / script), *map(str, options)],
+        [sys.executable, *program, *map(str, options)],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=os.environ | ONE_THREAD,
         start_new_session=True,
+        preexec_fn=hear_signals,
     )
 
 

@@ -2,13 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from same_search import find_differences
 from whole_commands import start
 
+from search.jobs.health import list_processes
 from search.records.layout import SearchLayout
 from search.records.ledger import read_events
 from search.records.record import replay
@@ -40,11 +40,12 @@ def end(process, layout, *signals):
 
 
 def test_a_signal_ends_a_search_in_order(tmp_path, sample_folder):
-    """A terminal that closes, then Ctrl-C twice: both reach the whole group, Ray's processes too."""
+    """A terminal that closes, a system that ends all, Ctrl-C twice: they reach the whole group, Ray's servers too."""
     (tmp_path / "tiny.yaml").write_text(SPACE)
     layout = SearchLayout(tmp_path / "results", "one")
     options = ["--data", sample_folder, "--space", "tiny.yaml", "--name", "one", "--concurrent", 1]
-    for signals, status in (((signal.SIGHUP,), 129), ((signal.SIGINT, signal.SIGINT), 130)):
+    ways = (((signal.SIGHUP,), 129), ((signal.SIGTERM,), 143), ((signal.SIGINT, signal.SIGINT), 130))
+    for signals, status in ways:
         process = start(tmp_path, "run.py", *options)
         output = end(process, layout, *signals)
         assert process.returncode == status, output
@@ -54,6 +55,30 @@ def test_a_signal_ends_a_search_in_order(tmp_path, sample_folder):
         assert "it was interrupted" in layout.report.read_text()
         layout.report.unlink()
     assert record.preparing_seconds > 0 and record.training_seconds > 0
+
+
+def find_children(pid, name):
+    """Processes of this name that another has started."""
+    return [child for child, (called, _, parent) in list_processes().items() if (called, parent) == (name, pid)]
+
+
+def test_a_search_goes_on_though_ray_lost_its_head(tmp_path, sample_folder):
+    """The command begins again in its own place: the same process, nothing of it changed by that."""
+    (tmp_path / "tiny.yaml").write_text(SPACE.replace("1000", "4").replace("trials: 4", "trials: 2"))
+    one, other = (SearchLayout(tmp_path / "results", name) for name in ("one", "other"))
+    for layout in (one, other):
+        options = ["--data", sample_folder, "--space", "tiny.yaml", "--name", layout.name, "--concurrent", 1]
+        process = start(tmp_path, "run.py", *options)
+        if layout is other:
+            while not layout.ledger.is_file() or read(layout).count_epochs() < 1:
+                time.sleep(0.05)
+            for pid in find_children(process.pid, "gcs_server"):
+                os.kill(pid, signal.SIGKILL)
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output
+    assert output.count("note: Ray's gcs_server died; the command begins again, and goes on") == 1
+    assert "Traceback" not in output and "Failed to connect" not in output
+    assert find_differences(one, other) == []
 
 
 def test_a_search_that_reached_its_target_is_given_more(tmp_path, sample_folder):
@@ -72,11 +97,10 @@ def test_a_search_that_reached_its_target_is_given_more(tmp_path, sample_folder)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 2 and "one ended by one (target); give it more" in output
 
-    command = [sys.executable, "-c", "from search.commands.app import main; main()", "extend", "one"]
-    command += ["--trials", "2", "--max-epochs", "3"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
-    record, output = read(layout), done.stdout + done.stderr
-    assert (done.returncode, record.ended.reason, record.next_number) == (0, "all trials ended", 3), output
+    process = start(tmp_path, "extend", "one", "--trials", 2, "--max-epochs", 3)
+    output, _ = process.communicate(timeout=240)
+    record = read(layout)
+    assert (process.returncode, record.ended.reason, record.next_number) == (0, "all trials ended", 3), output
     assert record.settings["trials"] == 3 and [trial.status for trial in record.trials.values()] == ["finished"] * 3
     assert record.settings["max_epochs"] == 3 and {trial.last_epoch for trial in record.trials.values()} == {3}
     assert record.compare_again() == (1, 0.0)

@@ -122,8 +122,29 @@ def test_the_same_seeds_train_the_same_networks(story):
     for label in ("trial-0000-seed0", "trial-0000-seed1"):
         one, other = (load_model(folder / label) for folder in folders)
         assert one.metrics["val/accuracy"] == other.metrics["val/accuracy"] and one.epoch == other.epoch
-    seeds = {load_model(folders[0] / f"trial-0000-seed{number}").config.seed for number in (0, 1)}
-    assert len(seeds) == 2
+    configs = [load_model(folders[0] / f"trial-0000-seed{number}").config for number in (0, 1)]
+    assert len({config.seed for config in configs}) == len({config.start_seed for config in configs}) == 2
+
+
+def test_networks_for_soups_are_named_beforehand_and_have_one_start(tmp_path, sample_folder):
+    results = tmp_path / "results"
+    layout = write_search(results, "good", sample_folder, [GOOD])
+    before = sorted(results.rglob("*"))
+    options = ("good", "--results", results, "--top", "1", "--seeds", "2", "--baseline", "none", "--force")
+    told = promote(tmp_path, *options, "--dry-run")
+    assert "re-runs 2 networks, 12 epochs" in told and "may ship single, ensemble" in told and "for soups" not in told
+    options += ("--forms", "soup,single")
+    told = promote(tmp_path, *options, "--dry-run")
+    assert "for soups 2 networks, 12 epochs" in told and "may ship single, soup" in told
+    assert sorted(results.rglob("*")) == before
+    told = promote(tmp_path, *options)
+    assert "networks for soups: 2 to train" in told and "version 1, is the champion" in told
+    configs = {path.name: load_model(path).config for path in (layout.promotion_folder / "reruns").iterdir()}
+    assert sorted(configs) == ["trial-0000-seed0", "trial-0000-seed1", "trial-0000-soup0", "trial-0000-soup1"]
+    starts = [config.start_seed for _, config in sorted(configs.items())]
+    assert len(set(starts)) == 3 and starts[2] == starts[3]
+    report = layout.promotion_report.read_text()
+    assert "| soup" in report and "| ensemble" not in report
 
 
 def test_giving_the_command_again_changes_nothing(story):

@@ -144,7 +144,7 @@ def test_a_second_search_does_not_decode_again(searched, sample_folder):
     before = prepared.stat().st_mtime_ns
     done = run(folder, "--data", sample_folder, "--space", folder / "tiny.yaml", "--trials", 1, "--max-epochs", 2)
     assert prepared.stat().st_mtime_ns == before
-    assert "preparing 192 images" in searched[1] and "preparing" not in done.stdout
+    assert "preparing 192 images" in searched[1] and "preparing 192" not in done.stdout
 
 
 def test_one_trial_alone_gives_the_same_numbers(searched):
@@ -275,6 +275,6 @@ def test_a_planted_difference_is_seen(twins, what, tmp_path):
     else:
         event[name] = event[name] | {"train/loss": 9.0} if name == "metrics" else (event[name] or 0) / 2 + 0.1
         event[name] = True if name == "enqueued" else event[name]
-        lines[place] = json.dumps(event)
+        lines[place] = json.dumps({key: value for key, value in event.items() if key != "crc32"})
         copy.ledger.write_text("\n".join(lines) + "\n")
     assert find_differences(twins[0], copy) == ["points" if what == "seconds" else what]

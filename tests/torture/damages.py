@@ -19,6 +19,7 @@ FILES = {  # kinds of files: patterns in the folder of results
     "a kept model": "*/checkpoints/**/*.safetensors",
     "prepared images": ".prepared/prepared-*.arrow",
     "what is known of images": ".prepared/known-*",
+    "checksums": ".prepared/*.sums",
     "the selection": ".prepared/selection-*",
     "MLflow's database": "mlflow.db",
     "MLflow's log": "mlflow.db-wal",

@@ -1,4 +1,4 @@
-"""A full disk: a file system in memory, of falling sizes, as results, storage, cache or temporary files."""
+"""A full disk: a file system in memory as results, storage, cache or temporary files, filled at some moment."""
 
 from __future__ import annotations
 
@@ -7,34 +7,38 @@ import random
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bench import Bench, Tried
+from bench import HALF_LINES, Bench, Tried
 from judge import DONE, NO_RESULT, REFUSED
+from moments import has_plan
 from plans import Row
 from processes import Stuck, end_all, wait_until
 from tries import Outcome
 
-SHARES = (0.8, 0.4, 0.1)  # of what a search takes there
+from search.records.ledger import read_events
+
 PLACES = ("results", "storage", "cache", "temporary files")
-NEEDS_MIB = {"results": 16.0, "storage": 6.0, "cache": 2.0, "temporary files": 60.0}  # about what a search takes
+MOMENTS = {"once the plan is shown": 0, "at its first events": 2, "half-way": HALF_LINES}  # lines of the ledger
+LEFT_KIB = (0, 300)  # of the room, as drawn
 ROOMY_MIB = 512
+BALLAST = ".ballast"
+WAITING = "waiting: "  # begins what a search says of a full disk
 FULL_S = 60.0  # nothing moves for so long: the search waits for space
 
 
 def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     """Run into the full disk, free it, and go on to what the twin found."""
     twin = bench.twin
-    place, share = case.split(": ")
+    place, moment = case.split(": ")
     with bench.open_try() as tried:
         if not can_mount(tried.folder):
             tried.outcome.skipped = "mounting needs root"
             return tried.outcome
         disk = place_disk(tried, place)
-        size = NEEDS_MIB[place] * float(share.rstrip("%")) / 100
-        with mount(disk, size):
-            run_full(tried, disk)
+        with mount(disk, ROOMY_MIB):
+            run_full(tried, disk, MOMENTS[moment], draws.choice(LEFT_KIB))
             if tried.finish():
                 tried.judge(twin)
             end_all(tried.mark)
@@ -53,20 +57,28 @@ def place_disk(tried: Tried, place: str) -> Path:
     return disk
 
 
-def run_full(tried: Tried, disk: Path) -> None:
-    """Until the command ends, or waits for space; then the disk has room."""
+def run_full(tried: Tried, disk: Path, lines: int, left_kib: int) -> None:
+    """Fill the disk at a moment, until the command ends, or waits for space; then the disk has room again."""
     command = tried.begin()
+    wait_until(
+        lambda: has_plan(command.printed) and len(read_events(tried.layout.ledger)) >= lines,
+        command,
+        tried.layout.folder,
+    )
+    fill(disk, left_kib)
     try:
         wait_until(lambda: False, command, tried.layout.folder, FULL_S)
     except Stuck:  # it waits, and goes on by itself once there is room
         tried.remember()
-        enlarge(disk)
+        if WAITING not in command.printed:
+            tried.outcome.endings.append(f"{command.words}: it waits on a full disk, and does not say so")
+        empty(disk)
         tried.measure_going_on(command)
         tried.run_to_end(command)
         return
     tried.remember()
     tried.judge_ending(command, command.process.wait(), DONE, NO_RESULT, REFUSED)
-    enlarge(disk)
+    empty(disk)
 
 
 def can_mount(folder: Path) -> bool:
@@ -94,9 +106,15 @@ def mount(folder: Path, mib: float) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def enlarge(folder: Path) -> None:
+def fill(folder: Path, left_kib: int) -> None:
+    """Leave it so much room."""
+    with (folder / BALLAST).open("ab", buffering=0) as file, suppress(OSError):
+        file.write(bytes(max(shutil.disk_usage(folder).free - (left_kib << 10), 0)))
+
+
+def empty(folder: Path) -> None:
     """Give it room."""
-    subprocess.run(["mount", "-o", f"remount,size={ROOMY_MIB}m", str(folder)], check=True)
+    (folder / BALLAST).unlink()
 
 
-ROWS = (Row("disk", "disk full", tuple(f"{place}: {share:.0%}" for place in PLACES for share in SHARES), 2, play),)
+ROWS = (Row("disk", "disk full", tuple(f"{place}: {moment}" for place in PLACES for moment in MOMENTS), 2, play),)

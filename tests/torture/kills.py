@@ -10,6 +10,7 @@ from plans import Row, draw_kills
 from processes import Command, Stuck
 from tries import Outcome
 
+from search.records.layout import SearchLayout
 from search.records.ledger import read_events
 
 SEARCHES = 40  # five kills each
@@ -21,12 +22,17 @@ def play(bench: Bench, case: str, number: int, draws: random.Random) -> Outcome:
     with bench.open_try() as tried:
         if twin is None:
             tried.given[tried.given.index("--concurrent") + 1] = 2
-        kill_on_the_way(tried, draw_kills(number, draws), draws)
-        if tried.is_done or tried.finish():
-            tried.judge(twin)
-        else:
-            tried.outcome.endings.append(f"{NAME} could not be brought to its end")
-        return tried.outcome
+        return kill_and_judge(tried, twin, number, draws)
+
+
+def kill_and_judge(tried: Tried, twin: SearchLayout | None, number: int, draws: random.Random) -> Outcome:
+    """Kill a search five times, bring it to its end, and compare it with its twin, where it has one."""
+    kill_on_the_way(tried, draw_kills(number, draws), draws)
+    if tried.is_done or tried.finish():
+        tried.judge(twin)
+    else:
+        tried.outcome.endings.append(f"{NAME} could not be brought to its end")
+    return tried.outcome
 
 
 def kill_on_the_way(tried: Tried, kills: list[tuple[str, Phase]], draws: random.Random) -> None:

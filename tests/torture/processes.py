@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from heard_signals import hear_signals
 from moments import GCS, RAYLET, WORKER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +103,7 @@ def start(
             stdout=output,
             stderr=errors,
             start_new_session=True,
+            preexec_fn=hear_signals,
         )
     return Command(" ".join([path.name, *words[2:]]).replace(f"{folder}/", ""), process, out, err)
 

@@ -37,6 +37,7 @@ MODULES = (
     "pairs",
     "clocks",
     "trials",
+    "photographs",
 )
 PHASES = tuple(map(str, dict.fromkeys((*SEARCHING, *PROMOTING))))
 RECORD, REPORT = "tries.jsonl", "README.md"

@@ -1,9 +1,8 @@
 """`fashion-search run`: what it makes of its options."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from made_search import make_search
@@ -11,11 +10,8 @@ from made_search import make_search
 from search.experiment import replay, search
 from search.experiment.result import load_search
 from search.jobs import cluster
-from search.planning.options import SearchOptions
+from search.planning.options import SearchOptions, load_options
 from search.records.events import EndReason
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +84,22 @@ def test_a_search_goes_on_where_it_is_now(ran, call, tmp_path: Path) -> None:
     ((_, options, others),) = ran
     assert others["resume"] and options.keep_best == 7
     assert options.build_layout().folder == tmp_path / "after" / "mine"
+
+
+def test_a_search_goes_on_with_its_data_elsewhere_and_on_another_machine(ran, call, tmp_path: Path) -> None:
+    """With `extend` as well; what decides its results stays."""
+    layout = make_search(tmp_path, "mine", seed=7, concurrent=8)
+    moved = ["--data", "there", "--cache-dir", "made", "--address", "auto", "--concurrent", "1", "--cpus-per-trial=2"]
+    call("--resume", "mine", "--results", tmp_path, *moved)
+    ((_, options, _),) = ran
+    begun = load_options(layout)
+    now = {"data": Path("there"), "cache_dir": Path("made"), "address": "auto", "concurrent": 1, "cpus_per_trial": 2}
+    assert options == begun.model_copy(update=now | {"results": tmp_path, "name": "mine"})
+    options.save(layout.options)
+    call("--resume", "mine", "--results", tmp_path, "--address", "local")
+    assert ran[-1][1] == options.model_copy(update={"address": None})
+    status, _, err = call("extend", "mine", "--results", tmp_path, *moved)
+    assert status == 2 and "is extended by --trials N" in err
 
 
 def test_a_trial_is_replayed(ran, call, tmp_path: Path) -> None:

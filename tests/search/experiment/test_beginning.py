@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from missing_labels import blank_folder
 from rich.console import Console
+from small_disk import mount_disk
 
 import fashion_core
 from fashion_core.config import TrainConfig
 from fashion_core.data.pixels import PrepareSettings
-from search.experiment.beginning import describe_start, prepare
+from fashion_core.files import retry_while_full
+from search.experiment.beginning import describe_start, prepare, write_beginning
 from search.jobs.training import load_selection
-from search.planning.options import SearchOptions
+from search.planning.options import SearchOptions, load_options
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
 
@@ -84,6 +86,7 @@ def test_a_search_says_how_it_begins(begun, sample_folder):
         "grace_epochs": 1,
         "reduction_factor": 3,
         "seed": 0,
+        "start_seeds": True,
         "select_on": "val",
         "concurrent": 2,
         "cpus_per_trial": 2,
@@ -130,3 +133,29 @@ def test_missing_labels_are_counted_where_there_are_any(begun, sample_folder, tm
         commonest = Counter(sorted(train)).most_common(1)[0][0]
         shares.append(select.count(commonest) / len(select))
     assert start.data["majority"] == pytest.approx(np.mean(shares))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room_kib", [0, 8, 700, 1260])
+def test_on_a_full_disk_all_that_a_search_begins_with_is_waited_for(
+    room_kib, begun, sample_folder, tmp_path, monkeypatch
+):
+    """Images in two forms, selection, notes, options, space: the same as on a roomy one, and nothing beside."""
+    monkeypatch.setattr("fashion_core.files.RETRY_SECONDS", 0.01)
+    _, wanted = begun
+    (tmp_path / "small.yaml").write_text(SPACE)
+    with mount_disk(tmp_path / "results", 16) as disk:
+        options = {"data": sample_folder, "space": str(tmp_path / "small.yaml"), "name": "one", "results": disk.folder}
+        options = SearchOptions(**options, concurrent=2, cpus_per_trial=2)
+        plan = build_plan(options, options.build_layout(), Machine(4, 0))
+        disk.fill(but=room_kib << 10)
+        retry_while_full(lambda: write_beginning(plan, begun=False), plan.layout.folder, disk.tell)
+        disk.fill(but=room_kib << 10)
+        console = Console(file=io.StringIO())
+        found = retry_while_full(lambda: prepare(plan, console), plan.cache_dir, disk.tell)
+        assert len(disk.told) in (1, 2) and str(disk.folder) in disk.told[-1] and "\n" not in disk.told[-1]
+        assert load_options(plan.layout) == options and plan.layout.space_yaml.read_text() == SPACE
+        assert not [path for path in disk.folder.rglob("*") if ".tmp" in path.name]
+        for settings, data in wanted.images.prepared.items():
+            assert found.images.prepared[settings].path.read_bytes() == data.path.read_bytes()
+        assert np.array_equal(load_selection(found.site.selection)[1], load_selection(wanted.site.selection)[1])

@@ -12,7 +12,8 @@ from fashion_core.errors import SearchError
 from search.commands.searches import delete
 from search.experiment.housekeeping import delete_search, glance_at, plan_removal
 from search.records.events import EndReason
-from search.records.locks import RUN, hold_search
+from search.records.locks import DELETE, RUN, hold_search
+from search.records.storage import open_storage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,9 +126,24 @@ def test_a_damaged_search_keeps_the_cache(tmp_path: Path) -> None:
     assert not removal.cache and "cannot be told" in removal.kept[0]
 
 
-def test_a_cache_that_was_named_and_storage_stay(tmp_path: Path) -> None:
+def test_a_cache_that_was_named_stays(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    layout = make_search(tmp_path / "results", "mine", cache_dir=cache, storage="s3://bucket")
+    layout = make_search(tmp_path / "results", "mine", cache_dir=cache)
     fill_cache(cache, "aa")
     removal = plan_removal(layout)
-    assert not removal.cache and "--cache-dir" in removal.kept[0] and "s3://bucket" in removal.kept[1]
+    assert not removal.cache and "--cache-dir" in removal.kept[0]
+
+
+def test_a_storage_goes_along_and_not_that_of_another_search(tmp_path: Path) -> None:
+    place = str(tmp_path / "storage")
+    layout = make_search(tmp_path / "results", "mine", storage=place)
+    mine, other = open_storage(f"{place}/mine"), open_storage(f"{place}/other")
+    for storage in (mine, other):
+        storage.write("models/trial-0000/model.safetensors", b"x" * 1000)
+    with mine.hold(RUN), pytest.raises(SearchError, match="runs it since"):
+        delete("mine", tmp_path / "results", yes=True)
+    with mine.hold(DELETE):
+        removal = plan_removal(layout, mine)
+    assert removal.storage == (mine, 1000) and removal.total_bytes == removal.folder[1] + removal.cache_bytes + 1000
+    delete("mine", tmp_path / "results", yes=True)
+    assert not mine.list() and other.list() == ["models"] and not layout.folder.exists()

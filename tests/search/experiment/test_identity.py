@@ -53,9 +53,13 @@ def search(written, tmp_path):
     return data, plan, load_record(layout)
 
 
+def check(plan, begun):
+    check_data(plan.annotations, plan.settings[0], plan.cache_dir, begun)
+
+
 def test_a_copy_of_the_data_is_the_same(search):
     _, plan, record = search
-    check_data(plan(), record.begun)
+    check(plan(), record.begun)
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
@@ -70,7 +74,7 @@ def test_an_image_with_other_bytes_is_named(search, is_kept):
         shutil.rmtree(plan().cache_dir)
     told = rf"1 image with other bytes \(\w+\): '?{name}" if is_kept else "bytes of images, or labels"
     with pytest.raises(SearchError, match=told) as caught:
-        check_data(plan(), record.begun)
+        check(plan(), record.begun)
     assert "restore them, or start a new search" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -101,7 +105,7 @@ def put(table, name, row, value):
 def test_each_kind_of_change_is_told(search, told, change):
     _, plan, record = search
     with pytest.raises(SearchError, match=told):
-        check_data(change_lines(plan, change), record.begun)
+        check(change_lines(plan, change), record.begun)
 
 
 def test_settings_that_decide_are_those_it_began_with(search):
@@ -161,11 +165,11 @@ def test_weights_that_have_changed_are_named(search, tmp_path):
     made = plan()
     made = replace(made, space=replace(made.space, fixed=made.space.fixed | {"weights": str(weights)}))
     begun = replace(record.begun, data=record.begun.data | {"weights": digest_weights(made.space)})
-    check_weights(made, begun)
-    check_weights(made, record.begun)  # an older ledger
+    check_weights(made.space, begun)
+    check_weights(made.space, record.begun)  # an older ledger
     weights.write_bytes(b"two")
     with pytest.raises(SearchError, match=r"own\.safetensors'? has changed since; restore it"):
-        check_weights(made, begun)
+        check_weights(made.space, begun)
     weights.unlink()
     with pytest.raises(SearchError, match=r"own\.safetensors'? is gone"):
-        check_weights(made, begun)
+        check_weights(made.space, begun)

@@ -16,7 +16,7 @@ from fashion_core.data.prepared import prepare
 from fashion_core.errors import SearchError
 from fashion_core.training.loop import fit
 from search.experiment.replay import replay_trial
-from search.jobs.training import compute_seed
+from search.jobs.training import draw_seeds
 from search.records.layout import SearchLayout
 
 RATES = [3e-3, 1e-4]
@@ -51,7 +51,7 @@ def test_a_trial_has_its_own_numbers_again(written, sample_folder):
         lr=RATES[1],
         fc_layers=0,
         epochs=6,
-        seed=compute_seed(0, 1),
+        **draw_seeds(0, 1),
     )
     shown = replay(written, 1)
     assert shown.startswith("trial 1 of mine: finished, ")

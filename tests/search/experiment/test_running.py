@@ -99,7 +99,7 @@ def run(session, monkeypatch, trials, *, interrupted=False):
 
     monkeypatch.setattr(running, "run_trials", run_trials)
     console = Console(file=io.StringIO(), width=80)
-    fault = run_session(plan, session, None, console, None, [])
+    fault = run_session(plan, session, None, console, None, [], goes_on=False)
     assert replay(read_events(session.layout.ledger)) == session.record
     return session.record.ended, console.file.getvalue(), fault
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_disk import mount_disk
 
 from fashion_core import metrics
 from fashion_core.config import TrainConfig
@@ -13,7 +14,8 @@ from fashion_core.files import MODEL_FILE, TRAINING_FILE
 from fashion_core.models.saved import load_model
 from fashion_core.training.loop import fit
 from search.jobs import reruns
-from search.jobs.reruns import EPOCHS_FOLDER, RUN_FILE, Training, find_state, load_run, train
+from search.jobs.reruns import EPOCHS_FOLDER, RUN_FILE, Training, load_run, train
+from search.jobs.saved_state import DIGESTS_FILE, STATE_FOLDER, find_state
 from search.jobs.training import TrainingJob, save_selection
 
 TRAIN, VAL = np.arange(16), np.arange(120, 128)
@@ -67,6 +69,15 @@ def test_a_run_is_what_fit_gives_and_keeps_the_best_epoch(training, wanted):
     assert list_files(training) == sorted([*epochs, MODEL_FILE, RUN_FILE])  # nothing to go on with
 
 
+def damage(path, harm):
+    """Cut a file, empty it, flip a bit of it, or take it away."""
+    content = path.read_bytes()
+    flipped = content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
+    path.write_bytes({"cut": content[: len(content) // 2], "emptied": b"", "flipped": flipped, "gone": b""}[harm])
+    if harm == "gone":
+        path.unlink()
+
+
 def test_one_that_is_to_stop_keeps_that_very_epoch(training, wanted):
     for stop in (1, 3):
         stopped = replace(training, stop_epoch=stop, folder=training.folder.with_name(f"stop{stop}"))
@@ -83,18 +94,18 @@ def test_one_that_was_cut_off_goes_on_with_the_same_numbers(training, wanted, mo
     for _ in range(3):  # the third epoch is written, but its state is not saved yet
         next(first)
     first.close()
-    assert training.status is None and find_state(training) == training.folder
+    assert training.status is None and find_state(training.folder) == training.folder / STATE_FOLDER
     events = list(train(training))
     assert [event.get("epoch") for event in events] == [3, 4, None]
     assert_is(load_run(training), wanted)
-    assert find_state(training) is None
+    assert find_state(training.folder) is None
 
 
 def test_a_state_is_not_saved_after_every_epoch(training):
     events = train(training)
     next(events)
     next(events)
-    assert find_state(training) is None  # a second or two is soon trained again
+    assert find_state(training.folder) is None  # a second or two is soon trained again
     events.close()
 
 
@@ -104,7 +115,7 @@ def test_one_that_diverged_is_not_trained_again(training):
     *_, event = train(diverged)
     assert event["status"] == "diverged" and "finite" in event["error"]
     assert diverged.status == "diverged" and json.loads((diverged.folder / RUN_FILE).read_text()) == event
-    assert TRAINING_FILE not in list_files(diverged)
+    assert not [name for name in list_files(diverged) if name.endswith(MODEL_FILE)]
 
 
 def test_one_that_failed_may_be_tried_again(training, wanted):
@@ -124,7 +135,7 @@ def test_one_that_fails_later_keeps_what_it_can_go_on_from(training, wanted, mon
     next(events)
     event = events.throw(MemoryError("no room"))
     assert event["status"] == "failed" and "smaller batch_size" in event["error"]
-    assert find_state(training) is not None
+    assert find_state(training.folder) is not None
     assert [event.get("epoch") for event in train(training)] == [2, 3, 4, None]
     assert_is(load_run(training), wanted)
 
@@ -137,3 +148,47 @@ def test_a_run_that_lacks_a_file_is_told(training, name, count):
         CheckpointError, match=f"has 4 epochs and a model, but run has {count} epochs; delete its folder"
     ):
         load_run(training)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", ["cut", "emptied", "flipped", "gone"])
+@pytest.mark.parametrize("name", [MODEL_FILE, TRAINING_FILE, DIGESTS_FILE])
+def test_from_a_damaged_state_it_begins_again_and_says_so(harm, name, training, wanted, monkeypatch):
+    monkeypatch.setattr(reruns, "SAVE_INTERVAL_S", 0.0)
+    first = train(training)
+    for _ in range(3):
+        next(first)
+    first.close()
+    damage(training.folder / STATE_FOLDER / name, harm)
+    note, *events = train(training)
+    assert str(training.folder / STATE_FOLDER) in note["note"] and "begin again" in note["note"]
+    assert [event.get("epoch") for event in events] == [1, 2, 3, 4, None]
+    assert_is(load_run(training), wanted)
+
+
+@pytest.mark.parametrize("harm", ["cut", "emptied", "flipped"])
+def test_a_finished_run_whose_model_was_damaged_is_told(harm, training):
+    list(train(training))
+    damage(training.folder / MODEL_FILE, harm)
+    with pytest.raises(CheckpointError, match="has changed since it was saved; delete run, and promote again"):
+        load_run(training)
+
+
+@pytest.mark.slow
+def test_on_a_full_disk_it_waits_says_so_and_is_what_it_would_have_been(training, wanted, monkeypatch, tmp_path):
+    monkeypatch.setattr(reruns, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(reruns, "SAVE_INTERVAL_S", 0.0)
+    with mount_disk(tmp_path / "run", 64) as disk:
+        events = []
+        disk.fill()
+        for event in train(training):
+            events.append(event)
+            if "note" in event:
+                disk.tell(event["note"])
+            else:
+                disk.fill()
+        assert [event.get("epoch") for event in events if "note" not in event] == [1, 2, 3, 4, None]
+        assert events[-1] == ENDED and len(disk.told) >= 4
+        assert all(str(training.folder) in told and "\n" not in told for told in disk.told)
+        assert_is(load_run(training), wanted)
+        assert not list(training.folder.rglob("*.tmp"))

@@ -1,6 +1,7 @@
 """What a search takes over: from a file, and from searches that were written down on the same drawn data set."""
 
 import json
+import re
 
 import pytest
 from optuna.trial import TrialState
@@ -100,6 +101,7 @@ def test_other_categories_are_refused(results, sample_folder):
     path = SearchLayout(results, "strange").ledger
     path.parent.mkdir()
     text = SearchLayout(results, "old").ledger.read_text()
+    text = re.sub(r', "crc32": \d+', "", text)  # as of a version without
     path.write_text(text.replace('"sleeve"', '"arm"').replace('"name": "old"', '"name": "strange"'))
     with pytest.raises(SearchError, match="on the categories of this data") as raised:
         plan(results, sample_folder, warm_start="strange")

@@ -17,7 +17,17 @@ def test_its_key_names_what_decides_the_model():
 
 
 def test_what_is_impossible_is_refused():
-    for wrong in ({"top": 0}, {"seeds": 0}, {"fit_on": "val"}, {"max_ms": 0}, {"tops": 1}):
+    for wrong in (
+        {"forms": "soup"},
+        {"forms": "single,stew"},
+        {"forms": ""},
+        {"top": 0},
+        {"seeds": 0},
+        {"fit_on": "val"},
+        {"max_ms": 0},
+        {"tops": 1},
+    ):
         with pytest.raises(ValidationError):
             PromotionOptions(**wrong)
+    assert PromotionOptions(forms="soup, single").forms == "single,soup" and not PromotionOptions().has_soup
     assert PromotionOptions(fit_on="train+val").is_recipe and not PromotionOptions().is_recipe

@@ -15,6 +15,7 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ConfigError, SearchError
 from fashion_core.samples.dataset import draw_sample_data
 from search.jobs.material import prepare_material
+from search.jobs.training import draw_seeds
 from search.promotion.options import PromotionOptions
 from search.promotion.plan import (
     build_baseline,
@@ -56,10 +57,29 @@ def test_the_best_finished_trials_are_candidates_each_configuration_once(layout)
 def test_seeds_are_fresh_and_the_same_for_the_same_search(layout):
     record = load_record(layout)
     one, other = (build_promotion(record, PromotionOptions(seeds=4)) for _ in range(2))
-    assert one.seeds == other.seeds and len(set(one.seeds)) == 4
-    assert one.promotion_id != other.promotion_id
-    trials = [int(np.random.SeedSequence([0, number]).generate_state(1, np.uint32)[0]) for number in range(1000)]
-    assert not set(one.seeds) & set(trials)
+    drawn = [one.choose_seeds(number) for number in range(4)]
+    assert drawn == [other.choose_seeds(number) for number in range(4)] and one.promotion_id != other.promotion_id
+    assert all(len({each[name] for each in drawn}) == 4 for name in ("seed", "start_seed"))
+    trials = [value for number in range(1000) for value in draw_seeds(0, number).values()]
+    assert not {*one.seeds, *one.start_seeds, one.soup_start} & set(trials)
+
+
+def test_networks_of_a_soup_have_one_start_that_no_rerun_has(layout):
+    plan = build_promotion(load_record(layout), PromotionOptions(seeds=4))
+    drawn = [plan.choose_soup_seeds(number) for number in range(4)]
+    assert len({each["start_seed"] for each in drawn}) == 1 and len({each["seed"] for each in drawn}) == 4
+    assert drawn[0]["start_seed"] not in plan.start_seeds
+
+
+def test_a_promotion_begun_before_there_were_starts_goes_on_with_one(layout):
+    record, options = load_record(layout), PromotionOptions(top=2, seeds=2)
+    save_promotion(layout, build_promotion(record, options))
+    path = layout.promotion_folder / "plan.json"
+    told = json.loads(path.read_text())
+    del told["start_seeds"], told["soup_start"]
+    path.write_text(json.dumps(told))
+    plan = load_promotion(layout, record, options)
+    assert [plan.choose_seeds(number) for number in range(2)] == [{"seed": seed} for seed in plan.seeds]
 
 
 def test_the_baseline_is_the_reports_on_the_best_candidates_network(layout):

@@ -49,7 +49,7 @@ def test_a_full_disk_is_waited_for_and_leaves_no_half_a_line(room, tmp_path, mon
     with Ledger(tmp_path / "l.jsonl", told.append) as ledger:
         ledger.append(SearchStarted(name="s"))
         before = (tmp_path / "l.jsonl").read_bytes()
-        ledger.file = disk = Disk(ledger.file)
+        ledger.file.file = disk = Disk(ledger.file.file)
 
         def wait(seconds):
             assert (tmp_path / "l.jsonl").read_bytes() == before  # valid while it waits
@@ -66,8 +66,8 @@ def test_a_full_disk_is_waited_for_and_leaves_no_half_a_line(room, tmp_path, mon
 
 def test_what_is_no_full_disk_is_an_error(tmp_path):
     ledger = Ledger(tmp_path / "l.jsonl")
-    ledger.file.close()
-    ledger.file = (tmp_path / "l.jsonl").open("rb", buffering=0)
+    ledger.file.file.close()
+    ledger.file.file = (tmp_path / "l.jsonl").open("rb", buffering=0)
     with pytest.raises(OSError, match="not open for writing"), ledger:
         ledger.append(SearchStarted(name="s"))
 
@@ -199,3 +199,38 @@ def test_with_all_labels_the_text_is_that_of_older_versions():
     old = base64.b64encode(np.packbits(correct).tobytes()).decode()
     assert pack_correct(correct) == pack_correct(correct.astype(float)) == old
     assert unpack_correct(old, 9, 5).dtype == bool and np.array_equal(unpack_correct(old, 9, 5), correct)
+
+
+@given(st.data())
+def test_no_bit_of_a_line_changes_unseen(written, draw):
+    """It is refused, or, in the name of the checksum, means the same."""
+    content, folder = written
+    events = read_events(folder / "l.jsonl")
+    place, bit = draw.draw(st.integers(0, len(content) - 1)), draw.draw(st.integers(0, 7))
+    changed = content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+    (folder / "changed.jsonl").write_bytes(changed)
+    try:
+        found = read_events(folder / "changed.jsonl")
+    except SearchError as error:
+        assert "restore it from a backup" in str(error) and "\n" not in str(error)
+    else:
+        assert found == events[: len(found)] and len(found) >= len(events) - 1
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A ledger's content, and its folder."""
+    folder = tmp_path_factory.mktemp("written")
+    with Ledger(folder / "l.jsonl") as ledger:
+        ledger.append(SearchStarted(name="é"))
+        write_trial(ledger, 0, [0.5, 0.25], "finished")
+    return (folder / "l.jsonl").read_bytes(), folder
+
+
+def test_lines_without_a_checksum_are_those_of_an_older_version(written, tmp_path):
+    content, folder = written
+    lines = [json.loads(line) for line in content.splitlines()]
+    assert all(list(line)[-1] == "crc32" for line in lines)
+    plain = [json.dumps({key: value for key, value in line.items() if key != "crc32"}) for line in lines]
+    (tmp_path / "l.jsonl").write_text("\n".join([*plain, ""]))
+    assert read_events(tmp_path / "l.jsonl") == read_events(folder / "l.jsonl")

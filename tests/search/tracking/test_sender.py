@@ -2,17 +2,21 @@
 
 import re
 import shlex
+import shutil
 import socket
 import threading
 import time
 
 import pytest
+from small_disk import mount_disk
 from tracked_runs import STATUSES, look
 
+from fashion_core.files import is_full
 from search.records.layout import SearchLayout
 from search.records.ledger import read_events
 from search.tracking import sender
 from search.tracking.sender import Tracker
+from search.tracking.writer import PARENT_TAG
 
 
 @pytest.mark.slow
@@ -54,6 +58,54 @@ def test_the_tracker_catches_up(layout, monkeypatch):
         f"trial-{number:04d}": status for number, status in enumerate(STATUSES)
     }
     assert all(len(run[5]["val/accuracy"]) == 2 for name, run in sent.items() if name != "search")
+
+
+def leave_ids_out(runs):
+    """What two stores have in common that hold the same."""
+    return {
+        name: (*values, {tag: value for tag, value in tags.items() if tag != PARENT_TAG}, points)
+        for name, (_, *values, tags, points) in runs.items()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room_kib", [0, 200, 700])
+def test_a_full_disk_is_caught_up_with_once_there_is_room(room_kib, layout, tmp_path, monkeypatch):
+    """The database is made in the room there is, or not even that; then it holds what it would have held."""
+    monkeypatch.setattr(sender, "RETRY_SECONDS", (0.05,))
+    wanted = Tracker(layout)
+    with wanted as tracker:
+        for event in read_events(layout.ledger):
+            tracker.send(event)
+        assert tracker.close() is None
+    with mount_disk(tmp_path / "small", 16) as disk:
+        small = SearchLayout(disk.folder, layout.name)
+        shutil.copytree(layout.folder, small.folder)
+        events = read_events(small.ledger)
+        disk.fill(but=room_kib << 10)
+        with Tracker(small) as tracker:
+            for event in events:
+                tracker.send(event)
+            deadline = time.monotonic() + 60
+            while tracker.error is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert is_full(tracker.error)
+            disk.free()
+            tracker.send_file(small.ledger)
+            assert tracker.close() is None
+        assert leave_ids_out(look(small)) == leave_ids_out(look(layout))
+        stored = list(small.artifacts.rglob(small.ledger.name))
+        assert [path.read_bytes() for path in stored] == [small.ledger.read_bytes()]
+
+
+@pytest.mark.slow
+def test_of_a_damaged_database_it_is_said_what_helps(layout, monkeypatch):
+    monkeypatch.setattr(sender, "RETRY_SECONDS", (0.05,))
+    layout.tracking_db.write_bytes(b"no database" * 1000)
+    with Tracker(layout) as tracker:
+        tracker.send(read_events(layout.ledger)[0])
+        missing = tracker.close()
+    assert f"restore {layout.tracking_db} from a backup, or move it away" in missing and "\n" not in missing
 
 
 class Held:

@@ -100,3 +100,12 @@ def test_after_a_restart_only_models_on_disk_count(search, tmp_path):
     assert again.models.kept == {0: 0.5}
     assert again.models.keep(again.save(3, 0.6, "model 3")) == "checkpoints/trial-0003"
     assert again.read_kept() == {"trial-0003": "model 3"}
+
+
+def test_a_state_that_was_damaged_gives_no_model(search):
+    search.models.keep(search.save(0, 0.5, "model 0"))
+    trial = search.save(1, 0.9, "model 1")
+    (Path(search.store.uri) / "trial-0001" / "epoch-0002" / MODEL_FILE).write_text("model 2")
+    with pytest.raises(OSError, match=r"as trial 1 saved it, but .* has changed since; restore it"):
+        search.models.keep(trial)
+    assert search.read_kept() == {"trial-0000": "model 0"} and search.models.kept == {0: 0.5}

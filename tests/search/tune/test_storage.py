@@ -1,74 +1,12 @@
-"""What trials can go on from is whole or passed over; and a storage that an earlier search left something in."""
+"""What trials can go on from is whole or passed over."""
 
 import hashlib
-from types import SimpleNamespace
 
-import pyarrow.fs as pafs
 import pytest
 
-from fashion_core.errors import SearchError
-from search.planning.options import SearchOptions
 from search.records.events import EpochEnded, TrialSaved
 from search.records.record import TrialRecord
-from search.tune.storage import TrialStore, clear_storage, copy_file, list_saves
-
-
-def make_plan(folder, name="mine", storage="storage", results="results"):
-    """A plan, as far as it is looked at."""
-    options = SearchOptions(
-        data=".",
-        space="demo",
-        name=name,
-        results=folder / results,
-        storage=None if storage is None else str(folder / storage),
-    )
-    layout = options.build_layout()
-    return SimpleNamespace(options=options, layout=layout, experiment=options.locate_experiment(layout))
-
-
-@pytest.fixture
-def left(tmp_path):
-    """What two searches left."""
-    for name in ("mine", "mine-2"):
-        (folder := tmp_path / "storage" / name / "trial-0000").mkdir(parents=True)
-        (folder / "state").write_text(name)
-    return tmp_path
-
-
-def list_left(folder):
-    return sorted(path.name for path in (folder / "storage").iterdir())
-
-
-def test_what_is_there_is_not_deleted_unasked(left):
-    with pytest.raises(
-        SearchError, match=r"--storage must hold no search of the name mine, but .*/storage/mine exists"
-    ):
-        clear_storage(make_plan(left), replace=False)
-    assert list_left(left) == ["mine", "mine-2"]
-    assert (left / "storage/mine/trial-0000/state").read_text() == "mine"
-
-
-def test_what_is_replaced_goes_and_no_other(left):
-    clear_storage(make_plan(left), replace=True)
-    assert list_left(left) == ["mine-2"]
-
-
-@pytest.mark.parametrize("replace", [False, True])
-def test_a_new_name_needs_nothing(replace, left):
-    clear_storage(make_plan(left, "yours"), replace=replace)
-    clear_storage(make_plan(left, storage="elsewhere"), replace=replace)
-    assert list_left(left) == ["mine", "mine-2"] and not (left / "elsewhere").exists()
-
-
-@pytest.mark.parametrize("replace", [False, True])
-def test_state_in_the_searchs_own_folder_goes_with_that(replace, tmp_path):
-    plan = make_plan(tmp_path, storage=None)
-    (plan.layout.states / "trial-0000").mkdir(parents=True)
-    clear_storage(plan, replace=replace)
-    assert (plan.layout.states / "trial-0000").is_dir()
-
-
-# -------------------------------------------------------------------------------------------------------------- states
+from search.tune.storage import TrialStore, list_saves
 
 
 def save(store, number, epoch, text):
@@ -141,12 +79,12 @@ def test_states_are_told_newest_first_and_no_later_than_the_ledgers_epochs():
 
 
 def test_a_copy_is_whole_or_absent(tmp_path):
-    (tmp_path / "source").write_bytes(bytes(range(256)) * 1000)
+    save(store := TrialStore(str(tmp_path / "states")), 0, 1, "state")
     (tmp_path / "target").mkdir()
-    target = tmp_path / "target" / "file"
-    copy_file(pafs.LocalFileSystem(), str(tmp_path / "source"), target)
-    assert target.read_bytes() == (tmp_path / "source").read_bytes()
+    target = tmp_path / "target" / "two"
+    store.fetch_file(0, 1, target)
+    assert target.read_bytes() == bytes(range(256)) * 100
     with pytest.raises(OSError):
-        copy_file(pafs.LocalFileSystem(), str(tmp_path / "gone"), target)
-    assert target.read_bytes() == (tmp_path / "source").read_bytes()
+        store.fetch_file(0, 2, target)
+    assert target.read_bytes() == bytes(range(256)) * 100
     assert list(target.parent.iterdir()) == [target]

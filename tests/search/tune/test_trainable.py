@@ -1,21 +1,24 @@
 """One trial as Ray drives it, without Ray: what it reports, what it saves, that it goes on from there."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_disk import mount_disk
 
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.files import MODEL_FILE, TRAINING_FILE, hash_file
 from fashion_core.metrics import ACCURACY
 from fashion_core.models.saved import load_model
-from search.jobs.training import JobSite, compute_seed, save_selection
+from search.jobs.training import JobSite, draw_seeds, save_selection
 from search.records.ledger import unpack_correct
 from search.tune import storage
 from search.tune import trainable as trial_module
-from search.tune.results import CORRECT, EPOCH, LOST, METRICS, SAVED, SCORE
+from search.tune.results import CORRECT, EPOCH, FULL, LOST, METRICS, SAVED, SCORE
 from search.tune.storage import CORRECT_FILE, TrialStore
 from search.tune.trainable import TrialTrainable, bind
 
@@ -25,7 +28,7 @@ VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch
 @pytest.fixture
 def config(sample_prepared, tmp_path):
     save_selection(tmp_path / "selection.npz", np.arange(16), np.arange(120, 128))
-    values = VALUES | {"seed": compute_seed(0, 4)}
+    values = VALUES | draw_seeds(0, 4)
     return {"number": 4, "params": {}, "values": values, "enqueued": False, "saves": []}
 
 
@@ -109,7 +112,7 @@ def test_a_saved_trial_goes_on_with_the_same_numbers(build, wanted):
 @pytest.mark.parametrize("harm", ["flip", "cut", "lost", "other"])
 def test_from_a_damaged_state_it_goes_back_to_the_one_before_and_says_so(build, wanted, store, harm):
     results, saves = wanted
-    folder = Path(store.locate(4, 3)[1])
+    folder = Path(store.uri) / "trial-0004" / "epoch-0003"
     content = bytearray((folder / TRAINING_FILE).read_bytes())
     if harm == "lost":
         shutil.rmtree(folder)
@@ -133,13 +136,70 @@ def test_without_any_state_it_begins_again(build, wanted, store):
     assert result[LOST].count("could not be used") == 3
 
 
-def test_a_full_disk_costs_the_state_and_not_the_trial(build, wanted, monkeypatch):
+def test_a_storage_that_is_away_costs_the_state_and_not_the_trial(build, wanted, monkeypatch):
     def refuse(*_):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(trial_module, "save_training", refuse)
     result = build().train()
     assert SAVED not in result and "could not be saved" in result[LOST] and result["status"] == "running"
+
+
+def check_waiting(trial, place):
+    """It says so at every step, and never that it has trained."""
+    for _ in range(2):
+        result = trial.train()
+        assert str(place) in result[FULL] and "free 100 MB" in result[FULL] and "\n" not in result[FULL]
+        assert json.loads(result[METRICS]) == {} and not result["done"] and result["status"] == "running"
+        assert SAVED not in result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room_kib", [0, 4, 3000])
+def test_on_a_full_disk_a_trial_waits_and_then_tells_the_same(build, wanted, store, monkeypatch, tmp_path, room_kib):
+    monkeypatch.setattr(trial_module, "RETRY_SECONDS", 0.01)
+    results, _ = wanted
+    trial, told = build(), []
+    with mount_disk(tmp_path / "states", 64) as disk:
+        for epoch in range(1, 7):
+            disk.fill(but=room_kib << 10 if epoch % 2 else 0)
+            check_waiting(trial, disk.folder)
+            states = [name for name in disk.folder.glob("*/epoch-*")]
+            assert len(states) == min(epoch - 1, 10) and not list(disk.folder.glob("*/.part-*"))
+            disk.free()
+            told.append(trial.train())
+            assert json.loads(told[-1][SAVED]).keys() == json.loads(results[epoch - 1][SAVED]).keys()
+    assert read_scores(told) == read_scores(results) and [result[EPOCH] for result in told] == [1, 2, 3, 4, 5, 6]
+    assert all(LOST not in result and FULL not in result for result in told)
+
+
+@pytest.mark.slow
+def test_with_full_temporary_files_a_trial_waits_to_go_on_from_its_state(build, wanted, monkeypatch, tmp_path):
+    monkeypatch.setattr(trial_module, "RETRY_SECONDS", 0.01)
+    results, saves = wanted
+    trial = build(saves=saves)
+    with mount_disk(tmp_path / "temporary", 24) as disk:
+        monkeypatch.setattr("tempfile.tempdir", str(disk.folder))
+        disk.fill()
+        check_waiting(trial, disk.folder)
+        disk.free()
+        again = [trial.train() for _ in range(3)]
+    assert read_scores(again) == read_scores(results[3:]) and all(LOST not in result for result in again)
+
+
+@pytest.mark.slow
+def test_one_that_fails_on_a_full_disk_still_saves_its_best_model(build, store, monkeypatch, tmp_path):
+    monkeypatch.setattr(trial_module, "RETRY_SECONDS", 0.01)
+    trial = build()
+    first = trial.train()
+    trial.results = iter(())  # the next epoch fails
+    with mount_disk(tmp_path / "states", 64) as disk:
+        disk.fill()
+        check_waiting(trial, disk.folder)
+        disk.free()
+        result = trial.train()
+        assert result["status"] == "failed" and result["done"]
+        assert load_model(Path(store.uri) / "trial-0004" / "epoch-0001").metrics[ACCURACY] == first[SCORE]
 
 
 def test_one_that_fails_saves_its_best_model(build, store, monkeypatch):
@@ -154,4 +214,4 @@ def test_one_that_fails_saves_its_best_model(build, store, monkeypatch):
     result = trial.train()
     assert (result["status"], result[EPOCH], result["done"]) == ("failed", 1, True) and "no such" in result["error"]
     assert json.loads(result[SAVED]).keys() == {MODEL_FILE, CORRECT_FILE}
-    assert load_model(Path(store.locate(4, 1)[1])).metrics[ACCURACY] == first[SCORE]
+    assert load_model(Path(store.uri) / "trial-0004" / "epoch-0001").metrics[ACCURACY] == first[SCORE]

@@ -1,6 +1,7 @@
 """What runs next is what the ledger says, wherever the search was killed; what ends is written down, with its model."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -27,7 +28,7 @@ from search.records.requests import ask_to_stop, read_request
 from search.records.session import Session
 from search.tune.callback import Recorder
 from search.tune.checkpoints import BestModels
-from search.tune.results import CORRECT, EPOCH, LOST, METRICS, SAVED, SCORE
+from search.tune.results import CORRECT, EPOCH, FULL, LOST, METRICS, SAVED, SCORE
 from search.tune.scheduler import LedgerScheduler
 from search.tune.searcher import LedgerSearcher
 from search.tune.storage import CORRECT_FILE, TrialStore
@@ -84,7 +85,7 @@ class Search:
     def report(self, trial, epoch, **extra):
         """An epoch, with what it saved; gives Ray's decision."""
         number, digests = trial.config["number"], {}
-        scores = [QUALITY[number] + 0.01 * each for each in range(1, epoch + 1)]
+        scores = [QUALITY[number % 6] + number // 6 * 1e-4 + 0.01 * each for each in range(1, epoch + 1)]
         with self.watch.models.store.save(number, epoch, digests) as folder:
             (folder / MODEL_FILE).write_text(f"model {number} after {epoch}")
             (folder / CORRECT_FILE).write_text(f"c{number}{epoch}")
@@ -371,6 +372,54 @@ def test_a_search_that_ends_early_keeps_the_models_of_running_trials(search):
     assert search.layout.find_checkpoint(0) and search.watch.models.store.list_states(0)
     assert not any(isinstance(event, TrialEnded) for event in read_events(search.layout.ledger))
     assert sum(isinstance(event, TrialSaved) for event in read_events(search.layout.ledger)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_what_stands_of_fifty_trials_is_bounded_at_every_moment(at_once, plan, tmp_path):
+    """Kept models, by `keep_best`; states, two of each trial that runs, and one that is being written."""
+    ledger, watching = open_search(replace(plan, trials=50), tmp_path)
+    with ledger, watching as watched:
+        search, running, most = Search(watched.session.layout, watched), {}, Counter()
+
+        def look():
+            states = list(watched.session.layout.states.glob("trial-*/epoch-*"))
+            most["models"] = max(most["models"], len(list(watched.session.layout.checkpoints.glob("*/*"))))
+            most["states"] = max(most["states"], len(states))
+            most["of one"] = max(most["of one"], *Counter(path.parent.name for path in states).values(), 0)
+
+        watched.begin()
+        while True:
+            while len(running) < at_once and (trial := search.begin()) is not None:
+                running[trial.trial_id] = (trial, 0)
+            if not running:
+                break
+            for name, (trial, epoch) in list(running.items()):
+                running[name] = (trial, epoch + 1)
+                if search.report(trial, epoch + 1) == "STOP":
+                    del running[name]
+                look()
+        watched.keep_running()
+        assert len(watched.session.record.trials) == 50
+    assert most == {"models": 2, "states": 2 * at_once, "of one": 2}
+    assert not any(watched.session.layout.states.iterdir())
+
+
+def test_a_trial_that_waits_for_room_is_told_once_and_tells_of_no_epoch(search):
+    trial, told = search.begin(), []
+    search.watch.session.ledger.tell = told.append
+    search.report(trial, 1)
+    lines = search.watch.session.ledger.seq
+    waiting = {SCORE: 0.5, EPOCH: 1, METRICS: "{}", "status": "running", "done": False}
+    for _ in range(3):
+        result = waiting | {FULL: "waiting: the disk is full"}
+        assert search.scheduler.on_trial_result(None, trial, result) == "CONTINUE"
+        search.recorder.on_trial_result(0, [], trial, result)
+    assert told == ["waiting: the disk is full"] and search.watch.session.ledger.seq == lines
+    search.report(trial, 2)
+    search.scheduler.on_trial_result(None, trial, waiting | {EPOCH: 2, FULL: "waiting: again"})
+    assert told[1:] == ["waiting: again"]
+    assert [row.epoch for row in search.watch.session.record.trials[0].epochs] == [1, 2]
 
 
 @pytest.mark.parametrize("mode", StopMode)

@@ -1,0 +1,225 @@
+"""Whether trainings get on, step by step: workers tell it beside their work, and one whose steps stop is ended.
+
+A worker's thread sends how far its training is to an actor of ours, once a second; the search asks that actor, and
+waits for none of it. Silence is counted on the search's own clock and only while the search itself is awake: a laptop
+that slept, or a search that was stopped with all its processes, ends no training.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+TRIAL_TIMEOUT_S = 300.0
+BEAT_S = 1.0  # between two beats of a worker
+HEARD_S = 20.0  # a training waits so long for its first beat to be taken: an actor that begins takes seconds
+AWAKE_S = 5.0  # the search looks far more often: of a longer gap, the rest was sleep
+BEGINNING, BETWEEN = "beginning", "between two epochs"
+WAITING = "waiting for room on a disk"
+AT_ONCE = (BEGINNING, BETWEEN)  # phases that take no time, or hang
+STEPLESS = 2  # any other without steps, such as a download, may take so many times as long as a step
+
+
+@dataclass(frozen=True)
+class Beat:
+    """How far a training is.
+
+    Attributes:
+        count: grows with every step, and with time in a phase without steps.
+        phase, done, total: see `fashion_core.training.progress.Progress`.
+        node, pid: of the process.
+    """
+
+    count: int
+    phase: str
+    done: int
+    total: int
+    node: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"{self.phase}, batch {self.done} of {self.total}" if self.total else self.phase
+
+
+class Collector:
+    """The newest beat of each training, by name. An actor of Ray."""
+
+    def __init__(self) -> None:
+        self.beats: dict[Any, Beat] = {}
+
+    def take(self, name: Any, beat: Beat) -> None:
+        """Keep a beat."""
+        self.beats[name] = beat
+
+    def tell(self) -> dict[Any, Beat]:
+        """All of them."""
+        return self.beats
+
+
+class Pulse:
+    """A worker's side: told of every step, it sends the newest from a thread of its own. A context manager.
+
+    Args:
+        collector: name of the actor; None: nobody asks.
+        timeout_s: a phase without steps counts as progress for `STEPLESS` times as long.
+    """
+
+    def __init__(self, collector: str | None, timeout_s: float) -> None:
+        self.collector, self.timeout_s = collector, timeout_s
+        self.name: Any = None  # of the training; None: there is none
+        self.at = ("", 0, 0)
+        self.since = time.monotonic()  # when the phase began
+        self.count = 0
+        self.stopped = threading.Event()
+        if collector is not None:
+            threading.Thread(target=self.run, name="beats", daemon=True).start()
+
+    def __enter__(self) -> Pulse:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+
+    def begin(self, name: Any) -> None:
+        """A training of this name begins: whatever it does next, the search knows of its process."""
+        self.step(BEGINNING, 0, 0)
+        self.name = name
+        if self.collector is not None:
+            with suppress(ray.exceptions.RayError, ValueError):
+                ray.get(ray.get_actor(self.collector).take.remote(name, self.make_beat()), timeout=HEARD_S)
+
+    def step(self, phase: str, done: int, total: int) -> None:
+        """Take a step of the training: a `Progress`."""
+        if phase != self.at[0]:
+            self.since = time.monotonic()
+        self.at = (phase, done, total)
+        self.count += 1
+
+    def run(self) -> None:
+        """Send beats until the end."""
+        actor = None
+        while not self.stopped.wait(BEAT_S):
+            if self.name is None:
+                continue
+            phase, _, total = self.at
+            if not total and phase not in AT_ONCE and time.monotonic() - self.since < STEPLESS * self.timeout_s:
+                self.count += 1
+            try:
+                actor = actor or ray.get_actor(self.collector)
+                actor.take.remote(self.name, self.make_beat())
+            except (ray.exceptions.RayError, ValueError):  # it begins again: the next beat finds it
+                actor = None
+
+    def make_beat(self) -> Beat:
+        """How far it is now."""
+        phase, done, total = self.at
+        return Beat(self.count, phase, done, total, ray.get_runtime_context().get_node_id(), os.getpid())
+
+
+@dataclass
+class Silence:
+    """How long each training has been silent while the search was awake. Knows nothing of Ray.
+
+    Attributes:
+        last: the newest beat of each that runs.
+        seconds: since it changed.
+        stale: the last beat of each before it was begun, which says nothing of it.
+    """
+
+    last: dict[Any, Beat] = field(default_factory=dict)
+    seconds: dict[Any, float] = field(default_factory=dict)
+    stale: dict[Any, Beat | None] = field(default_factory=dict)
+
+    def begin(self, name: Any) -> None:
+        """A training begins, or goes on in another process."""
+        self.stale[name] = self.last.pop(name, None) or self.stale.get(name)
+        self.seconds.pop(name, None)
+
+    def take(self, beats: dict[Any, Beat], names: Iterable[Any], passed_s: float) -> None:
+        """Count what the newest beats say of the trainings that run.
+
+        Args:
+            passed_s: seconds since the last time; more than `AWAKE_S` count as so many.
+        """
+        for name in names:
+            beat = beats.get(name)
+            if beat is None or beat == self.stale.get(name):
+                continue
+            if beat == self.last.get(name):
+                self.seconds[name] += min(passed_s, AWAKE_S)
+            else:
+                self.last[name], self.seconds[name] = beat, 0.0
+
+
+class Beats:
+    """The search's side: asks for beats without waiting, and ends processes whose steps stopped.
+
+    Args:
+        name: of the actor; one of its own for each search.
+        timeout_s: how long a process may take for a step.
+    """
+
+    def __init__(self, name: str, timeout_s: float) -> None:
+        self.name, self.timeout_s = name, timeout_s
+        self.actor = ray.remote(num_cpus=0, max_restarts=-1)(Collector).options(name=name).remote()
+        self.node = ray.get_runtime_context().get_node_id()
+        self.silence = Silence()
+        self.answer: Any = None  # that is awaited
+        self.taken = time.monotonic()
+
+    def look(self, names: Iterable[Any]) -> dict[Any, str]:
+        """Take the answer to the last question, end what is silent, and ask again. Returns at once.
+
+        Args:
+            names: of the trainings that run.
+
+        Returns:
+            Why, in words, by the name of each whose process was ended now.
+        """
+        now = time.monotonic()
+        if self.answer is not None and not ray.wait([self.answer], timeout=0)[0]:
+            return {}
+        names = list(names)
+        with suppress(ray.exceptions.RayError):  # the actor begins again where its worker died
+            if self.answer is not None:
+                self.silence.take(ray.get(self.answer), names, now - self.taken)
+        self.answer, self.taken = self.actor.tell.remote(), now
+        return {name: self.end(name) for name in names if self.silence.seconds.get(name, 0.0) > self.timeout_s}
+
+    def tell(self, names: Collection[Any]) -> dict[Any, str]:
+        """What each of these trainings is at, in words."""
+        return {name: str(beat) for name, beat in self.silence.last.items() if name in names}
+
+    def end(self, name: Any) -> str:
+        """End the process of a training. Returns why, in words."""
+        beat = self.silence.last[name]
+        self.silence.begin(name)
+        there = NodeAffinitySchedulingStrategy(beat.node, soft=False)
+        ray.remote(num_cpus=0, max_retries=0)(end_process).options(scheduling_strategy=there).remote(beat.pid)
+        return f"no step for {self.timeout_s:g} seconds: in {beat}"
+
+    def close(self, *, is_dead: bool) -> None:
+        """End the actor. is_dead: Ray is; a process that was stopped has not seen it, and is ended."""
+        if not is_dead:
+            ray.kill(self.actor)
+            return
+        for beat in self.silence.last.values():
+            if beat.node == self.node:
+                with suppress(ProcessLookupError):
+                    end_process(beat.pid)
+
+
+def end_process(pid: int) -> None:
+    """End a process of this node, a stopped one too."""
+    os.kill(pid, signal.SIGKILL)

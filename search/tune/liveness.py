@@ -1,0 +1,101 @@
+"""Whether a running search gets on: Ray itself, and each trial by its steps. Asked often, it never waits."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from search.jobs.beats import Beats
+from search.jobs.cluster import Users
+from search.jobs.health import Health
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+LOOK_S = 1.0  # between two looks
+
+
+class RayDied(BaseException):
+    """Ray is not there any more. No `Exception`: for one, Tune would ask Ray to clean up, and wait for it.
+
+    Args:
+        fault: in words.
+        can_restart: Ray can be ended and started again in this process.
+    """
+
+    def __init__(self, fault: str, *, can_restart: bool) -> None:
+        super().__init__(fault)
+        self.can_restart = can_restart
+
+
+class Liveness:
+    """Of one run of Tune. Ray is touched from `open` on, when it runs.
+
+    Args:
+        timeout_s: how long a trial's process may take for a step.
+
+    Attributes:
+        collector: name of the actor that takes the beats.
+        doing: what each running trial is at, in words, by number.
+        starts: of Ray in this process, when this began.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.collector = f"beats-{uuid.uuid4().hex}"
+        self.doing: dict[int, str] = {}
+        self.starts = Users.starts
+        self.looked = 0.0
+        self.beats: Beats | None = None
+        self.health: Health | None = None
+
+    def open(self) -> None:
+        """Begin to look."""
+        self.health = Health()
+        self.beats = Beats(self.collector, self.timeout_s)
+
+    def begin(self, number: int) -> None:
+        """A trial begins, or goes on in another process."""
+        if self.beats is not None:
+            self.beats.silence.begin(number)
+
+    def look(self, running: Collection[int]) -> dict[int, str]:
+        """End the processes of trials without steps.
+
+        Args:
+            running: numbers of the trials that a process has.
+
+        Returns:
+            Why, in words, by number, of each that was ended now.
+
+        Raises:
+            RayDied: Ray is not there any more.
+        """
+        if self.health is None or self.beats is None:
+            return {}
+        now = time.monotonic()
+        if now - self.looked < LOOK_S:
+            return {}
+        self.looked = now
+        if (fault := self.health.look()) is not None:
+            raise RayDied(fault, can_restart=self.health.has_head)
+        ended = self.beats.look(running)
+        self.doing = self.beats.tell(running)
+        return ended
+
+    def close(self, error: BaseException | None) -> RayDied | None:
+        """Look no more. Returns that Ray died, where it did; None where it lives. error: what broke Tune."""
+        death = self.find_death(error)
+        if self.health is not None:
+            self.health.close()
+        if self.beats is not None:
+            self.beats.close(is_dead=death is not None)
+        return death
+
+    def find_death(self, error: BaseException | None) -> RayDied | None:
+        """See `close`."""
+        if isinstance(error, RayDied) or self.health is None:
+            return error if isinstance(error, RayDied) else None
+        fault = self.health.look_closely() if isinstance(error, Exception) else self.health.look()
+        return None if fault is None else RayDied(fault, can_restart=self.health.has_head)

@@ -1,0 +1,62 @@
+"""Beats of trainings: what counts as silence, and what does not."""
+
+from search.jobs.beats import AWAKE_S, STEPLESS, Beat, Pulse, Silence
+
+
+def beat(count, pid=1):
+    return Beat(count, "epoch 1", count, 10, "node", pid)
+
+
+def test_steps_however_slow_are_no_silence():
+    silence = Silence()
+    silence.begin(0)
+    for count in range(20):
+        for _ in range(9):
+            silence.take({0: beat(count)}, [0], 1.0)
+        assert silence.seconds[0] == 8.0
+
+
+def test_silence_is_counted_while_the_search_is_awake():
+    silence = Silence()
+    silence.begin(0)
+    silence.take({0: beat(1)}, [0], 1.0)
+    silence.take({0: beat(1)}, [0], 2.0)
+    assert silence.seconds == {0: 2.0}
+    silence.take({0: beat(1)}, [0], 3600.0)  # it slept
+    assert silence.seconds == {0: 2.0 + AWAKE_S}
+
+
+def test_what_has_not_begun_is_not_silent():
+    silence = Silence()
+    silence.begin(0)
+    silence.take({}, [0], 5.0)
+    assert not silence.seconds
+
+
+def test_the_last_beat_of_an_ended_process_says_nothing_of_the_next():
+    silence = Silence()
+    silence.take({0: beat(7)}, [0], 1.0)
+    silence.begin(0)
+    silence.take({0: beat(7)}, [0], 5.0)
+    silence.take({0: beat(7)}, [0], 5.0)
+    assert not silence.seconds
+    silence.take({0: beat(1, pid=2)}, [0], 5.0)
+    assert silence.seconds == {0: 0.0} and silence.last[0].pid == 2
+
+
+def test_only_trainings_that_run_are_counted():
+    silence = Silence()
+    silence.take({0: beat(1), 1: beat(1)}, [1], 1.0)
+    assert set(silence.seconds) == {1}
+
+
+def test_a_beat_in_words():
+    assert str(beat(3)) == "epoch 1, batch 3 of 10"
+    assert str(Beat(1, "setting up", 0, 0, "node", 1)) == "setting up"
+
+
+def test_a_pulse_that_nobody_asks_for_sends_nothing():
+    with Pulse(None, 1.0) as pulse:
+        pulse.begin(3)
+        pulse.step("epoch 1", 1, 10)
+        assert (pulse.name, pulse.at) == (3, ("epoch 1", 1, 10)) and STEPLESS > 1
