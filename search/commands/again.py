@@ -30,18 +30,20 @@ def can_begin_again() -> bool:
     return int(os.environ.get(TIMES, "0")) < MAX_TIMES
 
 
-def begin_again(arguments: Sequence[str], lost: RayLostError) -> NoReturn:
-    """Replace this process by one that goes on. All that it had open must be closed.
+class Command:
+    """The one that this process runs. arguments: from the sub-command on."""
 
-    Args:
-        arguments: of this one, from the sub-command on.
-    """
+    arguments: Sequence[str] = ()
+
+
+def begin_again(lost: RayLostError) -> NoReturn:
+    """Replace this process by one that goes on. Whatever it has open is closed by that, as by a kill."""
     print(f"note: {lost.fault}; the command begins again, and goes on", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os.environ[TIMES] = str(int(os.environ.get(TIMES, "0")) + 1)
     program = PROGRAM.format(folder=str(Path(search.__file__).resolve().parent.parent))
-    os.execv(sys.executable, [sys.executable, "-c", program, *find_way_on(arguments, lost.name)])
+    os.execv(sys.executable, [sys.executable, "-c", program, *find_way_on(Command.arguments, lost.name)])
 
 
 def find_way_on(arguments: Sequence[str], name: str) -> list[str]:
@@ -49,8 +51,10 @@ def find_way_on(arguments: Sequence[str], name: str) -> list[str]:
 
     Args:
         arguments: of the command that began it, from the sub-command on.
-        name: of the search.
+        name: of the search; "" where it has not begun.
     """
+    if not name:
+        return list(arguments)
     if arguments[0] == "promote":
         return [word for word in arguments if word != "--replace"]
     kept = []

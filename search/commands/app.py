@@ -17,7 +17,7 @@ from fashion_core.command import OF_SIGNALS, give_share, run_command
 from fashion_core.errors import RayLostError, SearchError
 from search.cli import EXIT_STATUSES
 from search.commands import predict as asking
-from search.commands.again import begin_again, can_begin_again
+from search.commands.again import Command, begin_again, can_begin_again
 from search.commands.promote import compare, promote, rollback
 from search.commands.reports import effects, report, resend
 from search.commands.run import extend, run
@@ -90,12 +90,13 @@ def call(arguments: list[str]) -> None:
     Raises:
         SearchError: the arguments cannot be read.
     """
+    Command.arguments = arguments
     try:
         status = app(arguments, prog_name=NAME, standalone_mode=False)
     except RayLostError as lost:
         if not can_begin_again():
             raise
-        begin_again(arguments, lost)
+        begin_again(lost)
     except typer.TyperException as error:
         raise SearchError(f"{error.format_message().rstrip('.')}; see --help") from None
     except typer.Abort:  # at a question

@@ -12,7 +12,7 @@ from rich.console import Console
 from fashion_core.errors import SearchError
 from search.address import Address, renew
 from search.cli import DEFAULT_RESULTS, UNUSABLE, Results, SearchName, TrackingUri, build, refuse_others, take_fields
-from search.commands.again import can_begin_again
+from search.commands.again import begin_again, can_begin_again
 from search.planning.options import EXTENDED, MOVED, Extension, SearchOptions
 from search.records.events import EndReason
 from search.records.layout import SearchLayout
@@ -159,7 +159,7 @@ def launch(
             console=console,
             command=sys.argv,
             began=began,
-            goes_on=can_begin_again(),
+            goes_on=begin_again if can_begin_again() else None,
         )
     check_end(result.record)
 

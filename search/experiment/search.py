@@ -21,6 +21,7 @@ from search.experiment.starts import plan_with_starts
 from search.experiment.steps import list_next_steps
 from search.experiment.stored import bring_back, check_nothing_stored, check_vacant, hold_stored, store_beginning
 from search.jobs.cluster import look_at_cluster, open_ray
+from search.jobs.guard import GoesOn, HeadGuard
 from search.planning.disk import check_room, list_disks
 from search.planning.plan import Plan, render_plan
 from search.planning.takeover import take_over
@@ -120,7 +121,7 @@ def run_search(
     report: bool = True,
     command: Sequence[str] = CALLED,
     began: float | None = None,
-    goes_on: bool = False,
+    goes_on: GoesOn | None = None,
 ) -> SearchResult:
     """Run a search, or go on with one.
 
@@ -136,7 +137,7 @@ def run_search(
         report: put the best model in its place, and write the report, in the end.
         command: what was typed, for the search's provenance.
         began: when the command did, by `time.monotonic`: from then on its time counts; None: now.
-        goes_on: the command begins again by itself where it raises RayLostError: the search has not ended then.
+        goes_on: begins the command again, which does so where RayLostError is raised: the search has not ended then.
 
     Raises:
         FashionError: it cannot start, or ended before its time.
@@ -174,6 +175,7 @@ def run_search(
             if storage is not None:
                 check_nothing_stored(storage)
         found = stack.enter_context(open_ray(options.address, machine, options.storage))
+        guard = stack.enter_context(HeadGuard(layout.name if begun else "", goes_on))
         plan = wait(lambda: plan_with_starts(options, layout, found, begun=begun))
         plan = with_taken(plan, record) if begun else take_over(plan)
         show_plan(plan, console)
@@ -193,6 +195,7 @@ def run_search(
                 shutil.rmtree(layout.folder, ignore_errors=True)
             events, record = [], SearchRecord()
         plan = wait(lambda: write_beginning(plan, begun=begun))
+        guard.name = layout.name
         if storage is not None and not begun:
             store_beginning(storage, layout)
         prepared = wait(lambda: prepare(plan, console), plan.cache_dir)
@@ -217,7 +220,8 @@ def run_search(
             wait(lambda: write_whole(layout.audit, render_audit(audit(prepared.data))))
             plan = settle_taken(plan, prepared, console)
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
-        fault = run_session(plan, session, prepared.site, console, trainable, events, goes_on=goes_on)
+        fault = run_session(plan, session, prepared.site, console, trainable, events, goes_on=goes_on is not None)
+        guard.close()
         search = describe_search(record)
         if report:
             for path in wait(lambda: write_results(layout, record, search, tell)):

@@ -201,6 +201,7 @@ def begin(options: dict[str, Any], trouble: str, storage: str | None, variables:
 def end() -> None:
     """End Ray, dead or alive."""
     end_stopped_servers()
+    Users.servers = {}  # nobody is to miss them
     ray.shutdown()
 
 

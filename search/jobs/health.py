@@ -30,14 +30,21 @@ DEAD, STOPPED = "ZX", "Tt"  # states of a process, as `/proc` has them
 
 
 class Health:
-    """Whether Ray is alive: `look` says so at once. Made while it is.
+    """Whether Ray is alive: `look` says so at once.
+
+    Args:
+        servers: of Ray, that this process started, by process id; None: those that live now.
 
     Attributes:
+        count: how many look now.
         has_head: whether Ray's head was there at the last look: without it, nothing in Ray ends in order.
     """
 
-    def __init__(self) -> None:
-        self.servers = find_servers()
+    count = 0
+
+    def __init__(self, servers: Mapping[int, str] | None = None) -> None:
+        Health.count += 1
+        self.servers = dict(servers or find_servers())
         self.node = ray.get_runtime_context().get_node_id()
         self.answers = self.seen = 0
         self.is_gone = False  # Ray says itself that the node here is
@@ -85,7 +92,9 @@ class Health:
 
     def close(self) -> None:
         """Ask no more."""
-        self.stopped.set()
+        if not self.stopped.is_set():
+            self.stopped.set()
+            Health.count -= 1
 
 
 def find_servers() -> dict[int, str]:

@@ -41,7 +41,7 @@ from fashion_core.files import (
 )
 from fashion_core.models.saved import Best, save_model
 from search.jobs.beats import TRIAL_TIMEOUT_S, WAITING, Beats, Pulse
-from search.jobs.cluster import lose_ray
+from search.jobs.cluster import Users, lose_ray
 from search.jobs.health import Health
 from search.jobs.saved_state import delete_state, find_state, save_state
 from search.jobs.training import SAVE_INTERVAL_S, TrainingJob, describe_error
@@ -297,11 +297,14 @@ def train_all(
     waiting = [training for training in trainings if training.status is None]
     if not waiting:
         return
-    health, beats = Health(), Beats(f"beats-{uuid.uuid4().hex}", timeout_s)
+    health, beats = Health(Users.servers), None
     try:
+        check_ray(health.look())
+        beats = Beats(f"beats-{uuid.uuid4().hex}", timeout_s)
         train_waiting(waiting, resources, listener, onlooker, health, beats)
     except RayLostError:
-        beats.close(is_dead=True)
+        if beats is not None:
+            beats.close(is_dead=True)
         lose_ray()
         raise
     else:

@@ -13,6 +13,7 @@ from fashion_core.files import retry_while_full
 from search.experiment.stored import bring_back, find_options, find_record, hold_stored
 from search.jobs.beats import TRIAL_TIMEOUT_S
 from search.jobs.cluster import open_ray
+from search.jobs.guard import HeadGuard
 from search.jobs.material import Material, prepare_material
 from search.planning.resources import choose_resources
 from search.promotion.champion import check_champion
@@ -140,6 +141,7 @@ def open_promotion(
         tracker.start(options)
         stack.callback(tracker.close)
         machine = stack.enter_context(open_ray(place.address))
+        stack.enter_context(HeadGuard(layout.name))
         yield Promotion(
             layout,
             search,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from search.jobs.beats import Beats
 from search.jobs.cluster import Users
-from search.jobs.health import Health
+from search.jobs.health import HEAD, Health, is_headless
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,9 +50,20 @@ class Liveness:
         self.beats: Beats | None = None
         self.health: Health | None = None
 
+    def check_head(self) -> None:
+        """Raises RayDied where Ray's head has died: asking it anything would wait for a minute."""
+        if is_headless(Users.servers):
+            raise RayDied(f"Ray's {HEAD} died", can_restart=False)
+
     def open(self) -> None:
-        """Begin to look."""
-        self.health = Health()
+        """Begin to look.
+
+        Raises:
+            RayDied: Ray is not there any more.
+        """
+        self.health = Health(Users.servers)
+        if (fault := self.health.look()) is not None:
+            raise RayDied(fault, can_restart=self.health.has_head)
         self.beats = Beats(self.collector, self.timeout_s)
 
     def begin(self, number: int) -> None:

@@ -76,7 +76,8 @@ def run_trials(
                 break
             liveness = found.liveness = Liveness(plan.options.trial_timeout_s or TRIAL_TIMEOUT_S)
             beats = {"collector": liveness.collector, "timeout_s": liveness.timeout_s}
-            error = run_tune(plan, bind(trainable, site, store, rungs, target, **beats), session.record.search_id)
+            bound = bind(trainable, site, store, rungs, target, **beats)
+            error = run_tune(plan, bound, session.record.search_id, liveness)
             death = liveness.close(error)
             if error is None or isinstance(error, KeyboardInterrupt):
                 is_interrupted = error is not None or has_caught(before)
@@ -93,12 +94,13 @@ def run_trials(
     return is_interrupted
 
 
-def run_tune(plan: Plan, trainable: type[TrialTrainable], search_id: str) -> BaseException | None:
+def run_tune(plan: Plan, trainable: type[TrialTrainable], search_id: str, liveness: Liveness) -> BaseException | None:
     """Run Tune over what there is to do. Returns what broke it: a Ctrl-C where Tune had not caught it, or had caught
     one before; None where nothing did.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="fashion-", ignore_cleanup_errors=True) as scratch:
+            liveness.check_head()
             build_tuner(plan, build_trainable(plan, trainable), search_id, scratch).fit()
     except (Exception, RayDied, KeyboardInterrupt) as error:
         return error
