@@ -112,6 +112,11 @@ class SearchLayout:
         return self.folder / "trials.csv"
 
     @property
+    def curves(self) -> Path:
+        """A row an epoch: see `search.reporting.curves`."""
+        return self.folder / "curves.parquet"
+
+    @property
     def report(self) -> Path:
         """What people read of it."""
         return self.folder / REPORT
@@ -175,7 +180,14 @@ class SearchLayout:
 
     def list_artifacts(self) -> list[Path]:
         """The files that are kept with the search's run in MLflow, those that exist."""
-        files = [self.report, self.trials_csv, self.audit, self.best_config, *sorted(self.folder.glob("*.png"))]
+        files = [
+            self.report,
+            self.trials_csv,
+            self.curves,
+            self.audit,
+            self.best_config,
+            *sorted(self.folder.glob("*.png")),
+        ]
         return [path for path in files if path.is_file()]
 
     @property

@@ -1,4 +1,4 @@
-"""A search's report: `README.md`, `trials.csv` and `curves.png`, made from its record alone, again at any time."""
+"""A search's report: `README.md`, `trials.csv` and curves, made from its record alone, again at any time."""
 
 from __future__ import annotations
 
@@ -42,13 +42,16 @@ FIXED_COLUMNS = ("trial", "status", "reason", "rung", "cutoff", "enqueued", "epo
 
 def write_report(layout: SearchLayout, record: SearchRecord, search: SearchWords) -> list[Path]:
     """Write the report of a search from its record; also of one that still runs. Returns what was written."""
+    from search.reporting.curves import write_curves  # pyarrow takes time: not for those who draw tables alone
+
     write_trials_csv(record, layout.trials_csv)
+    write_curves(record, layout.curves)
     curves = layout.folder / "curves.png"
     has_curves = draw_curves(record, curves)
     pictures = [(name, path.name) for name in search.categories if (path := layout.confusion(name)).is_file()]
     parts = build_report(search, record, [curves.name] if has_curves else [], pictures)
     write_whole(layout.report, join_parts(parts))
-    return [layout.report, layout.trials_csv, *([curves] if has_curves else [])]
+    return [layout.report, layout.trials_csv, layout.curves, *([curves] if has_curves else [])]
 
 
 def tabulate_trials(record: SearchRecord) -> tuple[list[str], list[list[Any]]]:
