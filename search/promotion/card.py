@@ -222,7 +222,7 @@ def render_comparison(result: PromotionResult, shipped: Shipped) -> list[str]:
     rows.append(["**mean**", f"**{100 * difference.mean.value:+.2f}**", show_points(difference.mean)])
     return [
         f"The gate is {'passed' if result.verdict.passed else 'not passed'}:",
-        "\n".join(f"- {escape_markdown(reason)}" for reason in result.verdict.reasons),
+        "\n".join(f"- {escape_markdown(reason)}" for reason in result.gate.reasons),
         f"Accuracy less that of {result.opponent.words}, in points; each interval holds for its own row, over "
         f"{difference.mean.covers}.",
         render_table(["category", "difference", f"{LEVEL:.0%} interval"], rows),

@@ -48,15 +48,17 @@ class Form:
     Attributes:
         choice: made on all images.
         score: cross-fitted.
-        gain: over the best single network, under the same cross-fitting; None for that.
+        gain: over one network, the mean of those of the best candidate, under the same cross-fitting.
         accepted: whether it was better than all before it.
+        answers: [1, N, K], cross-fitted.
     """
 
     choice: Choice
     score: Estimate
-    gain: Estimate | None
+    gain: Estimate
     cost: Cost
     accepted: bool
+    answers: np.ndarray = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,14 @@ class Decision:
 
     Attributes:
         answers: [1, N, K]: cross-fitted answers of the whole procedure, the choice of the form included.
+        one_network: [1, N, K]: the mean of the networks of the best candidate, chosen without the images scored.
         notes: what a reader of the report must know, a sentence each.
     """
 
     forms: tuple[Form, ...]
     chosen: Form
     answers: np.ndarray
+    one_network: np.ndarray
     notes: tuple[str, ...] = ()
 
     @property
@@ -199,6 +203,25 @@ def choose_soup(pool: Pool, images: np.ndarray) -> Choice:
     return best[1]
 
 
+def answer_by_mean(candidates: Sequence[TrainedCandidate], images: np.ndarray) -> np.ndarray:
+    """[1, N, K]: what a network of the candidate that is best on some images answers in the mean.
+
+    No network is chosen, so it is what one more of that recipe can be expected to do, and what other forms add to.
+    """
+    answers = [candidate.answer(images) for candidate in candidates]
+    mean: np.ndarray = answers[find_best(answers, images)].mean(0, keepdims=True)
+    return mean
+
+
+def answer_by_form(candidate: TrainedCandidate, form: str, folds: np.ndarray) -> np.ndarray:
+    """[1, N, K]: one candidate in a form that all can have, cross-fitted; a soup is one network, as a single is."""
+    pool = Pool([candidate], candidate.labels, folds)
+    choosers = {SEEDS: choose_seeds, ENSEMBLE: choose_ensemble}
+    if form in choosers and len(candidate.runs) > 1:
+        return cross_fit(partial(answer_by, pool, partial(choosers[form], pool)), folds)
+    return cross_fit(partial(answer_by_mean, [candidate]), folds)
+
+
 def list_choosers(pool: Pool) -> dict[str, Chooser]:
     """The forms there are, the plainest first."""
     choosers: dict[str, Chooser] = {SINGLE: partial(choose_single, pool)}
@@ -241,12 +264,13 @@ def decide(pool: Pool) -> Decision:
     real = {name: choosers[name] for name in choices if name == SINGLE or len(set(choices[name].networks)) > 1}
     answers = {name: cross_fit(partial(answer_by, pool, chooser), pool.folds) for name, chooser in choosers.items()}
     scores = {name: score_images(each) for name, each in answers.items()}  # [1, N]
+    one_network = cross_fit(partial(answer_by_mean, pool.candidates), pool.folds)
     forms: list[Form] = []
     for name, choice in choices.items():
-        gain = None if name == SINGLE else compare(scores[name], scores[SINGLE], None)
+        gain = compare(scores[name], score_images(one_network), None)
         score = estimate_score(scores[name], None)
         accepted = name in real and all(score.value > form.score.value for form in forms if form.accepted)
-        forms.append(Form(choice, score, gain, pool.compute_cost(choice), accepted))
+        forms.append(Form(choice, score, gain, pool.compute_cost(choice), accepted, answers[name]))
     chosen = [form for form in forms if form.accepted][-1]
     procedure = cross_fit(partial(answer_by, pool, partial(choose_form, pool, real)), pool.folds)
-    return Decision(tuple(forms), chosen, procedure)
+    return Decision(tuple(forms), chosen, procedure, one_network)

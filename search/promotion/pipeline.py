@@ -133,7 +133,7 @@ def run_promotion(
             promotion.wait(lambda: write_whole(shipped.report, render_promotion(shipped)))
             result = promotion.wait(lambda: register(promotion, shipped))
         else:
-            promotion.tracker.end(result.metrics, result.verdict.reasons, [result.report], passed=False)
+            promotion.tracker.end(result.metrics, result.gate.reasons, [result.report], passed=False)
         show_end(result, promotion.registry, console)
         return result
 
@@ -157,7 +157,7 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
         SearchError: MLflow does not answer; the model stands on the disk.
     """
     layout, tracker, registry, opponent = promotion.layout, promotion.tracker, promotion.registry, result.opponent
-    tracker.end(result.metrics, result.verdict.reasons, [result.report, layout.final.card], passed=result.passed)
+    tracker.end(result.metrics, result.gate.reasons, [result.report, layout.final.card], passed=result.passed)
     if opponent.trouble or tracker.error is not None:
         raise SearchError(
             f"a model is registered where MLflow answers, but: {opponent.trouble or tracker.error}; the model stands "

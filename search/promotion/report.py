@@ -112,13 +112,20 @@ def render_candidates(result: PromotionResult) -> list[str]:
 
 
 def render_configs(rows: Sequence[Row], categories: Sequence[str]) -> str:
-    """What the candidates differ in."""
+    """Every setting of the candidates, those that they differ in first and bold."""
     configs = [flatten_config(row.candidate.config) for row in rows]
     every = dict.fromkeys(name for config in configs for name in config if name not in ("seed", "start_seed"))
-    names = [name for name in every if len({str(config.get(name)) for config in configs}) > 1]
-    shown = [group_params({name: config.get(name) for name in names}, list(categories)) for config in configs]
-    keys = list(dict.fromkeys(key for each in shown for key in each))
-    table = [[write_code(key), *(write_name(str(each.get(key, ""))) for each in shown)] for key in keys]
+    shown = [group_params({name: config.get(name) for name in every}, list(categories)) for config in configs]
+
+    def is_shared(key: str) -> bool:
+        return len({each.get(key) for each in shown}) == 1
+
+    def write_row(key: str) -> list[str]:
+        name = write_code(key) if is_shared(key) else f"**{write_code(key)}**"
+        return [name, *(write_name(each.get(key, "")) for each in shown)]
+
+    keys = sorted(dict.fromkeys(key for each in shown for key in each), key=is_shared)
+    table = [write_row(key) for key in keys]
     return render_table(["setting", *(escape_markdown(row.candidate.words) for row in rows)], table)
 
 
@@ -158,13 +165,14 @@ def render_forms(result: PromotionResult) -> list[str]:
                 state,
             ]
         )
-    head = ["", "networks", f"score [{LEVEL:.0%}]", "less the single, points", "parameters", "ms an image", ""]
+    head = ["", "networks", f"score [{LEVEL:.0%}]", "less one network, points", "parameters", "ms an image", ""]
     text = (
         f"All under one cross-fitting of {result.folds} folds: what is chosen (candidate, network, epoch, members) is "
         "chosen without the images it is scored on. Intervals are over images alone: these networks as they are. "
-        "Seeds: an ensemble of all networks of the best candidate; ensemble: a greedy one of networks of any. A "
-        "soup averages weights at each network's best epoch on all images, the one that is kept, so its score is a "
-        "little too high. None: on all images, nothing was added to the best network."
+        "One network: the mean of those of the best candidate, what one more of them can be expected to do; single: "
+        "the best of them on the other images. Seeds: an ensemble of them all; ensemble: a greedy one of networks of "
+        "any. A soup averages weights at each network's best epoch on all images, the one that is kept, so its score "
+        "is a little too high. None: on all images, nothing was added to the best network."
     )
     return [render_table(head, rows), text]
 
@@ -200,7 +208,7 @@ def render_gate(result: PromotionResult) -> list[str]:
             result.category_names, difference.categories, result.verdict.detectable_losses, strict=True
         )
     ]
-    lines = "\n".join(f"- {escape_markdown(reason)}" for reason in result.verdict.reasons)
+    lines = "\n".join(f"- {escape_markdown(reason)}" for reason in result.gate.reasons)
     head = ["category", f"difference, points [{level:.1%}, all together {LEVEL:.0%}]"]
     head.append(f"loss that is found in {POWER:.0%} of cases")
     return [lines, render_table(head, rows), *render_attempts(result.gate.attempts)]

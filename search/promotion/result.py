@@ -268,7 +268,8 @@ class PromotionResult:
                 "tries": [each.model_dump(exclude={"answers"}) for each in self.gate.attempts],
                 "detectable": self.verdict.detectable,
                 "detectable_losses": dict(zip(self.category_names, self.verdict.detectable_losses, strict=True)),
-                "reasons": list(self.verdict.reasons),
+                "reasons": list(self.gate.reasons),
+                "one_network": None if self.gate.one_network is None else self.gate.one_network.mean.to_dict(),
             },
             "candidates": [describe_row(row) for row in self.judgement.rows],
             "forms": [
@@ -276,7 +277,7 @@ class PromotionResult:
                     "form": form.choice.form,
                     "networks": len(set(form.choice.networks)),
                     "score": form.score.to_dict(),
-                    "gain": None if form.gain is None else form.gain.to_dict(),
+                    "gain": form.gain.to_dict(),
                     "parameters": form.cost.parameters,
                     "ms_per_image": form.cost.ms,
                     "state": self.decision.describe_state(form),

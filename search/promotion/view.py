@@ -233,7 +233,7 @@ def draw_decision(decision: Decision) -> Table:
                 decision.describe_state(form),
             )
         )
-    return draw_table(("model", f"score [{LEVEL:.0%}]", "vs single, pt", "size", "ms", ""), rows)
+    return draw_table(("model", f"score [{LEVEL:.0%}]", "vs one, pt", "size", "ms", ""), rows)
 
 
 def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -249,7 +249,7 @@ def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 def show_gate(gate: Gate, console: Console) -> None:
     """What the gate says, a line a reason."""
     console.print(plain(f"the gate, against {gate.opponent.words}:"))
-    for reason in gate.verdict.reasons:
+    for reason in gate.reasons:
         console.print(plain(f"  {reason}"))
 
 

@@ -77,7 +77,8 @@ def build_result(
     versus = compare_answers(answers, other, [answers, other])
     rows = [Row(each, 3, score, 0.25, gap, versus, 0.1, (1, 2, 3), cost, 20.0) for each in candidates]
     rows.append(Row(baseline, 3, score, 0.0, None, None, 0.2, (4, 4, 4), cost, 20.0))
-    form = Form(Choice(SINGLE, ((0, 1),), []), score, None, cost, accepted=True)
+    gain = compare_answers(answers[:1], answers, ()).mean
+    form = Form(Choice(SINGLE, ((0, 1),), []), score, gain, cost, accepted=True, answers=answers[:1])
     return PromotionResult(
         layout=SearchLayout(Path("results"), "drawn"),
         options=PromotionOptions(fit_on=fit_on, force=force),
@@ -95,7 +96,7 @@ def build_result(
         search_seconds=4000.0,
         category_names=names,
         judgement=Judgement(tuple(rows), estimate_seed_noise([answers.mean(2), other.mean(2)]), (answers, other)),
-        decision=Decision((form,), form, answers[:1]),
+        decision=Decision((form,), form, answers[:1], answers.mean(0, keepdims=True)),
         gate=Gate(
             answers,
             Opponent(opponent, other),
