@@ -6,7 +6,7 @@ the choice between them. N images, K categories, C classes of one category.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +16,7 @@ from fashion_core.metrics import score_answers, score_images
 from search.promotion.judgement import UNLIMITED, Cost, TrainedCandidate
 from search.promotion.options import ENSEMBLE, SINGLE, SOUP
 from search.statistics.crossfit import cross_fit, find_best
-from search.statistics.intervals import Estimate, compare, estimate_score
+from search.statistics.intervals import LEVEL, Estimate, compare, estimate_score
 from search.statistics.members import average_members, find_correct, select_members
 
 SEEDS = "seeds"
@@ -49,7 +49,6 @@ class Form:
         choice: made on all images.
         score: cross-fitted.
         gain: over one network, the mean of those of the best candidate, under the same cross-fitting.
-        accepted: whether it was better than all before it.
         answers: [1, N, K], cross-fitted.
     """
 
@@ -57,7 +56,6 @@ class Form:
     score: Estimate
     gain: Estimate
     cost: Cost
-    accepted: bool
     answers: np.ndarray = field(compare=False, repr=False)
 
 
@@ -86,7 +84,9 @@ class Decision:
         """What became of a form, in a word."""
         if form.choice.form != SINGLE and len(set(form.choice.networks)) == 1:
             return "none"  # on all images, nothing was added to the best network
-        return "ships" if form is self.chosen else "" if form.accepted else "lost"
+        if form is self.chosen:
+            return "ships"
+        return "not surely better" if form.score.value > self.chosen.score.value else "lost"
 
 
 @dataclass
@@ -100,6 +100,7 @@ class Pool:
         average: probabilities of all images by the average of some networks' weights: K arrays [N, C_i].
         has_ensemble: whether ensembles may ship.
         limit: what a choice may cost at most.
+        takes_best: the best form ships, whatever it costs.
     """
 
     candidates: Sequence[TrainedCandidate]
@@ -109,6 +110,7 @@ class Pool:
     average: Callable[[tuple[Network, ...]], list[np.ndarray]] | None = None
     has_ensemble: bool = True
     limit: Cost = UNLIMITED
+    takes_best: bool = False
     averaged: dict[tuple[Network, ...], list[np.ndarray]] = field(default_factory=dict)
 
     def compute_cost(self, choice: Choice) -> Cost:
@@ -242,17 +244,34 @@ def answer_by(pool: Pool, chooser: Chooser, images: np.ndarray) -> np.ndarray:
 
 
 def choose_form(pool: Pool, choosers: dict[str, Chooser], images: np.ndarray) -> Choice:
-    """The form that is best under a cross-fitting within these images, chosen on all of them."""
+    """The form that is picked under a cross-fitting within these images, chosen on all of them."""
     folds = pool.folds[images]
-    best_score, best = -1.0, SINGLE
+    answers = {}
     for name, chooser in choosers.items():
-        right = np.empty((len(images), pool.labels.shape[1]))
+        right = np.empty((1, len(images), pool.labels.shape[1]))
         for fold in np.unique(folds):
             inside = folds == fold
-            right[inside] = answer_by(pool, chooser, images[~inside])[0, images[inside]]
-        if (score := float(score_answers(right))) > best_score:
-            best_score, best = score, name
-    return choosers[best](images)
+            right[:, inside] = answer_by(pool, chooser, images[~inside])[:, images[inside]]
+        answers[name] = right
+    choices = {name: chooser(images) for name, chooser in choosers.items()}
+    return choices[pick_form(pool, choices, answers)]
+
+
+def pick_form(pool: Pool, choices: Mapping[str, Choice], answers: Mapping[str, np.ndarray]) -> str:
+    """The cheapest form that is not told apart from the best, paired over images; of equal cost the better one.
+
+    In the manner of Breiman et al. 1984, Classification and Regression Trees, whose rule is within one standard error.
+
+    Args:
+        answers: [1, N, K] of each form, cross-fitted.
+    """
+    scores = {name: score_images(each) for name, each in answers.items()}
+    means = {name: float(score_answers(each)[0]) for name, each in answers.items()}
+    best = max(means, key=lambda name: means[name])
+    if pool.takes_best:
+        return best
+    near = [name for name in scores if compare(scores[best], scores[name], None).compute_interval(LEVEL)[0] <= 0]
+    return min(near, key=lambda name: (pool.compute_cost(choices[name]).parameters, -means[name]))
 
 
 def decide(pool: Pool) -> Decision:
@@ -269,8 +288,8 @@ def decide(pool: Pool) -> Decision:
     for name, choice in choices.items():
         gain = compare(scores[name], score_images(one_network), None)
         score = estimate_score(scores[name], None)
-        accepted = name in real and all(score.value > form.score.value for form in forms if form.accepted)
-        forms.append(Form(choice, score, gain, pool.compute_cost(choice), accepted, answers[name]))
-    chosen = [form for form in forms if form.accepted][-1]
+        forms.append(Form(choice, score, gain, pool.compute_cost(choice), answers[name]))
+    picked = pick_form(pool, choices, {name: answers[name] for name in real})
+    chosen = next(form for form in forms if form.choice.form == picked)
     procedure = cross_fit(partial(answer_by, pool, partial(choose_form, pool, real)), pool.folds)
     return Decision(tuple(forms), chosen, procedure, one_network)

@@ -70,7 +70,7 @@ def render_candidates(result: PromotionResult) -> list[str]:
                 write_points(row.versus.mean if row.versus else None),
                 f"{row.calibration_error:.3f} ({row.calibration_floor:.3f})",
                 ", ".join(map(str, row.best_epochs)),
-                f"{row.cost.parameters / 1e6:.1f} M, {row.cost.ms:.1f} ms",
+                str(row.cost),
             ]
         )
     head = [
@@ -161,7 +161,7 @@ def render_forms(result: PromotionResult) -> list[str]:
                 write_interval(form.score),
                 write_points(form.gain),
                 f"{form.cost.parameters / 1e6:.1f} M",
-                f"{form.cost.ms:.1f}",
+                form.cost.ms_words,
                 state,
             ]
         )

@@ -78,7 +78,7 @@ def build_result(
     rows = [Row(each, 3, score, 0.25, gap, versus, 0.1, (1, 2, 3), cost, 20.0) for each in candidates]
     rows.append(Row(baseline, 3, score, 0.0, None, None, 0.2, (4, 4, 4), cost, 20.0))
     gain = compare_answers(answers[:1], answers, ()).mean
-    form = Form(Choice(SINGLE, ((0, 1),), []), score, gain, cost, accepted=True, answers=answers[:1])
+    form = Form(Choice(SINGLE, ((0, 1),), []), score, gain, cost, answers[:1])
     return PromotionResult(
         layout=SearchLayout(Path("results"), "drawn"),
         options=PromotionOptions(fit_on=fit_on, force=force),
