@@ -18,7 +18,7 @@ from fashion_core.escaping import escape_markdown, show_lines, write_code, write
 from fashion_core.metrics import compute_recalls
 from search.promotion.attempts import render_attempts
 from search.promotion.coverage import render_coverage
-from search.promotion.plan import ONE_START
+from search.promotion.plan import FRESH, ONE_START
 from search.promotion.recipe import render_recipe
 from search.records.events import SearchStarted
 from search.records.layout import FinalLayout
@@ -76,7 +76,9 @@ def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
             "**This model was trained on the validation images too, so nothing here scores this very model: all scores "
             "are those of its recipe, from re-runs trained on train alone.**"
         )
-    if result.search.selection["select_on"] == "val":
+    if result.options.is_fresh:
+        parts.append(FRESH)
+    elif result.search.selection["select_on"] == "val":
         parts.append(
             "**val was used by the search**: it chose by the images that give the score above, which may be too high "
             "for that. A search with `--select-on heldout` leaves val unseen until the candidates are judged."
@@ -232,16 +234,18 @@ def render_comparison(result: PromotionResult, shipped: Shipped) -> list[str]:
 
 def render_method(result: PromotionResult, shipped: Shipped) -> list[str]:
     """Re-runs, cross-fitting, what each choice has seen."""
-    select_on = result.search.selection["select_on"]
+    seen = "- The search selected on val: see the warning at the top."
+    if result.options.is_fresh:
+        seen = f"- {FRESH}"
+    elif result.search.selection["select_on"] == "heldout":
+        seen = "- The search selected on images held out of train; val was first looked at when candidates were judged."
     lines = [
         f"- Re-runs: {result.judgement.count} candidates were trained again, on train alone, each with "
         f"{len(result.plan.seeds)} fresh seeds{' and starts of its new layers' if result.plan.start_seeds else ''}.",
         f"- Cross-fitting: what to ship was chosen on {result.folds - 1} of {result.folds} parts of the validation "
         "images and scored on the one left out, in turns, near-duplicates together. So no image scores a choice that "
         "it took part in. The figure is that of the procedure; what ships was chosen on all images.",
-        "- The search selected on images held out of train; val was first looked at when the candidates were judged."
-        if select_on == "heldout"
-        else "- The search selected on val: see the warning at the top.",
+        seen,
         "- Recalls, confusion matrices and calibration are those of "
         f"{shipped.whose}, on the images that chose it: they lean to the good side.",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fashion_core.data.reading import split_names
 from fashion_core.escaping import show_value
@@ -91,12 +91,28 @@ class PromotionOptions(BaseModel):
         description="What may ship: `single`, `ensemble`, and `soup`, for which each candidate is trained as often "
         "again, from one start. The cheapest that is not told apart from the best does; with `best`, the best one.",
     )
+    judge_on: Path | None = Field(
+        default=None,
+        description="Another data set of the same categories, whose labelled images judge in place of val: fresh ones.",
+    )
     force: bool = Field(default=False, description="Make it the champion whatever the gate says; a tag records it.")
+
+    @model_validator(mode="after")
+    def check_fresh(self) -> PromotionOptions:
+        """Images that judge are no images to train on, where they were named for that alone."""
+        if self.judge_on is not None and self.is_recipe:
+            raise ValueError("--judge-on must go with --fit-on train, since its images judge, but got train+val")
+        return self
 
     @property
     def is_recipe(self) -> bool:
         """Whether what ships is trained once more, so that its recipe is judged and not the network itself."""
         return self.fit_on == "train+val"
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether other images than those of the search's data set judge."""
+        return self.judge_on is not None
 
     @property
     def has_soup(self) -> bool:

@@ -117,7 +117,7 @@ def run_promotion(
         console.print(draw_plan(*shown, promotion.attempt))
         trained = retraining.train_candidates()
         judgement = judge_candidates(
-            trained, material.folds, material.groups, promotion.plan.select_on, np.random.default_rng(0)
+            trained, material.folds, material.groups, promotion.selected_on, np.random.default_rng(0)
         )
         console.print(draw_judgement(judgement))
         with console.status("choosing what ships"):

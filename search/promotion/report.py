@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fashion_core.escaping import escape_markdown, show_lines, write_code, write_name
 from search.promotion.attempts import render_attempts
 from search.promotion.coverage import render_coverage
-from search.promotion.plan import ONE_START, flatten_config
+from search.promotion.plan import FRESH, ONE_START, flatten_config
 from search.reporting.tables import hide_places, render_table
 from search.reporting.words import format_duration, group_params, write_interval, write_points
 from search.statistics.intervals import LEVEL, POWER
@@ -45,7 +45,9 @@ def render_summary(result: PromotionResult) -> list[str]:
         f"{result.score.covers}) on {result.images:,} validation images and **{state}**: "
         f"{escape_markdown(result.verdict.reasons[0])}."
     ]
-    if result.plan.select_on == "val":
+    if result.options.is_fresh:
+        parts.append(FRESH)
+    elif result.plan.select_on == "val":
         parts.append(
             "**val was used by the search.** The search chose its trials by the images that judge them here, so these "
             "scores may be too high. The clean figure comes from a search with `--select-on heldout`."
@@ -94,7 +96,7 @@ def render_candidates(result: PromotionResult) -> list[str]:
         "candidate; ECE: expected calibration error; floor: what calibrated answers to as many images have "
         "of it by chance."
     )
-    if result.plan.select_on == "heldout":
+    if result.plan.select_on == "heldout" or result.options.is_fresh:
         text += (
             " The search scored on other images, and trained on fewer: the difference holds both beside the luck of "
             "having been chosen."

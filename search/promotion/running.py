@@ -81,6 +81,11 @@ class Promotion:
         return retry_while_full(make, self.layout.folder, lambda text: self.console.print(plain(text, "yellow")))
 
     @property
+    def selected_on(self) -> str:
+        """What the search selected on; where other images judge than its own, val is what they are not."""
+        return "other" if self.options.is_fresh else self.plan.select_on
+
+    @property
     def limit(self) -> Cost:
         """What the model may cost."""
         parameters = self.options.max_params
@@ -133,7 +138,7 @@ def open_promotion(
         configs = [candidate.config for candidate in plan.everyone]
 
         def prepare() -> Material:
-            return prepare_material(source, configs, schema, cache_dir, console, reading, check)
+            return prepare_material(source, configs, schema, cache_dir, console, reading, check, options.judge_on)
 
         def check(annotations: Annotations) -> None:
             check_like_search(layout, search, annotations, cache_dir)
