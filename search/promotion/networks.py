@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 STATISTICS_IMAGES = 1024  # training images that batch normalisation's statistics are computed from
 COST_IMAGES = 32  # of a batch
 MIN_ROUNDS, COST_SECONDS = 3, 10.0  # where a network takes long, fewer will do
-COST_ROUNDS, COST_REPEATS = 5, 3  # batches of a round, of which the fastest counts: other work only adds to it
+COST_ROUNDS, COST_REPEATS = 5, 3  # batches of a round
 
 
 def combine(trained: Trained, material: Material, limit: Cost, options: PromotionOptions) -> Decision:
@@ -133,7 +133,8 @@ def build_final(choice: Choice, models: Mapping[Network, SavedModel], material: 
 def measure_cost(saved: Saved, material: Material) -> Cost:
     """Parameters, and milliseconds an image on this machine, with all threads.
 
-    Each round counts by its fastest batch, and all by the median round; the spread is to the slowest.
+    The fastest batch counts, since other work on the machine only adds to it; the spread is to the median of the rounds'
+    fastest.
     """
     ensemble = as_ensemble(saved)
     chosen = np.resize(material.val, COST_IMAGES)
@@ -144,8 +145,7 @@ def measure_cost(saved: Saved, material: Material) -> Cost:
     while len(rounds) < (MIN_ROUNDS if time.perf_counter() - started > COST_SECONDS else COST_ROUNDS):
         rounds.append(1000 * min(time_once(saved, images) for _ in range(COST_REPEATS)) / COST_IMAGES)
     count = sum(tensor.numel() for member in ensemble.members for tensor in member.network.parameters())
-    ms = statistics.median(rounds)
-    return Cost(count, ms, max(rounds) - ms)
+    return Cost(count, min(rounds), statistics.median(rounds) - min(rounds))
 
 
 def time_once(saved: Saved, images: Mapping[PrepareSettings, np.ndarray]) -> float:

@@ -229,7 +229,7 @@ def draw_decision(decision: Decision) -> Table:
                 write_interval(form.score, digits=3),
                 write_points(form.gain, digits=1),
                 f"{form.cost.parameters / 1e6:.1f} M",
-                form.cost.ms_words,
+                f"{form.cost.ms:.1f}",
                 decision.describe_state(form),
             )
         )
