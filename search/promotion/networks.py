@@ -133,8 +133,8 @@ def build_final(choice: Choice, models: Mapping[Network, SavedModel], material: 
 def measure_cost(saved: Saved, material: Material) -> Cost:
     """Parameters, and milliseconds an image on this machine, with all threads.
 
-    The fastest batch counts, since other work on the machine only adds to it; the spread is to the median of the rounds'
-    fastest.
+    The fastest batch counts, since other work on the machine only adds to it; the spread is to the median of the
+    rounds' fastest.
     """
     ensemble = as_ensemble(saved)
     chosen = np.resize(material.val, COST_IMAGES)
