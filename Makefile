@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env demo test test-fast test-all fuzz coverage ui lint bench bench-quick bench-gpu torture clean
+.PHONY: help env demo test test-fast test-all fuzz coverage ui lint bench bench-quick bench-gpu statistics torture clean
 
 help:
 	@echo "make env    the environment in $(VENV) (about 6.9 GB, once; again only when its pins change)"
@@ -29,6 +29,7 @@ help:
 	@echo "make bench  all benchmarks (hours; on a machine that rests); goes on where it was cut off; ROWS=1,4 names some"
 	@echo "make bench-quick   a look at them in three minutes"
 	@echo "make bench-gpu     all that needs a GPU, in eight minutes; DATA=DIR names photographs to fine-tune on"
+	@echo "make statistics    candidates of known truth, judged again and again (an hour); writes results/promotion_statistics/"
 	@echo "make torture    searches and promotions under faults (hours); goes on where it was cut off; BUDGET=30m, ROWS=kill,signals"
 	@echo "make clean  remove caches and the drawn data set; searches under results/ stay"
 
@@ -83,6 +84,9 @@ bench-quick: env
 
 bench-gpu: env
 	$(BIN)/python tests/benchmarks/gpu_all.py $(if $(DATA),--data $(DATA))
+
+statistics: env
+	$(BIN)/python tests/helpers/judging_simulation.py
 
 torture: env
 	$(BIN)/python tests/torture/torture.py $(if $(BUDGET),--budget $(BUDGET)) $(if $(ROWS),--rows $(ROWS))

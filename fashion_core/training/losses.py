@@ -173,7 +173,12 @@ def build_loss(config: TrainConfig, names: Sequence[str], class_counts: Sequence
 
 
 def compute_alpha(counts: Sequence[int], strength: float) -> Tensor:
-    """[C] class weights proportional to count ** -strength, whose mean over the labelled training images is 1."""
-    count = torch.tensor(counts, dtype=torch.float64).clamp(min=1)
-    alpha = count**-strength
+    """[C] class weights proportional to count ** -strength, whose mean over the labelled training images is 1.
+
+    A class without an image weighs as one with a single image would; where there is none at all, all weigh 1.
+    """
+    count = torch.tensor(counts, dtype=torch.float64)
+    if not count.any():
+        return torch.ones(len(counts))
+    alpha = count.clamp(min=1) ** -strength
     return (alpha * count.sum() / (alpha * count).sum()).float()

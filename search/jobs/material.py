@@ -5,11 +5,14 @@ N validation images, K categories.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.duplicates import group_near_duplicates
@@ -46,6 +49,7 @@ class Material:
         paths: of the prepared data, by how it was prepared.
         train, val: int64 positions in the prepared data, each labelled in one category or more.
         cache_dir: of prepared data.
+        judged_on: the data set that `val` is of, where it is another.
     """
 
     source: Path
@@ -55,6 +59,7 @@ class Material:
     train: np.ndarray
     val: np.ndarray
     cache_dir: Path
+    judged_on: Path | None = None
 
     @property
     def data(self) -> Mapping[PrepareSettings, PreparedData]:
@@ -120,6 +125,7 @@ def prepare_material(
     console: Console,
     reading: Reading,
     check: Callable[[Annotations], None] | None = None,
+    judge_on: Path | None = None,
 ) -> Material:
     """Prepare the data set for all configurations.
 
@@ -127,32 +133,75 @@ def prepare_material(
         source: the data set, a folder or a table.
         schema: of the search; the data must have the same.
         check: called with the data set before anything is made of it; raises where that must not be.
+        judge_on: another data set, whose labelled images of any split judge in place of val.
 
     Raises:
-        SearchError: the data has other categories, or too few labelled images to train or to judge on.
+        SearchError: the data has other categories, or too few labelled images to train or to judge on; or some that
+            judge are trained on.
+        DataError: it is at fault.
+    """
+    annotations = load_alike(source, reading, schema, "the data of its search", "--data")
+    if check is not None:
+        check(annotations)
+    if judge_on is not None:
+        annotations = replace_val(
+            annotations, load_alike(judge_on, reading, schema, "images to judge on", "--judge-on")
+        )
+    settings = dict.fromkeys(build_settings(config) for config in configs)
+    probed = [config for config in configs if config.probe_epochs]
+    images = prepare_images(annotations, settings, probed, cache_dir, console)
+    train, val = images.first.labelled("train"), images.first.labelled("val")
+    material = Material(source, reading, annotations.folder, images, train, val, cache_dir, judge_on)
+    if judge_on is not None:
+        check_fresh(material)
+    groups = len(np.unique(material.groups)) if len(val) else 0
+    if groups < MIN_GROUPS or not len(train):
+        raise SearchError(
+            f"a promotion needs labelled images to train on, and {MIN_GROUPS} different ones or more in val to judge "
+            f"on, but {judge_on or source} has {len(train)} and {groups}; label more"
+        )
+    check_labels(material)
+    return material
+
+
+def load_alike(source: Path, reading: Reading, schema: AttributeSchema, what: str, option: str) -> Annotations:
+    """A data set of these categories. what, option: for its error.
+
+    Raises:
+        SearchError: it has others.
         DataError: it is at fault.
     """
     annotations = load_annotations(source, reading)
     if annotations.schema != schema:
         raise SearchError(
-            f"a promotion needs the data of its search, with the categories {', '.join(schema.names)}, but "
-            f"{source} has {', '.join(annotations.schema.names)} or other classes; name the right folder by --data"
+            f"a promotion needs {what}, with the categories {', '.join(schema.names)}, but {source} has "
+            f"{', '.join(annotations.schema.names)} or other classes; name the right folder by {option}"
         )
-    if check is not None:
-        check(annotations)
-    settings = dict.fromkeys(build_settings(config) for config in configs)
-    probed = [config for config in configs if config.probe_epochs]
-    images = prepare_images(annotations, settings, probed, cache_dir, console)
-    train, val = images.first.labelled("train"), images.first.labelled("val")
-    material = Material(source, reading, annotations.folder, images, train, val, cache_dir)
-    groups = len(np.unique(material.groups)) if len(val) else 0
-    if groups < MIN_GROUPS or not len(train):
+    return annotations
+
+
+def replace_val(annotations: Annotations, fresh: Annotations) -> Annotations:
+    """A data set whose val is all labelled images of another one, named by their paths from the first one's folder."""
+    kept = annotations.table.filter(pc.not_equal(annotations.table["split"], "val"))
+    labelled = pa.array((fresh.labels() >= 0).any(1))
+    added = fresh.table.filter(labelled)
+    way = os.path.relpath(fresh.folder.resolve(), annotations.folder.resolve())
+    names = [os.path.join(way, name) for name in added["image"].to_pylist()]
+    columns = {name: added[name] for name in added.column_names}
+    columns |= {"image": pa.array(names, kept.schema.field("image").type)}
+    columns |= {"split": pa.array(["val"] * len(names), kept.schema.field("split").type)}
+    table = pa.concat_tables([kept, pa.table(columns, schema=kept.schema)])
+    return replace(annotations, table=table, has_boxes=annotations.has_boxes or fresh.has_boxes)
+
+
+def check_fresh(material: Material) -> None:
+    """Raises SearchError where some of the images that judge are trained on, or judged in the search's own data set."""
+    trained = set(material.list_digests(material.train))
+    if seen := sum(digest in trained for digest in material.list_digests(material.val)):
         raise SearchError(
-            f"a promotion needs labelled images to train on, and {MIN_GROUPS} different ones or more in val to judge "
-            f"on, but {source} has {len(train)} and {groups}; label more"
+            f"--judge-on must hold images that nothing is trained on, but {seen} of {material.judged_on} are in train; "
+            "leave them out"
         )
-    check_labels(material)
-    return material
 
 
 def check_labels(material: Material) -> None:

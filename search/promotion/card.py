@@ -16,8 +16,9 @@ from fashion_core.config import build_config
 from fashion_core.data.pixels import build_settings
 from fashion_core.escaping import escape_markdown, show_lines, write_code, write_name
 from fashion_core.metrics import compute_recalls
+from search.promotion.attempts import render_attempts
 from search.promotion.coverage import render_coverage
-from search.promotion.plan import ONE_START
+from search.promotion.plan import FRESH, ONE_START
 from search.promotion.recipe import render_recipe
 from search.records.events import SearchStarted
 from search.records.layout import FinalLayout
@@ -75,7 +76,9 @@ def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
             "**This model was trained on the validation images too, so nothing here scores this very model: all scores "
             "are those of its recipe, from re-runs trained on train alone.**"
         )
-    if result.search.selection["select_on"] == "val":
+    if result.options.is_fresh:
+        parts.append(FRESH)
+    elif result.search.selection["select_on"] == "val":
         parts.append(
             "**val was used by the search**: it chose by the images that give the score above, which may be too high "
             "for that. A search with `--select-on heldout` leaves val unseen until the candidates are judged."
@@ -188,22 +191,24 @@ def render_metrics(result: PromotionResult, shipped: Shipped) -> list[str]:
 
 def render_calibration(shipped: Shipped) -> list[str]:
     """Whether probabilities mean what they say."""
-    columns = (shipped.temperatures, shipped.before.categories, shipped.after.categories)
+    before, after = shipped.before, shipped.after
+    columns = (before.categories, before.category_floors, after.categories, after.category_floors)
     rows = [
-        [write_name(name), f"{temperature:.3f}", format_score(before), format_score(after)]
-        for name, temperature, before, after in zip(shipped.schema.names, *columns, strict=True)
+        [write_name(name), f"{temperature:.3f}", *map(format_score, values)]
+        for name, temperature, *values in zip(shipped.schema.names, shipped.temperatures, *columns, strict=True)
     ]
-    rows.append(["**all answers**", "", format_score(shipped.before.pooled), format_score(shipped.after.pooled)])
+    rows.append(["**all answers**", "", *map(format_score, (before.pooled, before.floor, after.pooled, after.floor))])
     text = (
         f"Expected calibration error (ECE, {BINS} bins) of {shipped.whose} on the validation images, "
         "as answered and with a temperature a category. The temperatures were fitted on the same validation images, so "
-        "the error after them looks smaller than it is on new ones."
+        "the error after them looks smaller than it is on new ones. Floor: what answers that are right as often as "
+        "they say have of it by chance, on as many images; an error near it is none."
     )
     if shipped.reruns is not None:
         text += " This very model could not be measured: they are the recipe's."
     return [
         text,
-        render_table(["category", "temperature", "ECE before", "ECE after"], rows),
+        render_table(["category", "temperature", "ECE before", "floor", "ECE after", "floor"], rows),
         "A temperature T makes p^(1/T), scaled to sum 1, of the probabilities p; the answers stay the same. Where "
         "`temperatures.json` stands beside the model, `fashion_core.predict` applies it; `model.onnx` has it inside.",
     ]
@@ -217,31 +222,30 @@ def render_comparison(result: PromotionResult, shipped: Shipped) -> list[str]:
         for name, estimate in zip(shipped.schema.names, difference.categories, strict=True)
     ]
     rows.append(["**mean**", f"**{100 * difference.mean.value:+.2f}**", show_points(difference.mean)])
-    attempts = f"Earlier attempts against the same opponent: **{result.opponent.attempts or 'none'}**."
-    if result.opponent.attempts:
-        attempts += " Each further one makes it likelier that one passes by luck."
     return [
         f"The gate is {'passed' if result.verdict.passed else 'not passed'}:",
-        "\n".join(f"- {escape_markdown(reason)}" for reason in result.verdict.reasons),
+        "\n".join(f"- {escape_markdown(reason)}" for reason in result.gate.reasons),
         f"Accuracy less that of {result.opponent.words}, in points; each interval holds for its own row, over "
         f"{difference.mean.covers}.",
         render_table(["category", "difference", f"{LEVEL:.0%} interval"], rows),
-        attempts,
+        *render_attempts(result.gate.attempts),
     ]
 
 
 def render_method(result: PromotionResult, shipped: Shipped) -> list[str]:
     """Re-runs, cross-fitting, what each choice has seen."""
-    select_on = result.search.selection["select_on"]
+    seen = "- The search selected on val: see the warning at the top."
+    if result.options.is_fresh:
+        seen = f"- {FRESH}"
+    elif result.search.selection["select_on"] == "heldout":
+        seen = "- The search selected on images held out of train; val was first looked at when candidates were judged."
     lines = [
         f"- Re-runs: {result.judgement.count} candidates were trained again, on train alone, each with "
         f"{len(result.plan.seeds)} fresh seeds{' and starts of its new layers' if result.plan.start_seeds else ''}.",
         f"- Cross-fitting: what to ship was chosen on {result.folds - 1} of {result.folds} parts of the validation "
         "images and scored on the one left out, in turns, near-duplicates together. So no image scores a choice that "
         "it took part in. The figure is that of the procedure; what ships was chosen on all images.",
-        "- The search selected on images held out of train; val was first looked at when the candidates were judged."
-        if select_on == "heldout"
-        else "- The search selected on val: see the warning at the top.",
+        seen,
         "- Recalls, confusion matrices and calibration are those of "
         f"{shipped.whose}, on the images that chose it: they lean to the good side.",
     ]

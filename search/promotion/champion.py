@@ -10,7 +10,7 @@ from fashion_core.data.annotations import load_annotations
 from fashion_core.data.prepared import prepare_all
 from fashion_core.errors import SearchError
 from fashion_core.hardware.device import choose_device
-from fashion_core.models.ensemble import as_ensemble, load_saved
+from fashion_core.models.ensemble import Saved, as_ensemble, load_saved
 from fashion_core.models.forward import predict_prepared
 from search.records.layout import FinalLayout
 from search.registry.history import read_answers, read_history
@@ -74,12 +74,28 @@ def answer_by_champion(registry: Registry, champion: Version, material: Material
     if kept.digests == digests and np.array_equal(kept.labels, material.labels):
         return np.asarray(kept.correct, float)
     saved = load_saved(final.folder, choose_device(None))
-    ensemble = as_ensemble(saved)
-    check_categories(ensemble.schema, material.schema, champion)
+    check_categories(as_ensemble(saved).schema, material.schema, champion)
     check_judgeable(final, champion, digests)
+    return ask(saved, material)[None]
+
+
+def answer_by_members(registry: Registry, champion: Version, material: Material) -> np.ndarray | None:
+    """[M, N, K]: what each of its M networks answers; None where one was trained on some of the images, or may have
+    been.
+    """
+    final = FinalLayout(registry.download(champion))
+    trained_on = read_history(final).trained_on
+    if trained_on is None or trained_on & set(material.list_digests(material.val)):
+        return None
+    members = as_ensemble(load_saved(final.folder, choose_device(None))).members
+    return np.stack([ask(member, material) for member in members])
+
+
+def ask(saved: Saved, material: Material) -> np.ndarray:
+    """[N, K]: what a model answers to the validation images."""
     annotations = load_annotations(material.source, material.reading)
-    data = prepare_all(annotations, ensemble.views, material.cache_dir)
-    return find_correct(predict_prepared(saved, data, material.val), material.labels)[None].astype(float)
+    data = prepare_all(annotations, as_ensemble(saved).views, material.cache_dir)
+    return find_correct(predict_prepared(saved, data, material.val), material.labels).astype(float)
 
 
 def check_judgeable(final: FinalLayout, champion: Version, digests: list[str]) -> None:

@@ -6,7 +6,7 @@ the choice between them. N images, K categories, C classes of one category.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +16,7 @@ from fashion_core.metrics import score_answers, score_images
 from search.promotion.judgement import UNLIMITED, Cost, TrainedCandidate
 from search.promotion.options import ENSEMBLE, SINGLE, SOUP
 from search.statistics.crossfit import cross_fit, find_best
-from search.statistics.intervals import Estimate, compare, estimate_score
+from search.statistics.intervals import LEVEL, Estimate, compare, estimate_score
 from search.statistics.members import average_members, find_correct, select_members
 
 SEEDS = "seeds"
@@ -48,15 +48,15 @@ class Form:
     Attributes:
         choice: made on all images.
         score: cross-fitted.
-        gain: over the best single network, under the same cross-fitting; None for that.
-        accepted: whether it was better than all before it.
+        gain: over one network, the mean of those of the best candidate, under the same cross-fitting.
+        answers: [1, N, K], cross-fitted.
     """
 
     choice: Choice
     score: Estimate
-    gain: Estimate | None
+    gain: Estimate
     cost: Cost
-    accepted: bool
+    answers: np.ndarray = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,14 @@ class Decision:
 
     Attributes:
         answers: [1, N, K]: cross-fitted answers of the whole procedure, the choice of the form included.
+        one_network: [1, N, K]: the mean of the networks of the best candidate, chosen without the images scored.
         notes: what a reader of the report must know, a sentence each.
     """
 
     forms: tuple[Form, ...]
     chosen: Form
     answers: np.ndarray
+    one_network: np.ndarray
     notes: tuple[str, ...] = ()
 
     @property
@@ -82,7 +84,9 @@ class Decision:
         """What became of a form, in a word."""
         if form.choice.form != SINGLE and len(set(form.choice.networks)) == 1:
             return "none"  # on all images, nothing was added to the best network
-        return "ships" if form is self.chosen else "" if form.accepted else "lost"
+        if form is self.chosen:
+            return "ships"
+        return "not surely better" if form.score.value > self.chosen.score.value else "lost"
 
 
 @dataclass
@@ -96,6 +100,7 @@ class Pool:
         average: probabilities of all images by the average of some networks' weights: K arrays [N, C_i].
         has_ensemble: whether ensembles may ship.
         limit: what a choice may cost at most.
+        takes_best: the best form ships, whatever it costs.
     """
 
     candidates: Sequence[TrainedCandidate]
@@ -105,6 +110,7 @@ class Pool:
     average: Callable[[tuple[Network, ...]], list[np.ndarray]] | None = None
     has_ensemble: bool = True
     limit: Cost = UNLIMITED
+    takes_best: bool = False
     averaged: dict[tuple[Network, ...], list[np.ndarray]] = field(default_factory=dict)
 
     def compute_cost(self, choice: Choice) -> Cost:
@@ -199,6 +205,25 @@ def choose_soup(pool: Pool, images: np.ndarray) -> Choice:
     return best[1]
 
 
+def answer_by_mean(candidates: Sequence[TrainedCandidate], images: np.ndarray) -> np.ndarray:
+    """[1, N, K]: what a network of the candidate that is best on some images answers in the mean.
+
+    No network is chosen, so it is what one more of that recipe can be expected to do, and what other forms add to.
+    """
+    answers = [candidate.answer(images) for candidate in candidates]
+    mean: np.ndarray = answers[find_best(answers, images)].mean(0, keepdims=True)
+    return mean
+
+
+def answer_by_form(candidate: TrainedCandidate, form: str, folds: np.ndarray) -> np.ndarray:
+    """[1, N, K]: one candidate in a form that all can have, cross-fitted; a soup is one network, as a single is."""
+    pool = Pool([candidate], candidate.labels, folds)
+    choosers = {SEEDS: choose_seeds, ENSEMBLE: choose_ensemble}
+    if form in choosers and len(candidate.runs) > 1:
+        return cross_fit(partial(answer_by, pool, partial(choosers[form], pool)), folds)
+    return cross_fit(partial(answer_by_mean, [candidate]), folds)
+
+
 def list_choosers(pool: Pool) -> dict[str, Chooser]:
     """The forms there are, the plainest first."""
     choosers: dict[str, Chooser] = {SINGLE: partial(choose_single, pool)}
@@ -219,17 +244,34 @@ def answer_by(pool: Pool, chooser: Chooser, images: np.ndarray) -> np.ndarray:
 
 
 def choose_form(pool: Pool, choosers: dict[str, Chooser], images: np.ndarray) -> Choice:
-    """The form that is best under a cross-fitting within these images, chosen on all of them."""
+    """The form that is picked under a cross-fitting within these images, chosen on all of them."""
     folds = pool.folds[images]
-    best_score, best = -1.0, SINGLE
+    answers = {}
     for name, chooser in choosers.items():
-        right = np.empty((len(images), pool.labels.shape[1]))
+        right = np.empty((1, len(images), pool.labels.shape[1]))
         for fold in np.unique(folds):
             inside = folds == fold
-            right[inside] = answer_by(pool, chooser, images[~inside])[0, images[inside]]
-        if (score := float(score_answers(right))) > best_score:
-            best_score, best = score, name
-    return choosers[best](images)
+            right[:, inside] = answer_by(pool, chooser, images[~inside])[:, images[inside]]
+        answers[name] = right
+    choices = {name: chooser(images) for name, chooser in choosers.items()}
+    return choices[pick_form(pool, choices, answers)]
+
+
+def pick_form(pool: Pool, choices: Mapping[str, Choice], answers: Mapping[str, np.ndarray]) -> str:
+    """The cheapest form that is not told apart from the best, paired over images; of equal cost the better one.
+
+    In the manner of Breiman et al. 1984, Classification and Regression Trees, whose rule is within one standard error.
+
+    Args:
+        answers: [1, N, K] of each form, cross-fitted.
+    """
+    scores = {name: score_images(each) for name, each in answers.items()}
+    means = {name: float(score_answers(each)[0]) for name, each in answers.items()}
+    best = max(means, key=lambda name: means[name])
+    if pool.takes_best:
+        return best
+    near = [name for name in scores if compare(scores[best], scores[name], None).compute_interval(LEVEL)[0] <= 0]
+    return min(near, key=lambda name: (pool.compute_cost(choices[name]).parameters, -means[name]))
 
 
 def decide(pool: Pool) -> Decision:
@@ -241,12 +283,13 @@ def decide(pool: Pool) -> Decision:
     real = {name: choosers[name] for name in choices if name == SINGLE or len(set(choices[name].networks)) > 1}
     answers = {name: cross_fit(partial(answer_by, pool, chooser), pool.folds) for name, chooser in choosers.items()}
     scores = {name: score_images(each) for name, each in answers.items()}  # [1, N]
+    one_network = cross_fit(partial(answer_by_mean, pool.candidates), pool.folds)
     forms: list[Form] = []
     for name, choice in choices.items():
-        gain = None if name == SINGLE else compare(scores[name], scores[SINGLE], None)
+        gain = compare(scores[name], score_images(one_network), None)
         score = estimate_score(scores[name], None)
-        accepted = name in real and all(score.value > form.score.value for form in forms if form.accepted)
-        forms.append(Form(choice, score, gain, pool.compute_cost(choice), accepted))
-    chosen = [form for form in forms if form.accepted][-1]
+        forms.append(Form(choice, score, gain, pool.compute_cost(choice), answers[name]))
+    picked = pick_form(pool, choices, {name: answers[name] for name in real})
+    chosen = next(form for form in forms if form.choice.form == picked)
     procedure = cross_fit(partial(answer_by, pool, partial(choose_form, pool, real)), pool.folds)
-    return Decision(tuple(forms), chosen, procedure)
+    return Decision(tuple(forms), chosen, procedure, one_network)

@@ -34,18 +34,28 @@ class Cost:
     Attributes:
         parameters: their number.
         ms: milliseconds an image, on the machine that measured it.
+        spread: by how much another measurement may have more.
     """
 
     parameters: int
     ms: float
+    spread: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
         """Of two networks that are asked one after the other."""
-        return Cost(self.parameters + other.parameters, self.ms + other.ms)
+        return Cost(self.parameters + other.parameters, self.ms + other.ms, self.spread + other.spread)
+
+    def __str__(self) -> str:
+        return f"{self.parameters / 1e6:.1f} M, {self.ms_words} ms"
+
+    @property
+    def ms_words(self) -> str:
+        """`8.5 + 0.2`: with the spread, where there is one that shows."""
+        return f"{self.ms:.1f} + {self.spread:.1f}" if self.spread >= 0.05 else f"{self.ms:.1f}"
 
     def fits(self, limit: Cost) -> bool:
-        """Whether it is within a limit, which it may reach."""
-        return self.parameters <= limit.parameters and self.ms <= limit.ms
+        """Whether it is within a limit, which it may reach, for sure."""
+        return self.parameters <= limit.parameters and self.ms + self.spread <= limit.ms
 
 
 UNLIMITED = Cost(2**63, float("inf"))
@@ -146,7 +156,7 @@ class Row:
         best_share: share of resamples in which it is the best; 0 for the baseline, which is not among them.
         gap: the winner's curse: its score in the search less that on re-run; None for the baseline, or with one seed.
         versus: it less the baseline; None without one, and for it.
-        calibration_error: ECE, mean over seeds.
+        calibration_error: ECE, mean over seeds; calibration_floor: what it would be of calibrated answers.
         best_epochs: from 1, of each seed.
         seconds: of training, over all seeds.
     """
@@ -161,6 +171,7 @@ class Row:
     best_epochs: tuple[int, ...]
     cost: Cost
     seconds: float
+    calibration_floor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -209,7 +220,7 @@ def judge_candidates(
         if score is not None and (noise is not None or select_on != "val"):
             gap = compute_gap(score, scores[label], noise, same_images=select_on == "val")
         epochs = each.choose_epochs(all_images)
-        errors = [compute_calibration(probabilities, each.labels).pooled for probabilities in each.list_best()]
+        calibrations = [compute_calibration(probabilities, each.labels) for probabilities in each.list_best()]
         versus = None
         if baseline is not None and each is not baseline:
             versus = compare_answers(answers[label], answers[baseline.candidate.label], list(answers.values()))
@@ -221,10 +232,11 @@ def judge_candidates(
                 best_share=float(shares[index]) if index < count else 0.0,
                 gap=gap,
                 versus=versus,
-                calibration_error=float(np.mean(errors)),
+                calibration_error=float(np.mean([found.pooled for found in calibrations])),
                 best_epochs=tuple(int(epoch) + 1 for epoch in epochs),
                 cost=each.cost,
                 seconds=sum(run.seconds for run in each.runs),
+                calibration_floor=float(np.mean([found.floor for found in calibrations])),
             )
         )
     ranked = sorted(rows[:count], key=lambda row: -row.score.value)

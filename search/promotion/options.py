@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fashion_core.data.reading import split_names
 from fashion_core.escaping import show_value
@@ -25,18 +25,23 @@ from search.planning.options import (
 
 FitOn = Literal["train", "train+val"]
 SINGLE, ENSEMBLE, SOUP = FORMS = ("single", "ensemble", "soup")
+BEST = "best"  # of forms: that ships, whatever it costs
 MAX_SEEDS, MAX_HOURS, MAX_MS, MAX_PARAMS = 1_000, 87_600, 1e9, 1e15
 LASTING = ("top", "seeds", "baseline")
 
 
 def check_forms(text: str) -> str:
-    """The same, in the order of `FORMS`. Raises ValueError where it names something else, or leaves out `single`."""
+    """The same, in the order of `FORMS`; `best` alone is that of the default ones. Raises ValueError where it names
+    something else, or leaves out `single`.
+    """
     names = split_names(text) or ()
-    if unknown := sorted(set(names) - set(FORMS)):
-        raise ValueError(f"must be of {', '.join(FORMS)}, but got {show_value(unknown[0])}")
+    if unknown := sorted(set(names) - {*FORMS, BEST}):
+        raise ValueError(f"must be of {', '.join((*FORMS, BEST))}, but got {show_value(unknown[0])}")
+    if names == (BEST,):
+        names = (SINGLE, ENSEMBLE, BEST)
     if SINGLE not in names:
         raise ValueError(f"must name {SINGLE}, which the other forms are compared with, but got {show_value(text)}")
-    return ",".join(name for name in FORMS if name in names)
+    return ",".join(name for name in (*FORMS, BEST) if name in names)
 
 
 class PromotionOptions(BaseModel):
@@ -84,9 +89,20 @@ class PromotionOptions(BaseModel):
     forms: Annotated[str, AfterValidator(check_forms)] = Field(
         default=f"{SINGLE},{ENSEMBLE}",
         description="What may ship: `single`, `ensemble`, and `soup`, for which each candidate is trained as often "
-        "again, from one start.",
+        "again, from one start. The cheapest that is not told apart from the best does; with `best`, the best one.",
+    )
+    judge_on: Path | None = Field(
+        default=None,
+        description="Another data set of the same categories, whose labelled images judge in place of val: fresh ones.",
     )
     force: bool = Field(default=False, description="Make it the champion whatever the gate says; a tag records it.")
+
+    @model_validator(mode="after")
+    def check_fresh(self) -> PromotionOptions:
+        """Images that judge are no images to train on, where they were named for that alone."""
+        if self.judge_on is not None and self.is_recipe:
+            raise ValueError("--judge-on must go with --fit-on train, since its images judge, but got train+val")
+        return self
 
     @property
     def is_recipe(self) -> bool:
@@ -94,9 +110,19 @@ class PromotionOptions(BaseModel):
         return self.fit_on == "train+val"
 
     @property
+    def is_fresh(self) -> bool:
+        """Whether other images than those of the search's data set judge."""
+        return self.judge_on is not None
+
+    @property
     def has_soup(self) -> bool:
         """Whether averages of weights may ship."""
         return SOUP in self.forms.split(",")
+
+    @property
+    def takes_best(self) -> bool:
+        """Whether the best form ships, whatever it costs."""
+        return BEST in self.forms.split(",")
 
     @property
     def has_ensemble(self) -> bool:

@@ -113,12 +113,11 @@ def run_promotion(
         restore_folder(promotion.layout.final.folder)
         retraining, material = Retraining(promotion), promotion.material
         counts = {"train": len(material.train), "val": len(material.val)}
-        console.print(
-            draw_plan(promotion.plan, options, promotion.search, promotion.resources, promotion.registry, counts)
-        )
+        shown = (promotion.plan, options, promotion.search, promotion.resources, promotion.registry, counts)
+        console.print(draw_plan(*shown, promotion.attempt))
         trained = retraining.train_candidates()
         judgement = judge_candidates(
-            trained, material.folds, material.groups, promotion.plan.select_on, np.random.default_rng(0)
+            trained, material.folds, material.groups, promotion.selected_on, np.random.default_rng(0)
         )
         console.print(draw_judgement(judgement))
         with console.status("choosing what ships"):
@@ -134,7 +133,7 @@ def run_promotion(
             promotion.wait(lambda: write_whole(shipped.report, render_promotion(shipped)))
             result = promotion.wait(lambda: register(promotion, shipped))
         else:
-            promotion.tracker.end(result.metrics, result.verdict.reasons, [result.report], passed=False)
+            promotion.tracker.end(result.metrics, result.gate.reasons, [result.report], passed=False)
         show_end(result, promotion.registry, console)
         return result
 
@@ -158,7 +157,7 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
         SearchError: MLflow does not answer; the model stands on the disk.
     """
     layout, tracker, registry, opponent = promotion.layout, promotion.tracker, promotion.registry, result.opponent
-    tracker.end(result.metrics, result.verdict.reasons, [result.report, layout.final.card], passed=result.passed)
+    tracker.end(result.metrics, result.gate.reasons, [result.report, layout.final.card], passed=result.passed)
     if opponent.trouble or tracker.error is not None:
         raise SearchError(
             f"a model is registered where MLflow answers, but: {opponent.trouble or tracker.error}; the model stands "
@@ -170,6 +169,7 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
         JUDGED_TAG: opponent.words,
         "gate": "passed" if result.verdict.passed else "refused",
         "forced": str(result.forced).lower(),
+        "try": result.verdict.attempt,
         "score": f"{result.score.value:.4f}",
         "search": layout.name,
         "fit_on": result.options.fit_on,

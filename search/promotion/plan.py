@@ -36,6 +36,10 @@ FORMAT = "fashion-promotion/1"
 PLAN_FILE = "plan.json"
 SEED_STREAM = 1_000_003  # keeps the seeds of re-runs apart from those of trials: no search has as many
 BASELINE = "baseline"
+FRESH = (
+    "The images that judge are those of another data set (`--judge-on`): the search has not seen them, and no network "
+    "was trained on one."
+)
 ONE_START = "All networks have one start of their new layers: what is said over seeds leaves out the luck of that."
 # The report's loss, optimizer and FC depth, and its weights of DeepFashion's categories.
 REPORT: dict[str, Any] = {

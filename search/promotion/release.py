@@ -184,6 +184,7 @@ def write_folder(release: Release, layout: FinalLayout) -> Shipped:
     else:  # of all networks, one after the other: [S * N, C]
         probabilities = [values.reshape(-1, values.shape[2]) for values in reruns]
         labels = np.tile(prepared.labels[images], (len(reruns[0]), 1))
+    networks = 1 if reruns is None else len(reruns[0])
     temperatures = fit_temperatures(probabilities, labels)
     write_json(layout.temperatures, dict(zip(ensemble.schema.names, temperatures, strict=True)))
     coverage = cross_fit_coverage(probabilities, labels, np.resize(release.folds, len(labels)))
@@ -216,8 +217,8 @@ def write_folder(release: Release, layout: FinalLayout) -> Shipped:
         reruns=None if reruns is None else len(reruns[0]),
         confusion=confusion,
         majority=compute_majority(prepared.labels[images], prepared.labels[prepared.splits == "train"]),
-        before=compute_calibration(probabilities, labels),
-        after=compute_calibration(apply_temperatures(probabilities, temperatures), labels),
+        before=compute_calibration(probabilities, labels, networks),
+        after=compute_calibration(apply_temperatures(probabilities, temperatures), labels, networks),
         temperatures=temperatures,
         coverage=coverage,
         parameters=sum(value.numel() for member in ensemble.members for value in member.network.parameters()),

@@ -6,11 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from fashion_core.escaping import escape_markdown, show_lines, write_code, write_name
+from search.promotion.attempts import render_attempts
 from search.promotion.coverage import render_coverage
-from search.promotion.plan import ONE_START, flatten_config
+from search.promotion.plan import FRESH, ONE_START, flatten_config
 from search.reporting.tables import hide_places, render_table
 from search.reporting.words import format_duration, group_params, write_interval, write_points
-from search.statistics.intervals import LEVEL
+from search.statistics.intervals import LEVEL, POWER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,9 @@ def render_summary(result: PromotionResult) -> list[str]:
         f"{result.score.covers}) on {result.images:,} validation images and **{state}**: "
         f"{escape_markdown(result.verdict.reasons[0])}."
     ]
-    if result.plan.select_on == "val":
+    if result.options.is_fresh:
+        parts.append(FRESH)
+    elif result.plan.select_on == "val":
         parts.append(
             "**val was used by the search.** The search chose its trials by the images that judge them here, so these "
             "scores may be too high. The clean figure comes from a search with `--select-on heldout`."
@@ -67,9 +70,9 @@ def render_candidates(result: PromotionResult) -> list[str]:
                 write_points(row.gap),
                 f"{row.best_share:.0%}" if row.candidate.trial is not None else "",
                 write_points(row.versus.mean if row.versus else None),
-                f"{row.calibration_error:.3f}",
+                f"{row.calibration_error:.3f} ({row.calibration_floor:.3f})",
                 ", ".join(map(str, row.best_epochs)),
-                f"{row.cost.parameters / 1e6:.1f} M, {row.cost.ms:.1f} ms",
+                str(row.cost),
             ]
         )
     head = [
@@ -79,7 +82,7 @@ def render_candidates(result: PromotionResult) -> list[str]:
         f"{CURSE} [{LEVEL:.0%}]",
         "best in",
         f"less the baseline [{LEVEL:.0%}]",
-        "ECE",
+        "ECE (floor)",
         "best epochs",
         "cost",
     ]
@@ -90,9 +93,10 @@ def render_candidates(result: PromotionResult) -> list[str]:
         f"{' and starts of its new layers' if result.plan.start_seeds else ''}, the same for all; "
         f"scores are means over seeds, of epochs chosen without the images scored. {CURSE.capitalize()}: its score in "
         "the search less that now, in points; best in: share of resamples of images and seeds in which it is the best "
-        "candidate; ECE: expected calibration error."
+        "candidate; ECE: expected calibration error; floor: what calibrated answers to as many images have "
+        "of it by chance."
     )
-    if result.plan.select_on == "heldout":
+    if result.plan.select_on == "heldout" or result.options.is_fresh:
         text += (
             " The search scored on other images, and trained on fewer: the difference holds both beside the luck of "
             "having been chosen."
@@ -110,13 +114,20 @@ def render_candidates(result: PromotionResult) -> list[str]:
 
 
 def render_configs(rows: Sequence[Row], categories: Sequence[str]) -> str:
-    """What the candidates differ in."""
+    """Every setting of the candidates, those that they differ in first and bold."""
     configs = [flatten_config(row.candidate.config) for row in rows]
     every = dict.fromkeys(name for config in configs for name in config if name not in ("seed", "start_seed"))
-    names = [name for name in every if len({str(config.get(name)) for config in configs}) > 1]
-    shown = [group_params({name: config.get(name) for name in names}, list(categories)) for config in configs]
-    keys = list(dict.fromkeys(key for each in shown for key in each))
-    table = [[write_code(key), *(write_name(str(each.get(key, ""))) for each in shown)] for key in keys]
+    shown = [group_params({name: config.get(name) for name in every}, list(categories)) for config in configs]
+
+    def is_shared(key: str) -> bool:
+        return len({each.get(key) for each in shown}) == 1
+
+    def write_row(key: str) -> list[str]:
+        name = write_code(key) if is_shared(key) else f"**{write_code(key)}**"
+        return [name, *(write_name(each.get(key, "")) for each in shown)]
+
+    keys = sorted(dict.fromkeys(key for each in shown for key in each), key=is_shared)
+    table = [write_row(key) for key in keys]
     return render_table(["setting", *(escape_markdown(row.candidate.words) for row in rows)], table)
 
 
@@ -152,17 +163,18 @@ def render_forms(result: PromotionResult) -> list[str]:
                 write_interval(form.score),
                 write_points(form.gain),
                 f"{form.cost.parameters / 1e6:.1f} M",
-                f"{form.cost.ms:.1f}",
+                form.cost.ms_words,
                 state,
             ]
         )
-    head = ["", "networks", f"score [{LEVEL:.0%}]", "less the single, points", "parameters", "ms an image", ""]
+    head = ["", "networks", f"score [{LEVEL:.0%}]", "less one network, points", "parameters", "ms an image", ""]
     text = (
         f"All under one cross-fitting of {result.folds} folds: what is chosen (candidate, network, epoch, members) is "
         "chosen without the images it is scored on. Intervals are over images alone: these networks as they are. "
-        "Seeds: an ensemble of all networks of the best candidate; ensemble: a greedy one of networks of any. A "
-        "soup averages weights at each network's best epoch on all images, the one that is kept, so its score is a "
-        "little too high. None: on all images, nothing was added to the best network."
+        "One network: the mean of those of the best candidate, what one more of them can be expected to do; single: "
+        "the best of them on the other images. Seeds: an ensemble of them all; ensemble: a greedy one of networks of "
+        "any. A soup averages weights at each network's best epoch on all images, the one that is kept, so its score "
+        "is a little too high. None: on all images, nothing was added to the best network."
     )
     return [render_table(head, rows), text]
 
@@ -193,11 +205,15 @@ def render_gate(result: PromotionResult) -> list[str]:
     difference = result.verdict.difference
     level = difference.category_level
     rows = [
-        [write_name(name), write_points(each, level)]
-        for name, each in zip(result.category_names, difference.categories, strict=True)
+        [write_name(name), write_points(each, level), f"{100 * loss:.2f}"]
+        for name, each, loss in zip(
+            result.category_names, difference.categories, result.verdict.detectable_losses, strict=True
+        )
     ]
-    lines = "\n".join(f"- {escape_markdown(reason)}" for reason in result.verdict.reasons)
-    return [lines, render_table(["category", f"difference, points [{level:.1%}, all together {LEVEL:.0%}]"], rows)]
+    lines = "\n".join(f"- {escape_markdown(reason)}" for reason in result.gate.reasons)
+    head = ["category", f"difference, points [{level:.1%}, all together {LEVEL:.0%}]"]
+    head.append(f"loss that is found in {POWER:.0%} of cases")
+    return [lines, render_table(head, rows), *render_attempts(result.gate.attempts)]
 
 
 def render_method(result: PromotionResult) -> list[str]:

@@ -219,7 +219,8 @@ class PromotionResult:
         """What MLflow shows of it."""
         gain = self.verdict.difference.mean
         values = {"promotion/score": self.score.value, "promotion/gain": gain.value}
-        values["promotion/probability"] = gain.probability
+        values["promotion/p_value"] = gain.p_value
+        values |= {"promotion/try": self.verdict.attempt, "promotion/p_value_allowed": self.verdict.allowed}
         pairs = zip(self.category_names, self.categories, strict=True)
         return values | {f"promotion/score/{name}": each.value for name, each in pairs}
 
@@ -261,10 +262,14 @@ class PromotionResult:
                 "passed": self.verdict.passed,
                 "gain": difference.mean.to_dict(),
                 "categories": {name: each.to_dict(difference.category_level) for name, each in pairs},
-                "probability": difference.mean.probability,
+                "p_value": difference.mean.p_value,
+                "p_value_allowed": self.verdict.allowed,
+                "try": self.verdict.attempt,
+                "tries": [each.model_dump(exclude={"answers"}) for each in self.gate.attempts],
                 "detectable": self.verdict.detectable,
-                "attempts": self.opponent.attempts,
-                "reasons": list(self.verdict.reasons),
+                "detectable_losses": dict(zip(self.category_names, self.verdict.detectable_losses, strict=True)),
+                "reasons": list(self.gate.reasons),
+                "one_network": None if self.gate.one_network is None else self.gate.one_network.mean.to_dict(),
             },
             "candidates": [describe_row(row) for row in self.judgement.rows],
             "forms": [
@@ -272,7 +277,7 @@ class PromotionResult:
                     "form": form.choice.form,
                     "networks": len(set(form.choice.networks)),
                     "score": form.score.to_dict(),
-                    "gain": None if form.gain is None else form.gain.to_dict(),
+                    "gain": form.gain.to_dict(),
                     "parameters": form.cost.parameters,
                     "ms_per_image": form.cost.ms,
                     "state": self.decision.describe_state(form),
@@ -300,6 +305,7 @@ def describe_row(row: Row) -> dict[str, Any]:
         "less_the_baseline": None if row.versus is None else row.versus.mean.to_dict(),
         "best_share": row.best_share,
         "calibration_error": row.calibration_error,
+        "calibration_floor": row.calibration_floor,
         "best_epochs": list(row.best_epochs),
         "parameters": row.cost.parameters,
         "ms_per_image": row.cost.ms,
@@ -318,6 +324,8 @@ def build_result(
     notes = [*trained.notes, *decision.notes]
     if gate.opponent.trouble:
         notes.append(f"The registry could not be asked, so a champion may exist: {gate.opponent.trouble}")
+    if promotion.tries.trouble:
+        notes.append(f"Tries that the registry alone knows of are not counted: {promotion.tries.trouble}")
     here = {
         "folder": material.source.resolve().name,
         "fingerprint": material.first.fingerprint,

@@ -41,6 +41,7 @@ class CostDescription(BaseModel):
 
     parameters: int = Field(ge=0, lt=2**63)
     ms: float = Field(ge=0, allow_inf_nan=False)
+    spread: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
 class Retraining:
@@ -80,10 +81,7 @@ class Retraining:
         limit = self.promotion.limit
         allowed = tuple(each for each in everyone.values() if each.cost.fits(limit))
         if not allowed:
-            costs = "; ".join(
-                f"{each.candidate.words} {each.cost.parameters / 1e6:.1f} M, {each.cost.ms:.1f} ms"
-                for each in everyone.values()
-            )
+            costs = "; ".join(f"{each.candidate.words} {each.cost}" for each in everyone.values())
             raise SearchError(
                 f"--max-ms and --max-params must let a candidate through, but none costs as little: {costs}"
             )
@@ -291,7 +289,7 @@ def read_cost(path: Path) -> Cost:
         CheckpointError: the file holds something else.
     """
     found = read_json(path, CostDescription, "hold what a network costs", "delete it", CheckpointError)
-    return Cost(found.parameters, found.ms)
+    return Cost(found.parameters, found.ms, found.spread)
 
 
 def choose_losers(

@@ -21,6 +21,7 @@ from search.promotion.judgement import UNLIMITED, Cost
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
 from search.promotion.source import check_like_search
 from search.promotion.tracking import PromotionTracker
+from search.promotion.tries import TryCounter
 from search.records.kept import set_damaged_aside
 from search.records.locks import PROMOTE, hold_search
 from search.records.record import load_record
@@ -49,6 +50,7 @@ class Promotion:
 
     Attributes:
         search: what is promoted, from its ledger.
+        tries: enters and counts it among the tries on its images; attempt: which try it is, from 1, as it begins.
         command: what started it, as `sys.argv`, or the call from Python.
         timeout_s: how long a training may take for a step.
         started: in seconds, by a clock that does not jump.
@@ -63,6 +65,8 @@ class Promotion:
     timeout_s: float
     tracker: PromotionTracker
     registry: Registry
+    tries: TryCounter
+    attempt: int
     console: Console
     command: tuple[str, ...]
     started: float
@@ -75,6 +79,11 @@ class Promotion:
     def wait(self, make: Callable[[], T]) -> T:
         """What `make` gives; while the disk is full it is tried again and again, in sight."""
         return retry_while_full(make, self.layout.folder, lambda text: self.console.print(plain(text, "yellow")))
+
+    @property
+    def selected_on(self) -> str:
+        """What the search selected on; where other images judge than its own, val is what they are not."""
+        return "other" if self.options.is_fresh else self.plan.select_on
 
     @property
     def limit(self) -> Cost:
@@ -129,13 +138,16 @@ def open_promotion(
         configs = [candidate.config for candidate in plan.everyone]
 
         def prepare() -> Material:
-            return prepare_material(source, configs, schema, cache_dir, console, reading, check)
+            return prepare_material(source, configs, schema, cache_dir, console, reading, check, options.judge_on)
 
         def check(annotations: Annotations) -> None:
             check_like_search(layout, search, annotations, cache_dir)
 
         material = retry_while_full(prepare, cache_dir, tell)
         plan = retry_while_full(lambda: settle_plan(layout, plan, material.first), layout.folder, tell)
+        tries = TryCounter(layout, registry, options.build_key(plan.promotion_id), material.list_digests(material.val))
+        tries.trouble = trouble or ""
+        attempt = len(retry_while_full(tries.enter, layout.folder, tell))
         tracker = PromotionTracker(registry.uri, layout, search, plan, tell)
         tracker.error = trouble
         tracker.start(options)
@@ -152,6 +164,8 @@ def open_promotion(
             place.trial_timeout_s or TRIAL_TIMEOUT_S,
             tracker,
             registry,
+            tries,
+            attempt,
             console,
             tuple(command),
             started,

@@ -20,6 +20,7 @@ from search.registry.versions import CHAMPION, list_models
 from search.reporting.live import PROGRESS_INTERVAL_S
 from search.reporting.terminal import plain
 from search.reporting.words import format_duration, format_score, write_interval, write_points
+from search.statistics.gate import describe_attempt
 from search.statistics.intervals import LEVEL
 from search.tracking.store import default_uri
 
@@ -130,12 +131,14 @@ def draw_plan(
     resources: Resources,
     registry: Registry,
     counts: Mapping[str, int],
+    attempt: int | None = None,
 ) -> Table:
     """What the promotion will do.
 
     Args:
         search: what is promoted.
         counts: images to train on, as `train`, and to judge on, as `val`.
+        attempt: which try on these images it is, from 1; None where it is none.
     """
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
@@ -154,6 +157,7 @@ def draw_plan(
         ("re-runs", f"{reruns}, each with a start and a seed of its own"),
         ("for soups", f"{soup}, all from one start" if options.has_soup else ""),
         ("judged on", f"{counts['val']:,} validation images, cross-fitted"),
+        ("the gate", "" if attempt is None else describe_attempt(attempt)),
         ("may ship", options.forms.replace(",", ", ")),
         ("ships", "networks of these" if not options.is_recipe else "what is trained once more on train and val"),
         ("at once", f"{resources.concurrent} networks, each with {per_network}"),
@@ -229,7 +233,7 @@ def draw_decision(decision: Decision) -> Table:
                 decision.describe_state(form),
             )
         )
-    return draw_table(("model", f"score [{LEVEL:.0%}]", "vs single, pt", "size", "ms", ""), rows)
+    return draw_table(("model", f"score [{LEVEL:.0%}]", "vs one, pt", "size", "ms", ""), rows)
 
 
 def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -245,7 +249,7 @@ def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 def show_gate(gate: Gate, console: Console) -> None:
     """What the gate says, a line a reason."""
     console.print(plain(f"the gate, against {gate.opponent.words}:"))
-    for reason in gate.verdict.reasons:
+    for reason in gate.reasons:
         console.print(plain(f"  {reason}"))
 
 

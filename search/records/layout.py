@@ -56,6 +56,11 @@ class SearchLayout:
         return self.results / ".splits"
 
     @property
+    def attempts_folder(self) -> Path:
+        """Tries on judging images, of all searches: see `search.records.attempts`."""
+        return self.results / ".attempts"
+
+    @property
     def lock(self) -> Path:
         """Held by who works on this search: see `search.records.locks`."""
         return self.results / LOCKS / f"{self.name}.lock"
@@ -105,6 +110,11 @@ class SearchLayout:
     def trials_csv(self) -> Path:
         """A row a trial."""
         return self.folder / "trials.csv"
+
+    @property
+    def curves(self) -> Path:
+        """A row an epoch: see `search.reporting.curves`."""
+        return self.folder / "curves.parquet"
 
     @property
     def report(self) -> Path:
@@ -170,7 +180,14 @@ class SearchLayout:
 
     def list_artifacts(self) -> list[Path]:
         """The files that are kept with the search's run in MLflow, those that exist."""
-        files = [self.report, self.trials_csv, self.audit, self.best_config, *sorted(self.folder.glob("*.png"))]
+        files = [
+            self.report,
+            self.trials_csv,
+            self.curves,
+            self.audit,
+            self.best_config,
+            *sorted(self.folder.glob("*.png")),
+        ]
         return [path for path in files if path.is_file()]
 
     @property

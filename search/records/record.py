@@ -30,7 +30,7 @@ from search.records.ledger import read_events
 from search.records.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from search.records.layout import SearchLayout
@@ -455,14 +455,12 @@ class Outcome:
 
     Attributes:
         ranked: those with a score that stands, the best first; others: those without, by number.
-        tied: of the ranked ones, those that are not told apart from the best; None where its error is not known.
         statuses: see `SearchRecord.count_statuses`.
         epochs, full_epochs, saved_epochs: trained; if no trial were stopped, and saved by stopping (0 where unknown).
     """
 
     ranked: list[TrialRecord]
     others: list[TrialRecord]
-    tied: list[TrialRecord] | None
     statuses: dict[str, int]
     epochs: int
     full_epochs: int
@@ -476,24 +474,11 @@ def sum_up(record: SearchRecord) -> Outcome:
     return Outcome(
         ranked=ranked,
         others=[trial for number, trial in sorted(record.trials.items()) if number not in standing],
-        tied=find_tied(ranked) if ranked and ranked[0].standard_error is not None else None,
         statuses=record.count_statuses(),
         epochs=record.count_epochs(),
         full_epochs=len(record.trials) * max_epochs,
         saved_epochs=record.count_saved(max_epochs) if max_epochs else 0,
     )
-
-
-def find_tied(ranked: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Of ranked trials, those less than one standard error below the first; empty where its error is not known.
-
-    All trials are scored on the same images, so their scores rise and fall together by an amount that is not recorded.
-    The error of a difference is therefore not known: it lies between none and 1.4 times that of one score.
-    """
-    if not ranked or (error := ranked[0].standard_error) is None:
-        return []
-    best = ranked[0].best or 0.0
-    return [trial for trial in ranked[1:] if best - (trial.best or 0.0) < error]
 
 
 def replay(events: Iterable[Event]) -> SearchRecord:

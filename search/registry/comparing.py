@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from search.planning.options import SearchOptions
 
 SIDES = ("A", "B")
-EITHER_LEVEL = (1 + LEVEL) / 2  # one-sided level of a two-sided interval: either of the two may be the better one
+EITHER_P = (1 - LEVEL) / 2  # one-sided p-value of a two-sided test: either of the two may be the better one
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ class Score:
     Attributes:
         mean: accuracy averaged over categories.
         categories: accuracy of each.
-        calibration_error: expected calibration error of all its answers, see `search.statistics.calibration`.
+        calibration_error: expected calibration error of all its answers, see `search.statistics.calibration`;
+            calibration_floor: what it would be of calibrated answers.
     """
 
     mean: Estimate
     categories: tuple[Estimate, ...]
     calibration_error: float
+    calibration_floor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,22 +89,22 @@ class Comparison:
     labelled: tuple[int, ...] = ()
 
     @property
-    def probability(self) -> float:
-        """That A is better."""
-        return self.difference.mean.probability
+    def p_value(self) -> float:
+        """Of the two-sided test that neither is better."""
+        return self.difference.mean.two_sided_p_value
 
     @property
     def winner(self) -> int | None:
         """0 where A is surely better, 1 where B is: the interval of the difference leaves out 0. Else None.
 
-        The gate asks less, a probability of `LEVEL`, since there only one of the two can be promoted.
+        The gate asks of one side alone, since there only one of the two can be promoted, and counts its tries.
         """
         return find_winner(self.difference.mean, LEVEL)
 
     @property
     def detectable(self) -> float:
         """The smallest true lead, of either side, that makes it the winner in a share `POWER` of all cases."""
-        return self.difference.mean.compute_detectable(EITHER_LEVEL)
+        return self.difference.mean.compute_detectable(EITHER_P)
 
     def list_won(self, side: int) -> list[str]:
         """Categories in which this side is surely better: with `LEVEL`, all of them together."""
@@ -119,6 +121,7 @@ class Comparison:
                 "score": score.mean.to_dict(),
                 "categories": {k: each.to_dict() for k, each in zip(self.categories, score.categories, strict=True)},
                 "calibration_error": score.calibration_error,
+                "calibration_floor": score.calibration_floor,
             }
             for side, name, words, score in zip(SIDES, self.names, self.words, self.scores, strict=True)
         }
@@ -131,7 +134,7 @@ class Comparison:
             "what": self.what,
             "difference": self.difference.mean.to_dict(),
             "categories": {name: estimate.to_dict(level) for name, estimate in pairs},
-            "probability": self.probability,
+            "p_value": self.p_value,
             "winner": None if self.winner is None else SIDES[self.winner],
             "detectable": self.detectable,
             "remarks": list(self.remarks),
@@ -161,9 +164,10 @@ def compute_comparison(
         ValueError: labels of other images or categories, or fewer than two images, in all or in a category.
     """
     correct = [find_correct(each, labels).astype(np.float64)[None] for each in (one, other)]  # [1, N, K]
+    calibrations = [compute_calibration(probabilities, labels) for probabilities in (one, other)]
     scores = [
-        Score(*estimate_answers(answers, ()), compute_calibration(probabilities, labels).pooled)
-        for answers, probabilities in zip(correct, (one, other), strict=True)
+        Score(*estimate_answers(answers, ()), calibration.pooled, calibration.floor)
+        for answers, calibration in zip(correct, calibrations, strict=True)
     ]
     difference = compare_answers(correct[0], correct[1], pool=[])
     known = labels >= 0

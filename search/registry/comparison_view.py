@@ -8,6 +8,7 @@ from rich.text import Text
 
 from search.registry.comparing import SIDES, Comparison, find_winner
 from search.reporting.terminal import plain
+from search.statistics.gate import write_p_value
 from search.statistics.intervals import LEVEL, POWER, Estimate
 
 NO_POINTS = 0.00005  # what rounds to 0.00 points has no sign
@@ -77,14 +78,14 @@ def describe_verdict(comparison: Comparison) -> str:
         return (
             f"It is not sure which is better. A less B is {render_points(difference.value)} points on {images}, and "
             f"anything from {render_points(low)} to {render_points(high)} on all images like them ({LEVEL:.0%} "
-            f"interval). A is better with probability {comparison.probability:.2f}."
+            f"interval; p = {write_p_value(comparison.p_value)}, two-sided)."
         )
     winner, loser = SIDES[comparison.winner], SIDES[1 - comparison.winner]
     low, high = sorted((abs(low), abs(high)))
     return (
         f"{winner} is better than {loser}: by {100 * abs(difference.value):.2f} points on {images}, and by "
-        f"{100 * low:.2f} to {100 * high:.2f} on all images like them ({LEVEL:.0%} interval). A is better with "
-        f"probability {comparison.probability:.3f}."
+        f"{100 * low:.2f} to {100 * high:.2f} on all images like them ({LEVEL:.0%} interval; p = "
+        f"{write_p_value(comparison.p_value)}, two-sided)."
     )
 
 
@@ -99,13 +100,17 @@ def describe_numbers(comparison: Comparison) -> list[str]:
     """How the table is to be read, and how far it reaches."""
     spans = [score.mean.compute_interval() for score in comparison.scores]
     level, count = comparison.difference.category_level, len(comparison.categories)
+    floors = " and ".join(
+        f"{side} {score.calibration_floor:.4f}" for side, score in zip(SIDES, comparison.scores, strict=True)
+    )
     lines = [
         "score: share of right answers, averaged over the categories. Each by itself has a wider interval, "
         f"{' and '.join(f'{side} {low:.3f} to {high:.3f}' for side, (low, high) in zip(SIDES, spans, strict=True))}: "
         "what is hard for both counts there, and not in their difference.",
         f"interval: {LEVEL:.0%} for the score; {level:.1%} for a category, so that all {count} hold together with "
         f"{LEVEL:.0%}.",
-        "calibration error: by how much the probabilities of the answers miss the share that is right; 0 is best.",
+        "calibration error: by how much the probabilities of the answers miss the share that is right. By chance alone "
+        f"it would be {floors} were they right: no less can be told from none.",
     ]
     if comparison.detectable > 0:
         lines.append(

@@ -13,76 +13,150 @@ from fashion_core.files import write_whole
 from search.records.events import TrialStatus
 from search.records.ledger import unpack_correct
 from search.reporting.tables import render_table
-from search.reporting.words import describe_labelled, format_value
+from search.reporting.words import describe_labelled, format_value, write_count
+from search.space.rungs import list_rungs
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
-from search.statistics.effects import BOOTSTRAPS, MIN_SPARE, SURE, Design, Effects, compute_kendall, estimate_effects
+from search.statistics.effects import (
+    MIN_SPARE,
+    Design,
+    Effects,
+    Rung,
+    compute_kendall,
+    count_wanted,
+    estimate_effects,
+)
+from search.statistics.intervals import list_outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from search.records.events import EpochEnded
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord, TrialRecord
 
 MAX_LEVELS = 5  # of a number that is taken as a choice
 ENDS = (0.1, 0.5, 0.9)  # quantiles between which the effect of a number is told
+BOOTSTRAPS = 2000
+SCORED = (TrialStatus.FINISHED, TrialStatus.STOPPED)
+NONE_WENT_ON = "none of these went on that far"
 
 
-def build_design(trials: Sequence[dict[str, Any]], names: Sequence[str], categories: Sequence[str]) -> Design:
-    """The model of trials by their flat parameters. One that not every trial has, or that never varies, is left out.
+def build_design(
+    trials: Sequence[dict[str, Any]],
+    names: Sequence[str],
+    categories: Sequence[str],
+    together: tuple[str, str] | None = None,
+) -> Design:
+    """The model of trials by their flat parameters; one that never varies is left out.
 
     A choice has a column for each but its first value; a number its value and square; a category weight its logarithm
-    less the mean of all weights' logarithms, since only their ratios count.
+    less the mean of all weights' logarithms, since only their ratios count. A trial without a parameter has 0 in its
+    columns, as one with its middle value has, or with its first choice: so its effect is that among the trials with it.
+
+    Args:
+        together: two parameters, for the columns and effects of their acting together besides.
     """
-    columns, effects = [np.ones(len(trials))], []
-    known: dict[str, list[int]] = {}
-    changes: list[tuple[str, str, dict[int, float]]] = []
+    columns = Columns(len(trials))
+    weight_names = [WEIGHT_PREFIX + category for category in categories if WEIGHT_PREFIX + category in names]
+    for name in names:
+        has = np.array([name in trial for trial in trials])
+        if name not in weight_names and has.any():
+            columns.add_parameter(name, [trial.get(name) for trial in trials], has)
+    has = np.array([all(name in trial for name in weight_names) for trial in trials])
+    if len(weight_names) > 1 and has.any():
+        logs = np.log2([[trial.get(name, 1.0) for name in weight_names] for trial in trials])  # [T, K]
+        columns.add_weights(weight_names, np.where(has[:, None], logs - logs.mean(1, keepdims=True), 0.0), has)
+    if together is not None:
+        columns.add_product(*together)
+    return columns.build()
 
-    def add(name: str, values: np.ndarray) -> int:
-        columns.append(values)
-        known.setdefault(name, []).append(len(columns) - 1)
-        return len(columns) - 1
 
-    common = [name for name in names if all(name in trial for trial in trials)]
-    weight_names = [name for name in common if name in {WEIGHT_PREFIX + category for category in categories}]
-    for name in common:
-        if name in weight_names:
-            continue
-        values = [trial[name] for trial in trials]
+class Columns:
+    """The columns of a design, one parameter after another.
+
+    Attributes:
+        found: [T] each. known: places of a parameter's. changes: (parameter, change in words, steps of columns).
+        ends: of a parameter, its changes over all of its range, straight: what is told of two acting together.
+    """
+
+    def __init__(self, trials: int) -> None:
+        self.found = [np.ones(trials)]
+        self.known: dict[str, list[int]] = {}
+        self.changes: list[tuple[str, str, dict[int, float]]] = []
+        self.ends: dict[str, list[tuple[str, dict[int, float]]]] = {}
+
+    def add(self, name: str, values: np.ndarray) -> int:
+        """One column. Returns its place."""
+        self.found.append(values)
+        self.known.setdefault(name, []).append(len(self.found) - 1)
+        return len(self.found) - 1
+
+    def add_parameter(self, name: str, values: Sequence[Any], has: np.ndarray) -> None:
+        """A number or choice. has: [T] which trials have it."""
+        own = [value for value, known in zip(values, has, strict=True) if known]
         levels = sorted(
-            set(values), key=lambda value: (value is None, isinstance(value, str), value if value is not None else 0)
+            set(own), key=lambda value: (value is None, isinstance(value, str), value if value is not None else 0)
         )
+        suffix = "" if has.all() else f" (in {int(has.sum())} trials)"
         if len(levels) < 2:
-            continue
+            return
         if len(levels) > MAX_LEVELS and not any(isinstance(value, (str, bool)) or value is None for value in levels):
-            numbers = np.array(values, float)
-            if by_log := is_logarithmic(numbers):
-                numbers = np.log(numbers)
-            points = np.quantile(numbers, ENDS)
-            scaled = (numbers - points[1]) / (points[2] - points[0])
-            places = (points - points[1]) / (points[2] - points[0])
-            line, square = add(name, scaled), add(name, scaled**2)
-            texts = [format_value(float(value), 2) for value in (np.exp(points) if by_log else points)]
-            for low, high in ((0, 1), (1, 2)):
-                moved = {line: places[high] - places[low], square: places[high] ** 2 - places[low] ** 2}
-                changes.append((name, f"{texts[low]} → {texts[high]}", moved))
-        else:
-            for level in levels[1:]:
-                column = add(name, np.array([value == level for value in values], float))
-                changes.append((name, f"{format_value(levels[0])} → {format_value(level)}", {column: 1.0}))
-    if len(weight_names) > 1:
-        logs = np.log2([[trial[name] for name in weight_names] for trial in trials])  # [T, K]
-        ratios = logs - logs.mean(1, keepdims=True)
-        places = [add(WEIGHTS, ratios[:, index]) for index in range(len(weight_names))]
-        for index, name in enumerate(weight_names):  # one weight twice as large: its ratio to each other one doubles
+            self.add_number(name, np.array(own, float), has, suffix)
+            return
+        for level in levels[1:]:
+            is_level = [known and value == level for value, known in zip(values, has, strict=True)]
+            step = {self.add(name, np.array(is_level, float)): 1.0}
+            text = f"{format_value(levels[0])} → {format_value(level)}{suffix}"
+            self.changes.append((name, text, step))
+            self.ends.setdefault(name, []).append((text, step))
+
+    def add_number(self, name: str, numbers: np.ndarray, has: np.ndarray, suffix: str) -> None:
+        """A number with a curve."""
+        if by_log := is_logarithmic(numbers):
+            numbers = np.log(numbers)
+        points = np.quantile(numbers, ENDS)
+        range_ = points[2] - points[0] or np.ptp(numbers)
+        scaled, places = np.zeros(len(has)), (points - points[1]) / range_
+        scaled[has] = (numbers - points[1]) / range_
+        line, square = self.add(name, scaled), self.add(name, scaled**2)
+        texts = [format_value(float(value), 2) for value in (np.exp(points) if by_log else points)]
+        for low, high in ((0, 1), (1, 2)):
+            moved = {line: places[high] - places[low], square: places[high] ** 2 - places[low] ** 2}
+            self.changes.append((name, f"{texts[low]} → {texts[high]}{suffix}", moved))
+        self.ends[name] = [(f"{texts[0]} → {texts[2]}", {line: places[2] - places[0]})]
+
+    def add_weights(self, names: Sequence[str], ratios: np.ndarray, has: np.ndarray) -> None:
+        """The category weights. ratios: [T, K] logarithms less their mean."""
+        suffix = "" if has.all() else f" (in {int(has.sum())} trials)"
+        places = [self.add(WEIGHTS, column) for column in ratios.T]
+        for index, name in enumerate(names):  # one weight twice as large: its ratio to each other one doubles
             moved = {place: (place == places[index]) - 1 / len(places) for place in places}
-            changes.append((WEIGHTS, f"{name.removeprefix(WEIGHT_PREFIX)} x 2", moved))
-    for name, text, moved in changes:
-        difference = np.zeros(len(columns))
-        difference[list(moved)] = list(moved.values())
-        effects.append((name, text, difference))
-    freedom = {name: len(found) - (name == WEIGHTS) for name, found in known.items()}  # ratios of K weights are K - 1
-    return Design(np.stack(columns, 1), known, freedom, effects)
+            self.changes.append((WEIGHTS, f"{name.removeprefix(WEIGHT_PREFIX)} x 2{suffix}", moved))
+
+    def add_product(self, one: str, other: str) -> None:
+        """Two parameters acting together: by how much the change of one is another where the other has changed."""
+        name, centred = f"{one} x {other}", [values - values.mean() for values in self.found]
+        places: dict[tuple[int, int], int] = {}
+        for text, step in self.ends[one]:
+            for other_text, other_step in self.ends[other]:
+                moved = {}
+                for first, by in step.items():
+                    for second, other_by in other_step.items():
+                        pair = first, second
+                        if pair not in places:
+                            places[pair] = self.add(name, centred[first] * centred[second])
+                        moved[places[pair]] = by * other_by
+                self.changes.append((name, f"{text}, where {other} {other_text}", moved))
+
+    def build(self) -> Design:
+        """The design."""
+        effects = []
+        for name, text, moved in self.changes:
+            difference = np.zeros(len(self.found))
+            difference[list(moved)] = list(moved.values())
+            effects.append((name, text, difference))
+        return Design(np.stack(self.found, 1), self.known, effects)
 
 
 def is_logarithmic(numbers: np.ndarray) -> bool:
@@ -118,37 +192,32 @@ def write_effects(layout: SearchLayout, record: SearchRecord) -> Path:
 def render_effects(record: SearchRecord) -> str:
     """The effects as markdown."""
     categories = record.category_names
-    trials = [
-        trial for _, trial in sorted(record.trials.items()) if trial.status == TrialStatus.FINISHED and trial.correct
-    ]
+    trials = [trial for _, trial in sorted(record.trials.items()) if trial.status in SCORED and trial.correct]
     parts = [f"# What mattered in the search {write_code(record.name)}", *render_stages(record)]
     design = build_design([trial.params for trial in trials], record.param_names, categories)
-    wanted = design.matrix.shape[1] + MIN_SPARE if trials else MIN_SPARE
+    wanted = count_wanted(design) if trials else MIN_SPARE
     if len(trials) < wanted:
         if len(parts) > 1:  # what there is to say of the stages stands for itself
             return "\n\n".join(parts) + "\n"
         raise SearchError(
-            f"effects of this space need at least {wanted} finished trials, but {record.name} has "
-            f"{len(trials)}; run more of them"
+            f"effects of this space need at least {wanted} trials that finished or that ASHA stopped, but "
+            f"{record.name} has {len(trials)}; run {wanted - len(trials)} more of them"
         )
     images = record.begun.tell("selection", "select_count")
     correct = np.stack([unpack_correct(trial.correct or "", images, len(categories)) for trial in trials])
-    effects = estimate_effects(design, correct, np.random.default_rng(0))
+    epochs, rungs = find_rungs(record, trials, correct)
+    last = max(n for n, rung in enumerate(rungs) if n == 0 or len(rung.rows) >= count_wanted(design, n))
+    effects = estimate_effects(design, correct, rungs[: last + 1])
     labelled = describe_labelled(record.selection.get("labelled"))
     parts.append(
-        f"{len(trials)} finished trials, each scored by its best epoch on the same {images:,} images{labelled}. "
-        f"Changes of `{metrics.ACCURACY}` and of the accuracy of each category in percentage points, ± half a 95% "
-        "interval over trials and images together; **bold** where it does not hold 0. Of 20 cells, about one is bold "
-        "by chance. "
-        "A change of one parameter goes with the others as they were drawn; that two parameters act together is not "
-        "in this model."
+        f"{len(trials)} {describe_scored(epochs, rungs, last, count_wanted(design, len(rungs) - 1))} on the same "
+        f"{images:,} images{labelled}. Changes of `{metrics.ACCURACY}` and of the accuracy of each category in "
+        "percentage points, ± half a 95% interval over trials and images together; **bold** where it does not hold 0. "
+        "Of 20 cells, about one is bold by chance. A change of one parameter goes with the others as they were drawn."
     )
-    if record.settings.get("sampler") == "tpe":
-        parts.append(
-            "The sampler drew more trials where scores were good, so parameters were not drawn independently of each "
-            "other: `sampler: random` gives cleaner effects."
-        )
-    parts += [render_effect_table(design, effects, categories), "## How much of the spread is whose"]
+    parts += describe_selection(record, trials, len(rungs) > 1)
+    parts += [render_effect_table(design, effects, categories), *describe_conditional(trials, record.param_names)]
+    parts.append("## How much of the spread is whose")
     rows = [
         [write_code(name), f"{share:.1%}"] for name, share in sorted(effects.shares.items(), key=lambda item: -item[1])
     ]
@@ -157,19 +226,136 @@ def render_effects(record: SearchRecord) -> str:
         f"Less what chance alone would give a parameter, so a share may be below 0. The model leaves "
         f"{effects.noise:.1%} to the seed, to parameters acting together, and to curves it cannot follow."
     )
+    parts += render_together(record, trials, correct, rungs, find_strongest(effects, trials))
     return "\n\n".join(parts) + "\n"
 
 
-def render_effect_table(design: Design, effects: Effects, categories: Sequence[str]) -> str:
-    """One row an effect, one column an outcome; the last two split the error of the mean."""
+def find_rungs(
+    record: SearchRecord, trials: Sequence[TrialRecord], correct: np.ndarray
+) -> tuple[list[int], list[Rung]]:
+    """Where trials were stopped, by epoch, and what each scored there: its best so far, as ASHA compares them.
+
+    The last is the end of training, of which `correct` tells, [T, N, K].
+    """
+    settings = record.settings
+    ends = np.stack([outcome.mean(1) for outcome in list_outcomes(correct)], 1)  # [T, O]
+    finished = np.array([number for number, trial in enumerate(trials) if trial.status == TrialStatus.FINISHED])
+    if len(finished) == len(trials):
+        return [settings.get("max_epochs", 0)], [Rung(finished, ends)]
+    names = [metrics.ACCURACY, *(f"{metrics.ACCURACY}/{name}" for name in record.category_names)]
+    max_epochs = settings.get("max_epochs", 0)
+    epochs = list_rungs(max_epochs, settings.get("grace_epochs"), settings.get("reduction_factor"))
+    rungs = []
+    for epoch in epochs:
+        reached = [number for number, trial in enumerate(trials) if trial.last_epoch >= epoch]
+        rows = [max((row for row in trials[number].epochs if row.epoch <= epoch), key=read_score) for number in reached]
+        scores = [[row.metrics.get(name) or 0.0 for name in names] for row in rows]
+        if reached:
+            rungs.append(Rung(np.array(reached), np.array(scores)))
+    return [*epochs[: len(rungs)], max_epochs], [*rungs, Rung(finished, ends[finished])]
+
+
+def read_score(row: EpochEnded) -> float:
+    """Its val/accuracy."""
+    return row.metrics.get(metrics.ACCURACY) or 0.0
+
+
+def describe_scored(epochs: Sequence[int], rungs: Sequence[Rung], last: int, wanted: int) -> str:
+    """Which scores the effects are of."""
+    if len(rungs) == 1:
+        return "finished trials, each scored by its best epoch"
+    counts = ", ".join(f"{len(rung.rows)} reached epoch {epoch}" for epoch, rung in zip(epochs, rungs, strict=True))
+    text = f"trials ({counts})"
+    if last < len(rungs) - 1:
+        return (
+            f"{text}. Effects on the score after epoch {epochs[last]}, since effects on the end of training need "
+            f"{wanted} trials there; each scored by its best epoch until then"
+        )
+    return f"{text}. Effects on the end of training; each scored by its best epoch"
+
+
+def describe_selection(record: SearchRecord, trials: Sequence[TrialRecord], was_stopped: bool) -> list[str]:
+    """What the choice of trials did to the effects, and what was done about it."""
+    parts = []
+    if was_stopped:
+        parts.append(
+            "ASHA chose who went on by the score at a rung, so among those who did, effects look smaller than they "
+            "are. Here all trials count: an effect at a rung is what it is beyond the score at the rung before, among "
+            "those who went on, plus what that score carries of the effect there."
+        )
+    if record.settings.get("sampler") == "tpe":
+        parts.append(
+            "The sampler drew more trials where scores were good, so parameters were not drawn independently of each "
+            "other: `sampler: random` gives cleaner effects."
+        )
+    if left_out := len(record.trials) - len(trials):
+        parts.append(
+            f"{write_count(left_out, 'trial')} that failed, diverged, still run or have no answers kept are left out: "
+            "what makes trials fail is not in these effects."
+        )
+    return parts
+
+
+def describe_conditional(trials: Sequence[TrialRecord], names: Sequence[str]) -> list[str]:
+    """Which parameters not every trial has."""
+    some = [name for name in names if 0 < sum(name in trial.params for trial in trials) < len(trials)]
+    if not some:
+        return []
+    listed = ", ".join(map(write_code, some))
+    return [f"Not all trials have {listed}: an effect is among those that do, whose number stands beside the change."]
+
+
+def find_strongest(effects: Effects, trials: Sequence[TrialRecord]) -> tuple[str, str] | None:
+    """The two parameters with the largest shares, of those that all trials have; None where there are not two."""
+    names = [name for name in effects.shares if all(name in trial.params for trial in trials)]
+    if len(names) < 2:
+        return None
+    one, other = sorted(names, key=lambda name: -effects.shares[name])[:2]
+    return one, other
+
+
+def render_together(
+    record: SearchRecord,
+    trials: Sequence[TrialRecord],
+    correct: np.ndarray,
+    rungs: Sequence[Rung],
+    pair: tuple[str, str] | None,
+) -> list[str]:
+    """How the two strongest parameters act together."""
+    if pair is None:
+        return []
+    title = f"## How {write_code(pair[0])} and {write_code(pair[1])} act together"
+    design = build_design([trial.params for trial in trials], record.param_names, record.category_names, pair)
+    if len(trials) < (wanted := count_wanted(design)):
+        return [title, f"That takes {wanted} trials, and there are {len(trials)}."]
+    last = max(n for n, rung in enumerate(rungs) if n == 0 or len(rung.rows) >= count_wanted(design, n))
+    effects = estimate_effects(design, correct, rungs[: last + 1])
+    text = (
+        "The two strongest of the parameters that all trials have. By how much more the first change raises the score "
+        "where the second parameter has changed too than where it has not; 0: each acts by itself. Numbers are "
+        "taken along a straight line."
+    )
+    if last < len(rungs) - 1:
+        text += " For this, too few trials were trained to the end: it is of the last rung that enough reached."
+    return [title, text, render_effect_table(design, effects, record.category_names, only=f"{pair[0]} x {pair[1]}")]
+
+
+def render_effect_table(design: Design, effects: Effects, categories: Sequence[str], only: str | None = None) -> str:
+    """One row an effect, one column an outcome; the last two split the error of the mean. only: rows of this name."""
     head = ["parameter", "change", "mean", *map(write_name, categories), "± by trials, by images"]
     rows = []
     for index, (name, text, _) in enumerate(design.effects):
+        if only is not None and name != only:
+            continue
+        if np.isnan(effects.values[index, 0]):
+            rows.append([write_code(name), write_name(text), NONE_WENT_ON, *[""] * (len(categories) + 1)])
+            continue
         cells = []
-        for value, error in zip(100 * effects.values[index], 100 * SURE * effects.errors[index], strict=True):
-            cell = f"{value:+.2f} ± {error:.2f}"
-            cells.append(f"**{cell}**" if abs(value) > error else cell)
-        split = [100 * SURE * errors[index, 0] for errors in (effects.trial_errors, effects.image_errors)]
+        for value, half in zip(100 * effects.values[index], 100 * effects.halves[index], strict=True):
+            cell = f"{value:+.2f} ± {half:.2f}"
+            cells.append(f"**{cell}**" if abs(value) > half else cell)
+        scale = 100 * effects.halves[index, 0] / (effects.errors[index, 0] or 1.0)
+        split = [scale * errors[index, 0] for errors in (effects.trial_errors, effects.image_errors)]
         rows.append([write_code(name), write_name(text), *cells, f"{split[0]:.2f}, {split[1]:.2f}"])
     return render_table(head, rows)
 

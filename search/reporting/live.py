@@ -18,6 +18,7 @@ from fashion_core.escaping import show_text
 from search.records.events import EpochEnded, Event, SearchBroke, TrialEnded, TrialStatus
 from search.records.record import SearchRecord, TrialRecord
 from search.reporting.terminal import plain
+from search.reporting.ties import compare_with_best
 from search.reporting.words import (
     describe_counts,
     describe_origin,
@@ -25,6 +26,7 @@ from search.reporting.words import (
     format_score,
     format_value,
     group_params,
+    name_trials,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 MAX_RUNNING_SHOWN = 8
+MAX_TIED_SHOWN = 5
 PROGRESS_INTERVAL_S = 60  # between two progress lines where there is no terminal
 REFRESHES_PER_SECOND = 2
 LOOK_SHARE = 20  # looking at the record takes at most one part in this many of the time
@@ -204,6 +207,10 @@ def take_standing(record: SearchRecord, total_trials: int, max_epochs: int, befo
         where = f"trial {best.number}, epoch {best.best_epoch}, {origin}"
         params = group_params(best.params, record.category_names)
         lines[-1] = ("best", f"{format_score(best.best, best.standard_error)}  {where}")
+        tied = [number for number, each in (compare_with_best(record, ranked) or {}).items() if each.is_tied]
+        if tied:
+            more = f", and {len(tied) - MAX_TIED_SHOWN} more" if len(tied) > MAX_TIED_SHOWN else ""
+            lines.append(("tied", f"{name_trials(tied[:MAX_TIED_SHOWN])}{more}"))
         lines.append(("", ", ".join(f"{name} {text}" for name, text in params.items())))
     shown = [(f"trial {trial.number}", describe_running(trial, max_epochs)) for trial in running[:MAX_RUNNING_SHOWN]]
     if len(running) > MAX_RUNNING_SHOWN:

@@ -1,4 +1,4 @@
-"""A search's report: `README.md`, `trials.csv` and `curves.png`, made from its record alone, again at any time."""
+"""A search's report: `README.md`, `trials.csv` and curves, made from its record alone, again at any time."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from search.reporting.words import (
     describe_counts,
     describe_labelled,
     describe_limits,
+    describe_pairing,
     describe_taken,
     name_trials,
     write_count,
@@ -35,18 +36,22 @@ if TYPE_CHECKING:
     from search.records.record import SearchRecord
 
 NUMBER = attrgetter("number")
+AGAINST = "less the best, points"
 FIXED_COLUMNS = ("trial", "status", "reason", "rung", "cutoff", "enqueued", "epochs", "best_epoch", "seconds")
 
 
 def write_report(layout: SearchLayout, record: SearchRecord, search: SearchWords) -> list[Path]:
     """Write the report of a search from its record; also of one that still runs. Returns what was written."""
+    from search.reporting.curves import write_curves  # pyarrow takes time: not for those who draw tables alone
+
     write_trials_csv(record, layout.trials_csv)
+    write_curves(record, layout.curves)
     curves = layout.folder / "curves.png"
     has_curves = draw_curves(record, curves)
     pictures = [(name, path.name) for name in search.categories if (path := layout.confusion(name)).is_file()]
     parts = build_report(search, record, [curves.name] if has_curves else [], pictures)
     write_whole(layout.report, join_parts(parts))
-    return [layout.report, layout.trials_csv, *([curves] if has_curves else [])]
+    return [layout.report, layout.trials_csv, layout.curves, *([curves] if has_curves else [])]
 
 
 def tabulate_trials(record: SearchRecord) -> tuple[list[str], list[list[Any]]]:
@@ -103,7 +108,8 @@ def build_report(
         parts.append(list_trials(search))
         parts.append(
             f"Scores are those of a trial's best epoch, ± one standard error; `{metrics.CLASS_ACCURACY}` is the recall "
-            "averaged over all classes. Numbers are shortened; `trials.csv` has them in full."
+            f"averaged over all classes. *{AGAINST}*: ± one standard error of the difference, = where the trial is "
+            "tied with the best. Numbers are shortened; `trials.csv` has them in full."
         )
         parts += list_lost(search)
     if search.ranked:
@@ -244,13 +250,14 @@ def list_trials(search: SearchWords) -> Rows:
     columns = list(dict.fromkeys(name for trial in sorted(everyone, key=NUMBER) for name in trial.params))
     weighted = f"{WEIGHTS}: {' '.join(map(write_name, search.categories))}"
     titles = [weighted if name == WEIGHTS else write_name(name) for name in columns]
-    head = ("rank", "trial", "status", "epochs", metrics.ACCURACY, metrics.CLASS_ACCURACY, "origin", *titles)
+    head = ("rank", "trial", "status", "epochs", metrics.ACCURACY, AGAINST, metrics.CLASS_ACCURACY, "origin", *titles)
     rows = []
     for rank, trial in enumerate(everyone, 1):
         is_stopped = trial.status == TrialStatus.STOPPED and trial.cutoff
         status = f"stopped, cutoff {trial.cutoff:.4f}" if is_stopped else trial.status
         place = str(rank) if rank <= len(search.ranked) else "-"
-        cells = [place, str(trial.number), status, str(trial.epochs), trial.score, trial.class_score, trial.origin]
+        cells = [place, str(trial.number), status, str(trial.epochs), trial.score, trial.against]
+        cells += [trial.class_score, trial.origin]
         rows.append([*cells, *(write_name(trial.params.get(name, "")) for name in columns)])
     return Rows(head, rows)
 
@@ -296,14 +303,15 @@ def describe_certainty(search: SearchWords) -> list[Part]:
         return ["The ledger holds no standard error of the best score."]
     on = f"the {search.images:,} images" if search.images else "the images"
     close = search.tied
-    who = f"{name_trials(close)} {'are' if len(close) > 1 else 'is'}" if close else ""
-    verdict = f"{who} not distinguishable from the best by this data: less than one standard error below it."
-    text = (
-        f"The standard error of the best score on {on} it was selected on is {search.error}. "
-        f"{verdict[0].upper() + verdict[1:] if close else 'No other trial comes that close to the best.'} "
-        "All trials are scored on the same images, so part of this noise is common to them: "
-        "a difference below one standard error says nothing, one above about two is likely real."
-    )
+    text = f"The standard error of the best score on {on} it was selected on is {search.error}."
+    if len(search.ranked) > 1:
+        verb = "are" if len(close) > 1 else "is"
+        who = f"{name_trials(close)} {verb} not distinguishable from the best by this data." if close else ""
+        text += f" {who[0].upper() + who[1:] if close else 'No other trial comes that close to the best.'} "
+        text += (
+            f"{describe_pairing(search)} The one that is best on all images of the kind is among the tied and the "
+            "best with that probability; another seed of a configuration may score otherwise, which is not in this."
+        )
     warning = (
         f"The best of {len(search.ranked)} scores on one set of images looks better than it is. "
         "Only images that the search has not selected on can say by how much."

@@ -11,7 +11,7 @@ from rich.text import Text
 from fashion_core import metrics
 from fashion_core.escaping import show_text
 from search.reporting.terminal import plain
-from search.reporting.words import SearchWords, name_trials
+from search.reporting.words import SearchWords, describe_pairing, name_trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,8 @@ def render_summary(search: SearchWords, steps: Sequence[tuple[str, str]]) -> Ren
         head = ("rank", "trial", "status", "epochs", metrics.ACCURACY, "origin")
         parts += [Text(), Text(NUMBERS.format(*head), style="dim")]
     for rank, trial in enumerate(search.ranked[:TOP], 1):
-        row = (rank, trial.number, trial.status, trial.epochs, trial.score, trial.origin)
+        origin = trial.origin + ", tied" * (trial.number in (search.tied or ()))
+        row = (rank, trial.number, trial.status, trial.epochs, trial.score, origin)
         parts.append(Text(NUMBERS.format(*row), style="bold" if rank == 1 else ""))
         pieces = [f"{name} {value}" for name, value in trial.params.items()]
         parts.append(Wrapped(pieces, "dim", ", ", ",", (13, 13)))
@@ -112,6 +113,9 @@ def describe_certainty(search: SearchWords) -> str:
     if len(search.ranked) == 1:
         return f"± is one standard error{on}."
     if not close:
-        return f"± is one standard error{on}; none of the others is that close to the best."
+        return f"± is one standard error{on}; none of the others is that close to the best. {describe_pairing(search)}"
     verb = "is" if len(close) == 1 else "are"
-    return f"± is one standard error{on}: {name_trials(close)} {verb} not distinguishable from the best."
+    more = len(search.tied) - len(close)
+    others = f", nor {'is' if more == 1 else 'are'} {more} below the top {TOP}" if more else ""
+    text = f"± is one standard error{on}: {name_trials(close)} {verb} not distinguishable from the best{others}."
+    return f"{text} {describe_pairing(search)}"

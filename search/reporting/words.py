@@ -9,6 +9,7 @@ from fashion_core import metrics
 from fashion_core.escaping import write_name
 from search.records.events import EndReason, TrialStatus
 from search.records.record import SearchRecord, TrialRecord, sum_up
+from search.reporting.ties import Standing, compare_with_best
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 from search.statistics.intervals import LEVEL, Estimate
 
@@ -38,6 +39,7 @@ class TrialWords:
         params: short texts by name, the category weights as one.
         weighted: the categories whose weights were searched.
         reason: one line on its end.
+        against: its score less the best one, points, `=` where they are tied; empty where that is not known.
     """
 
     number: int
@@ -51,6 +53,7 @@ class TrialWords:
     weighted: tuple[str, ...]
     reason: str
     cutoff: float | None
+    against: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ class SearchWords:
         counts: `3 finished, 2 stopped`.
         duration: how long it ran; took: the same once it has ended, else None.
         ranked, others, epochs, full_epochs, saved_epochs: see `search.records.record.Outcome`.
-        tied: numbers of the trials that are not told apart from the best; None where the best score's error is not
-            known.
+        tied: numbers of the trials that are not told apart from the best, see `search.reporting.ties`; None where the
+            best score's error is not known.
+        unpaired: how many trials could not be compared with it image by image.
         error: standard error of the best score.
         majority: score of always answering the commonest class.
         accuracies: (category, accuracy of the best trial, of always answering its commonest class), the mean last.
@@ -90,6 +94,7 @@ class SearchWords:
     labelled: tuple[int, ...] = ()
     ending: str | None = None
     spent: str = ""
+    unpaired: int = 0
 
     @property
     def trials(self) -> int:
@@ -107,6 +112,7 @@ class SearchWords:
 def describe_search(record: SearchRecord) -> SearchWords:
     """The words of a search, once for all who print it."""
     outcome, categories = sum_up(record), record.category_names
+    standings = compare_with_best(record, outcome.ranked)
     is_grid, data = record.settings.get("sampler") == "grid", record.data
     best = outcome.ranked[0].best_metrics if outcome.ranked else {}
     commonest: dict[str, float] | None = data.get("majority_by_category")
@@ -118,12 +124,15 @@ def describe_search(record: SearchRecord) -> SearchWords:
         counts=describe_counts(outcome.statuses),
         duration=format_duration(record.seconds),
         took=None if record.ended is None else format_duration(record.ended.seconds),
-        ranked=tuple(describe_trial(trial, categories, is_grid=is_grid) for trial in outcome.ranked),
+        ranked=tuple(
+            describe_trial(trial, categories, (standings or {}).get(trial.number), is_grid=is_grid)
+            for trial in outcome.ranked
+        ),
         others=tuple(describe_trial(trial, categories, is_grid=is_grid) for trial in outcome.others),
         epochs=outcome.epochs,
         full_epochs=outcome.full_epochs,
         saved_epochs=outcome.saved_epochs,
-        tied=None if outcome.tied is None else tuple(trial.number for trial in outcome.tied),
+        tied=None if standings is None else tuple(number for number, each in standings.items() if each.is_tied),
         error=format_score(best.get(metrics.ACCURACY_SE)),
         majority=None if data.get("majority") is None else format_score(data["majority"]),
         accuracies=tuple(
@@ -133,6 +142,7 @@ def describe_search(record: SearchRecord) -> SearchWords:
         labelled=tuple(record.selection.get("labelled", {}).values()),
         ending=None if record.ended is None else describe_ending(record, record.ended.reason),
         spent=describe_spent(record),
+        unpaired=sum(not each.is_paired for each in (standings or {}).values()),
     )
 
 
@@ -195,8 +205,10 @@ def describe_spent(record: SearchRecord) -> str:
     return ", ".join(texts)
 
 
-def describe_trial(trial: TrialRecord, categories: Sequence[str], *, is_grid: bool) -> TrialWords:
-    """The words of one trial."""
+def describe_trial(
+    trial: TrialRecord, categories: Sequence[str], standing: Standing | None = None, *, is_grid: bool
+) -> TrialWords:
+    """The words of one trial. standing: beside the best one."""
     row = trial.best_metrics
     return TrialWords(
         trial.number,
@@ -210,7 +222,24 @@ def describe_trial(trial: TrialRecord, categories: Sequence[str], *, is_grid: bo
         tuple(name for name in categories if WEIGHT_PREFIX + name in trial.params),
         trial.reason,
         trial.cutoff,
+        "" if standing is None else describe_standing(standing),
     )
+
+
+def describe_standing(standing: Standing) -> str:
+    """`-0.42 ± 0.57 =`: points less than the best, one standard error, and the mark of a tie."""
+    text = f"{100 * standing.difference.value:+.2f} ± {100 * standing.difference.error:.2f}"
+    return text + " unpaired" * (not standing.is_paired) + " =" * standing.is_tied
+
+
+def describe_pairing(search: SearchWords) -> str:
+    """How trials were compared with the best one, in a sentence."""
+    others = len(search.ranked) - 1
+    told = f"at {LEVEL:.0%} over all {others} comparisons" if others > 1 else f"at {LEVEL:.0%}"
+    if not search.unpaired:
+        return f"Compared image by image, {told}."
+    how = "without" if search.unpaired == others else f"{search.unpaired} of them without"
+    return f"Compared {told}, {how} each image's answers, which tells fewer apart."
 
 
 def describe_taken(other: OtherSearch) -> str:

@@ -21,24 +21,47 @@ if TYPE_CHECKING:
 
 BINS = 15  # Guo et al. 2017
 MAX_TEMPERATURE = 20.0  # its inverse is the smallest; answers that are all right would ask for 0
+FLOOR_DRAWS, FLOOR_SEED = 200, 0  # of right and wrong answers; fixed, so that a model's floor is one number
 STEPS = 60  # halvings of the interval: far beyond the accuracy of a double
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Expected calibration error of the answers of all categories together, and of each."""
+    """Expected calibration error of the answers of all categories together, and of each.
+
+    Attributes:
+        floor, category_floors: what these would be of answers that are right exactly as often as they say, in the mean:
+            few answers stray from their confidence by chance.
+    """
 
     pooled: float
     categories: tuple[float, ...]
+    floor: float = 0.0
+    category_floors: tuple[float, ...] = ()
 
 
-def compute_calibration(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> Calibration:
-    """The calibration of the answers: of the likeliest class of each category."""
+def compute_calibration(probabilities: Sequence[np.ndarray], labels: np.ndarray, networks: int = 1) -> Calibration:
+    """The calibration of the answers: of the likeliest class of each category.
+
+    The floors are those of consistency resampling (Bröcker & Smith 2007, Increasing the reliability of reliability
+    diagrams): right and wrong are drawn again with the probabilities that were given. Networks mostly err on the same
+    images, so their answers to one are drawn by one number: independent ones would put the floor of several too low.
+
+    Args:
+        networks: S, whose answers stand one after the other: probabilities are K arrays [S * N, C], labels [S * N, K].
+    """
     pairs = list_labelled(probabilities, labels)
     confidences = [values.max(1) for values, _ in pairs]
     correct = [values.argmax(1) == column for values, column in pairs]
     by_category = [compute_ece(one, other) for one, other in zip(confidences, correct, strict=True)]
-    return Calibration(compute_ece(np.concatenate(confidences), np.concatenate(correct)), tuple(by_category))
+    rng, floors = np.random.default_rng(FLOOR_SEED), []
+    for _ in range(FLOOR_DRAWS):
+        drawn = [np.tile(rng.random(len(each) // networks), networks) < each for each in confidences]
+        pooled = compute_ece(np.concatenate(confidences), np.concatenate(drawn))
+        floors.append([pooled, *(compute_ece(one, other) for one, other in zip(confidences, drawn, strict=True))])
+    floor, *category_floors = np.mean(floors, 0).tolist()
+    pooled = compute_ece(np.concatenate(confidences), np.concatenate(correct))
+    return Calibration(pooled, tuple(by_category), floor, tuple(category_floors))
 
 
 def compute_ece(confidences: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:

@@ -6,7 +6,7 @@ between them, NaN where an image is unlabelled in a category: it counts in the o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from search.statistics.intervals import (
     estimate_seed_noise,
     list_outcomes,
 )
+from search.statistics.spending import ERROR, spend_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,11 +48,22 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says, and why: `reasons` in words, one sentence each."""
+    """What the gate says, and why.
+
+    Attributes:
+        attempt: which try on these images it is, from 1.
+        allowed: the largest p-value that opens the gate at this try, see `search.statistics.spending`.
+        detectable: the smallest gain that it finds in a share `POWER` of all cases.
+        detectable_losses: the same of a loss in each category, in order.
+        reasons: in words, one sentence each.
+    """
 
     passed: bool
     difference: Difference
+    attempt: int
+    allowed: float
     detectable: float
+    detectable_losses: tuple[float, ...]
     reasons: tuple[str, ...]
 
 
@@ -73,8 +85,14 @@ def compare_answers(one: np.ndarray, other: np.ndarray, pool: Sequence[np.ndarra
     return Difference(mean, tuple(categories))
 
 
-def judge(answers: np.ndarray, opponent: np.ndarray, pool: Sequence[np.ndarray], categories: Sequence[str]) -> Verdict:
-    """The gate: better with probability >= 0.95, and no category worse for certain.
+def judge(
+    answers: np.ndarray,
+    opponent: np.ndarray,
+    pool: Sequence[np.ndarray],
+    categories: Sequence[str],
+    attempt: int = 1,
+) -> Verdict:
+    """The gate: better with a p-value as small as this try asks for, and no category worse for certain.
 
     A category is worse for certain where the upper 95% bound of its difference (one-sided, Bonferroni over categories)
     lies below -1 point.
@@ -84,32 +102,58 @@ def judge(answers: np.ndarray, opponent: np.ndarray, pool: Sequence[np.ndarray],
         opponent: [S, N, K] of the champion, or of the baseline.
         pool: see `compare_answers`.
         categories: K names.
+        attempt: which try on these images this is, from 1: see `search.statistics.spending`.
     """
     difference = compare_answers(answers, opponent, pool)
-    gain = difference.mean
+    gain, allowed = difference.mean, spend_error(attempt)
     if len(categories) != len(difference.categories):
         raise ValueError(
             f"every category must have a name, but {len(difference.categories)} have {len(categories)}; name each once"
         )
-    better = gain.probability >= LEVEL
+    level = difference.category_level
+    better = gain.p_value <= allowed
+    losses = tuple(
+        MAX_CATEGORY_LOSS + each.compute_reaching(each.compute_upper(level) - each.value)
+        for each in difference.categories
+    )
+    verdict = Verdict(better, difference, attempt, allowed, gain.compute_detectable(allowed), losses, ())
     reasons = [
-        f"{'better' if better else 'not surely better'}: {gain.render()}, better with probability "
-        f"{gain.probability:.3f}, where {LEVEL:.2f} is asked for"
+        f"{'better' if better else 'not surely better'}: {gain.render()}, p = {write_p_value(gain.p_value)}; "
+        f"{describe_attempt(attempt)}",
+        f"the {ERROR:.0%} of error are spent over all tries on these images, so that a later one is asked for more",
     ]
     if gain.covers == IMAGES:
         reasons.append("this says nothing of other seeds: it holds for these networks as they are")
     blocked = False
     for name, estimate in zip(categories, difference.categories, strict=True):
-        upper = estimate.compute_upper(difference.category_level)
+        upper = estimate.compute_upper(level)
         if upper < -MAX_CATEGORY_LOSS:
             blocked = True
             reasons.append(
                 f"{name} is worse for certain: {100 * estimate.value:+.2f} points, at best {100 * upper:+.2f}, "
                 f"where {-100 * MAX_CATEGORY_LOSS:+.0f} is allowed"
             )
-    detectable = gain.compute_detectable()
-    reasons.append(f"a gain of {100 * detectable:.2f} points is what this comparison finds in {POWER:.0%} of cases")
-    return Verdict(better and not blocked, difference, detectable, tuple(reasons))
+    reasons += [
+        f"a gain of {100 * verdict.detectable:.2f} points is what this comparison finds in {POWER:.0%} of cases",
+        f"a category's loss is found in {POWER:.0%} of cases where it is {describe_losses(categories, losses)}; a "
+        "smaller one may pass",
+    ]
+    return replace(verdict, passed=better and not blocked, reasons=tuple(reasons))
+
+
+def describe_attempt(attempt: int) -> str:
+    """Which try it is, and what the gate asks of it."""
+    return f"try {attempt:,} on these images: it must be better with p <= {write_p_value(spend_error(attempt))}"
+
+
+def describe_losses(categories: Sequence[str], losses: Sequence[float]) -> str:
+    """Every category with the loss, in points, that would be found in it."""
+    return ", ".join(f"{100 * loss:.1f} points in {name}" for name, loss in zip(categories, losses, strict=True))
+
+
+def write_p_value(value: float) -> str:
+    """With three digits: two that differ by less are told apart by no reader."""
+    return f"{value:.3g}"
 
 
 def check_answers(answers: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from search.promotion.options import PromotionOptions
 from search.promotion.plan import BASELINE, Candidate, PromotionPlan
 from search.promotion.release import Release, Source, ship
 from search.promotion.result import PromotionResult, Shipped
+from search.records.attempts import Attempt
 from search.records.events import SearchStarted
 from search.records.layout import SearchLayout
 from search.statistics.gate import Verdict, compare_answers, judge
@@ -60,7 +61,7 @@ def build_result(
     force: bool = False,
     verdict: Verdict | None = None,
     opponent: str = "the baseline",
-    attempts: int = 2,
+    attempts: int = 3,
     gap: Estimate | None = None,
     select_on: str = "heldout",
 ) -> PromotionResult:
@@ -76,7 +77,8 @@ def build_result(
     versus = compare_answers(answers, other, [answers, other])
     rows = [Row(each, 3, score, 0.25, gap, versus, 0.1, (1, 2, 3), cost, 20.0) for each in candidates]
     rows.append(Row(baseline, 3, score, 0.0, None, None, 0.2, (4, 4, 4), cost, 20.0))
-    form = Form(Choice(SINGLE, ((0, 1),), []), score, None, cost, accepted=True)
+    gain = compare_answers(answers[:1], answers, ()).mean
+    form = Form(Choice(SINGLE, ((0, 1),), []), score, gain, cost, answers[:1])
     return PromotionResult(
         layout=SearchLayout(Path("results"), "drawn"),
         options=PromotionOptions(fit_on=fit_on, force=force),
@@ -94,11 +96,15 @@ def build_result(
         search_seconds=4000.0,
         category_names=names,
         judgement=Judgement(tuple(rows), estimate_seed_noise([answers.mean(2), other.mean(2)]), (answers, other)),
-        decision=Decision((form,), form, answers[:1]),
+        decision=Decision((form,), form, answers[:1], answers.mean(0, keepdims=True)),
         gate=Gate(
             answers,
-            Opponent(opponent, other, attempts=attempts),
-            verdict or judge(answers, other, [answers, other], names),
+            Opponent(opponent, other),
+            verdict or judge(answers, other, [answers, other], names, attempts),
+            tuple(
+                Attempt(time=1.79e9, search=search, key=search, model="fashion-attributes", opponent=opponent)
+                for search in ("before", "again", "drawn")[-attempts:]
+            ),
         ),
         score=score,
         categories=tuple(

@@ -15,15 +15,18 @@ import argparse
 import csv
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
 from search.statistics.crossfit import assign_folds, cross_fit, cross_fit_seeds, find_best
-from search.statistics.intervals import BOTH, LEVEL, Estimate, compare, compute_gap, estimate_score, estimate_seed_noise
+from search.statistics.gate import judge
+from search.statistics.intervals import BOTH, Estimate, compare, compute_gap, estimate_score, estimate_seed_noise
+from search.statistics.spending import ERROR, spend_error
 
 CATEGORIES = 6
 SCORE = 0.84
@@ -32,7 +35,10 @@ SIZES, SEEDS, SEED_SDS = (250, 500, 1000), (3, 5), (0.2, 0.4, 0.8)  # images, se
 POOL = 5  # candidates re-run: four and the baseline
 GAIN = 0.01  # true difference of the first two candidates
 COUNTS, SPREADS = (4, 8, 16), (0.0, 0.5)  # candidates to choose from; standard deviation of their true scores, points
+POOLS = (POOL, 2)  # candidates of a promotion whose tries are counted
+CHAIN, LEAD = 20, 0.02  # challengers of one champion; by how much a better one is better
 SEED = 20261125
+Asks = Callable[[int], float]
 
 
 @dataclass(frozen=True)
@@ -40,14 +46,19 @@ class Experiment:
     """Networks of C candidates and their scores.
 
     Attributes:
-        scores: [C, S, N].
+        answers: [C, S, N, K] bool: right or wrong.
         expected: [C, S] each network's score on all images.
         here: [C] a fresh network's expected score on these N images.
     """
 
-    scores: np.ndarray
+    answers: np.ndarray
     expected: np.ndarray
     here: np.ndarray
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """[C, S, N]: shares of an image's categories."""
+        return self.answers.mean(3)
 
 
 class Truth:
@@ -77,7 +88,7 @@ class Truth:
         own = own + normal(CANDIDATE, count, images, CATEGORIES)  # [C, N, K]
         right = normal(NETWORK, count, seeds, images, CATEGORIES) + own[:, None] > -place[:, :, None, None]
         chance = ndtr((own + self.centres[:, None, None]) / math.sqrt(NETWORK + self.shift_sd**2))
-        return Experiment(right.mean(3), ndtr(place), chance.mean((1, 2)))
+        return Experiment(right, ndtr(place), chance.mean((1, 2)))
 
 
 def measure_coverage(images: int, seeds: int, seed_sd: float, repetitions: int, seed: int = SEED) -> dict[str, float]:
@@ -93,6 +104,7 @@ def measure_coverage(images: int, seeds: int, seed_sd: float, repetitions: int, 
     truth = Truth(scores, seed_sd)
     share = 2 / seeds
     hits: dict[str, list[float]] = {}
+    equals = []
     for _ in range(repetitions):
         drawn = truth.draw(rng, seeds, images)
         one, other, *_ = drawn.scores
@@ -105,6 +117,7 @@ def measure_coverage(images: int, seeds: int, seed_sd: float, repetitions: int, 
         twice = Estimate(gain.value, math.hypot(alone.error, math.sqrt(share * noise.between)), gain.df, BOTH)
         # the last two are equal; their difference moved by the gain that a comparison names is one to be found
         equal = compare(drawn.scores[-1], drawn.scores[-2], noise)
+        equals.append(equal)
         # the first network of one candidate is the search's own, the others are its re-runs
         search, again = drawn.scores[-1, 0].mean(), drawn.scores[-1, 1:]
         found = {
@@ -116,22 +129,16 @@ def measure_coverage(images: int, seeds: int, seed_sd: float, repetitions: int, 
             "score": holds(estimate_score(one, noise), truth.scores[0]),
             "gap_same": holds(compute_gap(search, again, noise, same_images=True), search - drawn.here[-1]),
             "gap_other": holds(compute_gap(0.9, again, noise, same_images=False), 0.9 - SCORE),
-            "opens": equal.probability >= LEVEL,
-            "equal": equal.value,
-            "error": equal.error,
-            "df": equal.df,
+            "opens": equal.p_value <= ERROR,
             "detectable": equal.compute_detectable(),
         }
         for name, value in found.items():
             hits.setdefault(name, []).append(float(value))
     columns = {name: np.array(values) for name, values in hits.items()}
     detectable = float(np.mean(columns["detectable"]))
-    moved = [
-        Estimate(value + detectable, error, df, BOTH).probability >= LEVEL
-        for value, error, df in zip(columns["equal"], columns["error"], columns["df"], strict=True)
-    ]
+    moved = [each.test(each.value + detectable) <= ERROR for each in equals]
     return {
-        **{name: float(values.mean()) for name, values in columns.items() if name not in ("equal", "error", "df")},
+        **{name: float(values.mean()) for name, values in columns.items()},
         "power": float(np.mean(moved)),
     }
 
@@ -185,7 +192,47 @@ def measure_choice(
     }
 
 
-def render_report(coverage: Sequence[dict[str, float]], choices: Sequence[dict[str, float]], command: str) -> str:
+def measure_chain(
+    pool: int, seed_sd: float, repetitions: int, images: int = 500, seeds: int = 3, asks: Asks = spend_error
+) -> dict[str, float]:
+    """Shares of chains in which equal challengers, one after the other, open the gate against one champion.
+
+    Every challenger comes with the others of its promotion, as equal, whose seeds tell of the noise; all are judged on
+    the same images. `opens`: one or more of `CHAIN` does; `uncounted`: where every try is judged as if it stood alone,
+    at p <= 0.05. `first`, `tenth`: shares of challengers `LEAD` better that open it at the first and at the tenth try.
+
+    Args:
+        pool: candidates and baseline of a promotion that are trained on all seeds.
+        asks: the largest p-value that opens the gate at a try.
+    """
+    rng = np.random.default_rng([SEED, pool, round(1000 * seed_sd), images, seeds])
+    scores = np.full(1 + (CHAIN + 1) * pool, SCORE)
+    scores[-pool] += LEAD
+    truth, names = Truth(scores, seed_sd), [f"category {number}" for number in range(CATEGORIES)]
+    rows = []
+    for _ in range(repetitions):
+        champion, *rest = truth.draw(rng, seeds, images).answers
+        tries = [judge(rest[at], champion, rest[at : at + pool], names) for at in range(0, len(rest), pool)]
+        blocked = [each.passed != (each.difference.mean.p_value <= each.allowed) for each in tries]
+        values = [1.0 if out else each.difference.mean.p_value for out, each in zip(blocked, tries, strict=True)]
+        *equal, better = values
+        rows.append(
+            {
+                "opens": any(value <= asks(number) for number, value in enumerate(equal, 1)),
+                "uncounted": any(value <= ERROR for value in equal),
+                "first": better <= asks(1),
+                "tenth": better <= asks(10),
+            }
+        )
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def render_report(
+    coverage: Sequence[dict[str, float]],
+    choices: Sequence[dict[str, float]],
+    chains: Sequence[dict[str, float]],
+    command: str,
+) -> str:
     """The tables as markdown."""
     parts = [
         "# Does the judge keep its word?",
@@ -212,8 +259,8 @@ def render_report(coverage: Sequence[dict[str, float]], choices: Sequence[dict[s
         "*one seed against all*: the first has one network. *score*: "
         "of one candidate. *gap*: the winner's curse, on the images of the search or on others. Two intervals that are "
         "not used: *images alone* leaves the seeds out, as a paired t test over images does; *counted twice* adds "
-        "the variance of the seeds' scores whole, though the spread over images holds a part of it. The gate asks for "
-        "a probability of 0.95, so it should open for an equal candidate in 5% of cases at most, and find the gain "
+        "the variance of the seeds' scores whole, though the spread over images holds a part of it. A gate that asks "
+        "for p <= 0.05 should open for an equal candidate in 5% of cases at most, and find the gain "
         "that it names (last column, points, mean) in 80%.",
         "## The score of the best of several",
     ]
@@ -237,6 +284,17 @@ def render_report(coverage: Sequence[dict[str, float]], choices: Sequence[dict[s
         "is a little low. *held* over images: fixed networks, so an interval over images alone; it leaves out that "
         "another set of images would choose otherwise, and is a little narrow where many are equal.",
     ]
+    head = ["candidates", "seed SD", "**opens for an equal**", "uncounted", "2 points better, first try", "tenth try"]
+    names = ("opens", "uncounted", "first", "tenth")
+    rows = [[f"{row['pool']:.0f}", f"{row['seed_sd']}", *(f"{row[name]:.1%}" for name in names)] for row in chains]
+    parts += [
+        "## One champion, many tries",
+        f"Chains of {CHAIN} equal challengers against one champion on the same 500 images, 3 seeds, "
+        f"{chains[0]['repetitions']:,.0f} chains a row: shares in which one or more opens the gate, with the tries "
+        "counted and as if each stood alone at p <= 0.05; and how often a truly better one opens it. *candidates*: of "
+        "a promotion, the baseline among them; their seeds tell how seeds vary.",
+        render_table(head, rows),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -255,8 +313,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Try the judge on candidates of known truth; write the tables.")
     parser.add_argument("--out", type=Path, default=Path("results/promotion_statistics"), help="folder of the tables")
     parser.add_argument("--repetitions", type=int, default=2000, help="a row")
+    parser.add_argument("--chains", type=int, default=1000, help="a row of the last table")
     given = parser.parse_args()
-    start, coverage, choices = time.monotonic(), [], []
+    start, coverage, choices, chains = time.monotonic(), [], [], []
     for images in SIZES:
         for seeds in SEEDS:
             for seed_sd in SEED_SDS:
@@ -268,11 +327,17 @@ def main() -> None:
             cell = {"count": count, "spread": spread, "repetitions": given.repetitions}
             choices.append(cell | measure_choice(count, spread, given.repetitions))
             print(f"{time.monotonic() - start:4.0f} s", choices[-1], flush=True)
+    for pool in POOLS:
+        for seed_sd in SEED_SDS:
+            cell = {"pool": pool, "seed_sd": seed_sd, "repetitions": given.chains}
+            chains.append(cell | measure_chain(pool, seed_sd, given.chains))
+            print(f"{time.monotonic() - start:4.0f} s", chains[-1], flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
     write_rows(given.out / "coverage.csv", coverage)
     write_rows(given.out / "choice.csv", choices)
-    command = f"python tests/judging_simulation.py --repetitions {given.repetitions}"
-    (given.out / "README.md").write_text(render_report(coverage, choices, command), encoding="utf-8")
+    write_rows(given.out / "chains.csv", chains)
+    command = f"python tests/helpers/judging_simulation.py --repetitions {given.repetitions} --chains {given.chains}"
+    (given.out / "README.md").write_text(render_report(coverage, choices, chains, command), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ MLFLOW_FILES = (
     "search/tracking/writer.py",
     "search/registry/versions.py",
     "search/registry/access.py",
+    "search/registry/attempts.py",
     "search/registry/lock.py",
     "search/registry/served_model.py",
     "search/registry/serving.py",

@@ -146,10 +146,16 @@ def test_build_loss_reads_the_configuration():
 
 @given(st.lists(st.integers(0, 5000), min_size=2, max_size=8).filter(lambda counts: sum(counts) > 0), st.floats(0, 1))
 def test_alpha_has_mean_1_over_the_images(counts, strength):
+    """Over those that there are: a class without one has no part in the mean."""
     alpha = compute_alpha(counts, strength).double().numpy()
+    images = np.repeat(alpha, counts)
+    assert images.mean() == pytest.approx(1, rel=1e-5)
     counts = np.maximum(counts, 1)
-    assert np.average(alpha, weights=counts) == pytest.approx(1, rel=1e-5)
     np.testing.assert_allclose(alpha * counts**strength, (alpha * counts**strength)[0], rtol=1e-5)
+
+
+def test_alpha_of_a_category_without_images():
+    assert compute_alpha([0, 0, 0], 0.5).tolist() == [1, 1, 1]
 
 
 # ------------------------------------------------------------------------------------------------------ missing labels

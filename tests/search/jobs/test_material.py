@@ -15,6 +15,7 @@ from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.reading import Reading
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
+from fashion_core.samples.dataset import draw_sample_data
 from search.jobs.material import prepare_material
 from search.jobs.training import load_selection
 from search.planning.resources import Resources
@@ -22,9 +23,10 @@ from search.planning.resources import Resources
 BOX, WHOLE = TrainConfig(image_size=32), TrainConfig(image_size=32, crop="whole")
 
 
-def prepare(folder, cache, configs=(BOX,), schema=None):
+def prepare(folder, cache, configs=(BOX,), schema=None, judge_on=None):
     schema = schema or load_annotations(folder).schema
-    return prepare_material(folder, configs, schema, cache, Console(file=io.StringIO()), Reading())
+    console = Console(file=io.StringIO())
+    return prepare_material(folder, configs, schema, cache, console, Reading(), judge_on=judge_on)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,32 @@ def test_digests_and_example_are_of_the_files(material, sample_folder):
     files = [sample_folder / material.first.names[position] for position in some]
     assert material.list_digests(some) == [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     assert material.read_example() == (sample_folder / list_lines(sample_folder, "val")[0]).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def fresh_folder(tmp_path_factory):
+    """Another data set of the same categories, with images of its own in all splits."""
+    return draw_sample_data(tmp_path_factory.mktemp("fresh") / "other", train=12, val=12, test=6, seed=7)
+
+
+def test_fresh_images_judge_in_place_of_val(sample_folder, fresh_folder, material, tmp_path):
+    """All that are labelled there, whatever their split; train and test stay what they were."""
+    found = prepare(sample_folder, tmp_path, judge_on=fresh_folder)
+    fresh = load_annotations(fresh_folder)
+    labelled = (fresh.labels() >= 0).any(1)
+    wanted = [
+        fresh_folder / name for name, kept in zip(fresh.table["image"].to_pylist(), labelled, strict=True) if kept
+    ]
+    assert [(found.folder / found.first.names[at]).resolve() for at in found.val] == [path.resolve() for path in wanted]
+    assert np.array_equal(found.labels, fresh.labels()[labelled])
+    assert found.list_digests(found.train) == material.list_digests(material.train)
+    assert found.counts == {"train": 120, "val": len(wanted), "test": 24}
+    assert found.read_example() == wanted[0].read_bytes()
+
+
+def test_images_that_are_trained_on_do_not_judge(sample_folder, material, tmp_path):
+    with pytest.raises(SearchError, match=r"must hold images that nothing is trained on, but 120 of .* leave them out"):
+        prepare(sample_folder, tmp_path, judge_on=sample_folder)
 
 
 def test_each_choice_of_images_has_a_file_of_its_own(material):

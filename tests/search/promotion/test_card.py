@@ -16,6 +16,7 @@ from scipy.stats import binomtest, t
 from sklearn.metrics import confusion_matrix
 
 from fashion_core import predict
+from fashion_core.escaping import escape_markdown
 from fashion_core.models.forward import predict_views
 from search.promotion.card import render_card
 from search.promotion.licences import DEEPFASHION_TERMS
@@ -114,7 +115,9 @@ def test_calibration_is_told_before_and_after(stage, single):
             places = np.minimum(np.ceil(sure * 15) - 1, 14)
             gaps = [abs((right - sure)[places == place].sum()) for place in range(15)]
             expected.append(f"{sum(gaps) / len(sure):.4f}")
-        assert rows[(name,)] == expected
+        told, before, floor, after, floor_after = rows[(name,)]
+        assert [told, before, after] == expected
+        assert 0 < float(floor) < 0.25 and 0 < float(floor_after) < 0.25
     assert "fitted on the same validation images" in card
 
 
@@ -136,19 +139,20 @@ def test_the_comparison_and_the_attempts_are_told(stage, single):
     result = build_result(stage)
     card = single.layout.card.read_text()
     assert result.verdict.passed and "The gate is passed:" in card
-    assert all(f"- {reason}" in card for reason in result.verdict.reasons)
+    assert all(f"- {escape_markdown(reason)}" in card for reason in result.verdict.reasons)
     rows = read_table(card, "category | difference")
     for name, estimate in zip(stage.prepared.schema.names, result.verdict.difference.categories, strict=True):
         low, high = t.interval(0.95, estimate.df, estimate.value, estimate.error)
         assert rows[(name,)] == [f"{100 * estimate.value:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}"]
-    assert "against the same opponent: **2**. Each further one" in card
+    assert "Tries on these images: **3**, this one too." in card
+    assert "| 1 | 2026-09-21 | before | fashion-attributes | the baseline | 0.01 |" in card
     equal = draw_answers(stage, 0.5, 3)
     refused = judge(equal, draw_answers(stage, 0.5, 4), [equal], stage.prepared.schema.names)
     gap = Estimate(0.0123, 0.001, 9, "seeds alone")
-    other = build_result(stage, verdict=refused, attempts=0, opponent="the champion, version 3", gap=gap)
+    other = build_result(stage, verdict=refused, attempts=1, opponent="the champion, version 3", gap=gap)
     card = render_card(replace(other, shipped=single))
     assert "## Against the champion, version 3" in card and "The gate is not passed:" in card
-    assert "opponent: **none**." in card and "likelier that one passes" not in card and "+1.23 points" in card
+    assert "Tries on these images: **1**, this one too." in card and "+1.23 points" in card
 
 
 def test_where_it_comes_from_and_what_it_costs(stage, single):

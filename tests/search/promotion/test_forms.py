@@ -13,11 +13,13 @@ from search.promotion.forms import (
     SEEDS,
     SINGLE,
     SOUP,
+    Choice,
     Pool,
     choose_ensemble,
     choose_seeds,
     choose_single,
     decide,
+    pick_form,
 )
 from search.promotion.judgement import Cost, TrainedCandidate
 from search.promotion.plan import Candidate
@@ -79,7 +81,7 @@ def test_no_image_takes_part_in_the_choice_that_answers_it():
 def test_an_ensemble_of_independent_networks_is_taken():
     decision = decide(build_pool(*(draw_candidate(number, 0.6) for number in range(3))))
     form = decision.chosen
-    assert form.choice.form == ENSEMBLE and form.gain.value > 0.02 and form.gain.probability > 0.95
+    assert form.choice.form == ENSEMBLE and form.gain.value > 0.02 and form.gain.p_value < 0.05
     assert form.cost == Cost(1000 * len(set(form.choice.networks)), float(len(set(form.choice.networks))))
     assert decision.answers.shape == (1, IMAGES, 2)
 
@@ -90,7 +92,29 @@ def test_what_is_no_better_is_lost():
     decision = decide(build_pool(one, copy_candidate(one, 1, Cost(1000, 1.0))))
     forms = {form.choice.form: form for form in decision.forms}
     assert decision.chosen.choice.form == SINGLE
-    assert not forms[ENSEMBLE].accepted and forms[ENSEMBLE].gain.value == 0
+    assert decision.describe_state(forms[ENSEMBLE]) == "none" and forms[ENSEMBLE].gain.value == 0
+
+
+@pytest.mark.parametrize(("more", "ships"), [(0, SINGLE), (2, SINGLE), (30, SEEDS)])
+def test_the_cheapest_form_ships_that_is_not_told_apart_from_the_best(more, ships):
+    """The ensemble is right on `more` images that the single is wrong on; with `takes_best`, that is enough."""
+    single = np.zeros((1, IMAGES, 2))
+    single[:, :60] = 1
+    seeds = single.copy()
+    seeds[:, 60 : 60 + more] = 1
+    choices = {SINGLE: Choice(SINGLE, ((0, 0),), []), SEEDS: Choice(SEEDS, ((0, 0), (0, 1), (0, 2)), [])}
+    pool = build_pool(draw_candidate(0, 0.5))
+    assert pick_form(pool, choices, {SINGLE: single, SEEDS: seeds}) == ships
+    best = SEEDS if more else SINGLE
+    assert pick_form(replace(pool, takes_best=True), choices, {SINGLE: single, SEEDS: seeds}) == best
+
+
+def test_of_forms_that_cost_the_same_the_better_one_ships():
+    choices = {SINGLE: Choice(SINGLE, ((0, 0),), []), SOUP: Choice(SOUP, ((0, 0), (0, 1)), [])}
+    better = np.zeros((1, IMAGES, 2))
+    better[:, :1] = 1
+    answers = {SINGLE: np.zeros_like(better), SOUP: better}
+    assert pick_form(build_pool(draw_candidate(0, 0.5)), choices, answers) == SOUP
 
 
 def test_the_seeds_are_those_of_the_candidate_with_the_best_mean():

@@ -16,7 +16,7 @@ def test_the_table_of_candidates():
     assert (first.candidate.trial, second.candidate.trial, last.candidate.trial) == (1, 0, 2)
     assert first.best_share > 0.95 and first.best_share + second.best_share == pytest.approx(1)
     assert first.gap.value == pytest.approx(0.9 - first.score.value) and last.gap is None and last.versus is None
-    assert first.versus.mean.probability > 0.99
+    assert first.versus.mean.p_value < 0.01
     assert first.versus.mean.value == pytest.approx(first.score.value - last.score.value)
     assert first.seconds == 3 * EPOCHS * 1.5 and all(1 <= epoch <= EPOCHS for epoch in first.best_epochs)
 

@@ -1,11 +1,15 @@
-"""What is judged against what: recipes by seeds that did not choose them, a baseline by its best network."""
+"""What is judged against what: recipes by seeds that did not choose them, a baseline in the form of what may ship."""
 
 from types import SimpleNamespace
 
 import numpy as np
-from drawn_candidates import IMAGES, draw_candidate, folds
+import pytest
+from drawn_candidates import IMAGES, LABELS, draw_candidate, folds
 
-from search.promotion.opponent import answer_by_best_seed, answer_by_recipe, stand_in
+from search.promotion.forms import MAX_MEMBERS, SEEDS, Pool, decide
+from search.promotion.opponent import answer_by_recipe, stand_in
+from search.promotion.options import ENSEMBLE, SINGLE, SOUP
+from search.statistics.members import select_members
 
 
 def test_a_recipe_is_scored_by_seeds_that_did_not_choose_it():
@@ -24,11 +28,46 @@ def test_a_recipe_is_scored_by_seeds_that_did_not_choose_it():
             assert np.array_equal(answers[seed, inside], expected)
 
 
-def test_a_baseline_sends_its_best_seed():
-    candidate = draw_candidate(0, 0.5)
-    images = np.arange(60)
-    scores = candidate.answer(images)[:, images].mean((1, 2))
-    assert np.array_equal(answer_by_best_seed(candidate, images)[0], candidate.answer(images)[scores.argmax()])
+@pytest.mark.parametrize("form", [SINGLE, SOUP, SEEDS, ENSEMBLE, None])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_baseline_is_judged_in_the_form_of_what_may_ship(form, seeds):
+    """By loops over folds: its networks in the mean, or an ensemble of them all, or a greedy one; None: each seed."""
+    baseline = draw_candidate(0, 0.5, seeds=seeds)
+    trained, material = SimpleNamespace(baseline=baseline), SimpleNamespace(folds=folds)
+    opponent = stand_in(trained, material, form, True)
+    expected = np.empty((seeds if form is None else 1, IMAGES, 2))
+    for fold in np.unique(folds):
+        others, inside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        answers = baseline.answer(others)
+        networks = [
+            baseline.find_probabilities(seed, epoch) for seed, epoch in enumerate(baseline.choose_epochs(others))
+        ]
+        members = range(seeds)
+        if form == ENSEMBLE:
+            stacked = [np.stack(columns)[:, others] for columns in zip(*networks, strict=True)]
+            members = select_members(stacked, LABELS[others], MAX_MEMBERS)
+        means = [sum(networks[member][at] for member in members) / len(members) for at in range(2)]
+        ensemble = np.stack([values.argmax(1) for values in means], 1) == LABELS
+        found = {None: answers, SEEDS: ensemble[None], ENSEMBLE: ensemble[None]}.get(form, answers.mean(0)[None])
+        expected[:, inside] = found[:, inside]
+    np.testing.assert_array_equal(opponent.answers, expected)
+    assert opponent.one_network.shape == (seeds, IMAGES, 2)
+    kind = {SEEDS: "an ensemble", ENSEMBLE: "an ensemble"}.get(form, "the mean")
+    assert opponent.words == (
+        "the baseline" if form is None or seeds == 1 else f"the baseline, {kind} of its 3 networks"
+    )
+
+
+def test_one_network_is_the_mean_of_the_best_candidates():
+    """Of candidates whose networks differ, chosen on the other folds: no network is chosen by its luck."""
+    candidates = [draw_candidate(number, 0.5) for number in range(3)]
+    decision = decide(Pool(candidates, LABELS, folds))
+    for fold in np.unique(folds):
+        others, inside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        best = max(candidates, key=lambda each: each.answer(others)[:, others].mean())
+        np.testing.assert_allclose(decision.one_network[0, inside], best.answer(others)[:, inside].mean(0))
+    for form in decision.forms:
+        assert form.gain.value == pytest.approx((form.answers - decision.one_network).mean(), abs=1e-9)
 
 
 def test_the_commonest_class_is_of_labelled_images():
@@ -37,5 +76,5 @@ def test_the_commonest_class_is_of_labelled_images():
         first=SimpleNamespace(labels=labels), train=np.array([0, 2, 3, 4]), labels=labels[[1, 3]]
     )
     trained = SimpleNamespace(baseline=None)
-    opponent = stand_in(trained, material, over_seeds=False, has_baseline=False)
+    opponent = stand_in(trained, material, SINGLE, has_baseline=False)
     np.testing.assert_array_equal(opponent.answers, [[[np.nan, 1], [1, np.nan]]])  # in train 2 and 1

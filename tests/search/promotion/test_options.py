@@ -30,4 +30,6 @@ def test_what_is_impossible_is_refused():
         with pytest.raises(ValidationError):
             PromotionOptions(**wrong)
     assert PromotionOptions(forms="soup, single").forms == "single,soup" and not PromotionOptions().has_soup
+    best = PromotionOptions(forms="best")
+    assert best.forms == "single,ensemble,best" and best.takes_best and not PromotionOptions().takes_best
     assert PromotionOptions(fit_on="train+val").is_recipe and not PromotionOptions().is_recipe

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from drawn_results import build_result
 
+from fashion_core.escaping import escape_markdown
 from search.promotion.report import render_promotion
 from search.reporting.words import write_interval
 
@@ -30,7 +31,7 @@ def test_every_candidate_category_and_reason_is_told(stage):
     for name in stage.prepared.schema.names:
         assert f"| {name} | " in report
     assert "## The gate: against the champion, version 3" in report
-    assert all(f"- {reason}" in report for reason in result.verdict.reasons)
+    assert all(f"- {escape_markdown(reason)}" in report for reason in result.verdict.reasons)
     assert "| single | 1 | " in report and "**ships**" in report
     assert "- command: `python search/promote.py drawn`, 2026-" in report
     assert "training of all re-runs: 1 min 40 s of one worker's time\n- Mind this." in report

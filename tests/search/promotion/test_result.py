@@ -38,7 +38,7 @@ def test_its_dictionary_is_json_and_has_every_figure(stage, single):
     assert found["version"] == 3 and found["passed"] and not found["champion"]
     assert [each["candidate"] for each in found["candidates"]] == [row.candidate.label for row in result.judgement.rows]
     assert found["gate"]["reasons"] == list(result.verdict.reasons)
-    assert found["gate"]["probability"] == result.verdict.difference.mean.probability
+    assert found["gate"]["p_value"] == result.verdict.difference.mean.p_value
     assert found["model"] == str(single.layout.folder) and Path(found["report"]).name == "PROMOTION.md"
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fashion_core.errors import SearchError
 from search.records.layout import FinalLayout, SearchLayout, unique_name
 
-SHARED = {"prepared_folder", "tracking_db", "artifacts", "splits_folder"}
+SHARED = {"prepared_folder", "tracking_db", "artifacts", "splits_folder", "attempts_folder"}
 BESIDE = {"lock", "stop_request"}  # of one search, but they outlive its folder
 NOW = 1_790_000_000.0  # unix seconds
 
@@ -121,7 +121,7 @@ def test_a_checkpoint_is_found_where_its_model_is(tmp_path):
 def test_what_goes_along_to_the_tracking_server_is_what_there_is(tmp_path):
     layout = SearchLayout(tmp_path, "mine")
     assert layout.list_artifacts() == []
-    wanted = [layout.report, layout.trials_csv, layout.audit, layout.best_config]
+    wanted = [layout.report, layout.trials_csv, layout.curves, layout.audit, layout.best_config]
     wanted += [layout.folder / "confusion_fit.png", layout.folder / "curves.png"]
     for path in (*reversed(wanted), layout.ledger, layout.best_model, layout.options, layout.final.confusion("fit")):
         touch(path)

@@ -22,7 +22,6 @@ from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
 from search.records.record import (
     SearchRecord,
-    find_tied,
     list_searches,
     load_record,
     replay,
@@ -98,7 +97,7 @@ def test_the_ranking_is_of_scores_that_stand(steps):
     outcome = sum_up(record)
     assert outcome.ranked == record.rank()
     assert [trial.number for trial in outcome.others] == sorted(trials.keys() - {number for _, number in standing})
-    assert outcome.full_epochs == MAX_EPOCHS * len(trials) and outcome.tied is None  # no errors are told
+    assert outcome.full_epochs == MAX_EPOCHS * len(trials)
 
 
 @given(STEPS, st.lists(st.floats(0, 100), min_size=80, max_size=80), st.data())
@@ -137,12 +136,8 @@ def test_ranking_leaves_out_what_does_not_stand(search):
     assert search.record.rank()[0].number == 3
 
 
-def test_what_is_tied_and_what_was_saved(search):
+def test_what_was_saved(search):
     search.run()
-    ranked = search.record.rank()
-    assert [trial.number for trial in find_tied(ranked)] == [2]
-    ranked[0].epochs[4].metrics["val/accuracy_se"] = 0.003
-    assert find_tied(ranked) == []
     assert search.record.count_saved(MAX_EPOCHS) == 4  # the stopped one's; not those of the failed
 
 
@@ -196,9 +191,9 @@ def test_a_name_given_twice_names_two_searches():
 def test_a_search_that_has_not_begun_is_empty():
     record = SearchRecord()
     assert (record.name, record.settings, record.data, record.selection) == ("", {}, {}, {})
-    assert record.category_names == record.param_names == record.rank() == find_tied([]) == []
+    assert record.category_names == record.param_names == record.rank() == []
     outcome = sum_up(record)
-    assert (outcome.epochs, outcome.full_epochs, outcome.saved_epochs, outcome.tied) == (0, 0, 0, None)
+    assert (outcome.epochs, outcome.full_epochs, outcome.saved_epochs) == (0, 0, 0)
 
 
 def test_names_are_in_the_order_in_which_they_came():
@@ -214,17 +209,6 @@ def test_names_are_in_the_order_in_which_they_came():
     assert sorted(record.category_names) == ["fit", "pattern"]  # where the ledger lacks the data's own
     record.apply(SearchStarted(name="s", data={"categories": {"sleeve": [], "fit": []}}))
     assert record.category_names == ["sleeve", "fit"]
-
-
-@pytest.mark.parametrize("error", [None, 0.01, 0.0625, 0.25, 1.0])
-def test_trials_within_an_error_of_the_best_are_tied(error):
-    events = [SearchStarted(name="s")]
-    for number, score in enumerate([0.6875, 0.5, 0.75, 0.75]):
-        metrics = {"val/accuracy": score, "val/accuracy_se": error}
-        events += [start(number), EpochEnded(trial=number, epoch=1, metrics=metrics)]
-    tied = sum_up(replay(events)).tied
-    wanted = {None: None, 0.01: [3], 0.0625: [3], 0.25: [3, 0], 1.0: [3, 0, 1]}[error]
-    assert (tied and [trial.number for trial in tied]) == wanted
 
 
 # ---------------------------------------------------------------------------------------------------------- on the disk

@@ -133,7 +133,7 @@ def test_a_model_against_itself(write_search, compare, trained):
     saved, last = trained
     write_search("demo", {1: saved, 4: saved}, best=4)
     found, text = compare("demo", "demo:1")
-    assert found.difference.mean.value == 0 and found.probability == 0.5 and found.winner is None
+    assert found.difference.mean.value == 0 and found.p_value == 1 and found.winner is None
     assert found.images == VAL and found.detectable == 0
     for score in found.scores:  # as training measured them
         assert score.mean.value == pytest.approx(last.metrics["val/accuracy"])
@@ -160,7 +160,7 @@ def test_a_planted_difference_is_found(write_search, compare, data, trained, dam
     both = stats.ttest_1samp(gain, 0).confidence_interval(0.95)
     assert found.difference.mean.value == pytest.approx(gain.mean()) and gain.mean() > 0.05
     assert found.difference.mean.compute_interval() == pytest.approx((both.low, both.high))
-    assert found.probability == pytest.approx(1 - test.pvalue) and found.probability > 0.99
+    assert found.p_value == pytest.approx(2 * test.pvalue) and found.p_value < 0.02
     for index, estimate in enumerate(found.difference.categories):
         column = right[0][:, index].astype(float) - right[1][:, index]
         assert estimate.value == pytest.approx(column.mean())
@@ -178,7 +178,7 @@ def test_a_planted_difference_is_found(write_search, compare, data, trained, dam
 
     swapped, text = compare("bad", "good")
     assert swapped.winner == 1 and swapped.list_won(1) == found.list_won(0)
-    assert swapped.probability == pytest.approx(test.pvalue)
+    assert swapped.p_value == pytest.approx(2 * test.pvalue)
     assert f"B is better than A: by {-100 * swapped.difference.mean.value:.2f} points" in text
     low, high = 100 * both.low, 100 * both.high
     assert f"by {low:.2f} to {high:.2f} on all images like them" in text

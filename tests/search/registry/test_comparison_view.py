@@ -28,7 +28,7 @@ def test_every_verdict_in_words():
     low, high = found.difference.mean.compute_interval()
     assert found.winner is None and low < 0 < high
     assert "not sure which is better" in shown and f"from {100 * low:+.2f} to {100 * high:+.2f}" in shown
-    assert f"A is better with probability {found.probability:.2f}" in shown
+    assert f"p = {found.p_value:.3g}, two-sided" in shown
     console = Console(file=io.StringIO(), width=80)
     console.print(render_comparison(replace(found, words=("x", "y"), remarks=("Mind this.",))))
     lines = console.file.getvalue().splitlines()

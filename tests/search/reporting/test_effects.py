@@ -47,7 +47,7 @@ def test_a_choice_has_a_column_for_each_value_but_its_first():
     trials = [{"backbone": name, "only": 1} for name in "srt"]
     design = build_design(trials, ["backbone", "only"], [])
     assert design.matrix.tolist() == [[1, 1, 0], [1, 0, 0], [1, 0, 1]]
-    assert design.columns == {"backbone": [1, 2]} and design.freedom == {"backbone": 2}
+    assert design.columns == {"backbone": [1, 2]}
     told = {(name, text): difference.tolist() for name, text, difference in design.effects}
     assert told == {("backbone", "r → s"): [0, 1, 0], ("backbone", "r → t"): [0, 0, 1]}
 
@@ -56,7 +56,7 @@ def test_known_effects_are_found_and_nothing_else():
     rng = np.random.default_rng(0)
     trials = draw_trials(rng, 300)
     design = build_design(trials, NAMES, "abc")
-    effects = estimate_effects(design, answer(rng, trials), rng)
+    effects = estimate_effects(design, answer(rng, trials))
     rows = {(name, text): index for index, (name, text, _) in enumerate(design.effects)}
     assert len(rows) == 1 + 2 + 3 * 2 + 3
     truth = np.zeros((len(rows), 4))
@@ -79,15 +79,40 @@ def test_a_curve_is_followed():
     trials = [{"gamma": value} for value in rng.uniform(0, 4, 200).tolist()]
     chance = 0.8 - 0.05 * (np.array([trial["gamma"] for trial in trials]) - 2) ** 2
     design = build_design(trials, ["gamma"], [])
-    effects = estimate_effects(design, rng.random((200, 300, 1)) < chance[:, None, None], rng)
+    effects = estimate_effects(design, rng.random((200, 300, 1)) < chance[:, None, None])
     rise, fall = effects.values[:, 0]
     assert rise > 5 * effects.errors[0, 0] and fall < -5 * effects.errors[1, 0]
     assert rise == pytest.approx(0.05 * 1.6**2, rel=0.2) and fall == pytest.approx(-0.05 * 1.6**2, rel=0.2)
 
 
-def test_what_some_trials_lack_is_left_out():
-    design = build_design([{"a": 1, "b": 2.5}, {"a": 2}, {"a": 1, "b": 0.1}], ["a", "b"], [])
-    assert list(design.columns) == ["a"]
+def test_a_parameter_that_some_trials_lack_has_its_effect_among_the_others():
+    rng = np.random.default_rng(5)
+    trials = [{"optimizer": str(rng.choice(["adam", "sgd"])), "lr": float(rng.uniform(0, 1))} for _ in range(150)]
+    for trial in trials:
+        if trial["optimizer"] == "sgd":
+            trial |= {"momentum": float(rng.uniform(0, 1)), "nesterov": bool(rng.integers(2))}
+    chance = [0.5 + 0.2 * trial.get("momentum", 0.5) + 0.1 * trial.get("nesterov", False) for trial in trials]
+    design = build_design(trials, ["optimizer", "lr", "momentum", "nesterov"], [])
+    effects = estimate_effects(design, rng.random((150, 300, 1)) < np.array(chance)[:, None, None])
+    rows = {name: index for index, (name, *_) in enumerate(design.effects)}
+    count = sum("momentum" in trial for trial in trials)
+    assert design.effects[rows["nesterov"]][1] == f"false → true (in {count} trials)"
+    for name, truth in {"momentum": 0.2 * 0.4, "nesterov": 0.1, "lr": 0.0}.items():
+        assert abs(effects.values[rows[name], 0] - truth) < 2 * effects.halves[rows[name], 0] < 0.08
+
+
+def test_two_parameters_that_act_together():
+    rng = np.random.default_rng(6)
+    trials = [{"net": str(rng.choice(["r", "s"])), "lr": float(rng.uniform(0, 1))} for _ in range(120)]
+    chance = [0.5 + 0.3 * trial["lr"] * (trial["net"] == "s") for trial in trials]
+    correct = rng.random((120, 300, 1)) < np.array(chance)[:, None, None]
+    design = build_design(trials, ["net", "lr"], [], ("net", "lr"))
+    effects = estimate_effects(design, correct)
+    (row,) = [index for index, (name, *_) in enumerate(design.effects) if name == "net x lr"]
+    assert effects.values[row, 0] == pytest.approx(0.3 * 0.8, abs=2 * effects.halves[row, 0])
+    assert effects.values[row, 0] > 3 * effects.halves[row, 0]
+    net = [name for name, *_ in design.effects].index("net")
+    assert effects.values[net, 0] == pytest.approx(0.15, abs=0.03)  # at the mean of the other one
 
 
 def test_stages_of_a_trial():
@@ -152,7 +177,9 @@ def test_the_command_writes_the_effects(tmp_path, monkeypatch, capsys):
 def test_too_few_trials_have_no_effects(tmp_path):
     layout = SearchLayout(tmp_path, "s")
     write_search(layout, 12)
-    with pytest.raises(SearchError, match=r"at least 23 finished trials, but s has 12; run more"):
+    with pytest.raises(
+        SearchError, match=r"at least 22 trials that finished or that ASHA stopped, but s has 12; run 10 more"
+    ):
         write_effects(layout, load_record(layout))
 
 
@@ -169,3 +196,72 @@ def test_missing_labels_leave_the_effects_of_the_labelled(tmp_path):
     for line, other in zip(text.splitlines(), whole.splitlines(), strict=True):
         if line.startswith("| `fc_layers` | ") and "→" in line:  # b has all its labels
             assert line.split("|")[5] == other.split("|")[5] and line.split("|")[4] != other.split("|")[4]
+
+
+def write_stopped_search(layout, count, *, stop=True):
+    """ASHA after epoch 3 of 9, factor 3: `fc_layers` 4 costs 12 points in the end, and 8 at the rung."""
+    rng, seen = np.random.default_rng(7), []
+    settings = {"sampler": "random", "grace_epochs": 3, "reduction_factor": 3, "max_epochs": 9}
+    with Ledger(layout.ledger) as ledger:
+        categories, selection = {"a": ["x", "y"], "b": ["x", "y"]}, {"select_count": 400}
+        ledger.append(
+            SearchStarted(name=layout.name, settings=settings, data={"categories": categories}, selection=selection)
+        )
+        for number in range(count):
+            params = {"fc_layers": int(rng.choice([0, 4])), "lr": float(rng.uniform(0, 1))}
+            ledger.append(TrialStarted(trial=number, trial_id=f"id{number}", params=params, enqueued=False))
+            own, is_deep = rng.normal(0, 0.05), params["fc_layers"] == 4
+            first, last = (rng.random((400, 2)) < 0.7 - cost * is_deep + own for cost in (0.08, 0.12))
+            cutoff = np.quantile(seen, 2 / 3) if seen and stop else 0.0
+            seen.append(first.mean())
+            is_stopped = first.mean() < cutoff
+            for epoch, correct in [(3, first), (9, last)][: 2 - is_stopped]:
+                scores = {"val/accuracy": correct.mean(), "val/accuracy/a": correct[:, 0].mean()}
+                scores |= {"val/accuracy/b": correct[:, 1].mean()}
+                ledger.append(EpochEnded(trial=number, epoch=epoch, metrics=scores))
+            correct, status = (first, "stopped") if is_stopped else (last, "finished")
+            best = float(correct.mean())
+            ledger.append(TrialEnded(trial=number, status=status, best=best, correct=pack_correct(correct)))
+
+
+def read_effect(text, start):
+    """The mean's value and half width in a row of the table."""
+    (row,) = [line for line in text.splitlines() if line.startswith(start)]
+    value, half = row.split("|")[3].replace("*", "").split("±")
+    return float(value), float(half)
+
+
+def test_stopped_trials_count_so_that_effects_are_not_shrunk(tmp_path):
+    layout = SearchLayout(tmp_path, "s")
+    write_stopped_search(layout, 240)
+    record = load_record(layout)
+    text = write_effects(layout, record).read_text()
+    finished = record.count_statuses()["finished"]
+    assert f"240 trials (240 reached epoch 3, {finished} reached epoch 9). Effects on the end of training" in text
+    assert "among those who did, effects look smaller" in text
+    value, half = read_effect(text, "| `fc_layers` | 0 → 4 ")
+    assert abs(value + 12) < half < 6
+
+
+def test_with_few_trials_to_the_end_effects_are_those_at_the_rung(tmp_path):
+    layout = SearchLayout(tmp_path, "s")
+    write_stopped_search(layout, 22)
+    text = write_effects(layout, load_record(layout)).read_text()
+    assert "Effects on the score after epoch 3, since effects on the end of training need 15 trials there" in text
+    value, half = read_effect(text, "| `fc_layers` | 0 → 4 ")
+    assert abs(value + 8) < half
+
+
+def test_the_file_tells_of_conditional_and_lost_trials(tmp_path):
+    layout = SearchLayout(tmp_path, "s")
+    write_search(layout, 120)
+    record = load_record(layout)
+    for number, trial in record.trials.items():
+        if number % 2:
+            trial.params["momentum"] = number / 120
+    record.trials[3].end = None
+    layout.effects.unlink(missing_ok=True)
+    text = write_effects(layout, record).read_text()
+    assert "(in 59 trials)" in text and "Not all trials have `momentum`" in text
+    assert "1 trial that failed, diverged, still run or have no answers kept are left out" in text
+    assert "## How `fc_layers` and `" in text and "where " in text.split("act together")[1]

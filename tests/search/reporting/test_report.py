@@ -175,7 +175,7 @@ def run_command(monkeypatch, layout, name):
 
 
 def test_a_report_can_be_made_again(layout, monkeypatch, capsys):
-    paths = [layout.report, layout.trials_csv, layout.folder / "curves.png"]
+    paths = [layout.report, layout.trials_csv, layout.curves, layout.folder / "curves.png"]
     before = [path.read_bytes() for path in paths]
     assert run_command(monkeypatch, layout, "tiny") == 0
     assert [path.read_bytes() for path in paths] == before

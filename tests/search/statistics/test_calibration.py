@@ -124,3 +124,20 @@ def test_a_category_is_calibrated_on_its_labelled_images():
 def test_a_category_without_any_label_cannot_be_calibrated():
     with pytest.raises(ValueError, match="in one image or more, but category 1 is in none of 3; leave it out"):
         fit_temperatures([np.full((3, 2), 0.5)] * 2, np.array([[0, -1]] * 3))
+
+
+def test_calibrated_answers_have_an_error_near_the_floor():
+    """Drawn right as often as they say: few images have a larger floor, and an overconfident model stands out of it."""
+    rng, errors, floors = np.random.default_rng(7), {}, {}
+    for images in (100, 1000):
+        sure = rng.uniform(0.4, 1, (30, images))
+        found = []
+        for each in sure:
+            right = rng.random(images) < each
+            found.append(
+                compute_calibration([np.stack([each, 1 - each], 1) * [[1.0, 0.5]]], (~right).astype(int)[:, None])
+            )
+        errors[images] = np.mean([each.pooled for each in found])
+        floors[images] = np.mean([each.floor for each in found])
+        assert errors[images] == pytest.approx(floors[images], rel=0.15)
+    assert floors[100] > 2 * floors[1000]

@@ -10,6 +10,7 @@ from search.statistics.intervals import (
     estimate_answers,
     estimate_seed_noise,
 )
+from search.statistics.spending import spend_error
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 
@@ -23,10 +24,41 @@ def draw_answers(rng, scores, seeds=3, images=400):
 def test_a_better_candidate_passes():
     answers, opponent = draw_answers(np.random.default_rng(8), [0.84, 0.78])
     verdict = judge(answers, opponent, [answers, opponent], NAMES)
-    assert verdict.passed and verdict.difference.mean.probability > 0.999
-    assert verdict.reasons[0].startswith("better: +") and "0.95 is asked for" in verdict.reasons[0]
-    assert verdict.reasons[-1].startswith(f"a gain of {100 * verdict.detectable:.2f} points")
-    assert len(verdict.reasons) == 2
+    assert verdict.passed and verdict.difference.mean.p_value < 0.001
+    assert verdict.reasons[0].startswith("better: +") and "p <= 0.01" in verdict.reasons[0]
+    assert "try 1 on these images: it must be better with p <= 0.01" in verdict.reasons[0]
+    assert verdict.reasons[-2].startswith(f"a gain of {100 * verdict.detectable:.2f} points")
+    assert len(verdict.reasons) == 4
+
+
+def test_a_later_try_is_asked_for_more():
+    """The same answers: let through at first, and no longer once so many have been tried that the error is spent."""
+    answers, opponent = draw_answers(np.random.default_rng(14), [0.83, 0.79])
+    first = judge(answers, opponent, [answers, opponent], NAMES)
+    p_value = first.difference.mean.p_value
+    last = max(number for number in range(1, 1000) if spend_error(number) >= p_value)
+    assert first.passed and 1 < last < 999
+    verdicts = [judge(answers, opponent, [answers, opponent], NAMES, attempt) for attempt in (last, last + 1)]
+    assert [each.passed for each in verdicts] == [True, False]
+    assert [each.difference for each in verdicts] == [first.difference] * 2
+    assert verdicts[1].detectable > first.detectable
+    assert (
+        f"try {last + 1} on these images: it must be better with p <= {spend_error(last + 1):.3g}"
+        in (verdicts[1].reasons[0])
+    )
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_loss_that_a_veto_would_find_is_told_and_is_found(seeds):
+    """Of equal candidates, moved by what is told: blocked in eight cases of ten."""
+    rng, blocked = np.random.default_rng([15, seeds]), []
+    for _ in range(300):
+        answers, opponent, third = draw_answers(rng, [0.85, 0.85, 0.85], seeds, images=300)
+        verdict = judge(answers, opponent, [answers, opponent, third] if seeds > 1 else [], NAMES)
+        loss, category = verdict.detectable_losses[2], verdict.difference.categories[2]
+        blocked.append(category.compute_upper(verdict.difference.category_level) - loss < -0.01)
+    assert f"where it is {100 * verdict.detectable_losses[0]:.1f} points in a, " in verdict.reasons[-1]
+    assert np.mean(blocked) == pytest.approx(0.8, abs=0.07)
 
 
 def test_an_equal_one_does_not():
@@ -39,7 +71,7 @@ def test_a_category_that_is_worse_for_certain_blocks():
     better = np.array([0.9, 0.9, 0.9, 0.9, 0.9, 0.6])
     answers, opponent = draw_answers(np.random.default_rng(10), [better, 0.8])
     verdict = judge(answers, opponent, [answers, opponent], NAMES)
-    assert verdict.difference.mean.probability > 0.99 and not verdict.passed
+    assert verdict.difference.mean.p_value < 0.01 and not verdict.passed
     (reason,) = (reason for reason in verdict.reasons if "worse for certain" in reason)
     assert reason.startswith("f is worse") and "-1 is allowed" in reason
 
@@ -58,7 +90,7 @@ def test_a_category_blocks_by_its_upper_bound_over_all_categories(lost):
     assert verdict.difference.category_level == pytest.approx(1 - 0.05 / 6)
     assert verdict.difference.categories[5].compute_upper(1 - 0.05 / 6) == pytest.approx(bound)
     assert verdict.passed == (bound >= -0.01) == (lost < 14)
-    assert "nothing of other seeds" in verdict.reasons[1]
+    assert "nothing of other seeds" in verdict.reasons[2]
 
 
 def test_categories_are_compared_one_by_one():

@@ -18,6 +18,7 @@ from search.statistics.intervals import (
     IMAGES,
     SEEDS,
     Estimate,
+    VarianceParts,
     compare,
     compute_gap,
     estimate_score,
@@ -46,7 +47,8 @@ def test_without_seed_noise_it_is_the_paired_t_test(seeds):
     assert estimate.value == pytest.approx(np.mean(one - other))
     assert estimate.df == pytest.approx(reference.df)
     assert estimate.compute_interval() == pytest.approx(reference.confidence_interval(0.95))
-    assert estimate.probability == pytest.approx(stats.ttest_rel(one[0], other[0], alternative="less").pvalue)
+    assert estimate.p_value == pytest.approx(stats.ttest_rel(one[0], other[0], alternative="greater").pvalue)
+    assert estimate.two_sided_p_value == pytest.approx(reference.pvalue)
     assert estimate.compute_upper() == pytest.approx(reference.confidence_interval(0.90).high)
 
 
@@ -100,7 +102,7 @@ def test_a_difference_turned_around_is_its_negative(pair):
     one, other = pair
     noise = estimate_seed_noise([one, other])
     there, back = compare(one, other, noise), compare(other, one, noise)
-    assert there.value == -back.value and there.probability == pytest.approx(1 - back.probability)
+    assert there.value == -back.value and there.p_value == pytest.approx(1 - back.p_value)
     assert (there.error, there.df, there.covers) == pytest.approx((back.error, back.df, back.covers))
     low, high = there.compute_interval()
     assert back.compute_interval() == pytest.approx((-high, -low))
@@ -118,7 +120,7 @@ def test_the_order_of_images_and_seeds_says_nothing(pair, random):
 @given(draw_scores())
 def test_a_candidate_is_neither_better_nor_worse_than_itself(pair):
     estimate = compare(pair[0], pair[0], estimate_seed_noise(pair))
-    assert estimate.value == 0 and estimate.probability == 0.5
+    assert estimate.value == 0 and estimate.p_value == pytest.approx(0.5)
     low, high = estimate.compute_interval()
     assert low == -high <= 0
 
@@ -145,12 +147,12 @@ def test_rounding_makes_no_difference():
     one = np.array([[0.1, 0.1], [0.2, 0.2], [0.3, 0.3]])
     assert (one.mean(0) != one[[2, 1, 0]].mean(0)).any()
     estimate = compare(one, one[[2, 1, 0]], None)
-    assert (estimate.value, estimate.error, estimate.probability) == (0, 0, 0.5)
+    assert (estimate.value, estimate.error, estimate.p_value) == (0, 0, 0.5)
 
 
-def test_certain_differences_have_certain_probabilities():
+def test_certain_differences_have_certain_p_values():
     ones = np.ones((1, 5))
-    assert compare(ones, 0 * ones, None).probability == 1 and compare(0 * ones, ones, None).probability == 0
+    assert compare(ones, 0 * ones, None).p_value == 0 and compare(0 * ones, ones, None).p_value == 1
 
 
 def test_the_detectable_gain_is_found_in_eight_cases_of_ten():
@@ -160,10 +162,50 @@ def test_the_detectable_gain_is_found_in_eight_cases_of_ten():
         gain = Estimate(0.0, 1.0, df, BOTH).compute_detectable()
         errors = np.sqrt(rng.chisquare(df, 20000) / df)
         values = rng.normal(gain, 1, 20000)
-        found = [Estimate(*pair, df, BOTH).probability >= 0.95 for pair in zip(values, errors, strict=True)]
+        found = [Estimate(*pair, df, BOTH).p_value <= 0.05 for pair in zip(values, errors, strict=True)]
         assert np.mean(found) == pytest.approx(0.8, abs=0.012)
     # in the limit of many images it is the textbook's sum of two quantiles
     assert Estimate(0.0, 2.0, 1e6, BOTH).compute_detectable() == pytest.approx(2 * (1.6449 + 0.8416), rel=1e-3)
+
+
+@pytest.mark.parametrize("df", [1, 2, 10])
+def test_where_all_is_the_seeds_the_p_value_is_that_of_the_t_test(df):
+    """To the tails that late tries ask for."""
+    parts = VarianceParts(over_images=0.0, between=4.0, rest=0.0, df=df, images=10**9)
+    for value in (0.0, 0.5, 2.0, 8.0, 40.0):
+        assert parts.compute_p_value(value) == pytest.approx(stats.t.sf(value / 2, df), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("df", "seed_sd"), [(2, 0.4), (4, 0.8), (10, 0.4), (10, 0.8)])
+def test_small_p_values_are_as_rare_as_they_say(df, seed_sd):
+    """Drawn from the model itself, in points, 500 images: also at the p-values that the tenth try asks for.
+
+    The t test with Satterthwaite's degrees of freedom has five times as many with few seeds.
+    """
+    rng, draws, images, share = np.random.default_rng([df, round(10 * seed_sd)]), 100_000, 500, 2 / 3
+    rest, own = 0.15, 0.035
+    true_images = own + share * rest
+    values = rng.normal(0, math.sqrt(true_images + share * seed_sd**2), draws)
+    over_images = true_images * rng.chisquare(images - 1, draws) / (images - 1)
+    between = share * (seed_sd**2 + rest) * rng.chisquare(df, draws) / df
+    wanted = 0.001
+    likely = values > 2 * np.sqrt(over_images)  # no other has so small a p-value
+    few = sum(
+        VarianceParts(image, seed, share * rest, df, images).compute_p_value(value) <= wanted
+        for value, image, seed in zip(values[likely], over_images[likely], between[likely], strict=True)
+    )
+    assert few <= 1.4 * wanted * draws
+
+
+def test_the_critical_value_has_the_p_value_it_is_for():
+    rng = np.random.default_rng(6)
+    pool = [(rng.random((3, 60)) < 0.5).astype(float) for _ in range(4)]
+    for noise in (estimate_seed_noise(pool), None):
+        estimate = compare(pool[0], pool[1], noise)
+        for p_value in (0.05, 0.001, 1e-8):
+            assert estimate.test(estimate.find_critical(p_value)) == pytest.approx(p_value, rel=1e-3)
+        assert estimate.compute_detectable(0.001) > estimate.compute_detectable(0.05) > 0
 
 
 def test_render_names_points_and_interval():

@@ -1,0 +1,86 @@
+"""Which trials the data cannot tell from the best one.
+
+All trials answer the same images, so two are compared image by image: what is common to their scores cancels out. The
+trials named tied hold, with a probability of 95%, the one that is best on all images of the kind, whichever that is:
+each is left out only where it is below the best with a one-sided error of 5% divided by the number of the others
+(Gupta 1965, Technometrics 7; Bonferroni's bound in the place of his constant). Networks are taken as they are: that
+another seed would order them otherwise is not in this.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import stdtrit
+
+from fashion_core.errors import SearchError
+from search.records.ledger import unpack_correct
+from search.statistics.intervals import IMAGES, LEVEL, Estimate, compare, list_outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search.records.record import SearchRecord, TrialRecord
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A trial beside the best one.
+
+    Attributes:
+        difference: its score less the best.
+        is_paired: compared image by image; otherwise as if each had been scored on images of its own, which tells
+            fewer apart.
+        is_tied: not told apart from the best.
+    """
+
+    difference: Estimate
+    is_paired: bool
+    is_tied: bool
+
+
+def compare_with_best(record: SearchRecord, ranked: Sequence[TrialRecord]) -> dict[int, Standing] | None:
+    """How each ranked trial but the first stands beside it, by number; None where the first one's error is not known.
+
+    A trial without an error of its own is left out.
+    """
+    if not ranked or ranked[0].standard_error is None:
+        return None
+    best, *others = ranked
+    level = 1 - (1 - LEVEL) / max(len(others), 1)
+    answers = score_answers(record, best)
+    found = {}
+    for trial in others:
+        difference, is_paired = compare_trials(record, trial, best, answers)
+        if difference is not None:
+            bound = difference.error * float(stdtrit(difference.df, level))
+            found[trial.number] = Standing(difference, is_paired, is_tied=difference.value + bound >= 0)
+    return found
+
+
+def compare_trials(
+    record: SearchRecord, trial: TrialRecord, best: TrialRecord, answers: np.ndarray | None
+) -> tuple[Estimate | None, bool]:
+    """The score of a trial less that of the best, and whether it is paired. answers: the best's, `score_answers`."""
+    own = None if answers is None else score_answers(record, trial)
+    if answers is not None and own is not None:
+        return compare(own, answers, None), True
+    if trial.standard_error is None or best.standard_error is None:
+        return None, False
+    value = (trial.best or 0.0) - (best.best or 0.0)
+    return Estimate(value, math.hypot(trial.standard_error, best.standard_error), math.inf, IMAGES), False
+
+
+def score_answers(record: SearchRecord, trial: TrialRecord) -> np.ndarray | None:
+    """[1, N]: the score of each image in the trial's best epoch; None where the ledger has no such answers."""
+    images = record.selection.get("select_count")
+    if trial.correct is None or not isinstance(images, int):
+        return None
+    try:
+        correct = unpack_correct(trial.correct, images, len(record.category_names))
+    except SearchError:
+        return None
+    return list_outcomes(np.asarray(correct, np.float64)[None])[0]

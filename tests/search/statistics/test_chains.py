@@ -1,0 +1,13 @@
+"""Many tries on the same images, simulated: the short form of `make statistics`, and an error that it must find."""
+
+import pytest
+from judging_simulation import measure_chain
+
+
+@pytest.mark.slow
+def test_equal_challengers_seldom_pass_and_better_ones_do():
+    """Without counting, a third of the chains is opened: the planted error."""
+    counted = measure_chain(5, 0.4, 60)
+    assert counted["opens"] <= 0.12 and counted["first"] >= 0.75 and counted["tenth"] >= 0.4
+    planted = measure_chain(5, 0.4, 60, asks=lambda attempt: 0.05)
+    assert planted["opens"] == counted["uncounted"] > 0.15
