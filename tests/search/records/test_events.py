@@ -122,8 +122,8 @@ def test_a_status_that_no_trial_has_is_refused(status):
         read_event({"event": "trial_ended", "trial": 0, "status": status})
 
 
-def test_a_trial_that_runs_or_was_interrupted_may_go_on():
-    assert {status for status in TrialStatus if not status.is_over} == {"running", "interrupted"}
+def test_a_trial_that_runs_pauses_or_was_interrupted_may_go_on():
+    assert {status for status in TrialStatus if not status.is_over} == {"running", "interrupted", "paused"}
     assert ENDS == ("finished", "stopped", "failed", "diverged", "interrupted")
 
 

@@ -29,7 +29,7 @@ VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch
 def config(sample_prepared, tmp_path):
     save_selection(tmp_path / "selection.npz", np.arange(16), np.arange(120, 128))
     values = VALUES | draw_seeds(0, 4)
-    return {"number": 4, "params": {}, "values": values, "enqueued": False, "saves": []}
+    return {"number": 4, "params": {}, "values": values, "enqueued": False, "saves": [], "until": values["epochs"]}
 
 
 @pytest.fixture

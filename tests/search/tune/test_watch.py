@@ -40,13 +40,23 @@ fixed: {backbone: test_resnet, image_size: 32, weights: none}
 search: {lr: {loguniform: [1e-4, 1e-2]}}
 scheduler: {type: asha, max_epochs: 4, grace_epochs: 1, reduction_factor: 2}
 """
+PROMOTED = SPACE.replace("type: asha", "type: asha, form: promotion")
 QUALITY = [0.5, 0.7, 0.2, 0.6, 0.1, 0.9]
 
 
 @pytest.fixture(scope="module")
 def plan(sample_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plan")
-    (folder / "small.yaml").write_text(SPACE)
+    return make_plan(sample_folder, tmp_path_factory.mktemp("plan"), SPACE)
+
+
+@pytest.fixture(scope="module")
+def promoting(sample_folder, tmp_path_factory):
+    """The same search in the promotion form: rungs 1 and 2, of which each sends the best half on."""
+    return make_plan(sample_folder, tmp_path_factory.mktemp("promoting"), PROMOTED)
+
+
+def make_plan(sample_folder, folder, space):
+    (folder / "small.yaml").write_text(space)
     options = SearchOptions(data=sample_folder, space=str(folder / "small.yaml"), name="one", results=folder)
     return build_plan(options, options.build_layout(), Machine(2, 0))
 
@@ -89,10 +99,10 @@ class Search:
         with self.watch.models.store.save(number, epoch, digests) as folder:
             (folder / MODEL_FILE).write_text(f"model {number} after {epoch}")
             (folder / CORRECT_FILE).write_text(f"c{number}{epoch}")
-        status = "finished" if epoch == 4 else "running"
+        status, done = "finished" if epoch == 4 else "running", epoch == trial.config["until"]
         values = json.dumps({"val/accuracy": scores[-1]})
         result = {SCORE: max(scores), EPOCH: epoch, METRICS: values, SAVED: json.dumps(digests), "status": status}
-        result |= {CORRECT: f"c{number}{epoch}", "done": epoch == 4} | extra
+        result |= {CORRECT: f"c{number}{epoch}", "done": done} | extra
         decision = "STOP" if result["done"] else self.scheduler.on_trial_result(None, trial, result)
         self.recorder.on_trial_result(0, [], trial, result | {"done": decision == "STOP"})
         trial.last_result = result
@@ -167,7 +177,9 @@ def describe(session):
 
 
 @pytest.mark.slow
-def test_a_search_killed_after_any_line_equals_the_undisturbed_one(plan, tmp_path):
+@pytest.mark.parametrize("form", ["plan", "promoting"])
+def test_a_search_killed_after_any_line_equals_the_undisturbed_one(form, request, tmp_path):
+    plan = request.getfixturevalue(form)
     wanted = run(plan, tmp_path / "twin")
     lines = len(read_events(tmp_path / "twin" / "one" / "ledger.jsonl"))
     assert {status for _, _, status, *_ in wanted[0]} == {"finished", "stopped"} and len(wanted[0]) == 6
