@@ -9,6 +9,7 @@ Where trials pause and go on, what is comparable is told: see `RungStudy`.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,6 +125,8 @@ class RungStudy(Study):
     there, and the diverged with the worst; those that ended below it are PRUNED, the crashed FAIL. All others are
     RUNNING, with the scores that they have. So the study is built anew for every proposal.
 
+    Of a trial of another search one score is known, at its rung or end: it is left out where that is beyond the rung.
+
     Args:
         epochs: of the rungs, and of the end, ascending.
     """
@@ -174,29 +177,28 @@ class RungStudy(Study):
     def build(self) -> optuna.Study:
         """Optuna's study as it is told now."""
         own = [(trial, self.scores[number], self.ends.get(number)) for number, trial in enumerate(self.asked)]
-        everything = [*self.observed, *own]
-        rung = choose_rung((scores for _, scores, end in everything if end not in LOST), self.epochs)
+        results = (scores for _, scores, end in (*self.observed, *own) if end not in LOST)
+        rung = choose_rung(results, self.epochs)
+        observed = [each for each in self.observed if max(each[1]) <= rung]
         study = optuna.create_study(direction="maximize")
-        study.add_trials([tell_until(rung, *each) for each in everything])
+        study.add_trials([tell_until(rung, *each) for each in (*observed, *own)])
         return study
 
 
-def choose_rung(results: Iterable[Mapping[int, float]], epochs: Sequence[int]) -> int | None:
-    """The highest of these epochs that enough trials have a score until; None where none is."""
-    reached = [epoch for scores in results for epoch in scores]
-    return next((epoch for epoch in reversed(epochs) if reached.count(epoch) >= ENOUGH), None)
+def choose_rung(results: Iterable[Mapping[int, float]], epochs: Sequence[int]) -> int:
+    """The highest of these epochs that enough trials have a score until; 0 where none is."""
+    reached = Counter(epoch for scores in results for epoch in scores)
+    return next((epoch for epoch in reversed(epochs) if reached[epoch] >= ENOUGH), 0)
 
 
-def tell_until(
-    rung: int | None, trial: FrozenTrial, scores: Mapping[int, float], end: TrialStatus | None
-) -> FrozenTrial:
+def tell_until(rung: int, trial: FrozenTrial, scores: Mapping[int, float], end: TrialStatus | None) -> FrozenTrial:
     """A trial as a study is told of it that compares best scores until a rung: see `RungStudy`."""
     state, value = TrialState.RUNNING, None
     if end is TrialStatus.FAILED:
         state = TrialState.FAIL
-    elif rung is not None and (rung in scores or end is TrialStatus.DIVERGED):
+    elif rung in scores or (rung and end is TrialStatus.DIVERGED):
         state, value = TrialState.COMPLETE, WORST_SCORE if end is TrialStatus.DIVERGED else scores[rung]
-    elif rung is not None and end in STATES:
+    elif rung and end in STATES:
         state = TrialState.PRUNED
     return optuna.trial.create_trial(
         state=state,
