@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MAX_LEVELS = 5  # of a number that is taken as a choice
 ENDS = (0.1, 0.5, 0.9)  # quantiles between which the effect of a number is told
 BOOTSTRAPS = 2000
-SCORED = (TrialStatus.FINISHED, TrialStatus.STOPPED)
+SCORED = (TrialStatus.FINISHED, TrialStatus.STOPPED, TrialStatus.PAUSED)
 NONE_WENT_ON = "none of these went on that far"
 
 

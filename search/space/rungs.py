@@ -71,6 +71,12 @@ class Scheduler:
             return expect_promoted(trials, self.max_epochs, self.rungs(), self.reduction_factor, rng)
         return expect_epochs(trials, self.max_epochs, self.rungs(), self.reduction_factor, rng)
 
+    def count_paused(self, trials: int) -> int:
+        """How many of so many trials can be paused at once: at each rung no more than can go on from it."""
+        if self.reduction_factor is None or not self.promotes:
+            return 0
+        return min(trials, len(self.rungs()) * count_most(trials, self.reduction_factor))
+
     def find_faults(self) -> dict[str, str]:
         """What is wrong with the numbers, by name."""
         faults: dict[str, str] = {}
@@ -134,6 +140,11 @@ def expect_epochs(
 def count_promotable(arrived: int, reduction_factor: int) -> int:
     """How many of those that have reached a rung may go on from there: a whole number of the best 1/factor."""
     return arrived // reduction_factor
+
+
+def count_most(trials: int, reduction_factor: int) -> int:
+    """How many of so many trials can go on from a rung, whatever their scores: one at least is trained to the end."""
+    return max(count_promotable(trials, reduction_factor), 1)
 
 
 def find_promotable(ranked: Sequence[int], count: int, paused: Collection[int]) -> int | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fashion_core import metrics
 from search.records.events import TrialStatus
-from search.space.rungs import compute_cutoff, count_promotable, find_promotable
+from search.space.rungs import compute_cutoff, count_most, count_promotable, find_promotable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -137,7 +137,7 @@ class Promotions(Rungs):
         """Why a paused trial is not among those that may go on even when all planned trials have reached its rung, in
         words, by number.
         """
-        most, found = max(count_promotable(planned, self.factor), 1), {}
+        most, found = count_most(planned, self.factor), {}
         for epoch in self.reached:
             for place, number in enumerate(self.rank(epoch, trials)[most:], most + 1):
                 trial = trials[number]
