@@ -97,8 +97,7 @@ class Watch:
         for trial in list(record.trials.values()):
             if not trial.status.is_over and trial.number in record.proposed:
                 self.settle(trial)
-        idle = {n for n, trial in record.trials.items() if trial.status.is_over or trial.pause is not None}
-        self.waiting = deque(sorted(record.proposed.keys() - idle))
+        self.waiting = deque(sorted(record.proposed.keys() - self.idle))
         self.end_unpromoted()
         self.judge(record.trials.values())
         over = {number for number, trial in record.trials.items() if trial.status.is_over}
@@ -184,8 +183,15 @@ class Watch:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether all trials are drawn, and none runs or waits, but those that are paused."""
-        return not self.running and not self.waiting and self.session.record.next_number >= self.plan.trials
+        """Whether all trials are drawn, and each is over or paused."""
+        record = self.session.record
+        return not self.running and record.next_number >= self.plan.trials and not record.proposed.keys() - self.idle
+
+    @property
+    def idle(self) -> set[int]:
+        """Numbers of the trials that are over or paused."""
+        trials = self.session.record.trials
+        return {number for number, trial in trials.items() if trial.status.is_over or trial.pause is not None}
 
     @property
     def is_over(self) -> bool:

@@ -8,12 +8,15 @@ from types import SimpleNamespace
 import pytest
 
 from fashion_core.files import MODEL_FILE
+from search.experiment import running as ends
+from search.experiment.running import close_trials
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
 from search.records.events import (
     EpochAgain,
     LimitReached,
+    SearchEnded,
     SearchResumed,
     SearchStarted,
     StopAsked,
@@ -219,8 +222,10 @@ def test_a_limit_ends_it(limits, reason, begun, plan, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["plan", "promoting"])
 @pytest.mark.parametrize("limits", [limits for limits, reason, _ in LIMITS if reason in ("target", "no gain")])
-def test_one_that_a_limit_ends_equals_the_undisturbed_one_too(limits, plan, tmp_path):
+def test_one_that_a_limit_ends_equals_the_undisturbed_one_too(limits, form, request, tmp_path):
+    plan = request.getfixturevalue(form)
     wanted = run(plan, tmp_path / "twin", limits=limits)
     for kill in range(1, len(read_events(tmp_path / "twin" / "one" / "ledger.jsonl"))):
         assert run(plan, tmp_path / str(kill), kill, limits) is None
@@ -261,6 +266,81 @@ def test_a_trial_that_gains_is_waited_for(plan, tmp_path):
         assert watched.session.record.without_gain == 1 and watched.session.record.reached is None
         search.train(better)
         assert watched.session.record.without_gain == 0 and watched.session.record.reached is None
+
+
+def read_drawn_score(folder):
+    """Best score and its epoch of a model that `Search.report` wrote."""
+    _, number, _, epoch = (folder / MODEL_FILE).read_text().split()
+    return QUALITY[int(number)] + 0.01 * int(epoch), int(epoch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", StopMode)
+@pytest.mark.parametrize("after", [1, 3, 8])
+def test_a_search_that_is_stopped_amid_pauses_goes_on_as_if_it_had_not_been(
+    mode, after, promoting, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ends, "read_score", read_drawn_score)
+    wanted = run(promoting, tmp_path / "twin")
+    ledger, watching = open_search(promoting, tmp_path / "stopped")
+    with ledger, watching as watched:
+        watched.begin()
+        search = Search(watched.session.layout, watched)
+        for _ in range(after):
+            search.train(search.begin())
+        trial = search.begin()
+        ask_to_stop(watched.session.layout, mode)
+        watched.look_for_request()
+        if mode == StopMode.NOW:
+            search.complete(trial)
+        else:
+            search.train(trial)
+        assert search.begin() is None and watched.is_over
+        watched.keep_running()
+        close_trials(watched.session, "the search ended first")
+        statuses = {trial.status for trial in watched.session.record.trials.values()}
+        assert "paused" in statuses and "running" not in statuses
+        standing = watched.session.record.rank()
+        kept = {path.parent.name for path in watched.session.layout.checkpoints.glob("*/*")}
+        assert kept == {f"trial-{trial.number:04d}" for trial in standing[:2]}
+        watched.session.append(SearchEnded(reason="stopped", seconds=1.0))
+    ledger, watching = open_search(promoting, tmp_path / "stopped")
+    with ledger, watching as watched:
+        watched.session.append(SearchResumed(trials=6))
+        close_trials(watched.session, "the search was interrupted")
+        watched.begin()
+        Search(watched.session.layout, watched).run()
+        watched.keep_running()
+        assert describe(watched.session) == wanted
+        assert not any(watched.session.layout.states.iterdir())
+
+
+def test_a_paused_trial_whose_process_dies_as_it_goes_on_does_so_once_more(promoting, tmp_path):
+    ledger, watching = open_search(promoting, tmp_path)
+    with ledger, watching as watched:
+        watched.begin()
+        search = Search(watched.session.layout, watched)
+        search.train(search.begin())
+        search.train(search.begin())
+        going_on = search.searcher.suggest("ray9")  # its process dies before Ray tells that it began
+        assert (going_on["number"], going_on["until"], going_on["saves"][0][0]) == (1, 2, 1)
+        search.die(SimpleNamespace(trial_id="ray9", config=going_on, last_result=None, error_file=None))
+        assert watched.session.record.trials[1].deaths == 1
+        again = search.begin()
+        assert (again.config["number"], again.config["until"]) == (1, 2)
+        search.train(again)
+        assert watched.session.record.trials[1].rung == 2
+
+
+def test_two_workers_never_have_the_same_paused_trial(promoting, tmp_path):
+    ledger, watching = open_search(promoting, tmp_path)
+    with ledger, watching as watched:
+        watched.begin()
+        search = Search(watched.session.layout, watched)
+        search.train(search.begin())
+        search.train(search.begin())
+        first, second = (search.searcher.suggest(f"ray{n}") for n in (8, 9))  # neither has begun in the ledger
+        assert (first["number"], second["number"]) == (1, 2)
 
 
 @pytest.fixture
@@ -387,9 +467,11 @@ def test_a_search_that_ends_early_keeps_the_models_of_running_trials(search):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["plan", "promoting"])
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_what_stands_of_fifty_trials_is_bounded_at_every_moment(at_once, plan, tmp_path):
-    """Kept models, by `keep_best`; states, two of each trial that runs, and one that is being written."""
+def test_what_stands_of_fifty_trials_is_bounded_at_every_moment(at_once, form, request, tmp_path):
+    """Kept models, by `keep_best`; states, two of each trial that runs, and one of each that is paused."""
+    plan = request.getfixturevalue(form)
     ledger, watching = open_search(replace(plan, trials=50), tmp_path)
     with ledger, watching as watched:
         search, running, most = Search(watched.session.layout, watched), {}, Counter()
@@ -403,7 +485,7 @@ def test_what_stands_of_fifty_trials_is_bounded_at_every_moment(at_once, plan, t
         watched.begin()
         while True:
             while len(running) < at_once and (trial := search.begin()) is not None:
-                running[trial.trial_id] = (trial, 0)
+                running[trial.trial_id] = (trial, watched.session.record.trials[trial.config["number"]].last_epoch)
             if not running:
                 break
             for name, (trial, epoch) in list(running.items()):
@@ -413,7 +495,9 @@ def test_what_stands_of_fifty_trials_is_bounded_at_every_moment(at_once, plan, t
                 look()
         watched.keep_running()
         assert len(watched.session.record.trials) == 50
-    assert most == {"models": 2, "states": 2 * at_once, "of one": 2}
+    paused = plan.space.scheduler.count_paused(50)
+    assert most["models"] == most["of one"] == 2 and most["states"] <= 2 * at_once + paused
+    assert paused == (50 if form == "promoting" else 0) and (paused or most["states"] == 2 * at_once)
     assert not any(watched.session.layout.states.iterdir())
 
 
