@@ -332,6 +332,15 @@ def test_a_paused_trial_whose_process_dies_as_it_goes_on_does_so_once_more(promo
         assert watched.session.record.trials[1].rung == 2
 
 
+@pytest.mark.slow
+def test_a_search_that_is_over_is_extended_with_more_trials(promoting, tmp_path):
+    first = run(promoting, tmp_path)
+    trials, scores, *_ = run(replace(promoting, trials=12), tmp_path)
+    assert len(trials) == 12 and {status for _, _, status, *_ in trials} == {"finished", "stopped"}
+    assert trials[:6] == first[0] and scores[:6] == first[1]  # what was over stays as it was
+    assert trials[11][2] == "finished"  # the best of all
+
+
 def test_two_workers_never_have_the_same_paused_trial(promoting, tmp_path):
     ledger, watching = open_search(promoting, tmp_path)
     with ledger, watching as watched:
@@ -480,6 +489,12 @@ def test_what_stands_of_fifty_trials_is_bounded_at_every_moment(at_once, form, r
             states = list(watched.session.layout.states.glob("trial-*/epoch-*"))
             most["models"] = max(most["models"], len(list(watched.session.layout.checkpoints.glob("*/*"))))
             most["states"] = max(most["states"], len(states))
+            waiting = {f"trial-{number:04d}" for number, each in watched.session.record.trials.items() if each.pause}
+            most["of one paused"] = max(
+                most["of one paused"],
+                *Counter(path.parent.name for path in states if path.parent.name in waiting).values(),
+                0,
+            )
             most["of one"] = max(most["of one"], *Counter(path.parent.name for path in states).values(), 0)
 
         watched.begin()
@@ -498,6 +513,7 @@ def test_what_stands_of_fifty_trials_is_bounded_at_every_moment(at_once, form, r
     paused = plan.space.scheduler.count_paused(50)
     assert most["models"] == most["of one"] == 2 and most["states"] <= 2 * at_once + paused
     assert paused == (50 if form == "promoting" else 0) and (paused or most["states"] == 2 * at_once)
+    assert most["of one paused"] == (form == "promoting")
     assert not any(watched.session.layout.states.iterdir())
 
 
