@@ -560,6 +560,7 @@ def test_the_form_of_asha():
     stopping = parse_space(MINIMAL.replace("{max_epochs: 9", "{form: stopping, max_epochs: 9"), "name")
     promotion = parse_space(MINIMAL.replace("{max_epochs: 9", "{form: promotion, max_epochs: 9"), "name")
     assert plain.scheduler == stopping.scheduler and plain.hash == stopping.hash != promotion.hash
+    assert plain.hash == "17208304337c21d5829b40e97ea32d4017167dc1764cd5f3e12db1475c277fb9"  # a search goes on by it
     assert not plain.scheduler.promotes and promotion.scheduler.promotes
     assert promotion.scheduler.grace_epochs is None and promotion.with_rungs().scheduler.rungs() == [2, 6]
     assert plain.with_rungs() == plain
