@@ -116,7 +116,7 @@ class Promotions(Rungs):
 
         Args:
             taken: numbers of those that have been handed out, paused though they are in the ledger.
-            is_last: whether all trials are drawn, and none runs.
+            is_last: whether all trials are drawn, and each is over or paused.
         """
         paused = {
             number: trial.climbed

@@ -179,10 +179,10 @@ class Watch:
         """Which paused trial goes on now; None where none does."""
         if not isinstance(self.rungs, Promotions):
             return None
-        return self.rungs.choose(self.session.record.trials, self.running.values(), is_last=self.is_drawn)
+        return self.rungs.choose(self.session.record.trials, self.running.values(), is_last=self.is_settled)
 
     @property
-    def is_drawn(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether all trials are drawn, and each is over or paused."""
         record = self.session.record
         return not self.running and record.next_number >= self.plan.trials and not record.proposed.keys() - self.idle
@@ -198,7 +198,8 @@ class Watch:
         """Whether all trials have ended, or those that ran when the search was to end early."""
         record = self.session.record
         is_last = record.reached is not None or record.asked is not None
-        return not self.running and (is_last or (self.is_drawn and self.choose_promoted() is None))
+        is_drawn = not self.waiting and record.next_number >= self.plan.trials
+        return not self.running and (is_last or (is_drawn and self.choose_promoted() is None))
 
     def look_for_request(self) -> None:
         """Write down what another process asks of the search, if that is new."""
@@ -326,7 +327,7 @@ class Watch:
             return
         trials = self.session.record.trials
         ends = self.rungs.list_hopeless(trials, self.plan.trials)
-        if self.is_drawn and self.choose_promoted() is None:
+        if self.is_settled and self.choose_promoted() is None:
             ends |= {
                 number: self.rungs.describe(number, trial.climbed)
                 for number, trial in trials.items()

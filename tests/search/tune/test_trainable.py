@@ -109,6 +109,21 @@ def test_a_saved_trial_goes_on_with_the_same_numbers(build, wanted):
 
 
 @pytest.mark.slow
+def test_a_trial_that_pauses_ends_at_its_rung_and_goes_on_with_the_same_numbers(build, wanted):
+    """In segments to epochs 1, 4 and 6; each ends with a state of which the next begins, and the last is the end."""
+    results, _ = wanted
+    found, saves = [], []
+    for until in (1, 4, 6):
+        trial = build(until=until, saves=saves)
+        while not found or not found[-1]["done"] or found[-1][EPOCH] < until:
+            found.append(trial.train())
+        saves = [(until, json.loads(found[-1][SAVED]))]
+    assert read_scores(found) == read_scores(results)
+    assert [result[EPOCH] for result in found if result["done"]] == [1, 4, 6]
+    assert [result["status"] for result in found] == ["running"] * 5 + ["finished"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["flip", "cut", "lost", "other"])
 def test_from_a_damaged_state_it_goes_back_to_the_one_before_and_says_so(build, wanted, store, harm):
     results, saves = wanted
