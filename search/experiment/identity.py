@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 CODE = "code"  # what --allow-changed allows
 CODE_NAMES = ("code_digest", "torch", "torchvision", "timm", "optuna", "ray")  # of the provenance
 MACHINE_NAMES = ("python", "platform", "cpu", "cpu_count", "gpu")
-SETTING_NAMES = ("seed", "select_on", "sampler", "scheduler", "max_epochs", "grace_epochs", "reduction_factor")
+SETTING_NAMES = (
+    "seed",
+    "select_on",
+    "sampler",
+    "scheduler",
+    "scheduler_form",
+    "max_epochs",
+    "grace_epochs",
+    "reduction_factor",
+)
 RESOURCE_NAMES = ("concurrent", "cpus_per_trial", "gpus_per_trial")
 MAX_TOLD = 4  # differences in one line
 
@@ -41,6 +50,7 @@ def collect_settings(plan: Plan) -> dict[str, Any]:
         "trials": plan.trials,
         "sampler": plan.space.sampler,
         "scheduler": scheduler.type,
+        "scheduler_form": scheduler.form,
         "max_epochs": scheduler.max_epochs,
         "grace_epochs": scheduler.grace_epochs,
         "reduction_factor": scheduler.reduction_factor,

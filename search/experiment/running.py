@@ -63,7 +63,7 @@ def run_session(
 
 def choose_reason(record: SearchRecord, trials: int, *, is_broken: bool, is_interrupted: bool) -> str:
     """Why a search ended. trials: how many it was to have."""
-    ended = [trial for trial in record.trials.values() if trial.status != TrialStatus.INTERRUPTED]
+    ended = [trial for trial in record.trials.values() if trial.status.is_over]
     if len(ended) >= trials:
         return EndReason.ALL_ENDED
     if record.reached is not None:
@@ -78,7 +78,7 @@ def choose_reason(record: SearchRecord, trials: int, *, is_broken: bool, is_inte
 def close_trials(session: Session, reason: str) -> None:
     """Write an end for every trial that has none. Its best is that of its kept model: a later epoch may be lost."""
     for trial in list(session.record.trials.values()):
-        if trial.status == TrialStatus.RUNNING:
+        if trial.end is None:
             best, best_epoch = trial.best, trial.best_epoch
             kept = session.layout.find_checkpoint(trial.number)
             if kept is not None:
@@ -86,8 +86,8 @@ def close_trials(session: Session, reason: str) -> None:
             session.append(
                 TrialEnded(
                     trial=trial.number,
-                    status=TrialStatus.INTERRUPTED,
-                    reason=reason,
+                    status=TrialStatus.INTERRUPTED if trial.pause is None else TrialStatus.PAUSED,
+                    reason=reason if trial.pause is None else f"{trial.reason}; {reason}",
                     best=best,
                     best_epoch=best_epoch,
                     checkpoint=kept,

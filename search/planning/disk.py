@@ -24,6 +24,7 @@ PAGE = 4096  # bytes, more than the header of a file of features has
 FLOAT = 4  # bytes of a number of a network, and of a feature
 SLOTS = {"adamw": 2, "adam": 2, "sgd": 1}  # numbers that an optimizer keeps of each one of the network
 STATES = 3  # of a running trial: the two that stay, and one that is being written
+PAUSED_STATES = 1  # of a paused one
 EXTRA_MODELS = 2  # beside those kept: the best in its place, and one that is being copied
 # Measured on searches of drawn garments with six categories, in bytes; a row of MLflow has its place in two indexes.
 LINE, POINT, RUN = 160, 260, 14_000  # of the ledger a score, of MLflow a score, of both a trial
@@ -110,7 +111,7 @@ def list_needs(plan: Plan) -> list[Need]:
     needs = [
         Need(IMAGES, plan.cache_dir, count_bytes(images, unprepared)),
         Need(FEATURES, plan.cache_dir, count_features(plan)),
-        Need(TRIALS, Path(states), running * STATES * (model + count_state(plan, numbers))),
+        Need(TRIALS, Path(states), count_states(plan, running) * (model + count_state(plan, numbers))),
         Need(MODELS, layout.folder, (min(plan.options.keep_best, plan.trials) + EXTRA_MODELS) * model),
         Need(RECORDS, layout.folder, count_records(plan)),
     ]
@@ -121,6 +122,12 @@ def list_needs(plan: Plan) -> list[Need]:
         for need in needs
         if need.what != TRIALS or "://" not in states
     ]
+
+
+def count_states(plan: Plan, running: int) -> int:
+    """How many states stand at most: those of so many running trials, and of all that can be paused at once."""
+    paused = plan.space.scheduler.count_paused(plan.trials)
+    return running * STATES + paused * PAUSED_STATES
 
 
 def count_state(plan: Plan, numbers: int) -> int:

@@ -118,6 +118,7 @@ def build_plan(
     space = load_space(options.space)
     if options.max_epochs is not None:
         space = space.with_scheduler(max_epochs=options.max_epochs)
+    space = space.with_rungs()
     trials = options.trials or space.trials
     if space.sampler == "grid" and trials > space.count_grid():
         raise SearchError(
@@ -213,6 +214,9 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     }
     share = plan.expected_epochs / plan.full_epochs
     rungs = ", ".join(map(str, scheduler.rungs())) or "none: every trial trains to the end"
+    rungs += f" (of {scheduler.max_epochs} epochs)"
+    if scheduler.promotes:
+        rungs += f"; each trial pauses there, and the best 1/{scheduler.reduction_factor} go on"
     settings = ", ".join(map(str, plan.settings))
     per_trial = f"{resources.cpus_per_trial} CPU core{'s' if resources.cpus_per_trial > 1 else ''}"
     if resources.gpus_per_trial:
@@ -227,7 +231,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("selects on", "val" if plan.options.select_on == "val" else "15% of train, held out; val stays unseen"),
         ("trials", f"{plan.trials}: {known} known, {plan.trials - known} drawn by {space.sampler}"),
         ("searched", ", ".join(parameter.name for parameter in space.parameters)),
-        ("rungs", f"{rungs} (of {scheduler.max_epochs} epochs)"),
+        ("rungs", rungs),
         ("epochs", f"about {plan.expected_epochs:.0f}, {share:.0%} of full training ({plan.full_epochs})"),
         *((("ends early", text),) if (text := describe_limits(plan.options.limits)) else ()),
         ("at once", f"{resources.concurrent} trials, each with {per_trial}"),

@@ -33,7 +33,12 @@ if TYPE_CHECKING:
     from search.space.space import Space
 
 BEST_TRIED = 3  # of each other search
-TOLD = (TrialStatus.FINISHED, TrialStatus.STOPPED, TrialStatus.DIVERGED)  # what a sampler can learn from
+TOLD = (
+    TrialStatus.FINISHED,
+    TrialStatus.STOPPED,
+    TrialStatus.PAUSED,
+    TrialStatus.DIVERGED,
+)  # what a sampler can learn from
 OTHER_DATA = "other data"
 
 

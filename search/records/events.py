@@ -23,7 +23,7 @@ MAX_EPOCH = 10_000  # that of `TrainConfig`
 
 
 class TrialStatus(StrEnum):
-    """The state of a trial. All but the first are ends."""
+    """The state of a trial. All but the first are ends; a paused trial has one where its search ended first."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -31,11 +31,12 @@ class TrialStatus(StrEnum):
     FAILED = "failed"
     DIVERGED = "diverged"
     INTERRUPTED = "interrupted"  # the search ended first
+    PAUSED = "paused"  # at a rung of ASHA's promotion form: see `TrialPaused`
 
     @property
     def is_over(self) -> bool:
-        """Whether no later epoch can come: one that was interrupted may go on."""
-        return self not in (TrialStatus.RUNNING, TrialStatus.INTERRUPTED)
+        """Whether no later epoch can come: one that was interrupted, or is paused, may go on."""
+        return self not in (TrialStatus.RUNNING, TrialStatus.PAUSED, TrialStatus.INTERRUPTED)
 
 
 ENDS = tuple(status for status in TrialStatus if status is not TrialStatus.RUNNING)
@@ -119,6 +120,7 @@ class Settings(Told):
     trials: TrialNumber = 0
     sampler: str = ""
     scheduler: str = ""
+    scheduler_form: str = "stopping"
     max_epochs: Epoch = 1
     grace_epochs: Epoch | None = None
     reduction_factor: Count | None = None
@@ -355,6 +357,21 @@ class TrialStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialPaused(Event):
+    """A trial has reached its rung, and waits there without a process: see `search.space.rungs`.
+
+    Attributes:
+        rung: the epoch that it paused after.
+        correct: see `TrialEnded`.
+    """
+
+    kind: ClassVar[str] = "trial_paused"
+    trial: TrialNumber
+    rung: Epoch
+    correct: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialRetried(Event):
     """A trial's process died; it goes on from the last epoch saved."""
 
@@ -406,7 +423,7 @@ class TrialEnded(Event):
         reason: one line. error: the whole of it, where it failed.
         best, best_epoch: its best val/accuracy, and in which epoch.
         checkpoint: folder of its kept model, relative to the search's.
-        rung, cutoff: where and below what ASHA stopped it.
+        rung, cutoff: where and below what ASHA stopped it; in the promotion form there is no cutoff.
         correct: which labelled images its best epoch answered right, in which category: see `unpack_correct`.
     """
 
@@ -437,6 +454,7 @@ KINDS: dict[str, type[Event]] = {
         SearchEnded,
         TrialProposed,
         TrialStarted,
+        TrialPaused,
         TrialRetried,
         TrialSaved,
         EpochEnded,

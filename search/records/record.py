@@ -20,6 +20,7 @@ from search.records.events import (
     SearchStarted,
     StopAsked,
     TrialEnded,
+    TrialPaused,
     TrialProposed,
     TrialRetried,
     TrialSaved,
@@ -50,7 +51,9 @@ class TrialRecord:
         saves: what it could go on from, the newest last.
         deaths: how often its process died.
         again: epochs that were trained again.
-        began, left: when it began and last ended, in seconds that the search ran.
+        began, left: when it began, later by the length of its pauses, and last ended or paused; in seconds that the
+            search ran.
+        pause: where it waits; None where it does not. climbed: the last rung that it paused at; 0 before the first.
     """
 
     number: int
@@ -66,16 +69,22 @@ class TrialRecord:
     again: list[EpochAgain] = field(default_factory=list)
     began: float = 0.0
     left: float = 0.0
+    pause: TrialPaused | None = None
+    climbed: int = 0
 
     @property
     def status(self) -> TrialStatus:
         """Its state now."""
-        return TrialStatus.RUNNING if self.end is None else self.end.status
+        if self.end is not None:
+            return self.end.status
+        return TrialStatus.RUNNING if self.pause is None else TrialStatus.PAUSED
 
     @property
     def reason(self) -> str:
-        """Why it ended, in one line; empty while it runs."""
-        return "" if self.end is None else first_line(self.end.reason)
+        """Why it ended or pauses, in one line; empty while it runs."""
+        if self.end is not None:
+            return first_line(self.end.reason)
+        return "" if self.pause is None else f"paused after epoch {self.pause.rung}"
 
     @property
     def checkpoint(self) -> str | None:
@@ -89,18 +98,22 @@ class TrialRecord:
 
     @property
     def rung(self) -> int | None:
-        """The epoch after which ASHA stopped it; None where it did not."""
+        """The epoch after which ASHA stopped it, or it pauses; None where neither is so."""
+        if self.pause is not None:
+            return self.pause.rung
         return None if self.end is None else self.end.rung
 
     @property
     def correct(self) -> str | None:
         """What its best epoch answered right: see `unpack_correct`."""
+        if self.pause is not None and self.pause.correct is not None:
+            return self.pause.correct
         return None if self.end is None else self.end.correct
 
     @property
     def seconds(self) -> float | None:
-        """From its start to its end, while the search ran; None while it runs."""
-        return None if self.end is None else self.left - self.began
+        """From its start to its end, while the search ran, less its pauses; None while it runs."""
+        return None if self.end is None and self.pause is None else self.left - self.began
 
     @property
     def differing(self) -> EpochAgain | None:
@@ -144,7 +157,7 @@ class TrialRecord:
 
     def go_on(self) -> None:
         """Take in that it runs again: its best is that of the epochs there are."""
-        self.end = None
+        self.end = self.pause = None
         self.best = max((row.metrics.get(metrics.ACCURACY) or 0.0 for row in self.epochs), default=None)
 
     def take_epoch(self, event: EpochEnded) -> None:
@@ -179,7 +192,8 @@ class SearchRecord:
         running: trials that run, open: those that have begun and are not over, by number.
         limits: when it ends early. reached: the rule of these that it ends by.
         spent_before: seconds of the search and of its trials when it was last extended, which limits do not count.
-        without_gain: how many trials in a row ended without a gain over `mark`, the best score at the last gain.
+        without_gain: how many trials in a row ended, or paused for the first time, without a gain over `mark`, the best
+            score at the last gain.
     """
 
     search: SearchStarted | None = None
@@ -271,6 +285,8 @@ class SearchRecord:
                     trial.began = self.seconds
                     self.trials[trial.number] = trial
                 else:
+                    if trial.pause is not None:
+                        trial.began += self.seconds - trial.left
                     trial.go_on()
                 self.running.add(trial.number)
                 self.open.add(trial.number)
@@ -278,6 +294,8 @@ class SearchRecord:
                 self.proposed[event.trial] = event
             case TrialSaved():
                 self.find_started(event).saves.append(event)
+            case TrialPaused():
+                self.pause(self.find_started(event), event)
             case TrialRetried():
                 self.find_started(event).deaths += 1
             case EpochEnded():
@@ -288,11 +306,19 @@ class SearchRecord:
                     trial.again.append(event)
             case TrialEnded():
                 trial = self.find_started(event)
-                trial.end, trial.best, trial.left = event, event.best, self.seconds
+                trial.end, trial.best = event, event.best
+                trial.left = self.seconds if trial.pause is None else trial.left
                 self.running.discard(event.trial)
                 if event.status.is_over:
                     self.open.discard(event.trial)
-                    self.count_gain(trial)
+                    self.count_gain(trial, is_first=not trial.climbed)
+
+    def pause(self, trial: TrialRecord, event: TrialPaused) -> None:
+        """Take in that a trial waits at its rung."""
+        is_first, trial.climbed = not trial.climbed, event.rung
+        trial.pause, trial.left = event, self.seconds
+        self.running.discard(event.trial)
+        self.count_gain(trial, is_first=is_first)
 
     def extend(self, event: SearchResumed) -> None:
         """Take in that it was given more: limits count from here on."""
@@ -312,11 +338,11 @@ class SearchRecord:
             self.trial_seconds += passed * len(self.running)
         self.last = event
 
-    def count_gain(self, trial: TrialRecord) -> None:
-        """Take in that a trial is over."""
+    def count_gain(self, trial: TrialRecord, *, is_first: bool) -> None:
+        """Take in that a trial is over, or pauses. is_first: it did not before; a trial without gain counts once."""
         if self.is_gain(trial):
             self.mark, self.without_gain = trial.best, 0
-        else:
+        elif is_first:
             self.without_gain += 1
 
     def is_gain(self, trial: TrialRecord) -> bool:
@@ -325,7 +351,9 @@ class SearchRecord:
             return False
         return self.mark is None or (trial.best > self.mark and trial.best >= self.mark + self.limits.gain)
 
-    def find_started(self, event: EpochAgain | EpochEnded | TrialEnded | TrialRetried | TrialSaved) -> TrialRecord:
+    def find_started(
+        self, event: EpochAgain | EpochEnded | TrialEnded | TrialPaused | TrialRetried | TrialSaved
+    ) -> TrialRecord:
         """The trial that something happened in."""
         trial = self.trials.get(event.trial)
         if trial is None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MAX_LEVELS = 5  # of a number that is taken as a choice
 ENDS = (0.1, 0.5, 0.9)  # quantiles between which the effect of a number is told
 BOOTSTRAPS = 2000
-SCORED = (TrialStatus.FINISHED, TrialStatus.STOPPED)
+SCORED = (TrialStatus.FINISHED, TrialStatus.STOPPED, TrialStatus.PAUSED)
 NONE_WENT_ON = "none of these went on that far"
 
 
@@ -239,7 +239,7 @@ def find_rungs(
     """
     settings = record.settings
     ends = np.stack([outcome.mean(1) for outcome in list_outcomes(correct)], 1)  # [T, O]
-    finished = np.array([number for number, trial in enumerate(trials) if trial.status == TrialStatus.FINISHED])
+    finished = np.flatnonzero([trial.status == TrialStatus.FINISHED for trial in trials])
     if len(finished) == len(trials):
         return [settings.get("max_epochs", 0)], [Rung(finished, ends)]
     names = [metrics.ACCURACY, *(f"{metrics.ACCURACY}/{name}" for name in record.category_names)]

@@ -15,7 +15,7 @@ from rich.table import Table
 from fashion_core import metrics
 from fashion_core.errors import first_line
 from fashion_core.escaping import show_text
-from search.records.events import EpochEnded, Event, SearchBroke, TrialEnded, TrialStatus
+from search.records.events import EpochEnded, Event, SearchBroke, TrialEnded, TrialPaused, TrialStatus
 from search.records.record import SearchRecord, TrialRecord
 from search.reporting.terminal import plain
 from search.reporting.ties import compare_with_best
@@ -128,9 +128,9 @@ class LiveView:
             self.print_event(event)
 
     def print_event(self, event: Event) -> None:
-        """Without a terminal: a line for every trial that ends, and now and then one of progress."""
+        """Without a terminal: a line for every trial that ends or pauses, and now and then one of progress."""
         now = time.monotonic()
-        if isinstance(event, TrialEnded):
+        if isinstance(event, (TrialEnded, TrialPaused)):
             self.print_line(now, describe_end(self.record.trials[event.trial], self.max_epochs))
         elif isinstance(event, EpochEnded) and now - self.last_line >= PROGRESS_INTERVAL_S:
             best = ranked[0].best if (ranked := self.record.rank()) else None
@@ -193,11 +193,15 @@ def take_standing(record: SearchRecord, total_trials: int, max_epochs: int, befo
     trials = list(record.trials.values())
     running = [trial for trial in trials if trial.status == TrialStatus.RUNNING]
     epochs, full = record.count_epochs(), total_trials * max_epochs
-    done = len(trials) - len(running)
-    counts = ": " + describe_counts(record.count_statuses(), skip=["running"]) if done else ""
+    paused = sum(trial.status == TrialStatus.PAUSED for trial in trials)
+    done = len(trials) - len(running) - paused
+    counts = ": " + describe_counts(record.count_statuses(), skip=["running", "paused"]) if done else ""
     ranked = record.rank()
     lines = [
-        ("trials", f"{done} of {total_trials} done{counts}; {len(running)} running"),
+        (
+            "trials",
+            f"{done} of {total_trials} done{counts}; {len(running)} running" + f", {paused} paused" * (paused > 0),
+        ),
         ("epochs", f"{epochs}, {epochs / full:.0%} of full training ({full})"),
         ("best", "known after the first epoch"),
     ]
@@ -250,9 +254,9 @@ def expect_epochs(trials: Sequence[TrialRecord], total_trials: int, max_epochs: 
 
 
 def describe_end(trial: TrialRecord, max_epochs: int) -> str:
-    """One line on a trial that has ended."""
+    """One line on a trial that has ended or pauses."""
     ended = f"trial {trial.number} {trial.status} after {len(trial.epochs)}/{max_epochs} epochs"
-    if trial.status not in (TrialStatus.FINISHED, TrialStatus.STOPPED):
+    if trial.status not in (TrialStatus.FINISHED, TrialStatus.STOPPED, TrialStatus.PAUSED):
         return f"{ended}: {trial.reason}"
     score = format_score(trial.best, trial.standard_error)
     return f"{ended}: {score}" + (f" < {trial.cutoff:.4f}" if trial.cutoff is not None else "")

@@ -26,6 +26,7 @@ from search.reporting.words import (
     name_trials,
     write_count,
 )
+from search.space.rungs import PROMOTION
 from search.space.weights import WEIGHTS
 
 if TYPE_CHECKING:
@@ -208,8 +209,9 @@ def describe_settings(settings: dict[str, Any]) -> str:
     if not settings.get("start_seeds"):
         text += "one start of the new layers in all trials; "
     if settings.get("scheduler", "asha") == "asha":
+        form = " by promotion" if settings.get("scheduler_form") == PROMOTION else ""
         text += (
-            f"ASHA from {settings.get('grace_epochs')} to {settings.get('max_epochs')} epochs, "
+            f"ASHA{form} from {settings.get('grace_epochs')} to {settings.get('max_epochs')} epochs, "
             f"factor {settings.get('reduction_factor')}; "
         )
     else:

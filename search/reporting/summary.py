@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 MAX_FAILURES_SHOWN = 3
 TOP = 5
 WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")  # of a shell command
-STYLES = {"finished": "green", "stopped": "yellow", "failed": "red", "diverged": "red", "interrupted": "magenta"}
+STYLES = {
+    "finished": "green",
+    "stopped": "yellow",
+    "failed": "red",
+    "diverged": "red",
+    "interrupted": "magenta",
+    "paused": "cyan",
+}
 NUMBERS = "{:>4} {:>6}  {:<11} {:>6}  {:<15}  {}"  # columns of the summary's table; 58 wide without the last
 
 

@@ -25,7 +25,7 @@ import spaces
 from fashion_core.config import TrainConfig, check_field, find_field, suggest_name
 from fashion_core.errors import Fault, SpaceError
 from fashion_core.escaping import show_value
-from search.space.rungs import Scheduler
+from search.space.rungs import FORMS, PROMOTION, STOPPING, Scheduler
 from search.space.space import Parameter, Scalar, Space, is_number
 from search.space.weights import WEIGHTS
 
@@ -95,10 +95,13 @@ def parse_space(text: str, name: str, file: str | None = None) -> Space:
 
 
 def hash_fields(fields: dict[str, Any]) -> str:
-    """sha256 of what a space means: not its description or layout; the order of the search counts, draws follow it."""
+    """sha256 of what a space means: not its description or layout; the order of the search counts, draws follow it.
+
+    The stopping form is not told: spaces had that alone, and those of before keep their hash.
+    """
     meaning = {name: fields[name] for name in ("sampler", "trials", "fixed", "try_first")}
     meaning["parameters"] = [asdict(parameter) for parameter in fields["parameters"]]
-    meaning["scheduler"] = asdict(fields["scheduler"])
+    meaning["scheduler"] = {name: value for name, value in asdict(fields["scheduler"]).items() if value != STOPPING}
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
@@ -624,9 +627,16 @@ def read_scheduler(section: Located, faults: FaultList) -> Scheduler | None:
     if kind not in ("asha", "none"):
         faults.add(section.value["type"], f"`type` must be asha or none, but got {show_value(kind)}")
         return None
+    form = section.value["form"].plain if kind == "asha" and "form" in section.value else STOPPING
+    if form not in FORMS:
+        faults.add(section.value["form"], f"`form` must be {' or '.join(FORMS)}, but got {show_value(form)}")
+        return None
     numbers = {"grace_epochs": 1, "reduction_factor": 3} if kind == "asha" else {}
     names = ("max_epochs", *numbers)
-    items = read_keys(section, ("type", *names), f"a scheduler of type {kind}", faults)
+    keys = ("type", *names, *(["form"] if kind == "asha" else []))
+    items = read_keys(section, keys, f"a scheduler of type {kind}", faults)
+    if form == PROMOTION:
+        del numbers["grace_epochs"]  # the first rung comes after the warm-up: see `Scheduler.place`
     if "max_epochs" not in items:
         faults.add(section.line, "`scheduler` must have `max_epochs`, the epochs of a trial that is not stopped")
     for name in names:
@@ -636,7 +646,7 @@ def read_scheduler(section: Located, faults: FaultList) -> Scheduler | None:
             numbers[name] = items[name].value
     if "max_epochs" not in items or faults.concern(section):
         return None
-    scheduler = Scheduler(kind, **numbers)
+    scheduler = Scheduler(kind, form=form, **numbers)
     for name, message in scheduler.find_faults().items():
         faults.add(items.get(name, section), message)
     return scheduler

@@ -266,6 +266,18 @@ class Space:
             )
         return replace(self, scheduler=scheduler)
 
+    def with_rungs(self) -> Space:
+        """This space with its first rung placed after the longest warm-up of its trials, where none is given."""
+        longest = {name: self.find_largest(name) for name in ("warmup_fraction", "probe_epochs")}
+        return replace(self, scheduler=self.scheduler.place(**longest))
+
+    def find_largest(self, name: str) -> Any:
+        """The largest value that trials can have of a field that is a number."""
+        usual = self.fixed.get(name, TrainConfig.model_fields[name].default)
+        drawn = [value for parameter in self.parameters if parameter.name == name for value in parameter.values]
+        is_always = any(parameter.name == name and not parameter.when for parameter in self.parameters)
+        return max(drawn) if is_always else max([usual, *drawn])
+
     def with_starts(self, folders: Mapping[str, str]) -> Space:
         """This space with absolute paths for the files that weights name, since workers run in folders of their own.
 

@@ -21,6 +21,7 @@ from search.records.events import (
     SearchResumed,
     SearchStarted,
     TrialEnded,
+    TrialPaused,
     TrialStarted,
     TrialStatus,
 )
@@ -42,6 +43,7 @@ RUN_STATUSES = {
     TrialStatus.FAILED: "FAILED",
     TrialStatus.DIVERGED: "FAILED",
     TrialStatus.INTERRUPTED: "KILLED",
+    TrialStatus.PAUSED: "SCHEDULED",
 }
 BEST_ACCURACY = "best/val_accuracy"
 BEST_EPOCH = "best/epoch"
@@ -98,6 +100,8 @@ class Writer:
                     if trial.best_epoch == event.epoch:
                         values |= {BEST_ACCURACY: trial.best, BEST_EPOCH: event.epoch}
                     waiting[event.trial] += build_metrics(values, milliseconds, event.epoch)
+                case TrialPaused():
+                    self.pause_trial(event)
                 case TrialEnded():
                     self.end_trial(event, waiting.pop(event.trial, []), milliseconds)
                     if self.best is not None and event.status.is_over:
@@ -200,6 +204,12 @@ class Writer:
         self.log_params(run, trial.params, {} if is_new else {"status": "running"})
         if not is_new:
             client.update_run(run, status="RUNNING")
+
+    def pause_trial(self, event: TrialPaused) -> None:
+        """A trial's run waits: it is neither running nor at its end."""
+        run = self.find_trial(event.trial)
+        self.log(run, [], {"status": TrialStatus.PAUSED})
+        self.connect().update_run(run, status=RUN_STATUSES[TrialStatus.PAUSED])
 
     def end_trial(self, event: TrialEnded, metrics: Sequence[Metric], milliseconds: int) -> None:
         """The end of a trial's run.

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fashion_core import metrics
-from search.space.rungs import compute_cutoff
+from search.records.events import TrialStatus
+from search.space.rungs import compute_cutoff, count_most, count_promotable, find_promotable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from search.records.record import SearchRecord
+    from search.records.record import SearchRecord, TrialRecord
+
+LOST = (TrialStatus.DIVERGED, TrialStatus.FAILED)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Stop:
 
 
 class Rungs:
-    """Asynchronous successive halving in one bracket.
+    """Asynchronous successive halving in one bracket, in its stopping form.
 
     Args:
         epochs: of the rungs; none where no trial is stopped.
@@ -70,3 +73,78 @@ class Rungs:
             score = row.metrics.get(metrics.ACCURACY) or 0.0
             bests[row.trial] = max(score, bests.get(row.trial, score))
             self.take(row.trial, row.epoch, bests[row.trial])
+
+
+class Promotions(Rungs):
+    """Asynchronous successive halving in one bracket, in its promotion form: Li et al. 2020, algorithm 2.
+
+    A trial that diverged or failed is none of the best, whatever it had before; and where all are drawn and none runs,
+    or may go on, though none has finished, the best of the highest rung goes on all the same: a search that is short
+    for its rungs has a trial that was trained to the end.
+
+    Args:
+        epochs: of the rungs.
+        max_epochs: of a trial that is promoted from all of them.
+
+    Attributes:
+        reached: best score so far of each trial that reached a rung, by its epoch and the trial's number.
+    """
+
+    def __init__(self, epochs: Sequence[int], reduction_factor: int, max_epochs: int) -> None:
+        super().__init__(epochs, reduction_factor)
+        self.factor, self.max_epochs = reduction_factor, max_epochs
+        self.reached: dict[int, dict[int, float]] = {epoch: {} for epoch in epochs}
+
+    def take(self, number: int, epoch: int, score: float) -> Stop | None:
+        """Take in a trial's best score so far after an epoch. No trial is stopped by it."""
+        if epoch in self.reached:
+            self.reached[epoch][number] = score
+        return None
+
+    def find_next(self, climbed: int) -> int:
+        """The epoch that a trial trains to which was promoted from a rung, or has climbed none (0)."""
+        return next((epoch for epoch in self.reached if epoch > climbed), self.max_epochs)
+
+    def rank(self, epoch: int, trials: Mapping[int, TrialRecord]) -> list[int]:
+        """Numbers of the trials that reached a rung and were not lost, the best first; of equal ones the earlier."""
+        scores = self.reached[epoch]
+        kept = [number for number in scores if trials[number].status not in LOST]
+        return sorted(kept, key=lambda number: (-scores[number], number))
+
+    def choose(self, trials: Mapping[int, TrialRecord], taken: Collection[int], *, is_last: bool) -> int | None:
+        """The paused trial that goes on now; None where none does.
+
+        Args:
+            taken: numbers of those that have been handed out, paused though they are in the ledger.
+            is_last: whether all trials are drawn, and each is over or paused.
+        """
+        paused = {
+            number: trial.climbed
+            for number, trial in trials.items()
+            if trial.status is TrialStatus.PAUSED and number not in taken
+        }
+        for epoch in reversed(self.reached):
+            waiting = {number for number, rung in paused.items() if rung == epoch}
+            count = count_promotable(len(self.reached[epoch]), self.factor)
+            if waiting and (found := find_promotable(self.rank(epoch, trials), count, waiting)) is not None:
+                return found
+        if is_last and paused and all(trial.status is not TrialStatus.FINISHED for trial in trials.values()):
+            highest = max(paused.values())
+            return next(number for number in self.rank(highest, trials) if paused.get(number) == highest)
+        return None
+
+    def list_hopeless(self, trials: Mapping[int, TrialRecord], planned: int) -> dict[int, str]:
+        """Why a paused trial is not among those that may go on even when all planned trials have reached its rung, in
+        words, by number.
+        """
+        most, found = count_most(planned, self.factor), {}
+        for epoch in self.reached:
+            for place, number in enumerate(self.rank(epoch, trials)[most:], most + 1):
+                trial = trials[number]
+                if trial.status is TrialStatus.PAUSED and trial.climbed == epoch:
+                    found[number] = f"{self.describe(number, epoch)}: place {place}, and {most} of {planned} can go on"
+        return dict(sorted(found.items()))
+
+    def describe(self, number: int, epoch: int) -> str:
+        """That a trial was not promoted from a rung."""
+        return f"not promoted by ASHA after epoch {epoch} with {self.reached[epoch][number]:.4f}"

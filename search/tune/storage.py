@@ -1,8 +1,9 @@
 """What trials can go on from, on the search's storage: see `search.records.storage`.
 
 `trial-0007/epoch-0003/` holds the state after epoch 3: the training, where it is not over, the best model so far, and
-what that answered right. The newest two stay. A state counts once the ledger names it, with the SHA-256 of its files;
-one that is not as the ledger says, because it was cut off or damaged, is passed over.
+what that answered right. The newest two stay; of a trial that pauses, the newest one. A state counts once the ledger
+names it, with the SHA-256 of its files; one that is not as the ledger says, because it was cut off or damaged, is
+passed over.
 """
 
 from __future__ import annotations
@@ -69,6 +70,12 @@ class TrialStore:
         with suppress(OSError):  # the state stands, whatever becomes of older ones
             for name in self.list_states(number)[:-KEPT]:
                 storage.delete(name)
+
+    def keep_newest(self, number: int) -> None:
+        """Delete all states of a trial but the newest: one that pauses needs no other."""
+        with suppress(OSError):
+            for name in self.list_states(number)[:-1]:
+                self.open().delete(name)
 
     def list_states(self, number: int) -> list[str]:
         """Names of the states of a trial, oldest first."""

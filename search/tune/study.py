@@ -2,22 +2,27 @@
 
 Trial n is drawn by a sampler of its own, whose seed is made of the search's and n. So it depends on what the ledger
 tells before it, and not on how often the search was begun again. Optuna is told the truth: the stopped are PRUNED, the
-crashed FAIL, the rest COMPLETE; those that run, or were interrupted, are RUNNING.
+crashed FAIL, the rest COMPLETE; those that run, pause or were interrupted, are RUNNING.
+
+Where trials pause and go on, what is comparable is told: see `RungStudy`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from search.records.events import Event, TrialEnded, TrialProposed, TrialStatus
+from fashion_core import metrics
+from search.records.events import EpochEnded, Event, TrialEnded, TrialProposed, TrialStatus
+from search.tune.decisions import LOST
 from search.tune.results import WORST_SCORE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from optuna.trial import FrozenTrial
 
@@ -29,8 +34,10 @@ STATES = {
     TrialStatus.FINISHED: TrialState.COMPLETE,
     TrialStatus.DIVERGED: TrialState.COMPLETE,  # with the worst score: the sampler is to keep away from there
     TrialStatus.STOPPED: TrialState.PRUNED,
+    TrialStatus.PAUSED: TrialState.PRUNED,  # of another search, which ended first
     TrialStatus.FAILED: TrialState.FAIL,
 }
+ENOUGH = 10  # results that can be compared, before a sampler models them: as many as TPE wants before it does
 SEED_STREAM = 2_000_003  # keeps the seeds of samplers apart from those of trials
 
 
@@ -108,6 +115,98 @@ class Study:
         if state is TrialState.PRUNED:
             trial.report(score, event.rung or 1)
         self.study.tell(trial, score if state is TrialState.COMPLETE else None, state=state)
+
+
+class RungStudy(Study):
+    """What the sampler knows where trials pause at rungs and go on: of each the best score until one rung.
+
+    Which rung is worked out before every proposal: the highest, or the end, that at least `ENOUGH` trials have reached
+    and not diverged; until one is, nothing is told. Trials that reached it are COMPLETE with their best score until
+    there, and the diverged with the worst; those that ended below it are PRUNED, the crashed FAIL. All others are
+    RUNNING, with the scores that they have. So the study is built anew for every proposal.
+
+    Of a trial of another search one score is known, at its rung or end: it is left out where that is beyond the rung.
+
+    Args:
+        epochs: of the rungs, and of the end, ascending.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        schema: AttributeSchema,
+        known: Sequence[dict[str, Any]],
+        *,
+        seed: int,
+        epochs: Sequence[int],
+        observed: Sequence[Observed] = (),
+    ) -> None:
+        super().__init__(space, schema, known, seed=seed)
+        self.epochs = epochs
+        self.asked: list[FrozenTrial] = []  # of the search itself, by number
+        self.scores: list[dict[int, float]] = []  # its best until each epoch, by epoch
+        self.ends: dict[int, TrialStatus] = {}
+        self.observed = [
+            (self.build_observed(each), {each.rung or epochs[-1]: each.score}, each.status) for each in observed
+        ]
+
+    def draw(self, after: int) -> TrialProposed:
+        """See `Study.draw`."""
+        self.study = self.build()
+        return super().draw(after)
+
+    def take(self, event: Event) -> None:
+        """Take in what the ledger tells, in order."""
+        match event:
+            case EpochEnded():
+                scores = self.scores[event.trial]
+                score, best = event.metrics.get(metrics.ACCURACY) or 0.0, max(scores.values(), default=WORST_SCORE)
+                scores.setdefault(event.epoch, max(score, best))
+            case TrialEnded() if event.status.is_over:
+                self.ends[event.trial] = event.status
+            case TrialProposed():
+                super().take(event)
+
+    def ask(self, sampler: optuna.samplers.BaseSampler) -> tuple[optuna.Trial, dict[str, Any]]:
+        """See `Study.ask`."""
+        trial, params = super().ask(sampler)
+        self.asked.append(self.study.get_trials(deepcopy=False)[-1])
+        self.scores.append({})
+        return trial, params
+
+    def build(self) -> optuna.Study:
+        """Optuna's study as it is told now."""
+        own = [(trial, self.scores[number], self.ends.get(number)) for number, trial in enumerate(self.asked)]
+        results = (scores for _, scores, end in (*self.observed, *own) if end not in LOST)
+        rung = choose_rung(results, self.epochs)
+        observed = [each for each in self.observed if max(each[1]) <= rung]
+        study = optuna.create_study(direction="maximize")
+        study.add_trials([tell_until(rung, *each) for each in (*observed, *own)])
+        return study
+
+
+def choose_rung(results: Iterable[Mapping[int, float]], epochs: Sequence[int]) -> int:
+    """The highest of these epochs that enough trials have a score until; 0 where none is."""
+    reached = Counter(epoch for scores in results for epoch in scores)
+    return next((epoch for epoch in reversed(epochs) if reached[epoch] >= ENOUGH), 0)
+
+
+def tell_until(rung: int, trial: FrozenTrial, scores: Mapping[int, float], end: TrialStatus | None) -> FrozenTrial:
+    """A trial as a study is told of it that compares best scores until a rung: see `RungStudy`."""
+    state, value = TrialState.RUNNING, None
+    if end is TrialStatus.FAILED:
+        state = TrialState.FAIL
+    elif rung in scores or (rung and end is TrialStatus.DIVERGED):
+        state, value = TrialState.COMPLETE, WORST_SCORE if end is TrialStatus.DIVERGED else scores[rung]
+    elif rung and end in STATES:
+        state = TrialState.PRUNED
+    return optuna.trial.create_trial(
+        state=state,
+        params=trial.params,
+        distributions=trial.distributions,
+        value=value,
+        intermediate_values=dict(scores),
+    )
 
 
 def build_sampler(space: Space, seed: Sequence[int]) -> optuna.samplers.BaseSampler:

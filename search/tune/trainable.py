@@ -58,7 +58,8 @@ class Pending:
 
 
 class TrialTrainable(Trainable):
-    """One trial, or what is left of it: an epoch a step. Its configuration is what `Watch.hand_out` gives.
+    """One trial, or what is left of it until its next pause: an epoch a step. Its configuration is what
+    `Watch.hand_out` gives.
 
     Attributes:
         site: what all trials of the search share; a class of its own for each search has these, see `bind`.
@@ -145,13 +146,13 @@ class TrialTrainable(Trainable):
                 raise
             return self.give_up(TrialStatus.FAILED, describe_error(error))
         last, epochs = self.last, self.last.state.config.epochs
-        best, done = last.state.best, last.epoch >= epochs
+        best, done = last.state.best, last.epoch >= self.config["until"]
         if is_best := best.epoch == last.epoch:
             self.correct = pack_correct(last.correct)
         result = {
             SCORE: best.metrics[metrics.ACCURACY],
             EPOCH: last.epoch,
-            STATUS: str(TrialStatus.FINISHED if done else TrialStatus.RUNNING),
+            STATUS: str(TrialStatus.FINISHED if last.epoch >= epochs else TrialStatus.RUNNING),
             METRICS: json.dumps(last.metrics),
             "done": done,
         }

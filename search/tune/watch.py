@@ -25,17 +25,18 @@ from search.records.events import (
     StopAsked,
     StopMode,
     TrialEnded,
+    TrialPaused,
     TrialRetried,
     TrialSaved,
     TrialStarted,
     TrialStatus,
 )
 from search.records.requests import clear_request, read_request
-from search.tune.decisions import Rungs
+from search.tune.decisions import Promotions, Rungs
 from search.tune.liveness import Liveness
 from search.tune.results import CORRECT, EPOCH, ERROR, FULL, LOST, METRICS, SAVED, STATUS, WORST_SCORE
 from search.tune.storage import list_saves
-from search.tune.study import Study
+from search.tune.study import RungStudy, Study
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from search.planning.plan import Plan
     from search.records.record import TrialRecord
     from search.records.session import Session
+    from search.space.rungs import Scheduler
     from search.tune.checkpoints import BestModels
 
 MAX_DEATHS = 1  # of a trial's process: it goes on from its last state so often
@@ -56,12 +58,12 @@ class Watch:
 
     Attributes:
         rungs, study: what was decided and drawn, as the ledger tells it.
-        waiting: numbers of trials that are proposed and not over, and that no process has.
+        waiting: numbers of trials that are proposed, neither over nor paused, and that no process has.
         running: number of each trial that a process has, by Ray's id.
         taken: Ray's id and epoch of the last result taken in, by number: Ray tells of one in two places.
         correct: of the best epoch of each running trial, packed.
         lost: why a trial's model or state could not be saved, by number.
-        paused: numbers of trials that wait for room on a disk, and have said so.
+        full: numbers of trials that wait for room on a disk, and have said so.
         silent: why a trial's process was ended, by number.
         liveness: of the Tune that runs now.
     """
@@ -76,7 +78,7 @@ class Watch:
     taken: dict[int, tuple[str, int]] = field(default_factory=dict)
     correct: dict[int, str] = field(default_factory=dict)
     lost: dict[int, str] = field(default_factory=dict)
-    paused: set[int] = field(default_factory=set)
+    full: set[int] = field(default_factory=set)
     silent: dict[int, str] = field(default_factory=dict)
     liveness: Liveness = field(default_factory=lambda: Liveness(math.inf))
 
@@ -95,21 +97,32 @@ class Watch:
         for trial in list(record.trials.values()):
             if not trial.status.is_over and trial.number in record.proposed:
                 self.settle(trial)
-        over = {number for number, trial in record.trials.items() if trial.status.is_over}
-        self.waiting = deque(sorted(record.proposed.keys() - over))
+        self.waiting = deque(sorted(record.proposed.keys() - self.idle))
+        self.end_unpromoted()
         self.judge(record.trials.values())
+        over = {number for number, trial in record.trials.items() if trial.status.is_over}
         with suppress(OSError):
-            self.models.store.delete_all_but(self.waiting)
+            self.models.store.delete_all_but(record.proposed.keys() - over)
 
     def settle(self, trial: TrialRecord) -> None:
-        """End a trial whose last epoch was its last, but whose end was not written down."""
+        """End or pause a trial whose last epoch was its last, or its last for now, where that was not written down."""
         stop = self.rungs.stops.get(trial.number)
+        if trial.pause is not None:
+            return
         if (fault := self.find_fault(trial)) is not None:
             self.end(trial, TrialStatus.FAILED, keep=False, reason=fault, error=fault)
         elif stop is not None:
             self.end(trial, TrialStatus.STOPPED, reason=str(stop), rung=stop.rung, cutoff=stop.cutoff)
         elif trial.last_epoch >= self.max_epochs:
             self.end(trial, TrialStatus.FINISHED, reason=f"reached {self.max_epochs} epochs")
+        elif trial.last_epoch >= self.find_until(trial):
+            self.pause(trial)
+
+    def find_until(self, trial: TrialRecord | None) -> int:
+        """The epoch that a trial trains to: a rung in the promotion form, else its end. None: it has not begun."""
+        if isinstance(self.rungs, Promotions):
+            return self.rungs.find_next(0 if trial is None else trial.climbed)
+        return self.max_epochs
 
     def find_fault(self, trial: TrialRecord) -> str | None:
         """Why none of a trial's scores can be relied on, in one line: an epoch that was trained again scored otherwise,
@@ -129,18 +142,18 @@ class Watch:
 
         Returns:
             number, enqueued, params (flat, as shown), values (of a `TrainConfig`), saves (epoch, digests: what it can
-            go on from, the newest first).
+            go on from, the newest first), until (the epoch that it trains to).
         """
         record = self.session.record
         if record.reached is not None or record.asked is not None:
             return None
-        if self.waiting:
-            number = self.waiting.popleft()
-        elif record.next_number < self.plan.trials:
+        number = self.choose_known()
+        if number is None and record.next_number < self.plan.trials:
             proposal = self.study.draw(self.session.ledger.seq - 1)
             self.session.append(proposal)
             number = proposal.trial
-        else:
+        if number is None:
+            self.end_unpromoted()
             return None
         self.running[trial_id] = number
         self.silent.pop(number, None)
@@ -153,14 +166,40 @@ class Watch:
             "params": proposal.params,
             "values": values | draw_seeds(self.plan.options.seed, number, with_start=record.has_start_seeds),
             "saves": list_saves(trial) if trial is not None else [],
+            "until": self.find_until(trial),
         }
+
+    def choose_known(self) -> int | None:
+        """Which trial that has begun goes on now: one that was interrupted, then one that is promoted; None: none."""
+        if self.waiting:
+            return self.waiting.popleft()
+        return self.choose_promoted()
+
+    def choose_promoted(self) -> int | None:
+        """Which paused trial goes on now; None where none does."""
+        if not isinstance(self.rungs, Promotions):
+            return None
+        return self.rungs.choose(self.session.record.trials, self.running.values(), is_last=self.is_settled)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all trials are drawn, and each is over or paused."""
+        record = self.session.record
+        return not self.running and record.next_number >= self.plan.trials and not record.proposed.keys() - self.idle
+
+    @property
+    def idle(self) -> set[int]:
+        """Numbers of the trials that are over or paused."""
+        trials = self.session.record.trials
+        return {number for number, trial in trials.items() if trial.status.is_over or trial.pause is not None}
 
     @property
     def is_over(self) -> bool:
         """Whether all trials have ended, or those that ran when the search was to end early."""
         record = self.session.record
         is_last = record.reached is not None or record.asked is not None
-        return not self.running and (is_last or (not self.waiting and record.next_number >= self.plan.trials))
+        is_drawn = not self.waiting and record.next_number >= self.plan.trials
+        return not self.running and (is_last or (is_drawn and self.choose_promoted() is None))
 
     def look_for_request(self) -> None:
         """Write down what another process asks of the search, if that is new."""
@@ -180,7 +219,7 @@ class Watch:
     def take(self, event: Event) -> None:
         """Take in what the ledger tells."""
         self.study.take(event)
-        if isinstance(event, (EpochEnded, EpochAgain, TrialEnded)):
+        if isinstance(event, (EpochEnded, EpochAgain, TrialPaused, TrialEnded)):
             self.judge([self.session.record.trials[event.trial]])
 
     def judge(self, trials: Iterable[TrialRecord]) -> None:
@@ -222,11 +261,11 @@ class Watch:
         number, epoch, values = trial.config["number"], result[EPOCH], json.loads(result[METRICS])
         known = self.session.record.trials[number]
         if FULL in result:
-            if number not in self.paused:
+            if number not in self.full:
                 self.session.ledger.tell(result[FULL])
-            self.paused.add(number)
+            self.full.add(number)
             return self.must_stop(known)
-        self.paused.discard(number)
+        self.full.discard(number)
         if self.taken.get(number) == (trial.trial_id, epoch):
             return self.must_stop(known)
         self.taken[number] = (trial.trial_id, epoch)
@@ -252,26 +291,50 @@ class Watch:
     def complete(self, trial: Trial) -> None:
         """A trial ended, in whatever way but the death of its process."""
         number, result = trial.config["number"], trial.last_result or {}
-        known, stop = self.session.record.trials[number], self.rungs.stops.get(number)
+        known = self.session.record.trials[number]
         status = TrialStatus(result.get(STATUS, TrialStatus.INTERRUPTED))
         if status in (TrialStatus.FAILED, TrialStatus.DIVERGED):
             self.end(known, status, reason=first_line(result[ERROR]), error=result[ERROR])
-        elif stop is not None or known.last_epoch >= self.max_epochs or self.find_fault(known) is not None:
+        else:
             self.settle(known)
-        # else the search ends first, and says so of all that still run
+            self.end_unpromoted()
+        # a trial that has no end now: the search ends first, and says so of all that still run
 
     def bury(self, trial: Trial, error: str) -> None:
         """A trial's process died: it goes on from its last state, or has failed."""
         number = trial.config["number"]
         error = self.silent.pop(number, error)
-        if number not in self.session.record.trials:  # died before it began
-            self.start(trial)
+        self.start(trial)  # where it died before it began
         known = self.session.record.trials[number]
         if known.deaths < MAX_DEATHS:
             self.session.append(TrialRetried(trial=number, error=error))
             self.waiting.appendleft(number)
         else:
             self.end(known, TrialStatus.FAILED, keep=False, reason=first_line(error), error=error)
+
+    def pause(self, trial: TrialRecord) -> None:
+        """Write down that a trial waits at its rung. Its newest state stays, its process does something else."""
+        found = self.find_correct(trial)
+        self.session.append(TrialPaused(trial=trial.number, rung=self.find_until(trial), correct=found))
+        self.models.store.keep_newest(trial.number)
+
+    def end_unpromoted(self) -> None:
+        """End the paused trials that will never go on: those too far behind, and all once nothing can change any more.
+
+        So at most trials // reduction_factor wait at a rung, and as many states are kept.
+        """
+        if not isinstance(self.rungs, Promotions):
+            return
+        trials = self.session.record.trials
+        ends = self.rungs.list_hopeless(trials, self.plan.trials)
+        if self.is_settled and self.choose_promoted() is None:
+            ends |= {
+                number: self.rungs.describe(number, trial.climbed)
+                for number, trial in trials.items()
+                if trial.status is TrialStatus.PAUSED and number not in ends
+            }
+        for number, reason in ends.items():
+            self.end(trials[number], TrialStatus.STOPPED, reason=reason, rung=trials[number].climbed)
 
     def keep_running(self, *, waits: bool = True) -> None:
         """The search ends first: keep the models of trials that are not over, and what they can go on from.
@@ -290,11 +353,8 @@ class Watch:
 
     def end(self, known: TrialRecord, status: TrialStatus, *, keep: bool = True, reason: str, **fields: Any) -> None:
         """Write an end down, and keep the model if it is one of the best."""
-        best, kept = known.best, None
-        store, ledger = self.models.store, self.session.ledger
-        correct = self.correct.pop(known.number, None) or retry_while_full(
-            lambda: store.read_correct(known), store.find_full(), ledger.tell
-        )
+        best, kept, correct = known.best, None, self.find_correct(known)
+        self.correct.pop(known.number, None)
         if status == TrialStatus.DIVERGED:
             best, correct = WORST_SCORE, None
         elif keep:
@@ -319,6 +379,15 @@ class Watch:
         with suppress(OSError):  # after the end is written down: until then a search that goes on needs them
             self.models.store.delete(known.number)
 
+    def find_correct(self, known: TrialRecord) -> str | None:
+        """What the best epoch of a trial answered right, packed; None where nothing tells."""
+        store = self.models.store
+        return (
+            self.correct.get(known.number)
+            or known.correct
+            or retry_while_full(lambda: store.read_correct(known), store.find_full(), self.session.ledger.tell)
+        )
+
 
 WATCHED: dict[str, Watch] = {}  # the searches that run in this process, by their ids
 
@@ -335,12 +404,11 @@ def watch(plan: Plan, session: Session, models: BestModels, events: Sequence[Eve
     Args:
         events: of the ledger so far.
     """
-    space, scheduler, record = plan.space, plan.space.scheduler, session.record
-    observed = plan.taken.observed
-    study = Study(space, plan.annotations.schema, plan.first, seed=plan.options.seed, observed=observed)
+    record = session.record
+    study = build_study(plan)
     for event in events:
         study.take(event)
-    rungs = Rungs(scheduler.rungs(), scheduler.reduction_factor)
+    rungs = build_rungs(plan.space.scheduler)
     rungs.take_all(record)
     found = WATCHED[record.search_id] = Watch(plan, session, models, rungs, study)
     session.listeners.append(found.take)
@@ -349,3 +417,20 @@ def watch(plan: Plan, session: Session, models: BestModels, events: Sequence[Eve
     finally:
         session.listeners.remove(found.take)
         del WATCHED[record.search_id]
+
+
+def build_study(plan: Plan) -> Study:
+    """What the sampler of a search knows before its first trial."""
+    scheduler, schema, given = plan.space.scheduler, plan.annotations.schema, plan.taken.observed
+    if scheduler.promotes:
+        epochs = [*scheduler.rungs(), scheduler.max_epochs]
+        return RungStudy(plan.space, schema, plan.first, seed=plan.options.seed, observed=given, epochs=epochs)
+    return Study(plan.space, schema, plan.first, seed=plan.options.seed, observed=given)
+
+
+def build_rungs(scheduler: Scheduler) -> Rungs:
+    """What decides about the trials of a search, before its first."""
+    if scheduler.promotes:
+        assert scheduler.reduction_factor is not None
+        return Promotions(scheduler.rungs(), scheduler.reduction_factor, scheduler.max_epochs)
+    return Rungs(scheduler.rungs(), scheduler.reduction_factor)

@@ -82,6 +82,7 @@ def test_a_search_says_how_it_begins(begun, sample_folder):
         "trials": 12,
         "sampler": "tpe",
         "scheduler": "asha",
+        "scheduler_form": "stopping",
         "max_epochs": 9,
         "grace_epochs": 1,
         "reduction_factor": 3,

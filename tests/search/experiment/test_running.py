@@ -18,6 +18,7 @@ from search.records.events import (
     SearchEnded,
     SearchStarted,
     TrialEnded,
+    TrialPaused,
     TrialStarted,
 )
 from search.records.layout import SearchLayout
@@ -143,3 +144,21 @@ def test_a_search_that_did_not_run_all_of_them_says_why(reached, interrupted, br
     ended, _, fault = run(session, monkeypatch, trials, interrupted=interrupted)
     assert ended.reason == reason and session.record.trials[1].status == "interrupted"
     assert (fault is not None) == breaks
+
+
+def test_a_paused_trial_stays_paused_where_the_search_ends_first(session):
+    start(session, 0, [0.5, 0.75])
+    session.append(TrialPaused(trial=0, rung=2, correct="x"))
+    keep(session, 0, 0.75, 2)
+    close_trials(session, "the search ended first")
+    trial = session.record.trials[0]
+    assert (trial.status, trial.rung, trial.correct, trial.best) == ("paused", 2, "x", 0.75)
+    assert (
+        trial.reason == "paused after epoch 2; the search ended first" and trial.checkpoint == "checkpoints/trial-0000"
+    )
+    assert (
+        not trial.status.is_over
+        and running.choose_reason(session.record, 1, is_broken=False, is_interrupted=True) == EndReason.INTERRUPTED
+    )
+    session.append(TrialStarted(trial=0, trial_id="0", params={}, enqueued=False))
+    assert trial.status == "running" and trial.climbed == 2

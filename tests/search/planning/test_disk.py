@@ -1,6 +1,7 @@
 """What a search takes on each disk, before it begins: near what it really takes, and refused where there is no room."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from search.planning.disk import (
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
+from search.space.rungs import PROMOTION
 
 SPACE = """
 trials: 12
@@ -121,3 +123,12 @@ def test_on_one_disk_all_counts_together(sample_folder, tmp_path):
 def test_what_a_cloud_holds_is_no_disk(sample_folder, tmp_path):
     sizes = find_sizes(plan_in(tmp_path, sample_folder, storage="s3://bucket/there"))
     assert TRIALS not in sizes and MODELS in sizes
+
+
+def test_paused_trials_keep_one_state_each(sample_folder, tmp_path):
+    """Twelve trials, two at once; at each of two rungs no more wait than can go on: a third."""
+    stopping = plan_in(tmp_path, sample_folder)
+    scheduler = replace(stopping.space.scheduler, form=PROMOTION)
+    promoting = replace(stopping, space=replace(stopping.space, scheduler=scheduler))
+    told = find_sizes(stopping)[TRIALS] / (2 * STATES)
+    assert find_sizes(promoting)[TRIALS] == pytest.approx(told * (2 * STATES + 2 * 4))

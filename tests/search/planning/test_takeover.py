@@ -12,7 +12,9 @@ from search.planning.options import SearchOptions
 from search.planning.plan import build_plan, render_plan
 from search.planning.resources import Machine
 from search.planning.takeover import OTHER_DATA, settle, take_over
+from search.records.events import TrialEnded, TrialPaused
 from search.records.layout import SearchLayout
+from search.records.ledger import Ledger
 from search.records.record import load_record
 from search.tune.study import Study
 
@@ -45,6 +47,19 @@ def test_what_can_be_compared_is_observed_and_the_best_are_tried_first(results, 
     assert [point["lr"] for point in found.taken.tried_first] == [1e-3, 1e-4]
     shown = dict(render_plan(found))
     assert shown["warm start"].startswith("old: learns from 2 trials") and "2 known" in shown["trials"]
+
+
+def test_paused_trials_of_a_search_that_ended_first_are_observed_at_their_rung(sample_folder, tmp_path):
+    results = tmp_path / "results"
+    layout = write_search(results, "paused", sample_folder, [1e-3], statuses=("paused",), select_on="val")
+    with Ledger(layout.ledger) as ledger:
+        ledger.append(TrialPaused(trial=0, rung=5))
+        ledger.append(TrialEnded(trial=0, status="paused", best=0.5))
+    found = plan(results, sample_folder, warm_start="paused")
+    (observed,) = found.taken.observed
+    assert (observed.status, observed.rung, observed.score) == ("paused", 5, 0.5)
+    (told,) = Study(found.space, found.annotations.schema, (), seed=0, observed=[observed]).study.get_trials()
+    assert told.state is TrialState.PRUNED and told.intermediate_values == {5: 0.5}
 
 
 @pytest.mark.parametrize(

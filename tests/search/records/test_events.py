@@ -122,9 +122,9 @@ def test_a_status_that_no_trial_has_is_refused(status):
         read_event({"event": "trial_ended", "trial": 0, "status": status})
 
 
-def test_a_trial_that_runs_or_was_interrupted_may_go_on():
-    assert {status for status in TrialStatus if not status.is_over} == {"running", "interrupted"}
-    assert ENDS == ("finished", "stopped", "failed", "diverged", "interrupted")
+def test_a_trial_that_runs_pauses_or_was_interrupted_may_go_on():
+    assert {status for status in TrialStatus if not status.is_over} == {"running", "interrupted", "paused"}
+    assert ENDS == ("finished", "stopped", "failed", "diverged", "interrupted", "paused")
 
 
 def test_events_share_nothing_and_stay_as_they_are():
@@ -143,7 +143,7 @@ def test_an_event_is_told_by_its_kind_on_the_disk():
     """Ledgers of searches that ran are read by these words."""
     assert sorted(KINDS) == [
         "epoch", "epoch_again", "limit_reached", "search_broke", "search_ended", "search_resumed", "search_started",
-        "stop_asked", "trial_ended", "trial_proposed", "trial_retried", "trial_saved", "trial_started",
+        "stop_asked", "trial_ended", "trial_paused", "trial_proposed", "trial_retried", "trial_saved", "trial_started",
     ]  # fmt: skip
     started = TrialStarted(trial=1, trial_id="a", params={"lr": 0.1}, enqueued=True, time=2.0, seq=3)
     assert write_event(started) == {

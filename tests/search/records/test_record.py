@@ -14,6 +14,7 @@ from search.records.events import (
     SearchResumed,
     SearchStarted,
     TrialEnded,
+    TrialPaused,
     TrialRetried,
     TrialStarted,
     TrialStatus,
@@ -78,7 +79,7 @@ def test_a_record_is_what_happened(steps):
     assert record.count_epochs() == sum(len(rows) for rows, _ in trials.values())
     counts = record.count_statuses()
     assert counts == {status: sum(each == status for _, each in trials.values()) for status in counts}
-    assert list(counts) == ["finished", "stopped", "failed", "diverged", "interrupted", "running"]
+    assert list(counts) == ["finished", "stopped", "failed", "diverged", "interrupted", "paused", "running"]
     stopped = [rows for rows, status in trials.values() if status == "stopped"]
     assert record.count_saved(100) == 100 * len(stopped) - sum(map(len, stopped))
 
@@ -239,3 +240,45 @@ def test_what_happens_before_its_trial_started_is_refused():
     for event in (EpochEnded(trial=1, epoch=0, metrics={}), TrialEnded(trial=1, status=TrialStatus.FINISHED)):
         with pytest.raises(SearchError, match=r"must come after its trial has started, but trial 1 has not"):
             SearchRecord().apply(event)
+
+
+def test_a_paused_trial_is_neither_running_nor_over():
+    row = {"trial": 0, "metrics": {"val/accuracy": 0.5}}
+    events = [
+        SearchStarted(name="s", settings={"max_epochs": 9}, time=100),
+        start(0, time=100),
+        EpochEnded(time=110, epoch=1, **row),
+        TrialPaused(time=110, trial=0, rung=1, correct="x"),
+    ]
+    record = replay(events)
+    trial = record.trials[0]
+    assert (trial.status, trial.rung, trial.climbed, trial.correct, trial.best) == ("paused", 1, 1, "x", 0.5)
+    assert trial.reason == "paused after epoch 1" and trial.seconds == 10
+    assert record.running == set() and record.open == {0} and record.count_statuses()["paused"] == 1
+    record.apply(start(0, time=150))
+    assert (trial.status, trial.rung, trial.climbed, trial.correct) == ("running", None, 1, None)
+    assert record.trials[0] is trial and record.running == {0} and trial.seconds is None
+    record.apply(EpochEnded(time=170, epoch=2, **row))
+    record.apply(TrialPaused(time=170, trial=0, rung=3))
+    record.apply(TrialEnded(time=500, trial=0, status="stopped", best=0.5, rung=3))
+    assert (trial.status, trial.rung, trial.seconds) == ("stopped", 3, 30)  # without its pauses
+    assert record.trial_seconds == 30 and record.open == set()
+
+
+def test_a_trial_without_gain_counts_once_however_often_it_pauses():
+    record = replay([SearchStarted(name="s", limits={"patience": 3})])
+
+    def go_on(number, epoch, score, rung=None):
+        record.apply(start(number))
+        record.apply(EpochEnded(trial=number, epoch=epoch, metrics={"val/accuracy": score}))
+        if rung is not None:
+            record.apply(TrialPaused(trial=number, rung=rung))
+
+    go_on(0, 1, 0.5, rung=1)
+    assert (record.mark, record.without_gain) == (0.5, 0)
+    go_on(1, 1, 0.4, rung=1)
+    go_on(1, 2, 0.45, rung=2)
+    record.apply(TrialEnded(trial=1, status="stopped", best=0.45, rung=2))
+    assert record.without_gain == 1
+    go_on(0, 2, 0.6, rung=2)
+    assert (record.mark, record.without_gain) == (0.6, 0)

@@ -5,7 +5,7 @@ import pytest
 
 from fashion_core.errors import SearchError
 from search.effects import main
-from search.records.events import EpochEnded, SearchStarted, TrialEnded, TrialStarted
+from search.records.events import EpochEnded, SearchStarted, TrialEnded, TrialPaused, TrialStarted
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger, pack_correct
 from search.records.record import TrialRecord, load_record
@@ -198,8 +198,11 @@ def test_missing_labels_leave_the_effects_of_the_labelled(tmp_path):
             assert line.split("|")[5] == other.split("|")[5] and line.split("|")[4] != other.split("|")[4]
 
 
-def write_stopped_search(layout, count, *, stop=True):
-    """ASHA after epoch 3 of 9, factor 3: `fc_layers` 4 costs 12 points in the end, and 8 at the rung."""
+def write_stopped_search(layout, count, *, stop=True, lowest=0.0, pauses=False):
+    """ASHA after epoch 3 of 9, factor 3: `fc_layers` 4 costs 12 points in the end, and 8 at the rung.
+
+    Those below the cutoff, which is `lowest` or more, are stopped there, or pause: the search ended first.
+    """
     rng, seen = np.random.default_rng(7), []
     settings = {"sampler": "random", "grace_epochs": 3, "reduction_factor": 3, "max_epochs": 9}
     with Ledger(layout.ledger) as ledger:
@@ -212,7 +215,7 @@ def write_stopped_search(layout, count, *, stop=True):
             ledger.append(TrialStarted(trial=number, trial_id=f"id{number}", params=params, enqueued=False))
             own, is_deep = rng.normal(0, 0.05), params["fc_layers"] == 4
             first, last = (rng.random((400, 2)) < 0.7 - cost * is_deep + own for cost in (0.08, 0.12))
-            cutoff = np.quantile(seen, 2 / 3) if seen and stop else 0.0
+            cutoff = np.quantile(seen, 2 / 3) if seen and stop else lowest
             seen.append(first.mean())
             is_stopped = first.mean() < cutoff
             for epoch, correct in [(3, first), (9, last)][: 2 - is_stopped]:
@@ -220,8 +223,12 @@ def write_stopped_search(layout, count, *, stop=True):
                 scores |= {"val/accuracy/b": correct[:, 1].mean()}
                 ledger.append(EpochEnded(trial=number, epoch=epoch, metrics=scores))
             correct, status = (first, "stopped") if is_stopped else (last, "finished")
-            best = float(correct.mean())
-            ledger.append(TrialEnded(trial=number, status=status, best=best, correct=pack_correct(correct)))
+            best, packed = float(correct.mean()), pack_correct(correct)
+            if is_stopped and pauses:
+                ledger.append(TrialPaused(trial=number, rung=3, correct=packed))
+                ledger.append(TrialEnded(trial=number, status="paused", best=best))
+            else:
+                ledger.append(TrialEnded(trial=number, status=status, best=best, correct=packed))
 
 
 def read_effect(text, start):
@@ -241,6 +248,25 @@ def test_stopped_trials_count_so_that_effects_are_not_shrunk(tmp_path):
     assert "among those who did, effects look smaller" in text
     value, half = read_effect(text, "| `fc_layers` | 0 → 4 ")
     assert abs(value + 12) < half < 6
+
+
+def test_paused_trials_count_as_stopped_ones_do(tmp_path):
+    texts = []
+    for name, pauses in (("s", False), ("t", True)):
+        layout = SearchLayout(tmp_path / name, "s")
+        layout.folder.mkdir(parents=True)
+        write_stopped_search(layout, 60, pauses=pauses)
+        texts.append(write_effects(layout, load_record(layout)).read_text())
+    assert texts[0] == texts[1]
+
+
+def test_where_no_trial_has_finished_effects_are_those_at_the_rung(tmp_path):
+    layout = SearchLayout(tmp_path, "s")
+    write_stopped_search(layout, 60, stop=False, lowest=1.0, pauses=True)
+    record = load_record(layout)
+    assert record.count_statuses()["paused"] == 60
+    text = write_effects(layout, record).read_text()
+    assert "60 reached epoch 3, 0 reached epoch 9). Effects on the score after epoch 3" in text
 
 
 def test_with_few_trials_to_the_end_effects_are_those_at_the_rung(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from told_search import MAX_EPOCHS, TRIALS
 
-from search.records.events import SearchResumed
+from search.records.events import SearchResumed, TrialPaused
 from search.records.record import SearchRecord
 from search.reporting.live import LiveView, expect_epochs, preparing
 
@@ -170,3 +170,15 @@ def test_preparing_that_fails_claims_no_success():
             raise ValueError
         assert "prepared 3,000" not in written(console)
         assert ("━" in written(console)) == interactive
+
+
+def test_paused_trials_are_told_and_not_taken_for_done(search):
+    console = plain_console()
+    with view(search, console) as live:
+        search.start(0)
+        search.epoch(0, 1, 0.7)
+        search.append(TrialPaused(trial=0, rung=1))
+        search.start(1)
+        lines = dict(live.standing.lines)
+    assert lines["trials"] == "0 of 5 done; 1 running, 1 paused"
+    assert "[0/5] trial 0 paused after 1/6 epochs: 0.7000 ± 0.0071" in written(console)

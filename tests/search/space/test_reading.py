@@ -271,6 +271,13 @@ def test_all_faults_at_once_each_with_its_line():
             "`grace_epochs` is not a key",
         ),
         (f"trials: 4\n{SEARCH}\nscheduler: {{type: pbt, max_epochs: 3}}", 3, "asha or none"),
+        (f"trials: 4\n{SEARCH}\nscheduler: {{form: pausing, max_epochs: 3}}", 3, "stopping or promotion, but got"),
+        (f"trials: 4\n{SEARCH}\nscheduler: {{type: none, form: promotion, max_epochs: 3}}", 3, "form"),
+        (
+            f"trials: 4\n{SEARCH}\nscheduler: {{form: promotion, max_epochs: 3, grace_epochs: 3}}",
+            3,
+            "below `max_epochs`",
+        ),
         (f"trials: 4\n{SEARCH}\nscheduler:", 3, "`scheduler` must be a mapping"),
         (f"trials: 4\n{SEARCH}\nscheduler: {{max_epochs: 0}}", 3, "`max_epochs`: input should be greater"),
         # a wrong name, and what follows from it
@@ -545,3 +552,37 @@ def test_hash_follows_meaning_not_text(before, after, same):
     assert HASHED.count(before) == 1
     changed = parse_space(HASHED.replace(before, after), "other name")
     assert (changed.hash == parse_space(HASHED, "name").hash) == same
+
+
+def test_the_form_of_asha():
+    """Spaces that do not name it, or name the stopping form, are those of before."""
+    plain = parse_space(MINIMAL, "name")
+    stopping = parse_space(MINIMAL.replace("{max_epochs: 9", "{form: stopping, max_epochs: 9"), "name")
+    promotion = parse_space(MINIMAL.replace("{max_epochs: 9", "{form: promotion, max_epochs: 9"), "name")
+    assert plain.scheduler == stopping.scheduler and plain.hash == stopping.hash != promotion.hash
+    assert plain.hash == "17208304337c21d5829b40e97ea32d4017167dc1764cd5f3e12db1475c277fb9"  # a search goes on by it
+    assert not plain.scheduler.promotes and promotion.scheduler.promotes
+    assert promotion.scheduler.grace_epochs is None and promotion.with_rungs().scheduler.rungs() == [2, 6]
+    assert plain.with_rungs() == plain
+
+
+@pytest.mark.parametrize(
+    ("fixed", "searched", "rungs"),
+    [
+        ("warmup_fraction: 0", "", [1, 3]),
+        ("", "warmup_fraction: {uniform: [0, 0.4]}", [4]),
+        ("", "warmup_fraction: {choice: [0, 0.25]}", [3]),
+        (
+            "schedule: constant, warmup_fraction: 0",
+            "warmup_fraction: {choice: [0, 0.6], when: {schedule: cosine}}",
+            [6],
+        ),
+        ("warmup_fraction: 0.3", "warmup_fraction: {choice: [0, 0.1], when: {schedule: cosine}}", [3]),
+    ],
+)
+def test_rungs_come_after_the_longest_warm_up(fixed, searched, rungs):
+    when = "schedule: {choice: [cosine, constant]}" if "when" in searched else ""
+    search = ", ".join(filter(None, ["lr: {loguniform: [1e-4, 1e-2]}", when, searched]))
+    fixed = fixed.replace("schedule: constant, ", "")
+    text = f"trials: 4\nfixed: {{{fixed}}}\nsearch: {{{search}}}\nscheduler: {{form: promotion, max_epochs: 9}}"
+    assert parse_space(text, "name").with_rungs().scheduler.rungs() == rungs

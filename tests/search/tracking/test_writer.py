@@ -9,6 +9,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import _validate_metric, _validate_param
 from tracked_runs import STATUSES, look
 
+from search.records.events import EpochEnded, TrialEnded, TrialPaused
 from search.records.ledger import read_events
 from search.tracking.store import default_uri
 from search.tracking.writer import Writer, name_key
@@ -74,3 +75,28 @@ def test_every_name_has_a_key_that_mlflow_takes(one, other):
         _validate_metric(key, 0.5, 1, 1)
         _validate_param(key, "1")
     assert ":" in one + other or (keys[0] == keys[1]) == (one == other)
+
+
+def test_a_trial_that_pauses_is_one_run_that_waits(layout):
+    begun, started, *_ = read_events(layout.ledger)
+    row = {"trial": 0, "metrics": {"val/accuracy": 0.5}}
+    steps = [
+        ([begun, started, EpochEnded(epoch=1, **row)], ("RUNNING", "running")),
+        ([TrialPaused(trial=0, rung=1)], ("SCHEDULED", "paused")),
+        (
+            [TrialEnded(trial=0, status="paused", best=0.5, time=started.time + 1)],
+            ("SCHEDULED", "paused"),
+        ),  # the search ended first
+        ([replace(started, time=started.time + 2), EpochEnded(epoch=2, **row)], ("RUNNING", "running")),
+        ([TrialPaused(trial=0, rung=2)], ("SCHEDULED", "paused")),
+        ([TrialEnded(trial=0, status="stopped", best=0.5, rung=2, time=started.time + 3)], ("KILLED", "stopped")),
+    ]
+    writer, sent = Writer(default_uri(layout), layout.artifacts), []
+    for events, wanted in steps:
+        writer.send(events)
+        sent += events
+        runs = look(layout)
+        assert len(runs) == 2 and (runs["trial-0000"][1], runs["trial-0000"][4]["status"]) == wanted
+    assert len(runs["trial-0000"][5]["val/accuracy"]) == 2 and runs["trial-0000"][4]["rung"] == "2"
+    Writer(default_uri(layout), layout.artifacts).send(sent)
+    assert look(layout) == runs

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from search.records.events import EpochEnded, SearchStarted, TrialStarted
-from search.records.record import replay
+from search.records.events import EpochEnded, SearchStarted, TrialEnded, TrialPaused, TrialStarted
+from search.records.record import SearchRecord, replay
 from search.space.rungs import list_rungs
-from search.tune.decisions import Rungs
+from search.tune.decisions import Promotions, Rungs
 from search.tune.results import EPOCH, SCORE
 
 CONTROLLER = None
@@ -98,3 +98,141 @@ def test_decisions_come_back_from_any_part_of_the_ledger(seed):
         assert again.stops == rungs.stops and again.scores == rungs.scores
         if stop or epochs[number] == 9:
             del epochs[number]
+
+
+class PromotionAsha:
+    """Li et al. 2020, algorithm 2, as it is printed: `get_job` over the rungs from the top down."""
+
+    def __init__(self, levels, eta, planned):
+        self.scores = [{} for _ in range(levels)]  # of each rung, by trial
+        self.promoted = [set() for _ in range(levels)]
+        self.eta, self.planned, self.begun = eta, planned, 0
+
+    def get_job(self):
+        """(trial, rung that it trains to), None where all have begun and none is promotable."""
+        for level in reversed(range(len(self.scores))):
+            ranked = sorted(self.scores[level], key=self.scores[level].get, reverse=True)
+            for trial in ranked[: len(ranked) // self.eta]:
+                if trial not in self.promoted[level]:
+                    self.promoted[level].add(trial)
+                    return trial, level + 1
+        if self.begun == self.planned:
+            return None
+        self.begun += 1
+        return self.begun - 1, 0
+
+
+class Stream:
+    """A search of so many workers in the promotion form, event by event, with random scores and durations."""
+
+    def __init__(self, numbers, planned, rng):
+        self.epochs = list_rungs(*numbers)
+        self.max_epochs, self.factor, self.planned, self.rng = numbers[0], numbers[2], planned, rng
+        self.record, self.rungs = SearchRecord(), Promotions(self.epochs, numbers[2], numbers[0])
+        self.reference = PromotionAsha(len(self.epochs), numbers[2], planned)
+        self.bests, self.most = dict.fromkeys(range(planned), 0.0), 0
+        self.events = []
+        self.apply(SearchStarted(name="s"))
+
+    def apply(self, event):
+        self.events.append(type(event)(**{**vars(event), "seq": len(self.events)}))
+        self.record.apply(self.events[-1])
+
+    def hand_out(self, running, *, is_last=False):
+        """The next trial, as the ledger and as the paper have it."""
+        number = self.rungs.choose(self.record.trials, running, is_last=is_last)
+        if number is None and self.record.next_number < self.planned:
+            number = self.record.next_number
+        return number
+
+    def start(self, number):
+        climbed = self.record.trials[number].climbed if number in self.record.trials else 0
+        self.apply(TrialStarted(trial=number, trial_id="", params={}, enqueued=False))
+        return self.rungs.find_next(climbed)
+
+    def train(self, number, until, status=None):
+        """To its rung or its end. status: it is lost instead."""
+        trial = self.record.trials[number]
+        while status is None and trial.last_epoch < until:
+            score = float(self.rng.random())
+            self.bests[number] = max(score, self.bests[number])
+            self.apply(EpochEnded(trial=number, epoch=trial.last_epoch + 1, metrics={"val/accuracy": score}))
+            self.rungs.take(number, trial.last_epoch, self.bests[number])
+        if status is not None or until == self.max_epochs:
+            self.apply(TrialEnded(trial=number, status=status or "finished", best=self.bests[number]))
+        else:
+            self.apply(TrialPaused(trial=number, rung=until))
+
+    def end_hopeless(self):
+        for number in self.rungs.list_hopeless(self.record.trials, self.planned):
+            self.apply(TrialEnded(trial=number, status="stopped", best=self.bests[number]))
+        paused = [trial for trial in self.record.trials.values() if trial.status == "paused"]
+        self.most = max([self.most, *(sum(trial.climbed == epoch for trial in paused) for epoch in self.epochs)])
+
+
+FORMS = [(9, 1, 3), (8, 1, 2), (30, 5, 4), (5, 2, 2), (27, 1, 3)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(FORMS), st.sampled_from([1, 2, 7]), st.integers(1, 40))
+def test_promotions_are_those_of_the_paper(seed, numbers, workers, planned):
+    """Every job is the one that the paper hands out, and what was ended as hopeless is never one."""
+    rng = np.random.default_rng(seed)
+    stream, running = Stream(numbers, planned, rng), {}
+    while True:
+        while len(running) < workers:
+            job, number = stream.reference.get_job(), stream.hand_out(running)
+            assert number == (None if job is None else job[0])
+            if number is None:
+                break
+            running[number] = stream.start(number)
+            assert running[number] == [*stream.epochs, numbers[0]][job[1]]
+        if not running:
+            break
+        number = int(rng.choice(list(running)))
+        until = running.pop(number)
+        stream.train(number, until)
+        if until < numbers[0]:
+            stream.reference.scores[stream.epochs.index(until)][number] = stream.bests[number]
+        stream.end_hopeless()
+    assert stream.most <= max(planned // numbers[2], 1)
+    again = Promotions(stream.epochs, numbers[2], numbers[0])
+    again.take_all(replay(stream.events))
+    assert again.reached == stream.rungs.reached
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(FORMS), st.integers(1, 12), st.floats(0, 0.6))
+def test_a_search_ends_with_a_finished_trial_unless_all_that_could_are_lost(seed, numbers, planned, share):
+    rng = np.random.default_rng(seed)
+    stream = Stream(numbers, planned, rng)
+    while (number := stream.hand_out((), is_last=stream.record.next_number == planned)) is not None:
+        until = stream.start(number)
+        lost = str(rng.choice(["diverged", "failed"])) if rng.random() < share else None
+        stream.train(number, until, lost)
+        stream.end_hopeless()
+    statuses = [trial.status for trial in stream.record.trials.values()]
+    assert len(statuses) == planned and ("finished" in statuses or "paused" not in statuses)
+    if share == 0:
+        assert "finished" in statuses
+
+
+def test_what_was_lost_is_none_of_the_best():
+    """The best of three diverges on its way up; the second takes its place, though it would not have been promoted."""
+    stream = Stream((9, 1, 3), 3, np.random.default_rng(0))
+    for number in range(3):
+        stream.train(number, stream.start(number))
+    best = stream.hand_out(())
+    assert stream.bests[best] == max(stream.bests.values())
+    stream.start(best)
+    stream.train(best, 3, "diverged")
+    second = stream.hand_out(())
+    assert stream.bests[second] == sorted(stream.bests.values())[1]
+
+
+def test_one_that_was_handed_out_is_not_handed_out_again():
+    stream = Stream((9, 1, 3), 6, np.random.default_rng(0))
+    for number in range(3):
+        stream.train(number, stream.start(number))
+    first = stream.hand_out(())
+    assert stream.record.trials[first].status == "paused" and stream.hand_out({first}) == 3

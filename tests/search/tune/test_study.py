@@ -5,9 +5,9 @@ from optuna.trial import TrialState
 
 from fashion_core.config import build_config
 from fashion_core.data.schema import AttributeSchema, Category
-from search.records.events import Observed, TrialEnded, TrialProposed, read_event, write_event
+from search.records.events import EpochEnded, Observed, TrialEnded, TrialProposed, read_event, write_event
 from search.space.reading import parse_space
-from search.tune.study import Study
+from search.tune.study import ENOUGH, RungStudy, Study
 
 SCHEMA = AttributeSchema(
     (Category("pattern", ("floral", "solid")), Category("fit", ("tight", "loose", "conventional")))
@@ -151,3 +151,109 @@ def test_what_other_searches_observed_moves_the_sampler_at_once():
     plain = [event for event in run(build(3), 8) if isinstance(event, TrialProposed)]
     assert [each.params for each in plain[:1]] == [each.params for each in drawn[:1]]
     assert [each.params for each in plain[2:]] != [each.params for each in drawn[2:]]
+
+
+# ---------------------------------------------------------------------------------------- trials that pause and go on
+
+
+def build_rungs(seed=0, observed=()):
+    space = parse_space(SPACE.replace("SAMPLER", "tpe"), "test")
+    return RungStudy(space, SCHEMA, space.first_points(SCHEMA), seed=seed, epochs=[1, 3, 9], observed=observed)
+
+
+def climb(study, events, number, epochs):
+    """A trial's next epochs: the higher lr and epoch, the better, but for a last epoch that is worse than all."""
+    lr = next(e.params["lr"] for e in events if isinstance(e, TrialProposed) and e.trial == number)
+    for epoch in epochs:
+        score = 0.1 if epoch == 9 else round(0.3 + 40 * lr + 0.01 * epoch, 4)
+        tell(study, events, EpochEnded(trial=number, epoch=epoch, metrics={"val/accuracy": score}))
+
+
+def tell(study, events, event):
+    study.take(event)
+    events.append(read_back(event))
+
+
+def propose(study, events, count):
+    for _ in range(count):
+        tell(study, events, study.draw(len(events) - 1))
+
+
+def test_of_paused_trials_optuna_is_told_what_is_comparable():
+    study, events = build_rungs(), []
+    propose(study, events, ENOUGH + 3)
+    for number in range(ENOUGH - 1):
+        climb(study, events, number, [1])
+    told = study.build().trials
+    assert {trial.state for trial in told} == {TrialState.RUNNING}  # too few to compare
+    assert told[0].intermediate_values == {1: pytest.approx(0.35)}
+    climb(study, events, ENOUGH - 1, [1])
+    climb(study, events, 0, [2, 3])
+    told = study.build().trials
+    assert [trial.state for trial in told] == [TrialState.COMPLETE] * ENOUGH + [TrialState.RUNNING] * 3
+    assert told[0].value == pytest.approx(0.35)  # after epoch 1, as the others' are
+    assert told[0].intermediate_values == {1: pytest.approx(0.35), 2: pytest.approx(0.36), 3: pytest.approx(0.37)}
+    tell(study, events, TrialEnded(trial=ENOUGH, status="diverged", best=0.0))
+    tell(study, events, TrialEnded(trial=ENOUGH + 1, status="failed", best=0.9))
+    told = study.build().trials
+    assert [trial.state for trial in told[ENOUGH:]] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
+    assert told[ENOUGH].value == 0.0
+    for number in range(1, ENOUGH):
+        climb(study, events, number, [2, 3])
+    tell(study, events, TrialEnded(trial=ENOUGH + 2, status="stopped", best=0.2, rung=1))
+    told = study.build().trials  # the rung has moved up
+    assert [trial.value for trial in told[:ENOUGH]] == [
+        pytest.approx(trial.intermediate_values[3]) for trial in told[:ENOUGH]
+    ]
+    assert told[-1].state is TrialState.PRUNED
+    for number in range(ENOUGH):
+        climb(study, events, number, range(4, 10))
+    told = study.build().trials
+    assert all(trial.value == trial.intermediate_values[8] for trial in told[:ENOUGH])  # the best until the end
+
+
+def test_diverged_trials_alone_are_nothing_to_compare():
+    study, events = build_rungs(), []
+    propose(study, events, 2 * ENOUGH)
+    for number in range(ENOUGH):
+        climb(study, events, number, [1])
+        tell(study, events, TrialEnded(trial=number, status="diverged", best=0.0))
+    assert {trial.state for trial in study.build().trials} == {TrialState.RUNNING}
+
+
+@pytest.mark.slow
+def test_a_study_of_paused_trials_built_again_proposes_the_same():
+    """After any prefix of the ledger; the rung that counts moves up on the way."""
+    study, events = build_rungs(3), []
+    for number in range(2 * ENOUGH + 4):
+        propose(study, events, 1)
+        climb(study, events, number, [1])
+        if number % 2:
+            climb(study, events, number - 1, [2, 3])
+        if number == 5:
+            tell(study, events, TrialEnded(trial=5, status="diverged", best=0.0))
+    for cut in range(0, len(events), 7):
+        again = build_rungs(3)
+        for event in events[:cut]:
+            again.take(event)
+        wanted = next((event for event in events[cut:] if isinstance(event, TrialProposed)), None)
+        following = [event for event in events[cut:] if event is not wanted]
+        if wanted is not None:
+            for event in following[: events[cut:].index(wanted)]:
+                again.take(event)
+            assert read_back(again.draw(wanted.after)) == wanted
+
+
+def test_what_other_searches_observed_counts_where_it_is_comparable():
+    """Of trials that finished at the end, of those that were stopped at their rung."""
+    finished = observe(ENOUGH)
+    study = build_rungs(observed=finished)
+    assert [trial.state for trial in study.build().trials] == [TrialState.COMPLETE] * ENOUGH
+    stopped = [each.model_copy(update={"status": "stopped", "rung": 3}) for each in finished]
+    study = build_rungs(observed=[*stopped, *finished[:2]])
+    states = [trial.state for trial in study.build().trials]
+    assert states == [TrialState.COMPLETE] * ENOUGH  # where the finished two stood after epoch 3 is not known
+    study = build_rungs(observed=[*stopped[:3], *finished])
+    states = [trial.state for trial in study.build().trials]
+    assert states == [TrialState.PRUNED] * 3 + [TrialState.COMPLETE] * ENOUGH
+    assert not build_rungs(observed=finished[1:]).build().trials  # too few to compare

@@ -29,7 +29,7 @@ VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch
 def config(sample_prepared, tmp_path):
     save_selection(tmp_path / "selection.npz", np.arange(16), np.arange(120, 128))
     values = VALUES | draw_seeds(0, 4)
-    return {"number": 4, "params": {}, "values": values, "enqueued": False, "saves": []}
+    return {"number": 4, "params": {}, "values": values, "enqueued": False, "saves": [], "until": values["epochs"]}
 
 
 @pytest.fixture
@@ -106,6 +106,21 @@ def test_a_saved_trial_goes_on_with_the_same_numbers(build, wanted):
     best = [result[CORRECT] for result in results if CORRECT in result]
     assert [result[CORRECT] for result in again if CORRECT in result][-1] == best[-1]  # told again, where it was before
     assert all(LOST not in result for result in again)
+
+
+@pytest.mark.slow
+def test_a_trial_that_pauses_ends_at_its_rung_and_goes_on_with_the_same_numbers(build, wanted):
+    """In segments to epochs 1, 4 and 6; each ends with a state of which the next begins, and the last is the end."""
+    results, _ = wanted
+    found, saves = [], []
+    for until in (1, 4, 6):
+        trial = build(until=until, saves=saves)
+        while not found or not found[-1]["done"] or found[-1][EPOCH] < until:
+            found.append(trial.train())
+        saves = [(until, json.loads(found[-1][SAVED]))]
+    assert read_scores(found) == read_scores(results)
+    assert [result[EPOCH] for result in found if result["done"]] == [1, 4, 6]
+    assert [result["status"] for result in found] == ["running"] * 5 + ["finished"]
 
 
 @pytest.mark.slow

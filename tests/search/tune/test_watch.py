@@ -8,12 +8,15 @@ from types import SimpleNamespace
 import pytest
 
 from fashion_core.files import MODEL_FILE
+from search.experiment import running as ends
+from search.experiment.running import close_trials
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
 from search.records.events import (
     EpochAgain,
     LimitReached,
+    SearchEnded,
     SearchResumed,
     SearchStarted,
     StopAsked,
@@ -40,13 +43,23 @@ fixed: {backbone: test_resnet, image_size: 32, weights: none}
 search: {lr: {loguniform: [1e-4, 1e-2]}}
 scheduler: {type: asha, max_epochs: 4, grace_epochs: 1, reduction_factor: 2}
 """
+PROMOTED = SPACE.replace("type: asha", "type: asha, form: promotion")
 QUALITY = [0.5, 0.7, 0.2, 0.6, 0.1, 0.9]
 
 
 @pytest.fixture(scope="module")
 def plan(sample_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plan")
-    (folder / "small.yaml").write_text(SPACE)
+    return make_plan(sample_folder, tmp_path_factory.mktemp("plan"), SPACE)
+
+
+@pytest.fixture(scope="module")
+def promoting(sample_folder, tmp_path_factory):
+    """The same search in the promotion form: rungs 1 and 2, of which each sends the best half on."""
+    return make_plan(sample_folder, tmp_path_factory.mktemp("promoting"), PROMOTED)
+
+
+def make_plan(sample_folder, folder, space):
+    (folder / "small.yaml").write_text(space)
     options = SearchOptions(data=sample_folder, space=str(folder / "small.yaml"), name="one", results=folder)
     return build_plan(options, options.build_layout(), Machine(2, 0))
 
@@ -89,10 +102,10 @@ class Search:
         with self.watch.models.store.save(number, epoch, digests) as folder:
             (folder / MODEL_FILE).write_text(f"model {number} after {epoch}")
             (folder / CORRECT_FILE).write_text(f"c{number}{epoch}")
-        status = "finished" if epoch == 4 else "running"
+        status, done = "finished" if epoch == 4 else "running", epoch == trial.config["until"]
         values = json.dumps({"val/accuracy": scores[-1]})
         result = {SCORE: max(scores), EPOCH: epoch, METRICS: values, SAVED: json.dumps(digests), "status": status}
-        result |= {CORRECT: f"c{number}{epoch}", "done": epoch == 4} | extra
+        result |= {CORRECT: f"c{number}{epoch}", "done": done} | extra
         decision = "STOP" if result["done"] else self.scheduler.on_trial_result(None, trial, result)
         self.recorder.on_trial_result(0, [], trial, result | {"done": decision == "STOP"})
         trial.last_result = result
@@ -167,7 +180,9 @@ def describe(session):
 
 
 @pytest.mark.slow
-def test_a_search_killed_after_any_line_equals_the_undisturbed_one(plan, tmp_path):
+@pytest.mark.parametrize("form", ["plan", "promoting"])
+def test_a_search_killed_after_any_line_equals_the_undisturbed_one(form, request, tmp_path):
+    plan = request.getfixturevalue(form)
     wanted = run(plan, tmp_path / "twin")
     lines = len(read_events(tmp_path / "twin" / "one" / "ledger.jsonl"))
     assert {status for _, _, status, *_ in wanted[0]} == {"finished", "stopped"} and len(wanted[0]) == 6
@@ -207,8 +222,10 @@ def test_a_limit_ends_it(limits, reason, begun, plan, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["plan", "promoting"])
 @pytest.mark.parametrize("limits", [limits for limits, reason, _ in LIMITS if reason in ("target", "no gain")])
-def test_one_that_a_limit_ends_equals_the_undisturbed_one_too(limits, plan, tmp_path):
+def test_one_that_a_limit_ends_equals_the_undisturbed_one_too(limits, form, request, tmp_path):
+    plan = request.getfixturevalue(form)
     wanted = run(plan, tmp_path / "twin", limits=limits)
     for kill in range(1, len(read_events(tmp_path / "twin" / "one" / "ledger.jsonl"))):
         assert run(plan, tmp_path / str(kill), kill, limits) is None
@@ -249,6 +266,90 @@ def test_a_trial_that_gains_is_waited_for(plan, tmp_path):
         assert watched.session.record.without_gain == 1 and watched.session.record.reached is None
         search.train(better)
         assert watched.session.record.without_gain == 0 and watched.session.record.reached is None
+
+
+def read_drawn_score(folder):
+    """Best score and its epoch of a model that `Search.report` wrote."""
+    _, number, _, epoch = (folder / MODEL_FILE).read_text().split()
+    return QUALITY[int(number)] + 0.01 * int(epoch), int(epoch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", StopMode)
+@pytest.mark.parametrize("after", [1, 3, 8])
+def test_a_search_that_is_stopped_amid_pauses_goes_on_as_if_it_had_not_been(
+    mode, after, promoting, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ends, "read_score", read_drawn_score)
+    wanted = run(promoting, tmp_path / "twin")
+    ledger, watching = open_search(promoting, tmp_path / "stopped")
+    with ledger, watching as watched:
+        watched.begin()
+        search = Search(watched.session.layout, watched)
+        for _ in range(after):
+            search.train(search.begin())
+        trial = search.begin()
+        ask_to_stop(watched.session.layout, mode)
+        watched.look_for_request()
+        if mode == StopMode.NOW:
+            search.complete(trial)
+        else:
+            search.train(trial)
+        assert search.begin() is None and watched.is_over
+        watched.keep_running()
+        close_trials(watched.session, "the search ended first")
+        statuses = {trial.status for trial in watched.session.record.trials.values()}
+        assert "paused" in statuses and "running" not in statuses
+        standing = watched.session.record.rank()
+        kept = {path.parent.name for path in watched.session.layout.checkpoints.glob("*/*")}
+        assert kept == {f"trial-{trial.number:04d}" for trial in standing[:2]}
+        watched.session.append(SearchEnded(reason="stopped", seconds=1.0))
+    ledger, watching = open_search(promoting, tmp_path / "stopped")
+    with ledger, watching as watched:
+        watched.session.append(SearchResumed(trials=6))
+        close_trials(watched.session, "the search was interrupted")
+        watched.begin()
+        Search(watched.session.layout, watched).run()
+        watched.keep_running()
+        assert describe(watched.session) == wanted
+        assert not any(watched.session.layout.states.iterdir())
+
+
+def test_a_paused_trial_whose_process_dies_as_it_goes_on_does_so_once_more(promoting, tmp_path):
+    ledger, watching = open_search(promoting, tmp_path)
+    with ledger, watching as watched:
+        watched.begin()
+        search = Search(watched.session.layout, watched)
+        search.train(search.begin())
+        search.train(search.begin())
+        going_on = search.searcher.suggest("ray9")  # its process dies before Ray tells that it began
+        assert (going_on["number"], going_on["until"], going_on["saves"][0][0]) == (1, 2, 1)
+        search.die(SimpleNamespace(trial_id="ray9", config=going_on, last_result=None, error_file=None))
+        assert watched.session.record.trials[1].deaths == 1
+        again = search.begin()
+        assert (again.config["number"], again.config["until"]) == (1, 2)
+        search.train(again)
+        assert watched.session.record.trials[1].rung == 2
+
+
+@pytest.mark.slow
+def test_a_search_that_is_over_is_extended_with_more_trials(promoting, tmp_path):
+    first = run(promoting, tmp_path)
+    trials, scores, *_ = run(replace(promoting, trials=12), tmp_path)
+    assert len(trials) == 12 and {status for _, _, status, *_ in trials} == {"finished", "stopped"}
+    assert trials[:6] == first[0] and scores[:6] == first[1]  # what was over stays as it was
+    assert trials[11][2] == "finished"  # the best of all
+
+
+def test_two_workers_never_have_the_same_paused_trial(promoting, tmp_path):
+    ledger, watching = open_search(promoting, tmp_path)
+    with ledger, watching as watched:
+        watched.begin()
+        search = Search(watched.session.layout, watched)
+        search.train(search.begin())
+        search.train(search.begin())
+        first, second = (search.searcher.suggest(f"ray{n}") for n in (8, 9))  # neither has begun in the ledger
+        assert (first["number"], second["number"]) == (1, 2)
 
 
 @pytest.fixture
@@ -375,9 +476,11 @@ def test_a_search_that_ends_early_keeps_the_models_of_running_trials(search):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["plan", "promoting"])
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_what_stands_of_fifty_trials_is_bounded_at_every_moment(at_once, plan, tmp_path):
-    """Kept models, by `keep_best`; states, two of each trial that runs, and one that is being written."""
+def test_what_stands_of_fifty_trials_is_bounded_at_every_moment(at_once, form, request, tmp_path):
+    """Kept models, by `keep_best`; states, two of each trial that runs, and one of each that is paused."""
+    plan = request.getfixturevalue(form)
     ledger, watching = open_search(replace(plan, trials=50), tmp_path)
     with ledger, watching as watched:
         search, running, most = Search(watched.session.layout, watched), {}, Counter()
@@ -386,12 +489,18 @@ def test_what_stands_of_fifty_trials_is_bounded_at_every_moment(at_once, plan, t
             states = list(watched.session.layout.states.glob("trial-*/epoch-*"))
             most["models"] = max(most["models"], len(list(watched.session.layout.checkpoints.glob("*/*"))))
             most["states"] = max(most["states"], len(states))
+            waiting = {f"trial-{number:04d}" for number, each in watched.session.record.trials.items() if each.pause}
+            most["of one paused"] = max(
+                most["of one paused"],
+                *Counter(path.parent.name for path in states if path.parent.name in waiting).values(),
+                0,
+            )
             most["of one"] = max(most["of one"], *Counter(path.parent.name for path in states).values(), 0)
 
         watched.begin()
         while True:
             while len(running) < at_once and (trial := search.begin()) is not None:
-                running[trial.trial_id] = (trial, 0)
+                running[trial.trial_id] = (trial, watched.session.record.trials[trial.config["number"]].last_epoch)
             if not running:
                 break
             for name, (trial, epoch) in list(running.items()):
@@ -401,7 +510,10 @@ def test_what_stands_of_fifty_trials_is_bounded_at_every_moment(at_once, plan, t
                 look()
         watched.keep_running()
         assert len(watched.session.record.trials) == 50
-    assert most == {"models": 2, "states": 2 * at_once, "of one": 2}
+    paused = plan.space.scheduler.count_paused(50)
+    assert most["models"] == most["of one"] == 2 and most["states"] <= 2 * at_once + paused
+    assert paused == (50 if form == "promoting" else 0) and (paused or most["states"] == 2 * at_once)
+    assert most["of one paused"] == (form == "promoting")
     assert not any(watched.session.layout.states.iterdir())
 
 
