@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-
 from replay_surface import RawWorld, World
 
 SLOWEST, FASTEST = 1.25, 0.8  # seconds an epoch takes in one trial and in another: the workers fall out of step

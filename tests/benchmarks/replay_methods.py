@@ -6,22 +6,23 @@ A method is given a space, the epochs of a full training and a seed. None knows 
 from __future__ import annotations
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import optuna
 from optuna.trial import create_trial
-
 from replay_clock import Segment
 from replay_curves import SCHEMA
+
 from search.records.events import TrialEnded, TrialStatus
 from search.space.rungs import Scheduler, list_rungs
 from search.space.space import Space
 from search.tune.decisions import Rungs
-from search.tune.study import Study
+from search.tune.study import SEED_STREAM, Study
 
 STARTUP_TRIALS = 10  # of TPE, drawn at random before it models: Optuna's default
 
@@ -62,32 +63,58 @@ class Sampler(Protocol):
 
 
 class RandomDraws:
-    """Independent draws, or quasi-random ones."""
+    """Independent draws: trial n has the parameters that the product's random search gives it, in every method.
 
-    def __init__(self, space: Space, seed: int, sampler: optuna.samplers.BaseSampler | None = None) -> None:
+    Attributes:
+        known: what was drawn so far, by space and seed: most methods ask for the same.
+    """
+
+    known: ClassVar[dict[tuple[str, int], tuple[Study, list[dict[str, Any]]]]] = {}
+
+    def __init__(self, space: Space, seed: int) -> None:
+        random = replace(space, sampler="random")
+        self.study, self.drawn = self.known.setdefault((space.hash, seed), (Study(random, SCHEMA, (), seed=seed), []))
+
+    def draw(self, trial: int) -> dict[str, Any]:
+        """See `Sampler`."""
+        while len(self.drawn) <= trial:
+            self.drawn.append(dict(self.study.draw(-1).drawn))
+        return self.drawn[trial]
+
+    def learn(self, trial: int, epoch: int, score: float) -> None:
+        """Nothing."""
+
+
+class SobolDraws:
+    """Scrambled Sobol points."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.space = space
-        self.study = optuna.create_study(sampler=sampler or optuna.samplers.RandomSampler(seed=seed))
+        self.study = optuna.create_study(sampler=optuna.samplers.QMCSampler(seed=seed, scramble=True))
 
     def draw(self, trial: int) -> dict[str, Any]:
         """See `Sampler`."""
         asked = self.study.ask()
         self.space.suggest(asked, SCHEMA)
+        self.study.tell(asked, 0.0)  # it takes its search space from trials that ended
         return dict(asked.params)
 
     def learn(self, trial: int, epoch: int, score: float) -> None:
         """Nothing."""
 
 
-class ComparableTPE(RandomDraws):
+class ComparableTPE:
     """TPE that knows only what is comparable: scores at the highest rung that has enough of them.
 
     Args:
         enough: scores, below which it draws at random.
+        is_spread: the first draws are Sobol points instead.
     """
 
-    def __init__(self, space: Space, seed: int, enough: int = STARTUP_TRIALS) -> None:
-        super().__init__(space, seed)
-        self.enough, self.seed = enough, seed
+    def __init__(self, space: Space, seed: int, enough: int = STARTUP_TRIALS, *, is_spread: bool = False) -> None:
+        self.space, self.seed, self.enough = space, seed, enough
+        self.spread = SobolDraws(space, seed) if is_spread else None
         self.drawn: list[dict[str, Any]] = []
         self.distributions: dict[str, Any] = {}
         self.scores: dict[int, dict[int, float]] = {}  # by epoch and trial
@@ -95,7 +122,8 @@ class ComparableTPE(RandomDraws):
     def draw(self, trial: int) -> dict[str, Any]:
         """See `Sampler`."""
         known = next((self.scores[epoch] for epoch in sorted(self.scores)[::-1] if self.has_enough(epoch)), {})
-        sampler = optuna.samplers.TPESampler(seed=self.seed * 100_003 + trial, n_startup_trials=self.enough)
+        (seed,) = np.random.SeedSequence([self.seed, SEED_STREAM, trial]).generate_state(1, np.uint32)
+        sampler = optuna.samplers.TPESampler(seed=int(seed), n_startup_trials=self.enough)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         study.add_trials(
             [
@@ -103,6 +131,8 @@ class ComparableTPE(RandomDraws):
                 for number, score in known.items()
             ]
         )
+        if self.spread is not None and not known:
+            study.enqueue_trial(self.spread.draw(trial))
         asked = study.ask()
         self.space.suggest(asked, SCHEMA)
         self.distributions = asked.distributions
@@ -269,7 +299,10 @@ def list_brackets(max_epochs: int, factor: int) -> list[tuple[int, list[int]]]:
     """Hyperband's brackets, the one with the most configurations first."""
     most = int(math.log(max_epochs) / math.log(factor) + 1e-9)
     return [
-        (math.ceil((most + 1) / (left + 1) * factor**left), list_milestones(max_epochs, factor ** (most - left), factor))
+        (
+            math.ceil((most + 1) / (left + 1) * factor**left),
+            list_milestones(max_epochs, factor ** (most - left), factor),
+        )
         for left in range(most, -1, -1)
     ]
 
@@ -281,9 +314,7 @@ def list_milestones(max_epochs: int, first: int, factor: int) -> list[int]:
 
 def with_search(space: Space, sampler: str, max_epochs: int, grace: int | None = None, factor: int = 3) -> Space:
     """The space with another sampler and scheduler; no trial is stopped where there is no `grace`."""
-    scheduler = (
-        Scheduler("none", max_epochs) if grace is None else Scheduler("asha", max_epochs, grace, factor)
-    )
+    scheduler = Scheduler("none", max_epochs) if grace is None else Scheduler("asha", max_epochs, grace, factor)
     return replace(space, sampler=sampler, scheduler=scheduler)
 
 
@@ -302,11 +333,6 @@ def build_promotion(
     return lambda space, epochs, budget, seed: form(draws(space, seed), list_milestones(epochs, grace, factor), factor)
 
 
-def draw_quasi_random(space: Space, seed: int) -> Sampler:
-    """Scrambled Sobol points."""
-    return RandomDraws(space, seed, optuna.samplers.QMCSampler(seed=seed, scramble=True))
-
-
 def build_hyperband(space: Space, epochs: int, budget: int, seed: int) -> Hyperband:
     """All brackets in turn, factor 3."""
     return Hyperband(RandomDraws(space, seed), list_brackets(epochs, 3), 3)
@@ -320,5 +346,3 @@ def build_halving(space: Space, epochs: int, budget: int, seed: int) -> Hyperban
 def build_top_k(space: Space, epochs: int, budget: int, seed: int) -> TopK:
     """See `TopK`."""
     return TopK(RandomDraws(space, seed), epochs, budget)
-
-

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import optuna
-
 from replay_clock import Segment
 from replay_curves import SCHEMA
 from replay_methods import Build
+
 from search.space.space import Space
 from search.space.weights import WEIGHTS
 

@@ -1,8 +1,8 @@
 """A surface fitted to recorded curves: the curve of every configuration of a space, and what a training adds to it.
 
-A curve is the mean curve plus a few shapes (principal components of the recorded curves), each with a weight that is the
-expectation of a Gaussian process over the parameters. Away from the recordings it comes back to the mean: its best is
-one that they speak for, and what they do not tell is missing from it rather than made up.
+A curve is the mean curve plus a few shapes (principal components of the recorded curves), each with a weight that is
+the expectation of a Gaussian process over the parameters. Away from the recordings it comes back to the mean:
+what they do not tell is missing from it rather than made up.
 R recordings, E epochs, D features, P places in the unit cube.
 """
 
@@ -13,20 +13,23 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from replay_curves import SCHEMA, Recordings
 from scipy.stats import kendalltau
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from fashion_core.data.schema import AttributeSchema
-from replay_curves import SCHEMA, Recordings
 from search.space.space import Parameter, Space
 from search.space.weights import WEIGHTS
 
 SHAPES = 3  # of curves: what is left of the recordings' variance is below a hundredth
 LENGTHS_FROM = 100  # recordings from which each feature has a length scale of its own
 LENGTH_BOUNDS, NOISE_BOUNDS = (0.5, 1e3), (1e-4, 1.0)  # in standard deviations of features, and of variance
-REFERENCE, REFERENCE_DRAWS = 500, 20  # the regret is to the best of so many configurations, in the mean of so many draws
+REFERENCE, REFERENCE_DRAWS = (
+    500,
+    20,
+)  # the regret is to the best of so many configurations, in the mean of so many draws
 NOISE_STREAM = 5_000_011  # keeps the draws of residuals apart from all others
 
 
@@ -96,6 +99,7 @@ class Surface:
 
     def __init__(self, recordings: Recordings) -> None:
         self.recordings, self.encoder = recordings, Encoder(recordings.space)
+        self.remembered: dict[tuple[tuple[str, Any], ...], np.ndarray] = {}
         features = np.stack([self.encoder.encode(params) for params in recordings.params])
         self.mean = recordings.scores.mean(0)
         centred = recordings.scores - self.mean
@@ -114,6 +118,13 @@ class Surface:
         weights = np.stack([process.predict(features) for process in self.processes], 1)
         found: np.ndarray = self.mean + weights @ self.shapes
         return found
+
+    def predict_one(self, params: dict[str, Any]) -> np.ndarray:
+        """[E] of one configuration, remembered: methods of one seed ask for the same."""
+        key = tuple(sorted(params.items()))
+        if key not in self.remembered:
+            self.remembered[key] = self.predict(self.encoder.encode(params)[None])[0]
+        return self.remembered[key]
 
     def compute_left_out(self, features: np.ndarray, centred: np.ndarray) -> np.ndarray:
         """[R, E] each recording less what the others foretell of it, with the kernels fitted to all."""
@@ -186,7 +197,7 @@ class World:
         """The score of a trial after an epoch, counted from 1, with noise and without."""
         if trial not in self.curves:
             rng = np.random.default_rng([self.seed, NOISE_STREAM, trial])
-            curve = self.surface.predict(self.surface.encoder.encode(params)[None])[0] + draw_row(self.surface.own, rng)
+            curve = self.surface.predict_one(params) + draw_row(self.surface.own, rng)
             self.curves[trial] = curve + draw_row(self.surface.noise, rng), curve
         noisy, curve = self.curves[trial]
         return float(noisy[epoch - 1]), float(curve[epoch - 1])
