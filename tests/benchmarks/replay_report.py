@@ -60,7 +60,7 @@ def write_report(path: Path, rows: Sequence[Row], recordings: Mapping[str, Recor
     text = HEAD.format(
         machine=f"{machine['date']}, {machine['cores']} cores of {machine['cpu']}; {machine['versions']}",
         reference=REFERENCE,
-        seeds=f"{counts[-1]} seeds ({counts[0]} where a row says so)" if len(counts) > 1 else f"{counts[0]} seeds",
+        seeds=f"{counts[-1]} seeds (fewer where a row says so)" if len(counts) > 1 else f"{counts[0]} seeds",
     )
     lines = [text]
     for name, recorded in recordings.items():
@@ -155,9 +155,8 @@ def render_mean(by_method: Mapping[str, Sequence[Row]], method: str, column: str
     least = min(by_method, key=lambda other: read(by_method[other], column).mean())
     values = read(by_method[method], column)
     low, high = resample(values, np.mean)
-    best = read(by_method[least], column)
-    shared = min(len(values), len(best))
-    gap, _ = resample(values[:shared] - best[:shared], np.mean)
+    ours, theirs = ({row["seed"]: float(row[column]) for row in by_method[each]} for each in (method, least))
+    gap, _ = resample(np.array([ours[seed] - theirs[seed] for seed in ours if seed in theirs]), np.mean)
     mark = "**" if gap <= 0 else ""
     return f"{mark}{values.mean():.2f}{mark} [{low:.2f}, {high:.2f}]"
 
