@@ -1,6 +1,6 @@
 """Ways to search, replayed on recorded learning curves: how near to the best each comes, and for how many trainings.
 
-python tests/benchmarks/replay.py                # minutes; writes results/benchmarks/replay.csv and REPLAY.md
+python tests/benchmarks/replay.py                # half an hour; into results/benchmarks/
 python tests/benchmarks/replay.py --quick        # a quick look, into results/.bench-quick
 python tests/benchmarks/replay.py --report       # write the report again from replay.csv
 
