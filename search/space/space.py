@@ -289,6 +289,12 @@ class Space:
         local = {name: str(path) for name, path in paths.items() if str(path) != name and path.exists()}
         return replace(self, starts=local | dict(folders))
 
+    def list_names(self, schema: AttributeSchema) -> list[str]:
+        """Flat names of all parameters, whether their conditions hold or not."""
+        weight_names = self.weight_names(schema)
+        grouped = [weight_names if each.name == WEIGHTS else [each.name] for each in self.parameters]
+        return [name for names in grouped for name in names]
+
     def weight_names(self, schema: AttributeSchema) -> dict[str, str]:
         """Flat name -> category of the weights; empty where the space does not search them."""
         if not any(parameter.name == WEIGHTS for parameter in self.parameters):

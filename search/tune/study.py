@@ -2,7 +2,8 @@
 
 Trial n is drawn by a sampler of its own, whose seed is made of the search's and n. So it depends on what the ledger
 tells before it, and not on how often the search was begun again. Optuna is told the truth: the stopped are PRUNED, the
-crashed FAIL, the rest COMPLETE; those that run, pause or were interrupted, are RUNNING.
+crashed FAIL, the diverged PRUNED below all others, the rest COMPLETE; those that run, pause or were interrupted, are
+RUNNING.
 
 Where trials pause and go on, what is comparable is told: see `RungStudy`.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import optuna
 from optuna.trial import TrialState
 
@@ -20,9 +20,10 @@ from fashion_core import metrics
 from search.records.events import EpochEnded, Event, TrialEnded, TrialProposed, TrialStatus
 from search.tune.decisions import LOST
 from search.tune.results import WORST_SCORE
+from search.tune.samplers import DIVERGED_STEP, ENOUGH, build_sampler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from optuna.trial import FrozenTrial
 
@@ -32,13 +33,11 @@ if TYPE_CHECKING:
 
 STATES = {
     TrialStatus.FINISHED: TrialState.COMPLETE,
-    TrialStatus.DIVERGED: TrialState.COMPLETE,  # with the worst score: the sampler is to keep away from there
+    TrialStatus.DIVERGED: TrialState.PRUNED,  # at step 0: the sampler is to keep away from there
     TrialStatus.STOPPED: TrialState.PRUNED,
     TrialStatus.PAUSED: TrialState.PRUNED,  # of another search, which ended first
     TrialStatus.FAILED: TrialState.FAIL,
 }
-ENOUGH = 10  # results that can be compared, before a sampler models them: as many as TPE wants before it does
-SEED_STREAM = 2_000_003  # keeps the seeds of samplers apart from those of trials
 
 
 class Study:
@@ -76,7 +75,8 @@ class Study:
         enqueued = number < len(self.known)
         if enqueued:
             self.study.enqueue_trial(self.known[number])
-        trial, params = self.ask(build_sampler(self.space, [self.seed, SEED_STREAM, number]))
+        told = self.study.get_trials(deepcopy=False) if self.space.sampler == "tpe" else ()
+        trial, params = self.ask(build_sampler(self.space, self.schema, self.seed, number, told))
         return TrialProposed(trial=number, params=params, drawn=trial.params, enqueued=enqueued, after=after)
 
     def take(self, event: Event) -> None:
@@ -105,16 +105,23 @@ class Study:
             params=drawn.params,
             distributions=drawn.distributions,
             value=observed.score if state is TrialState.COMPLETE else None,
-            intermediate_values={observed.rung or 1: observed.score} if state is TrialState.PRUNED else {},
+            intermediate_values=build_last(observed.status, observed.rung, observed.score),
         )
 
     def tell(self, event: TrialEnded) -> None:
         """Tell Optuna of an end."""
         trial, state = self.open.pop(event.trial), STATES[event.status]
         score = WORST_SCORE if event.best is None else event.best
-        if state is TrialState.PRUNED:
-            trial.report(score, event.rung or 1)
+        for step, value in build_last(event.status, event.rung, score).items():
+            trial.report(value, step)
         self.study.tell(trial, score if state is TrialState.COMPLETE else None, state=state)
+
+
+def build_last(status: TrialStatus, rung: int | None, score: float) -> dict[int, float]:
+    """The step and score by which TPE ranks a trial that was not trained to its end, the later step the better."""
+    if status is TrialStatus.DIVERGED:
+        return {DIVERGED_STEP: WORST_SCORE}
+    return {rung or 1: score} if STATES[status] is TrialState.PRUNED else {}
 
 
 class RungStudy(Study):
@@ -122,7 +129,7 @@ class RungStudy(Study):
 
     Which rung is worked out before every proposal: the highest, or the end, that at least `ENOUGH` trials have reached
     and not diverged; until one is, nothing is told. Trials that reached it are COMPLETE with their best score until
-    there, and the diverged with the worst; those that ended below it are PRUNED, the crashed FAIL. All others are
+    there; those that ended below it are PRUNED, the diverged below all others, the crashed FAIL. All others are
     RUNNING, with the scores that they have. So the study is built anew for every proposal.
 
     Of a trial of another search one score is known, at its rung or end: it is left out where that is beyond the rung.
@@ -196,8 +203,10 @@ def tell_until(rung: int, trial: FrozenTrial, scores: Mapping[int, float], end: 
     state, value = TrialState.RUNNING, None
     if end is TrialStatus.FAILED:
         state = TrialState.FAIL
-    elif rung in scores or (rung and end is TrialStatus.DIVERGED):
-        state, value = TrialState.COMPLETE, WORST_SCORE if end is TrialStatus.DIVERGED else scores[rung]
+    elif rung and end is TrialStatus.DIVERGED:
+        state, scores = TrialState.PRUNED, {DIVERGED_STEP: WORST_SCORE}
+    elif rung in scores:
+        state, value = TrialState.COMPLETE, scores[rung]
     elif rung and end in STATES:
         state = TrialState.PRUNED
     return optuna.trial.create_trial(
@@ -207,12 +216,3 @@ def tell_until(rung: int, trial: FrozenTrial, scores: Mapping[int, float], end: 
         value=value,
         intermediate_values=dict(scores),
     )
-
-
-def build_sampler(space: Space, seed: Sequence[int]) -> optuna.samplers.BaseSampler:
-    """The space's sampler. The points of a grid are enqueued, so its sampler never draws."""
-    build: Callable[..., optuna.samplers.BaseSampler] = (
-        optuna.samplers.TPESampler if space.sampler == "tpe" else optuna.samplers.RandomSampler
-    )
-    (found,) = np.random.SeedSequence(list(seed)).generate_state(1, np.uint32)
-    return build(seed=int(found))

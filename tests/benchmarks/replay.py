@@ -42,6 +42,8 @@ from replay_methods import (  # noqa: E402
     SobolDraws,
     build_halving,
     build_hyperband,
+    build_pausing,
+    build_plain,
     build_product,
     build_promotion,
     build_top_k,
@@ -61,7 +63,7 @@ LINES, TABLE = REPOSITORY / "results/curves/lite0.jsonl", REPOSITORY / "results/
 
 CHOICES: dict[str, Build] = {
     "random, none stopped": build_product("random"),
-    "TPE, none stopped": build_product("tpe"),
+    "Sobol, then TPE, none stopped": build_product("tpe"),
     **{
         f"{form}, first rung {grace}, factor {factor}, random": build("random", grace, factor)
         for form, build in (
@@ -70,16 +72,20 @@ CHOICES: dict[str, Build] = {
         )
         for grace, factor in ((1, 2), (1, 3), (1, 4), (2, 2), (2, 3), (3, 3))
     },
-    "stopping, first rung 1, factor 3, TPE told of all": build_product("tpe", 1),
+    "stopping, first rung 1, factor 3, TPE told of all": build_plain,
+    "stopping, first rung 1, factor 3, Sobol, then TPE told of all": build_product("tpe", 1),
     "promotion, first rung 1, factor 3, Sobol": build_promotion(SobolDraws, 1),
     "promotion, first rung 1, factor 3, TPE from 10": build_promotion(ComparableTPE, 1),
     "promotion, first rung 1, factor 3, Sobol, then TPE from 10": build_promotion(
         lambda *of: ComparableTPE(*of, is_spread=True), 1
     ),
+    "promotion, first rung 1, factor 3, Sobol, then joint TPE from 10": build_promotion(
+        lambda *of: ComparableTPE(*of, is_spread=True, is_joint=True), 1
+    ),
     "promotion, first rung 1, factor 3, TPE from 30": build_promotion(lambda *of: ComparableTPE(*of, enough=30), 1),
 }
 SAMPLED = {  # none of them learns from parameters: they can be replayed on raw curves too
-    "ours today, but random": build_product("random", 1),
+    "stopping ASHA, random": build_product("random", 1),
     "random": build_product("random"),
     "promotion ASHA, random": build_promotion(RandomDraws, 1),
     "PASHA": build_promotion(RandomDraws, 1, form=PASHA),
@@ -88,7 +94,8 @@ SAMPLED = {  # none of them learns from parameters: they can be replayed on raw 
     "Hyperband": build_hyperband,
 }
 PEERS: dict[str, Build] = {
-    "ours today": build_product("tpe", 1),
+    "ours": build_pausing("tpe", 1),
+    "ours until 0.2": build_plain,
     **SAMPLED,
     "promotion ASHA, Sobol": build_promotion(SobolDraws, 1),
     "promotion ASHA, TPE": build_promotion(ComparableTPE, 1),

@@ -10,6 +10,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -18,17 +19,19 @@ from optuna.trial import create_trial
 from replay_clock import Segment
 from replay_curves import SCHEMA
 
-from search.records.events import TrialEnded, TrialStatus
-from search.space.rungs import Scheduler, list_rungs
+from fashion_core import metrics
+from search.records.events import EpochEnded, TrialEnded, TrialProposed, TrialStatus
+from search.space.rungs import PROMOTION, STOPPING, Scheduler, list_rungs
 from search.space.space import Space
-from search.tune.decisions import Rungs
-from search.tune.study import SEED_STREAM, Study
-
-STARTUP_TRIALS = 10  # of TPE, drawn at random before it models: Optuna's default
+from search.tune.decisions import Promotions, Rungs
+from search.tune.samplers import ENOUGH, draw_seed
+from search.tune.study import RungStudy, Study
 
 
 class ProductSearch:
-    """Today's search: `search.tune.study` draws, `search.tune.decisions` stops, as `search.tune.watch` has it."""
+    """The product's stopping form: `search.tune.study` draws, `search.tune.decisions` stops, as `search.tune.watch`
+    has it.
+    """
 
     def __init__(self, space: Space, seed: int) -> None:
         self.study = Study(space, SCHEMA, (), seed=seed)
@@ -50,6 +53,53 @@ class ProductSearch:
             rung = None if stop is None else stop.rung
             self.study.take(TrialEnded(trial=trial, status=status, best=best, best_epoch=best_epoch, rung=rung))
         return stop is not None
+
+
+class PausingSearch:
+    """The product's promotion form, as `search.tune.watch` has it."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        scheduler = space.scheduler
+        assert scheduler.reduction_factor is not None
+        epochs = [*scheduler.rungs(), scheduler.max_epochs]
+        self.study = RungStudy(space, SCHEMA, (), seed=seed, epochs=epochs)
+        self.promotions = Promotions(epochs[:-1], scheduler.reduction_factor, epochs[-1])
+        self.max_epochs = epochs[-1]
+        self.trials: dict[int, Any] = {}  # status and rung, as the ledger's records have them
+        self.bests: dict[int, float] = {}
+
+    def next(self) -> Segment:
+        """A promotion from as high as there is one, else a new configuration."""
+        number = self.promotions.choose(self.trials, (), is_last=False)
+        if number is None:
+            proposal = self.study.draw(-1)
+            number = proposal.trial
+            self.trials[number] = SimpleNamespace(climbed=0, drawn=proposal.drawn)
+        trial = self.trials[number]
+        trial.status = TrialStatus.RUNNING
+        return Segment(number, dict(trial.drawn), trial.climbed + 1, self.promotions.find_next(trial.climbed))
+
+    def take(self, trial: int, epoch: int, score: float) -> bool:
+        """See `replay_clock.Method`."""
+        self.bests[trial] = max(score, self.bests.get(trial, score))
+        self.study.take(EpochEnded(trial=trial, epoch=epoch, metrics={metrics.ACCURACY: score}))
+        self.promotions.take(trial, epoch, self.bests[trial])
+        if epoch == self.max_epochs:
+            self.trials[trial].status = TrialStatus.FINISHED
+            self.study.take(TrialEnded(trial=trial, status=TrialStatus.FINISHED, best=self.bests[trial]))
+        elif epoch == self.promotions.find_next(self.trials[trial].climbed):
+            self.trials[trial].status, self.trials[trial].climbed = TrialStatus.PAUSED, epoch
+        return False
+
+
+class PlainTPE(Study):
+    """As the product drew until version 0.2: TPE after ten results, told of all, and independent draws before."""
+
+    def draw(self, after: int) -> TrialProposed:
+        """See `Study.draw`."""
+        number = self.count
+        trial, params = self.ask(optuna.samplers.TPESampler(seed=draw_seed(self.seed, number)))
+        return TrialProposed(trial=number, params=params, drawn=trial.params, enqueued=False, after=after)
 
 
 class Sampler(Protocol):
@@ -86,7 +136,7 @@ class RandomDraws:
 
 
 class SobolDraws:
-    """Scrambled Sobol points."""
+    """Scrambled Sobol points, as Optuna has them."""
 
     def __init__(self, space: Space, seed: int) -> None:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -110,10 +160,14 @@ class ComparableTPE:
     Args:
         enough: scores, below which it draws at random.
         is_spread: the first draws are Sobol points instead.
+        is_joint: parameters are modelled together, in groups that are drawn together.
     """
 
-    def __init__(self, space: Space, seed: int, enough: int = STARTUP_TRIALS, *, is_spread: bool = False) -> None:
+    def __init__(
+        self, space: Space, seed: int, enough: int = ENOUGH, *, is_spread: bool = False, is_joint: bool = False
+    ) -> None:
         self.space, self.seed, self.enough = space, seed, enough
+        self.joint = {"multivariate": True, "group": True} if is_joint else {}
         self.spread = SobolDraws(space, seed) if is_spread else None
         self.drawn: list[dict[str, Any]] = []
         self.distributions: dict[str, Any] = {}
@@ -122,8 +176,8 @@ class ComparableTPE:
     def draw(self, trial: int) -> dict[str, Any]:
         """See `Sampler`."""
         known = next((self.scores[epoch] for epoch in sorted(self.scores)[::-1] if self.has_enough(epoch)), {})
-        (seed,) = np.random.SeedSequence([self.seed, SEED_STREAM, trial]).generate_state(1, np.uint32)
-        sampler = optuna.samplers.TPESampler(seed=int(seed), n_startup_trials=self.enough)
+        seed = draw_seed(self.seed, trial)
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.enough, **self.joint)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         study.add_trials(
             [
@@ -312,9 +366,11 @@ def list_milestones(max_epochs: int, first: int, factor: int) -> list[int]:
     return [rung for rung in list_rungs(max_epochs, first, factor) if rung < max_epochs] + [max_epochs]
 
 
-def with_search(space: Space, sampler: str, max_epochs: int, grace: int | None = None, factor: int = 3) -> Space:
+def with_search(
+    space: Space, sampler: str, max_epochs: int, grace: int | None = None, factor: int = 3, form: str = STOPPING
+) -> Space:
     """The space with another sampler and scheduler; no trial is stopped where there is no `grace`."""
-    scheduler = Scheduler("none", max_epochs) if grace is None else Scheduler("asha", max_epochs, grace, factor)
+    scheduler = Scheduler("none", max_epochs) if grace is None else Scheduler("asha", max_epochs, grace, factor, form)
     return replace(space, sampler=sampler, scheduler=scheduler)
 
 
@@ -324,6 +380,20 @@ Build = Callable[[Space, int, int, int], Any]  # of space, epochs of a full trai
 def build_product(sampler: str, grace: int | None = None, factor: int = 3) -> Build:
     """The product's search with these settings."""
     return lambda space, epochs, budget, seed: ProductSearch(with_search(space, sampler, epochs, grace, factor), seed)
+
+
+def build_pausing(sampler: str, grace: int, factor: int = 3) -> Build:
+    """The product's search in its promotion form with these settings."""
+    return lambda space, epochs, budget, seed: PausingSearch(
+        with_search(space, sampler, epochs, grace, factor, PROMOTION), seed
+    )
+
+
+def build_plain(space: Space, epochs: int, budget: int, seed: int) -> ProductSearch:
+    """The product's search until version 0.2: the stopping form, first rung 1, factor 3, see `PlainTPE`."""
+    found = ProductSearch(with_search(space, "tpe", epochs, 1), seed)
+    found.study = PlainTPE(found.study.space, SCHEMA, (), seed=seed)
+    return found
 
 
 def build_promotion(

@@ -20,13 +20,14 @@ TITLES = {
 }
 NOTES = {
     "choose": "Rungs are at the first rung times the factor's powers. *TPE told of all*: finished trials COMPLETE, "
-    "stopped ones PRUNED, today's way. *TPE from N*: it knows the scores at the highest rung that has N of them, and "
-    "draws at random before.",
-    "table": "*ours today*: `search.tune.study` with TPE and `search.tune.decisions`, the stopping form, first rung 1, "
-    "factor 3. *promotion ASHA*: the textbook's (arXiv:1810.05934), same rungs; its TPE knows the scores at the "
-    "highest rung that has 10. *Optuna*: TPESampler and HyperbandPruner. *Ray Tune*: ASHAScheduler and OptunaSearch, "
-    "which is told a stopped trial's last score. *one epoch, then the best*: half of the budget for one epoch each, "
-    "the other half for whole trainings of the best.",
+    "stopped ones PRUNED. *joint*: `multivariate`, with `group`. *TPE from N*: it knows the scores at the "
+    "highest rung that has N of them, and draws at random before.",
+    "table": "*ours*: `search.tune.study` and `search.tune.decisions` in the promotion form, first rung 1, factor "
+    "3. *ours until 0.2*: the stopping form, and TPE told of all, after ten independent draws. *promotion "
+    "ASHA*: the textbook's (arXiv:1810.05934), same rungs; its TPE knows the scores at the highest rung "
+    "that has 10. *Optuna*: TPESampler and HyperbandPruner. *Ray Tune*: ASHAScheduler and OptunaSearch, "
+    "which is told a stopped trial's last score. *one epoch, then the best*: half of the budget for one "
+    "epoch each, the other half for whole trainings of the best.",
     "raw": "Each trial is one of the recorded curves, drawn with replacement, whatever its parameters: no method that "
     "learns from parameters is here. The best is the best recorded.",
 }

@@ -145,7 +145,11 @@ def test_a_random_search_of_the_product_and_of_the_others_draws_the_same(modules
     methods = modules["methods"]
     ours = methods.build_product("random")(space, 4, 40, 3)
     drawn = [ours.next().params for _ in range(5)]
-    for form in (methods.build_promotion(methods.RandomDraws, 1), methods.build_promotion(methods.ComparableTPE, 1)):
+    for form in (
+        methods.build_pausing("random", 1),
+        methods.build_promotion(methods.RandomDraws, 1),
+        methods.build_promotion(methods.ComparableTPE, 1),
+    ):
         method = form(space, 4, 40, 3)
         assert [method.next().params for _ in range(5)] == drawn
     assert methods.build_product("random")(space, 4, 40, 4).next().params != drawn[0]
@@ -156,6 +160,8 @@ def test_every_method_is_the_same_again_and_spends_its_budget(modules, space):
     methods, peers, clock = modules["methods"], modules["peers"], modules["clock"]
     builds = [
         methods.build_product("tpe", 1, 2),
+        methods.build_plain,
+        methods.build_pausing("tpe", 1, 2),
         methods.build_promotion(methods.SobolDraws, 1),
         methods.build_promotion(methods.ComparableTPE, 1),
         methods.build_promotion(methods.RandomDraws, 1, form=methods.PASHA),

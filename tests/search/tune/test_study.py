@@ -7,7 +7,8 @@ from fashion_core.config import build_config
 from fashion_core.data.schema import AttributeSchema, Category
 from search.records.events import EpochEnded, Observed, TrialEnded, TrialProposed, read_event, write_event
 from search.space.reading import parse_space
-from search.tune.study import ENOUGH, RungStudy, Study
+from search.tune.samplers import ENOUGH
+from search.tune.study import RungStudy, Study
 
 SCHEMA = AttributeSchema(
     (Category("pattern", ("floral", "solid")), Category("fit", ("tight", "loose", "conventional")))
@@ -110,8 +111,8 @@ def test_no_two_trials_of_one_search_are_drawn_alike():
     ("status", "state", "value"),
     [
         ("finished", TrialState.COMPLETE, 0.54),
-        ("stopped", TrialState.PRUNED, None),
-        ("diverged", TrialState.COMPLETE, 0.54),
+        ("stopped", TrialState.PRUNED, 0.54),
+        ("diverged", TrialState.PRUNED, 0.0),
         ("failed", TrialState.FAIL, None),
         ("interrupted", TrialState.RUNNING, None),
     ],
@@ -122,8 +123,8 @@ def test_optuna_is_told_the_truth(status, state, value):
     study.take(proposal)
     study.take(end(proposal, status))
     (trial,) = study.study.trials
-    assert trial.state is state and trial.value == (0.54 if state is TrialState.PRUNED else value)
-    assert trial.intermediate_values == ({3: 0.54} if status == "stopped" else {})
+    assert trial.state is state and trial.value == value
+    assert trial.intermediate_values == {"stopped": {3: 0.54}, "diverged": {0: 0.0}}.get(status, {})
     assert trial.params == proposal.drawn
 
 
@@ -196,8 +197,8 @@ def test_of_paused_trials_optuna_is_told_what_is_comparable():
     tell(study, events, TrialEnded(trial=ENOUGH, status="diverged", best=0.0))
     tell(study, events, TrialEnded(trial=ENOUGH + 1, status="failed", best=0.9))
     told = study.build().trials
-    assert [trial.state for trial in told[ENOUGH:]] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
-    assert told[ENOUGH].value == 0.0
+    assert [trial.state for trial in told[ENOUGH:]] == [TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING]
+    assert told[ENOUGH].intermediate_values == {0: 0.0}
     for number in range(1, ENOUGH):
         climb(study, events, number, [2, 3])
     tell(study, events, TrialEnded(trial=ENOUGH + 2, status="stopped", best=0.2, rung=1))
