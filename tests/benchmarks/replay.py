@@ -61,24 +61,24 @@ SEEDS, QUICK_SEEDS = 30, 2
 SLOW_SEEDS = {"Syne Tune BOHB": 10}  # of a method that draws so slowly that all seeds would take as long as all others
 LINES, TABLE = REPOSITORY / "results/curves/lite0.jsonl", REPOSITORY / "results/curves/probe.parquet"
 
+RUNGS = {"lite0": ((1, 2), (1, 3), (1, 4), (2, 2), (2, 3), (3, 3)), "probe": ((1, 3), (3, 3), (4, 2), (4, 3), (9, 3))}
+FORMS: dict[str, Build] = {  # first rung and factor: RUNGS of the recordings
+    f"{form}, first rung {grace}, factor {factor}, {sampler}": build(drawn, grace, factor)
+    for form, sampler, drawn, build in (
+        ("stopping", "random", "random", build_product),
+        ("promotion", "random", "random", build_pausing),
+        ("promotion", "Sobol, then TPE from 10", "tpe", build_pausing),
+    )
+    for grace, factor in sorted({pair for pairs in RUNGS.values() for pair in pairs})
+}
 CHOICES: dict[str, Build] = {
     "random, none stopped": build_product("random"),
     "Sobol, then TPE, none stopped": build_product("tpe"),
-    **{
-        f"{form}, first rung {grace}, factor {factor}, random": build("random", grace, factor)
-        for form, build in (
-            ("stopping", build_product),
-            ("promotion", lambda _, grace, factor: build_promotion(RandomDraws, grace, factor)),
-        )
-        for grace, factor in ((1, 2), (1, 3), (1, 4), (2, 2), (2, 3), (3, 3))
-    },
+    **FORMS,
     "stopping, first rung 1, factor 3, TPE told of all": build_plain,
     "stopping, first rung 1, factor 3, Sobol, then TPE told of all": build_product("tpe", 1),
     "promotion, first rung 1, factor 3, Sobol": build_promotion(SobolDraws, 1),
     "promotion, first rung 1, factor 3, TPE from 10": build_promotion(ComparableTPE, 1),
-    "promotion, first rung 1, factor 3, Sobol, then TPE from 10": build_promotion(
-        lambda *of: ComparableTPE(*of, is_spread=True), 1
-    ),
     "promotion, first rung 1, factor 3, Sobol, then joint TPE from 10": build_promotion(
         lambda *of: ComparableTPE(*of, is_spread=True, is_joint=True), 1
     ),
@@ -184,10 +184,16 @@ def list_cases(names: list[str], parts: list[str], seeds: int) -> Iterator[Case]
     """By seed: the methods of one share draws and curves."""
     for data in names:
         for part in parts:
+            methods = [method for method in METHODS[part] if method not in FORMS or has_rungs(method, data)]
             for seed in range(seeds):
-                for method in METHODS[part]:
+                for method in methods:
                     if seed < SLOW_SEEDS.get(method, seeds):
                         yield from (Case(data, part, method, workers, seed) for workers in WORKERS)
+
+
+def has_rungs(method: str, data: str) -> bool:
+    """Whether a form is tried with its rungs on these recordings."""
+    return any(f"first rung {grace}, factor {factor}," in method for grace, factor in RUNGS[data])
 
 
 def run_all(cases: list[Case], path: Path) -> None:

@@ -167,7 +167,7 @@ class ComparableTPE:
         self, space: Space, seed: int, enough: int = ENOUGH, *, is_spread: bool = False, is_joint: bool = False
     ) -> None:
         self.space, self.seed, self.enough = space, seed, enough
-        self.joint = {"multivariate": True, "group": True} if is_joint else {}
+        self.is_joint = is_joint
         self.spread = SobolDraws(space, seed) if is_spread else None
         self.drawn: list[dict[str, Any]] = []
         self.distributions: dict[str, Any] = {}
@@ -177,7 +177,9 @@ class ComparableTPE:
         """See `Sampler`."""
         known = next((self.scores[epoch] for epoch in sorted(self.scores)[::-1] if self.has_enough(epoch)), {})
         seed = draw_seed(self.seed, trial)
-        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.enough, **self.joint)
+        sampler = optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=self.enough, multivariate=self.is_joint, group=self.is_joint
+        )
         study = optuna.create_study(direction="maximize", sampler=sampler)
         study.add_trials(
             [
