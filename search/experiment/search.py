@@ -39,6 +39,7 @@ from search.reporting.terminal import choose_console, draw_pairs, plain
 from search.reporting.words import describe_search
 from search.tracking.sender import Tracker
 from search.tune.trainable import TrialTrainable
+from search.tune.tuner import keep_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -152,6 +153,7 @@ def run_search(
         return retry_while_full(make, folder, tell)
 
     with ExitStack() as stack:
+        stack.enter_context(keep_interrupt())
         wait(lambda: stack.enter_context(hold_search(layout, RUN)))
         clear_request(layout)  # one that nobody took was meant for an earlier run
         if not (resume or replace or is_vacant(layout.folder)):

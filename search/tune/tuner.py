@@ -78,9 +78,12 @@ def run_trials(
             beats = {"collector": liveness.collector, "timeout_s": liveness.timeout_s}
             bound = bind(trainable, site, store, rungs, target, **beats)
             error = run_tune(plan, bound, session.record.search_id, liveness)
-            death = liveness.close(error)
             if error is None or isinstance(error, KeyboardInterrupt):
                 is_interrupted = error is not None or has_caught(before)
+                if is_interrupted and before is not None:
+                    signal.signal(signal.SIGINT, PassedOver(before))
+            death = liveness.close(error)
+            if error is None or isinstance(error, KeyboardInterrupt):
                 break
             text = f"{type(error).__name__}: {error}" if death is None else str(death)
             session.append(SearchBroke(error=text, restarts=restarts))
@@ -128,9 +131,24 @@ def tell_way(plan: Plan) -> str:
     return f"what was found stands in {plan.layout.folder}; go on with --resume {plan.layout.name}"
 
 
+class PassedOver:
+    """What Ctrl-C does while an interrupted search closes, which takes seconds: nothing once, then what it did before.
+
+    Args:
+        before: what it did.
+    """
+
+    def __init__(self, before: Any) -> None:
+        self.before = before
+
+    def __call__(self, number: int, frame: object) -> None:
+        """As `signal.signal` calls it."""
+        signal.signal(number, self.before)
+
+
 @contextmanager
 def keep_handlers() -> Iterator[Any]:
-    """Inside, signals do what Tune sets; behind, what they did before: in a notebook, Ctrl-C is the user's again.
+    """Inside, signals do what Tune sets; behind, what they did before, but for `PassedOver`.
 
     Gives what Ctrl-C did before; None where Tune sets nothing.
     """
@@ -142,7 +160,19 @@ def keep_handlers() -> Iterator[Any]:
         yield before[signal.SIGINT]
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if not isinstance(signal.getsignal(number), PassedOver):
+                signal.signal(number, handler)
+
+
+@contextmanager
+def keep_interrupt() -> Iterator[None]:
+    """Behind, Ctrl-C does what it did before: in a notebook it is the user's again."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def has_caught(before: Any) -> bool:

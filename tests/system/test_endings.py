@@ -28,15 +28,22 @@ def read(layout):
 
 
 def end(process, layout, *signals):
-    """Send these to the command's whole group, as a terminal would, once an epoch more has ended. Gives its output."""
-    before, deadline = read(layout).count_epochs(), time.monotonic() + 240
-    while read(layout).count_epochs() <= before and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
+    """Send these to the command's whole group, as a terminal would: the first once an epoch more has ended, the next
+    while it closes. Gives its output.
+    """
+    before = read(layout).count_epochs()
+    wait_until(lambda: read(layout).count_epochs() > before, process)
     for number in signals:
         os.killpg(process.pid, number)
-        time.sleep(0.5)
+        wait_until(lambda: read(layout).trials[0].status == "interrupted", process)
     output, _ = process.communicate(timeout=240)
     return output
+
+
+def wait_until(is_true, process):
+    deadline = time.monotonic() + 240
+    while not is_true() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def test_a_signal_ends_a_search_in_order(tmp_path, sample_folder):
