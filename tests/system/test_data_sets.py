@@ -4,6 +4,7 @@ import base64
 import json
 
 import pytest
+from house_rules import by_size
 from other_layouts import COLUMNS, write_download, write_table
 from registered_models import post, run_server
 from whole_commands import call, tell
@@ -65,7 +66,8 @@ def test_deepfashion_as_it_is_downloaded(tmp_path, sample_folder):
     image = next((data / "Img" / "img").iterdir())
     answer = ask(tmp_path, "download", image)
     assert list(answer) == list(record.begun.categories)
-    check_alike(answer, ask_server(tmp_path, "download", image))
+    if by_size(ci=False, whole=True):
+        check_alike(answer, ask_server(tmp_path, "download", image))
 
 
 def test_a_table_of_own_categories(tmp_path, sample_folder):

@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from house_rules import by_size
 from safetensors.torch import save_file
 from same_search import find_differences
 from whole_commands import call, start
@@ -41,6 +42,9 @@ try_first:
   - {{backbone: test_resnet, optimizer: adamw, lr: 1e-4, head_lr_factor: 1, drop_path: 0, category_weights: 1}}
 scheduler: {{type: asha, max_epochs: {epochs}, grace_epochs: 1, reduction_factor: 2}}
 """
+
+
+KILLED_AFTER = by_size(ci=(14,), whole=(9, 18))  # lines of the ledger
 
 
 # Two probe epochs, after which the better half goes on to two of fine-tuning.
@@ -204,23 +208,22 @@ def test_only_trials_that_the_probe_favours_are_fine_tuned(tmp_path, sample_fold
 
 
 @pytest.fixture(scope="module")
-def twins(tmp_path_factory, sample_folder):
-    """A search that nothing disturbed, and one like it that was killed twice on its way."""
-    folder = tmp_path_factory.mktemp("twins")
-    space = write_space(folder, trials=6, epochs=9)
-    given = ("--data", sample_folder, "--space", space, "--concurrent", 1)
-    run(folder, *given, "--name", "twin")
-    kill_after(folder, 12, *given, "--name", "killed")
-    kill_after(folder, 30, "--resume", "killed")
-    resumed = run(folder, "--resume", "killed")
+def twins(searched, tmp_path_factory, sample_folder):
+    """A search that nothing disturbed, and one like it that was killed on its way."""
+    folder = tmp_path_factory.mktemp("killed")
+    space = write_space(folder)
+    given = ("--data", sample_folder, "--space", space, "--concurrent", 1, "--keep-best", 2)
+    for number, lines in enumerate(KILLED_AFTER):
+        kill_after(folder, lines, *(("--resume", "first") if number else (*given, "--name", "first")))
+    resumed = run(folder, "--resume", "first")
     assert "does not take" not in resumed.stdout + resumed.stderr
-    return [SearchLayout(folder / "results", name) for name in ("twin", "killed")]
+    return [SearchLayout(each / "results", "first") for each in (searched[0], folder)]
 
 
 def kill_after(folder, lines, *options):
     """Run the command in a process of its own, until its ledger has so many lines."""
     process = start(folder, "run.py", *options)
-    ledger, deadline = folder / "results" / "killed" / "ledger.jsonl", time.monotonic() + 240
+    ledger, deadline = folder / "results" / "first" / "ledger.jsonl", time.monotonic() + 240
     while len(read_events(ledger)) < lines and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
@@ -232,12 +235,12 @@ def kill_after(folder, lines, *options):
 def test_a_killed_search_equals_the_undisturbed_one(twins):
     assert find_differences(*twins) == []
     assert not any(twins[1].states.iterdir())  # all is over
-    assert sum(isinstance(event, SearchResumed) for event in read_events(twins[1].ledger)) == 2
+    assert sum(isinstance(event, SearchResumed) for event in read_events(twins[1].ledger)) == len(KILLED_AFTER)
 
 
 def test_one_run_a_trial_is_in_mlflow_and_none_is_left_running(twins):
-    _, runs = open_tracking(twins[0].results.parent)
     for layout in twins:
+        _, runs = open_tracking(layout.results.parent)
         record = replay(read_events(layout.ledger))
         own = [run for run in runs if run.data.tags["search_id"] == record.search_id]
         children = {int(run.data.tags["trial"]): run for run in own if "mlflow.parentRunId" in run.data.tags}
@@ -250,7 +253,7 @@ def test_one_run_a_trial_is_in_mlflow_and_none_is_left_running(twins):
 def test_a_planted_difference_is_seen(twins, what, tmp_path):
     """The check of equality, of a copy in which one thing is other."""
     shutil.copytree(twins[0].results, tmp_path / "results")
-    copy = SearchLayout(tmp_path / "results", "twin")
+    copy = SearchLayout(tmp_path / "results", "first")
     lines = copy.ledger.read_text().splitlines()
     kind, name = {"proposals": ("trial_proposed", "enqueued"), "scores": ("epoch", "metrics")}.get(
         what, ("trial_ended", "best")
