@@ -20,6 +20,7 @@ from search.records.costs import write_costs
 from search.records.events import CostsMeasured, TrialStatus
 from search.reporting.terminal import plain
 from search.reporting.words import describe_cost_limit, write_count
+from search.space.architectures import name_architectures
 from search.space.reading import load_space
 
 if TYPE_CHECKING:
@@ -106,10 +107,11 @@ def exclude(space: Space, costs: Mapping[Architecture, Cost], limit: Cost) -> Sp
     excluded = [architecture for architecture, cost in costs.items() if not cost.fits(limit)]
     if len(excluded) == len(costs):
         smallest = min(excluded, key=lambda each: costs[each].compute_excess(limit))
+        words = f"{name_architectures(costs)[smallest]}: {costs[smallest]}"
         raise SearchError(
             f"a space must have an architecture that costs at most {describe_cost_limit(limit)}, but of {space.name}, "
-            f"which has {len(costs)}, none does; the smallest is {smallest}: {costs[smallest]}; give a higher --max-ms "
-            "or --max-params (`constraints` in the space), or smaller choices"
+            f"which has {len(costs)}, none does; the smallest is {words}; give a higher --max-ms or "
+            "--max-params (`constraints` in the space), or smaller choices"
         )
     return space.excluding(excluded)
 

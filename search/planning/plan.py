@@ -18,6 +18,7 @@ from search.planning.resources import Machine, Resources, choose_resources
 from search.records.events import TakenOver
 from search.records.layout import REGISTERED
 from search.reporting.words import describe_cost_limit, describe_limits, describe_taken, format_value, write_count
+from search.space.architectures import name_architectures
 from search.space.reading import load_space
 
 if TYPE_CHECKING:
@@ -292,11 +293,12 @@ def describe_limit(plan: Plan) -> list[tuple[str, str]]:
         f"at most {describe_cost_limit(plan.limit)}: {excluded} of {count} {'is' if excluded == 1 else 'are'} left out"
     )
     lines = [("may cost", text)]
+    names = name_architectures(plan.costs)
     for point in plan.left_out:
         first, *others = plan.space.list_architectures(point)
         more = f", and so do {len(others)} others that it could have" if others else ""
         shown = ", ".join(f"{name} {format_value(value)}" for name, value in point.items())
-        lines.append(("left out", f"the known configuration {shown}: {first} costs {plan.costs[first]}{more}"))
+        lines.append(("left out", f"the known configuration {shown}: {names[first]} costs {plan.costs[first]}{more}"))
     return lines
 
 
@@ -305,10 +307,10 @@ def list_costs(plan: Plan) -> list[tuple[str, str, str, str]]:
 
     The dearest come first; of more than `MAX_LISTED`, the last row tells how many are left.
     """
-    excluded = plan.space.excluded
+    names, excluded = name_architectures(plan.costs), plan.space.excluded
     dearest = sorted(plan.costs.items(), key=lambda item: -item[1].compute_excess(plan.limit))
     rows = [
-        (str(name), f"{cost.parameters / 1e6:.2f} M", cost.ms_words, "left out" if name in excluded else "")
+        (names[name], f"{cost.parameters / 1e6:.2f} M", cost.ms_words, "left out" if name in excluded else "")
         for name, cost in dearest[:MAX_LISTED]
     ]
     more = len(dearest) - MAX_LISTED

@@ -9,6 +9,7 @@ from fashion_core import metrics
 from fashion_core.escaping import write_name
 from search.records.events import TrialStatus
 from search.reporting.tables import Part, Rows
+from search.space.architectures import name_architectures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,7 @@ def describe_front(search: SearchWords, priced: Sequence[PricedTrial], against: 
         priced: see `list_priced`.
         against: title of the column that has a trial's score less the best.
     """
+    names = name_architectures([each.architecture for each in priced])
     words = {trial.number: trial for trial in search.ranked}
     best, cheapest = priced[0], min(find_tied(search, priced), key=lambda each: (each.cost.ms, each.cost.parameters))
     text = (
@@ -88,7 +90,7 @@ def describe_front(search: SearchWords, priced: Sequence[PricedTrial], against: 
             words[each.trial.number].against,
             f"{each.cost.parameters / 1e6:.2f} M",
             each.cost.ms_words,
-            write_name(str(each.architecture)),
+            write_name(names[each.architecture]),
         )
         for each in find_front(priced)
     ]

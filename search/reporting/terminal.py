@@ -39,10 +39,10 @@ def draw_pairs(rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def draw_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Plain columns under dim heads, numbers to the right."""
+    """Plain columns under dim heads, numbers to the right; the first takes more lines where it has to."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for index, text in enumerate(head):
-        table.add_column(text, justify="right" if index else "left", no_wrap=True)
+        table.add_column(text, justify="right" if index else "left", no_wrap=bool(index), overflow="fold")
     for row in rows:
         table.add_row(*map(plain, row))
     return table

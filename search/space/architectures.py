@@ -8,7 +8,7 @@ from fashion_core.config import TrainConfig, build_config
 from fashion_core.models.cost import COST_IMAGES, UNLIMITED, Cost
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 class Architecture(NamedTuple):
@@ -28,12 +28,6 @@ class Architecture(NamedTuple):
     eval_flip: bool
     eval_batch_size: int
 
-    def __str__(self) -> str:
-        text = f"{self.backbone} at {self.image_size} px"
-        usual = USUAL._replace(backbone=self.backbone, image_size=self.image_size)
-        others = [f"{name} {value}" for name, value in self._asdict().items() if value != getattr(usual, name)]
-        return ", ".join([text, *others])
-
     def build_config(self) -> TrainConfig:
         """A training of this architecture, from random weights."""
         return build_config({**self._asdict(), "weights": "none"})
@@ -52,6 +46,17 @@ def find_architecture(values: Mapping[str, Any]) -> Architecture:
 
 
 USUAL = find_architecture({})
+
+
+def name_architectures(architectures: Collection[Architecture]) -> dict[Architecture, str]:
+    """`resnet18 at 96 px, fc_layers 2`: backbone and size, and of the rest what tells them apart from each other."""
+    told = [name for name in Architecture._fields[2:] if len({getattr(each, name) for each in architectures}) > 1]
+    return {
+        each: ", ".join(
+            [f"{each.backbone} at {each.image_size} px", *(f"{name} {getattr(each, name)}" for name in told)]
+        )
+        for each in architectures
+    }
 
 
 def build_limit(max_ms: float | None, max_params: float | None, otherwise: Cost = UNLIMITED) -> Cost:

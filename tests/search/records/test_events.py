@@ -149,8 +149,9 @@ def test_categories_are_those_of_the_data():
 def test_an_event_is_told_by_its_kind_on_the_disk():
     """Ledgers of searches that ran are read by these words."""
     assert sorted(KINDS) == [
-        "costs_measured", "epoch", "epoch_again", "limit_reached", "search_broke", "search_ended", "search_resumed", "search_started",
-        "stop_asked", "trial_ended", "trial_paused", "trial_proposed", "trial_retried", "trial_saved", "trial_started",
+        "costs_measured", "epoch", "epoch_again", "limit_reached", "search_broke", "search_ended", "search_resumed",
+        "search_started", "stop_asked", "trial_ended", "trial_paused", "trial_proposed", "trial_retried", "trial_saved",
+        "trial_started",
     ]  # fmt: skip
     started = TrialStarted(trial=1, trial_id="a", params={"lr": 0.1}, enqueued=True, time=2.0, seq=3)
     assert write_event(started) == {
