@@ -296,7 +296,7 @@ def describe_limit(plan: Plan) -> list[tuple[str, str]]:
     names = name_architectures(plan.costs)
     for point in plan.left_out:
         first, *others = plan.space.list_architectures(point)
-        more = f", and so do {len(others)} others that it could have" if others else ""
+        more = f", the others that it could have ({len(others)}) too much as well" if others else ""
         shown = ", ".join(f"{name} {format_value(value)}" for name, value in point.items())
         lines.append(("left out", f"the known configuration {shown}: {names[first]} costs {plan.costs[first]}{more}"))
     return lines

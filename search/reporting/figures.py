@@ -133,7 +133,7 @@ def draw_curves(record: SearchRecord, path: Path) -> bool:
 def draw_front(priced: Sequence[PricedTrial], path: Path) -> None:
     """Draw val/accuracy against milliseconds an image: trials that no other beats in colour and joined, others grey."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import ScalarFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     front = sorted(find_front(priced), key=lambda each: each.cost.ms)
     figure = Figure(figsize=(7.2, 4.2), dpi=DPI, layout="constrained")
@@ -157,8 +157,9 @@ def draw_front(priced: Sequence[PricedTrial], path: Path) -> None:
         text = f"trial {each.trial.number}, {each.cost.parameters / 1e6:.1f} M"
         axes.annotate(text, (each.cost.ms, each.score), (6, 6), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(ScalarFormatter())
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend(fontsize=8, loc="lower right", framealpha=0.9)
     axes.margins(x=0.2, y=0.15)
     axes.set_xlabel("milliseconds an image")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from search.records.events import Observed
     from search.space.space import Space
 
-MAX_DRAWS = 100  # of a proposal, before what is allowed is listed
+MAX_DRAWS = 30  # of a proposal, before what is allowed is listed
 STATES = {
     TrialStatus.FINISHED: TrialState.COMPLETE,
     TrialStatus.DIVERGED: TrialState.PRUNED,  # at step 0: the sampler is to keep away from there
