@@ -160,9 +160,9 @@ def test_a_name_is_used_once(searched, sample_folder):
 
 
 def test_a_dry_run_does_nothing(tmp_path, sample_folder):
-    done = run(tmp_path, "--data", sample_folder, "--space", write_space(tmp_path), "--dry-run")
+    done = run(tmp_path, "--data", sample_folder, "--space", write_space(tmp_path), "--max-ms", 1000, "--dry-run")
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
-    for topic in ("trials", "rungs", "epochs", "prepared data", "results"):
+    for topic in ("trials", "rungs", "epochs", "prepared data", "results", "0 of 2 architectures are left out"):
         assert topic in done.stdout
 
 
@@ -205,10 +205,12 @@ def test_only_trials_that_the_probe_favours_are_fine_tuned(tmp_path, sample_fold
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory, sample_folder):
-    """A search that nothing disturbed, and one like it that was killed twice on its way."""
+    """A search that nothing disturbed, and one like it that was killed twice on its way; one of two backbones is too
+    large for them.
+    """
     folder = tmp_path_factory.mktemp("twins")
     space = write_space(folder, trials=6, epochs=9)
-    given = ("--data", sample_folder, "--space", space, "--concurrent", 1)
+    given = ("--data", sample_folder, "--space", space, "--concurrent", 1, "--max-params", 2e5)
     run(folder, *given, "--name", "twin")
     kill_after(folder, 12, *given, "--name", "killed")
     kill_after(folder, 30, "--resume", "killed")
@@ -232,6 +234,9 @@ def kill_after(folder, lines, *options):
 def test_a_killed_search_equals_the_undisturbed_one(twins):
     assert find_differences(*twins) == []
     assert not any(twins[1].states.iterdir())  # all is over
+    for layout in twins:
+        proposed = replay(read_events(layout.ledger)).proposed
+        assert len(proposed) == 6 and {each.params["backbone"] for each in proposed.values()} == {"test_efficientnet"}
     assert sum(isinstance(event, SearchResumed) for event in read_events(twins[1].ledger)) == 2
 
 
