@@ -28,7 +28,7 @@ class Cost:
         return Cost(self.parameters + other.parameters, self.ms + other.ms, self.spread + other.spread)
 
     def __str__(self) -> str:
-        return f"{self.parameters / 1e6:.1f} M, {self.ms_words} ms"
+        return f"{self.parameters / 1e6:.1f} M" + (f", {self.ms_words} ms" if self.is_measured else "")
 
     @property
     def is_measured(self) -> bool:

@@ -200,5 +200,5 @@ def test_a_paused_trial_stays_paused_where_the_search_ends_first(session):
         not trial.status.is_over
         and running.choose_reason(session.record, 1, is_broken=False, is_interrupted=True) == EndReason.INTERRUPTED
     )
-    session.append(TrialStarted(trial=0, trial_id="0", params={}, enqueued=False))
+    start(session, 0)
     assert trial.status == "running" and trial.climbed == 2
