@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from fashion_core.errors import SearchError
+from fashion_core.models.cost import UNLIMITED
 from search.address import Address, renew
 from search.cli import DEFAULT_RESULTS, UNUSABLE, Results, SearchName, TrackingUri, build, refuse_others, take_fields
 from search.commands.again import begin_again, can_begin_again
@@ -146,8 +148,11 @@ def launch(
 
     import_beside("search.experiment.search")
     from search.jobs.cluster import open_ray
+    from search.space.reading import load_space
 
-    with open_ray(options.address, storage=options.storage):
+    # where costs are limited they are measured first, and what starts with Ray would take time from that
+    waits = not resume and options.find_limit(load_space(options.space)) != UNLIMITED
+    with nullcontext() if waits else open_ray(options.address, storage=options.storage):
         from search.experiment.search import run_search
 
         result = run_search(

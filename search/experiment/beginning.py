@@ -14,6 +14,7 @@ from search.experiment.starts import count_seen, keep_starts
 from search.jobs.images import Images, prepare_images
 from search.jobs.training import JobSite, save_selection
 from search.planning.takeover import settle
+from search.records.costs import write_costs
 from search.records.events import SearchStarted, TakenOver
 from search.records.provenance import collect_provenance
 from search.reporting.terminal import plain
@@ -138,4 +139,5 @@ def describe_start(
         },
         limits=plan.options.limits.write(),
         taken_over=plan.taken.model_dump(mode="json", exclude_defaults=True),
+        costs=write_costs(plan.costs),
     )

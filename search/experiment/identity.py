@@ -14,6 +14,8 @@ from fashion_core.data.prepared import PreparedData, find_fingerprint
 from fashion_core.errors import FashionError, SearchError, SpaceError
 from fashion_core.escaping import show_value
 from fashion_core.files import MODEL_FILE, hash_file, read_checked
+from fashion_core.models.cost import UNLIMITED
+from search.space.architectures import write_limit
 from search.space.reading import parse_space
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 CODE = "code"  # what --allow-changed allows
 CODE_NAMES = ("code_digest", "torch", "torchvision", "timm", "optuna", "ray")  # of the provenance
 MACHINE_NAMES = ("python", "platform", "cpu", "cpu_count", "gpu")
+UNLIMITED_SETTINGS = write_limit(UNLIMITED)  # of older searches, which do not tell
 SETTING_NAMES = (
     "seed",
     "select_on",
@@ -38,6 +41,7 @@ SETTING_NAMES = (
     "max_epochs",
     "grace_epochs",
     "reduction_factor",
+    *UNLIMITED_SETTINGS,
 )
 RESOURCE_NAMES = ("concurrent", "cpus_per_trial", "gpus_per_trial")
 MAX_TOLD = 4  # differences in one line
@@ -57,6 +61,7 @@ def collect_settings(plan: Plan) -> dict[str, Any]:
         "seed": options.seed,
         "start_seeds": True,
         "select_on": options.select_on,
+        **write_limit(plan.limit),
         "concurrent": plan.resources.concurrent,
         "cpus_per_trial": plan.resources.cpus_per_trial,
         "gpus_per_trial": plan.resources.gpus_per_trial,
@@ -98,7 +103,7 @@ def check_unchanged(
 def check_settings(plan: Plan, record: SearchRecord, *, extend: bool = False) -> None:
     """Raises SearchError where settings that decide results are others than those it began with."""
     names = [name for name in SETTING_NAMES if not (extend and name == "max_epochs")]
-    if found := tell_differences(record.settings, collect_settings(plan), names):
+    if found := tell_differences(UNLIMITED_SETTINGS | record.settings, collect_settings(plan), names):
         raise SearchError(
             f"a search goes on with the settings it began with, but {plan.layout.options} has others: {found}; "
             "restore it, or start a new search"
@@ -222,6 +227,7 @@ def list_absent(names: Collection[str], among: Collection[str]) -> list[str]:
 def flatten_space(space: Space) -> dict[str, Any]:
     """All that a space means, by dotted names; a parameter has a name of its own beside those of its fields."""
     found: dict[str, Any] = {"sampler": space.sampler, "trials": space.trials}
+    found |= {f"constraints.{name}": value for name, value in write_limit(space.limit).items() if value is not None}
     found |= {f"fixed.{name}": value for name, value in space.fixed.items()}
     found |= {f"scheduler.{name}": value for name, value in asdict(space.scheduler).items()}
     for parameter in space.parameters:

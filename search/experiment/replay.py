@@ -34,7 +34,7 @@ def replay_trial(layout: SearchLayout, number: int, console: Console) -> None:
     trial = record.trials.get(number)
     if trial is None:
         raise SearchError(f"--trial must be one of the {len(record.trials)} trials of {layout.name}, but got {number}")
-    plan = plan_with_starts(options, layout, detect_machine(), begun=True)
+    plan = plan_with_starts(options, layout, detect_machine(), begun=True, costs=record.costs)
     plan.check_weights()
     check_space(plan, record.begun)
     check_data(plan.annotations, plan.settings[0], plan.cache_dir, record.begun)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fashion_core.errors import RayLostError, SearchError
+from fashion_core.errors import FashionError, RayLostError, SearchError, first_line
 from fashion_core.models.saved import read_score
-from search.records.events import EndReason, SearchEnded, TrialEnded, TrialStatus
+from search.planning.costs import price_finished
+from search.records.events import LIMITS, EndReason, SearchEnded, TrialEnded, TrialStatus
 from search.reporting.live import LiveView
+from search.reporting.terminal import plain
 from search.tune.tuner import run_trials
 
 if TYPE_CHECKING:
@@ -57,8 +59,21 @@ def run_session(
             fault = error
     close_trials(session, "the search ended first")
     reason = choose_reason(record, plan.trials, is_broken=fault is not None, is_interrupted=is_interrupted)
+    if reason == EndReason.ALL_ENDED or reason in LIMITS:
+        write_costs_of_trials(plan, session, console)
     session.append(SearchEnded(reason=reason, seconds=record.seconds))
     return fault
+
+
+def write_costs_of_trials(plan: Plan, session: Session, console: Console) -> None:
+    """Write down what the trials cost that trained to their end. Where that cannot be measured, the report lacks it."""
+    try:
+        found = price_finished(plan.space, plan.annotations.schema, session.record)
+    except (FashionError, RuntimeError) as error:  # torch's, such as a GPU whose memory is full
+        console.print(plain(f"what the trials cost could not be measured: {first_line(error)}", "yellow"))
+        return
+    if found is not None:
+        session.append(found)
 
 
 def choose_reason(record: SearchRecord, trials: int, *, is_broken: bool, is_interrupted: bool) -> str:

@@ -22,10 +22,12 @@ from search.experiment.steps import list_next_steps
 from search.experiment.stored import bring_back, check_nothing_stored, check_vacant, hold_stored, store_beginning
 from search.jobs.cluster import look_at_cluster, open_ray
 from search.jobs.guard import GoesOn, HeadGuard
+from search.planning.costs import measure_before
 from search.planning.disk import check_room, list_disks
-from search.planning.plan import Plan, render_plan
+from search.planning.plan import Plan, list_costs, render_plan
 from search.planning.takeover import take_over
-from search.records.events import SearchResumed
+from search.records.costs import write_costs
+from search.records.events import CostsMeasured, SearchResumed
 from search.records.kept import set_damaged_aside
 from search.records.ledger import Ledger, read_events
 from search.records.locks import RUN, hold_search
@@ -35,7 +37,7 @@ from search.records.requests import clear_request
 from search.records.session import Session
 from search.registry.access import open_registry
 from search.reporting.summary import render_summary
-from search.reporting.terminal import choose_console, draw_pairs, plain
+from search.reporting.terminal import choose_console, draw_pairs, draw_table, plain
 from search.reporting.words import describe_search
 from search.tracking.sender import Tracker
 from search.tune.trainable import TrialTrainable
@@ -78,9 +80,11 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
     Raises:
         FashionError: it cannot start.
     """
+    layout, console = options.build_layout(), choose_console(console)
+    costs = measure_before(options, layout, console)
     with look_at_cluster(options.address, machine) as found:
-        plan = take_over(plan_with_starts(options, options.build_layout(), found, begun=False))
-        show_plan(plan, choose_console(console))
+        plan = take_over(plan_with_starts(options, layout, found, begun=False, costs=costs))
+        show_plan(plan, console)
         return plan
 
 
@@ -92,6 +96,8 @@ def show_plan(plan: Plan, console: Console) -> None:
     """
     disks = list_disks(plan)
     console.print(draw_pairs([*render_plan(plan), *(("disk", str(disk)) for disk in disks)]))
+    if plan.costs:
+        console.print(draw_table(("architecture", "parameters", "ms an image", ""), list_costs(plan)))
     plan.check_weights()
     check_room(disks)
 
@@ -176,9 +182,10 @@ def run_search(
             check_nothing_lost(layout)
             if storage is not None:
                 check_nothing_stored(storage)
+        costs = record.costs if begun else wait(lambda: measure_before(options, layout, console))
         found = stack.enter_context(open_ray(options.address, machine, options.storage))
         guard = stack.enter_context(HeadGuard(layout.name if begun else "", goes_on))
-        plan = wait(lambda: plan_with_starts(options, layout, found, begun=begun))
+        plan = wait(lambda: plan_with_starts(options, layout, found, begun=begun, costs=costs))
         plan = with_taken(plan, record) if begun else take_over(plan)
         show_plan(plan, console)
         changed: dict[str, str] = {}
@@ -217,6 +224,8 @@ def run_search(
                     changed=changed,
                 )
             )
+            if new := {name: cost for name, cost in plan.costs.items() if name not in record.costs}:
+                session.append(CostsMeasured(costs=write_costs(new)))
             close_trials(session, "the search was interrupted")
         else:
             wait(lambda: write_whole(layout.audit, render_audit(audit(prepared.data))))

@@ -19,19 +19,29 @@ from search.registry.history import read_history
 from search.registry.models import find_model
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
+    from fashion_core.models.cost import Cost
     from search.address import Address
     from search.planning.options import SearchOptions
     from search.planning.resources import Machine
     from search.records.layout import SearchLayout
+    from search.space.architectures import Architecture
 
 
-def plan_with_starts(options: SearchOptions, layout: SearchLayout, machine: Machine, *, begun: bool) -> Plan:
+def plan_with_starts(
+    options: SearchOptions,
+    layout: SearchLayout,
+    machine: Machine,
+    *,
+    begun: bool,
+    costs: Mapping[Architecture, Cost] | None = None,
+) -> Plan:
     """The plan of a search, with the registered models that its space names.
 
     Args:
         begun: the search goes on, with the models that it began with.
+        costs: see `build_plan`.
 
     Raises:
         FashionError: see `build_plan`; a registered model is not to be had, or is an ensemble.
@@ -41,7 +51,7 @@ def plan_with_starts(options: SearchOptions, layout: SearchLayout, machine: Mach
     def find_start(weights: str) -> Path:
         return Path(kept[weights]) if weights in kept else fetch_start(weights, layout.results, options.tracking_uri)
 
-    return build_plan(options, layout, machine, find_start)
+    return build_plan(options, layout, machine, find_start, costs)
 
 
 def fetch_start(weights: str, results: Path, tracking_uri: Address | str | None) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -23,9 +23,14 @@ from fashion_core.data.reading import BoxForm, Reading, split_names
 from fashion_core.errors import SearchError
 from fashion_core.escaping import show_value
 from fashion_core.files import MAX_JSON_BYTES, build_damage, describe_faults, parse_json, read_plain, write_whole
+from fashion_core.models.cost import MAX_MS, MAX_PARAMS, Cost
 from search.address import Address
 from search.records.layout import SearchLayout, unique_name
 from search.records.limits import DEFAULT_PATIENCE, Limits
+from search.space.architectures import build_limit
+
+if TYPE_CHECKING:
+    from search.space.space import Space
 
 MAX_TRIALS, MAX_EPOCHS = 1_000_000, 10_000  # as a space may have
 MAX_SECONDS = 3650 * 86400.0  # ten years
@@ -195,6 +200,21 @@ class SearchOptions(BaseModel):
         default=None,
         description="JSON file of configurations to try first: one, a list, or the best_config.json of a search.",
     )
+    max_ms: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_MS,
+        allow_inf_nan=False,
+        description="Milliseconds an image that a trial's network may take here; what takes more is not trained; "
+        "default: the space's.",
+    )
+    max_params: float | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_PARAMS,
+        allow_inf_nan=False,
+        description="Parameters that a trial's network may have, like 5e6; default: the space's.",
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of proposals, selection and training.")
     name: str | None = Field(
         default=None, description="Name of the search and its folder; default: the space's name and the time."
@@ -281,6 +301,10 @@ class SearchOptions(BaseModel):
             gain=self.without_gain or 0.0,
             target=self.target,
         )
+
+    def find_limit(self, space: Space) -> Cost:
+        """What the networks of trials may cost."""
+        return build_limit(self.max_ms, self.max_params, space.limit)
 
     def build_reading(self, layout: SearchLayout) -> Reading:
         """How the data set is read. layout: of the search, beside which the splits of tables are kept."""

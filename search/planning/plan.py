@@ -11,11 +11,14 @@ from fashion_core.data.annotations import load_annotations
 from fashion_core.data.rows import UNLABELLED
 from fashion_core.data.splits import HELDOUT_SHARE, check_categories
 from fashion_core.errors import SearchError, WeightsError
+from fashion_core.models.cost import UNLIMITED
 from search.planning.backbones import try_backbones
+from search.planning.costs import exclude, price
 from search.planning.resources import Machine, Resources, choose_resources
 from search.records.events import TakenOver
 from search.records.layout import REGISTERED
-from search.reporting.words import describe_limits, describe_taken
+from search.reporting.words import describe_cost_limit, describe_limits, describe_taken, format_value, write_count
+from search.space.architectures import name_architectures
 from search.space.reading import load_space
 
 if TYPE_CHECKING:
@@ -25,13 +28,16 @@ if TYPE_CHECKING:
     from fashion_core.config import TrainConfig
     from fashion_core.data.pixels import PrepareSettings
     from fashion_core.data.rows import Annotations
+    from fashion_core.models.cost import Cost
     from search.planning.options import SearchOptions
     from search.records.layout import SearchLayout
     from search.records.limits import Limits
+    from search.space.architectures import Architecture
     from search.space.space import Space
 
 MANY_BYTES = 10**10  # of prepared images: told in GB, as disks are
 FEW_LABELS = 30  # images: of fewer, the normal approximation to a mean of right and wrong is poor
+MAX_LISTED = 30  # architectures
 EXPECTATION_SEED = 0  # of the simulated searches that tell how many epochs to expect
 
 
@@ -52,6 +58,9 @@ class Plan:
         backbone_sizes: number of parameters by name.
         feature_sizes: length of the feature by name of the backbone.
         origins: what was taken of each weights file or saved model, in words.
+        limit: what networks may cost. costs: of all architectures of the space, where that is limited: the space
+            excludes those over it.
+        left_out: known configurations that only such architectures could have, as flat parameters.
         missing: why the weights of a backbone cannot be had; None if all can.
         taken: what comes from elsewhere: see `search.planning.takeover`.
     """
@@ -73,6 +82,9 @@ class Plan:
     feature_sizes: Mapping[str, int]
     origins: Mapping[str, str]
     missing: WeightsError | None
+    limit: Cost = UNLIMITED
+    costs: Mapping[Architecture, Cost] = field(default_factory=dict)
+    left_out: Sequence[dict[str, Any]] = ()
     taken: TakenOver = field(default_factory=TakenOver)
 
     @property
@@ -103,7 +115,11 @@ class Plan:
 
 
 def build_plan(
-    options: SearchOptions, layout: SearchLayout, machine: Machine, find_start: Callable[[str], Path] | None = None
+    options: SearchOptions,
+    layout: SearchLayout,
+    machine: Machine,
+    find_start: Callable[[str], Path] | None = None,
+    costs: Mapping[Architecture, Cost] | None = None,
 ) -> Plan:
     """Read space and annotations, and check that they, the backbones and the machine go together.
 
@@ -111,6 +127,7 @@ def build_plan(
 
     Args:
         find_start: gives the folder of a registered model that weights name; None: there is no registry to ask.
+        costs: what is known of architectures; what is not, and is limited, is measured.
 
     Raises:
         SearchError, SpaceError, DataError, ConfigError: what does not fit, and what to do.
@@ -119,16 +136,21 @@ def build_plan(
     if options.max_epochs is not None:
         space = space.with_scheduler(max_epochs=options.max_epochs)
     space = space.with_rungs()
+    annotations = load_annotations(options.data, options.build_reading(layout))
+    limit, sampled = options.find_limit(space), space
+    if limit != UNLIMITED:
+        costs = price(space.list_architectures(), annotations.schema, limit, costs)
+        space = exclude(space, costs, limit)
     trials = options.trials or space.trials
     if space.sampler == "grid" and trials > space.count_grid():
         raise SearchError(
             f"--trials must be at most {space.count_grid()}, the combinations of {space.name}, but got {trials}"
         )
-    annotations = load_annotations(options.data, options.build_reading(layout))
     check_labels(annotations, ("train", "val") if options.select_on == "val" else ("train",))
     drop_paths = {config.backbone: config.drop_path for config in space.check(annotations.schema) if config.drop_path}
     space = replace(space, has_boxes=annotations.has_boxes)
     known = space.first_points(annotations.schema)
+    left_out = [] if space.sampler == "grid" else sampled.first_points(annotations.schema)
     named = [weights for (weights,) in space.list_settings("weights") if weights.startswith(REGISTERED)]
     space = space.with_starts({weights: str(find_start(weights)) for weights in named} if find_start else {})
     settings, probed, backbones = space.prepare_settings(), space.list_probed(), space.backbones()
@@ -161,6 +183,9 @@ def build_plan(
         feature_sizes=tried.lengths,
         origins={names.get(weights, weights): words for weights, words in tried.origins.items()},
         missing=tried.missing,
+        limit=limit,
+        costs=costs or {},
+        left_out=[point for point in left_out if point not in known],
     )
 
 
@@ -243,6 +268,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("results", str(plan.layout.folder)),
         ("tracking", str(plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}")),
     ]
+    lines += describe_limit(plan)
     lines += [("warm start", describe_taken(other)) for other in plan.taken.others]
     lines += [("weights", f"{weights}: {words}") for weights, words in plan.origins.items()]
     if not plan.annotations.has_boxes:
@@ -256,3 +282,36 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     if skipped:
         lines.insert(3, ("skipped", f"{skipped} faults in the annotations; their rows are left out"))
     return lines
+
+
+def describe_limit(plan: Plan) -> list[tuple[str, str]]:
+    """(topic, text) on what networks may cost, how many architectures cost more, and which known configurations."""
+    if plan.limit == UNLIMITED:
+        return []
+    count, excluded = write_count(len(plan.costs), "architecture"), len(plan.space.excluded)
+    text = (
+        f"at most {describe_cost_limit(plan.limit)}: {excluded} of {count} {'is' if excluded == 1 else 'are'} left out"
+    )
+    lines = [("may cost", text)]
+    names = name_architectures(plan.costs)
+    for point in plan.left_out:
+        first, *others = plan.space.list_architectures(point)
+        more = f", the others that it could have ({len(others)}) too much as well" if others else ""
+        shown = ", ".join(f"{name} {format_value(value)}" for name, value in point.items())
+        lines.append(("left out", f"the known configuration {shown}: {names[first]} costs {plan.costs[first]}{more}"))
+    return lines
+
+
+def list_costs(plan: Plan) -> list[tuple[str, str, str, str]]:
+    """A row for each architecture, where what they cost is limited: name, parameters, ms an image, what becomes of it.
+
+    The dearest come first; of more than `MAX_LISTED`, the last row tells how many are left.
+    """
+    names, excluded = name_architectures(plan.costs), plan.space.excluded
+    dearest = sorted(plan.costs.items(), key=lambda item: -item[1].compute_excess(plan.limit))
+    rows = [
+        (names[name], f"{cost.parameters / 1e6:.2f} M", cost.ms_words, "left out" if name in excluded else "")
+        for name, cost in dearest[:MAX_LISTED]
+    ]
+    more = len(dearest) - MAX_LISTED
+    return [*rows, *([(f"and {more} more", "", "", "")] if more > 0 else [])]

@@ -65,7 +65,9 @@ def take_over(plan: Plan) -> Plan:
         observed += learned
         tried += best
     distinct = [point for index, point in enumerate(tried) if point not in tried[:index]]
-    return replace(plan, taken=TakenOver(tried_first=distinct, observed=observed, others=others))
+    allowed = [point for point in distinct if space.can_have(point)]
+    left_out = [*plan.left_out, *(point for point in distinct if point not in allowed)]
+    return replace(plan, taken=TakenOver(tried_first=allowed, observed=observed, others=others), left_out=left_out)
 
 
 # ---------------------------------------------------------------------------------------------------------- from a file
@@ -128,7 +130,7 @@ def take_search(plan: Plan, record: SearchRecord) -> tuple[OtherSearch, list[Obs
     for number, trial in sorted(record.trials.items()):
         config = build_config(theirs.build_values(trial.params, schema))
         point, outside = project(ours, config, schema)
-        if not outside and find_impossible(ours, point, schema) is None:
+        if not outside and ours.can_have(point) and find_impossible(ours, point, schema) is None:
             points[number] = point
         if why := whole or find_reason(trial, ours, config, point, outside, schema):
             left_out[why] += 1

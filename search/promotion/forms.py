@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fashion_core.metrics import score_answers, score_images
-from search.promotion.judgement import UNLIMITED, Cost, TrainedCandidate
+from fashion_core.models.cost import UNLIMITED, Cost
 from search.promotion.options import ENSEMBLE, SINGLE, SOUP
 from search.statistics.crossfit import cross_fit, find_best
 from search.statistics.intervals import LEVEL, Estimate, compare, estimate_score
 from search.statistics.members import average_members, find_correct, select_members
+
+if TYPE_CHECKING:
+    from search.promotion.judgement import TrainedCandidate
 
 SEEDS = "seeds"
 MAX_MEMBERS = 8  # of an ensemble, repeats included

@@ -23,42 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from fashion_core.models.cost import Cost
     from search.jobs.reruns import Run
     from search.promotion.plan import Candidate
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a model costs.
-
-    Attributes:
-        parameters: their number.
-        ms: milliseconds an image, on the machine that measured it.
-        spread: by how much another measurement may have more.
-    """
-
-    parameters: int
-    ms: float
-    spread: float = 0.0
-
-    def __add__(self, other: Cost) -> Cost:
-        """Of two networks that are asked one after the other."""
-        return Cost(self.parameters + other.parameters, self.ms + other.ms, self.spread + other.spread)
-
-    def __str__(self) -> str:
-        return f"{self.parameters / 1e6:.1f} M, {self.ms_words} ms"
-
-    @property
-    def ms_words(self) -> str:
-        """`8.5 + 0.2`: with the spread, where there is one that shows."""
-        return f"{self.ms:.1f} + {self.spread:.1f}" if self.spread >= 0.05 else f"{self.ms:.1f}"
-
-    def fits(self, limit: Cost) -> bool:
-        """Whether it is within a limit, which it may reach, for sure."""
-        return self.parameters <= limit.parameters and self.ms + self.spread <= limit.ms
-
-
-UNLIMITED = Cost(2**63, float("inf"))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,12 +10,13 @@ import torch
 
 from fashion_core.data.pixels import build_settings
 from fashion_core.hardware.device import choose_device
+from fashion_core.models import timing
+from fashion_core.models.cost import COST_IMAGES, Cost
 from fashion_core.models.ensemble import Saved, as_ensemble, join_models
-from fashion_core.models.forward import predict_prepared, predict_views
+from fashion_core.models.forward import predict_prepared
 from fashion_core.models.saved import SavedModel, load_model
 from fashion_core.models.soup import average_networks, explain_no_soup, find_soup_groups
 from search.promotion.forms import Choice, Decision, Network, Pool, decide
-from search.promotion.judgement import Cost, Trained
 from search.promotion.options import SOUP
 
 if TYPE_CHECKING:
@@ -25,15 +24,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fashion_core.config import TrainConfig
-    from fashion_core.data.pixels import PrepareSettings
     from fashion_core.data.prepared import PreparedData
     from search.jobs.material import Material
+    from search.promotion.judgement import Trained
     from search.promotion.options import PromotionOptions
 
 STATISTICS_IMAGES = 1024  # training images that batch normalisation's statistics are computed from
-COST_IMAGES = 32  # of a batch
-MIN_ROUNDS, COST_SECONDS = 3, 10.0  # where a network takes long, fewer will do
-COST_ROUNDS, COST_REPEATS = 5, 3  # batches of a round
 
 
 def combine(trained: Trained, material: Material, limit: Cost, options: PromotionOptions) -> Decision:
@@ -131,25 +127,6 @@ def build_final(choice: Choice, models: Mapping[Network, SavedModel], material: 
 
 
 def measure_cost(saved: Saved, material: Material) -> Cost:
-    """Parameters, and milliseconds an image on this machine, with all threads.
-
-    The fastest batch counts, since other work on the machine only adds to it; the spread is to the median of the
-    rounds' fastest.
-    """
-    ensemble = as_ensemble(saved)
+    """What a model costs on this machine, measured on validation images: see `fashion_core.models.timing`."""
     chosen = np.resize(material.val, COST_IMAGES)
-    images = {view: material.data[view].gather(chosen) for view in ensemble.views}
-    predict_views(saved, images)  # warms up
-    rounds: list[float] = []
-    started = time.perf_counter()
-    while len(rounds) < (MIN_ROUNDS if time.perf_counter() - started > COST_SECONDS else COST_ROUNDS):
-        rounds.append(1000 * min(time_once(saved, images) for _ in range(COST_REPEATS)) / COST_IMAGES)
-    count = sum(tensor.numel() for member in ensemble.members for tensor in member.network.parameters())
-    return Cost(count, min(rounds), statistics.median(rounds) - min(rounds))
-
-
-def time_once(saved: Saved, images: Mapping[PrepareSettings, np.ndarray]) -> float:
-    """Seconds of one batch."""
-    started = time.perf_counter()
-    predict_views(saved, images)
-    return time.perf_counter() - started
+    return timing.measure_cost(saved, {view: material.data[view].gather(chosen) for view in as_ensemble(saved).views})

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from fashion_core.data.reading import split_names
 from fashion_core.escaping import show_value
+from fashion_core.models.cost import MAX_MS, MAX_PARAMS
 from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.planning.options import (
@@ -26,7 +27,7 @@ from search.planning.options import (
 FitOn = Literal["train", "train+val"]
 SINGLE, ENSEMBLE, SOUP = FORMS = ("single", "ensemble", "soup")
 BEST = "best"  # of forms: that ships, whatever it costs
-MAX_SEEDS, MAX_HOURS, MAX_MS, MAX_PARAMS = 1_000, 87_600, 1e9, 1e15
+MAX_SEEDS, MAX_HOURS = 1_000, 87_600
 LASTING = ("top", "seeds", "baseline")
 
 

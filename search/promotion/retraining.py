@@ -16,9 +16,10 @@ from fashion_core import metrics
 from fashion_core.errors import CheckpointError, SearchError
 from fashion_core.files import read_json, write_whole
 from fashion_core.hardware.device import choose_device
+from fashion_core.models.cost import Cost
 from fashion_core.models.saved import load_model
 from search.jobs.reruns import DIVERGED, FINISHED, Run, Training, load_run, train_all
-from search.promotion.judgement import Cost, Trained, TrainedCandidate
+from search.promotion.judgement import Trained, TrainedCandidate
 from search.promotion.networks import build_final, measure_cost
 from search.promotion.plan import BASELINE, Candidate
 from search.promotion.view import RerunView

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
 from fashion_core.files import retry_while_full
+from fashion_core.models.cost import UNLIMITED, Cost
 from search.experiment.stored import bring_back, find_options, find_record, hold_stored
 from search.jobs.beats import TRIAL_TIMEOUT_S
 from search.jobs.cluster import open_ray
@@ -17,7 +18,6 @@ from search.jobs.guard import HeadGuard
 from search.jobs.material import Material, prepare_material
 from search.planning.resources import choose_resources
 from search.promotion.champion import check_champion
-from search.promotion.judgement import UNLIMITED, Cost
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
 from search.promotion.source import check_like_search
 from search.promotion.tracking import PromotionTracker

@@ -18,7 +18,7 @@ from search.promotion.options import SINGLE
 from search.records.provenance import python_command
 from search.registry.versions import CHAMPION, list_models
 from search.reporting.live import PROGRESS_INTERVAL_S
-from search.reporting.terminal import plain
+from search.reporting.terminal import draw_table, plain
 from search.reporting.words import format_duration, format_score, write_interval, write_points
 from search.statistics.gate import describe_attempt
 from search.statistics.intervals import LEVEL
@@ -234,16 +234,6 @@ def draw_decision(decision: Decision) -> Table:
             )
         )
     return draw_table(("model", f"score [{LEVEL:.0%}]", "vs one, pt", "size", "ms", ""), rows)
-
-
-def draw_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Plain columns under dim heads, numbers to the right."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for index, text in enumerate(head):
-        table.add_column(text, justify="right" if index else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(plain, row))
-    return table
 
 
 def show_gate(gate: Gate, console: Console) -> None:

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from fashion_core.errors import SearchError
 from fashion_core.files import check_form, make_line
 from fashion_core.metrics import ACCURACY
+from fashion_core.models.cost import MAX_MS
 
 MAX_SECONDS = 1e11  # a date of three thousand years from now
 MAX_EPOCH = 10_000  # that of `TrainConfig`
@@ -127,6 +128,8 @@ class Settings(Told):
     seed: Count = 0
     start_seeds: bool = False  # whether each trial's new layers have a start of their own
     select_on: Literal["val", "heldout"] = "val"
+    max_ms: float | None = None
+    max_params: float | None = None
     concurrent: Count = 0
     cpus_per_trial: Count = 0
     gpus_per_trial: FiniteFloat = 0.0
@@ -190,12 +193,31 @@ class OtherSearch(Told):
     left_out: dict[str, Count] = {}
 
 
+class PricedArchitecture(Told):
+    """What the networks of an architecture cost: see `fashion_core.models.cost.Cost`.
+
+    Attributes:
+        architecture: fields of `search.space.architectures.Architecture`.
+        ms, spread: None where it was not measured.
+        trials: of which it is known that they have it.
+    """
+
+    architecture: Params = {}
+    parameters: Count = 0
+    ms: Annotated[float, Field(ge=0, le=MAX_MS)] | None = None
+    spread: Annotated[float, Field(ge=0, le=MAX_MS)] | None = None
+    trials: list[TrialNumber] = []
+
+
 class TakenOver(Told):
     """See `SearchStarted.taken_over`."""
 
     tried_first: list[Params] = []
     observed: list[Observed] = []
     others: list[OtherSearch] = []
+
+
+PricedPart = Annotated[dict[str, Any], check_part(PricedArchitecture)]
 
 
 # --------------------------------------------------------------------------------------------------------------- events
@@ -232,6 +254,7 @@ class SearchStarted(Event):
         limits: when it ends early, see `search.records.limits.Limits`.
         taken_over: what came from elsewhere: configurations that are tried before those of the space (as drawn), trials
             of other searches that the sampler is told of, and which searches these were.
+        costs: of all architectures that its space can have, where they are limited: none over the limit is trained.
     """
 
     kind: ClassVar[str] = "search_started"
@@ -245,6 +268,7 @@ class SearchStarted(Event):
     selection: Annotated[dict[str, Any], check_part(Selected)] = field(default_factory=dict)
     limits: dict[str, Number] = field(default_factory=dict)
     taken_over: Annotated[dict[str, Any], check_part(TakenOver)] = field(default_factory=dict)
+    costs: list[PricedPart] = field(default_factory=list)
 
     @property
     def categories(self) -> dict[str, list[str]]:
@@ -310,6 +334,14 @@ class StopAsked(Event):
 
     kind: ClassVar[str] = "stop_asked"
     mode: str  # a `StopMode`, or a word of a later version
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostsMeasured(Event):
+    """What architectures cost was measured: of its trials, at its end, or of those that it can have from now on."""
+
+    kind: ClassVar[str] = "costs_measured"
+    costs: list[PricedPart]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -451,6 +483,7 @@ KINDS: dict[str, type[Event]] = {
         SearchBroke,
         LimitReached,
         StopAsked,
+        CostsMeasured,
         SearchEnded,
         TrialProposed,
         TrialStarted,

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
 from fashion_core.errors import SearchError, first_line
+from search.records.costs import read_costs
 from search.records.events import (
     ENDS,
+    CostsMeasured,
     EndReason,
     EpochAgain,
     EpochEnded,
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from fashion_core.models.cost import Cost
     from search.records.layout import SearchLayout
+    from search.space.architectures import Architecture
 
 
 @dataclass
@@ -194,6 +198,7 @@ class SearchRecord:
         spent_before: seconds of the search and of its trials when it was last extended, which limits do not count.
         without_gain: how many trials in a row ended, or paused for the first time, without a gain over `mark`, the best
             score at the last gain.
+        costs: what architectures cost that were measured. architectures: of its trials, by number, where known.
     """
 
     search: SearchStarted | None = None
@@ -214,6 +219,8 @@ class SearchRecord:
     without_gain: int = 0
     spent_before: tuple[float, float] = (0.0, 0.0)
     mark: float | None = None
+    costs: dict[Architecture, Cost] = field(default_factory=dict)
+    architectures: dict[int, Architecture] = field(default_factory=dict)
 
     @property
     def begun(self) -> SearchStarted:
@@ -266,12 +273,15 @@ class SearchRecord:
         match event:
             case SearchStarted():
                 self.search, self.limits = event, Limits.read(event.limits)
+                self.take_costs(event)
             case SearchResumed():
                 self.ended, self.asked, self.limits = None, None, Limits.read(event.limits)
                 self.changed |= event.changed
                 self.running.clear()
                 if event.extended:
                     self.extend(event)
+            case CostsMeasured():
+                self.take_costs(event)
             case LimitReached():
                 self.reached = event.reason
             case StopAsked():
@@ -312,6 +322,12 @@ class SearchRecord:
                 if event.status.is_over:
                     self.open.discard(event.trial)
                     self.count_gain(trial, is_first=not trial.climbed)
+
+    def take_costs(self, event: SearchStarted | CostsMeasured) -> None:
+        """Take in what architectures cost, and which trials have them."""
+        for architecture, cost, trials in read_costs(event.costs):
+            self.costs[architecture] = cost
+            self.architectures |= dict.fromkeys(trials, architecture)
 
     def pause(self, trial: TrialRecord, event: TrialPaused) -> None:
         """Take in that a trial waits at its rung."""

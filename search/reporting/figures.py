@@ -1,4 +1,4 @@
-"""Pictures of a search: learning curves, confusion matrices, accuracy against coverage; as PNG files.
+"""Pictures of a search: learning curves, confusion matrices, accuracy against coverage and against cost; as PNG files.
 
 (Without pyplot: it has global state.)
 """
@@ -12,6 +12,7 @@ import numpy as np
 from fashion_core import metrics
 from fashion_core.escaping import take_literally
 from fashion_core.files import whole
+from search.reporting.front import find_front
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from search.records.record import SearchRecord
+    from search.reporting.front import PricedTrial
 
 DPI = 110
 LEAST_SHARE = 0.05  # of images that are answered: of fewer, accuracy is that of a handful
@@ -126,6 +128,45 @@ def draw_curves(record: SearchRecord, path: Path) -> bool:
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
     return True
+
+
+def draw_front(priced: Sequence[PricedTrial], path: Path) -> None:
+    """Draw val/accuracy against milliseconds an image: trials that no other beats in colour and joined, others grey."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    front = sorted(find_front(priced), key=lambda each: each.cost.ms)
+    figure = Figure(figsize=(7.2, 4.2), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    others = [each for each in priced if each not in front]
+    for group, colour, label in ((others, OTHERS, "other trials"), (front, COLOURS[0], "beaten by none")):
+        if group:
+            axes.errorbar(
+                [each.cost.ms for each in group],
+                [each.score for each in group],
+                xerr=([0.0] * len(group), [each.cost.spread for each in group]),
+                yerr=[each.trial.standard_error or 0.0 for each in group],
+                color=colour,
+                fmt="o",
+                ms=5,
+                elinewidth=1,
+                label=label,
+            )
+    axes.plot([each.cost.ms for each in front], [each.score for each in front], color=COLOURS[0], lw=1, ls=":")
+    for each in front:
+        text = f"trial {each.trial.number}, {each.cost.parameters / 1e6:.1f} M"
+        axes.annotate(text, (each.cost.ms, each.score), (6, 6), textcoords="offset points", fontsize=8)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.legend(fontsize=8, loc="lower right", framealpha=0.9)
+    axes.margins(x=0.2, y=0.15)
+    axes.set_xlabel("milliseconds an image")
+    axes.set_ylabel(f"{metrics.ACCURACY}, ± one standard error")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -14,7 +14,8 @@ from fashion_core import metrics
 from fashion_core.escaping import escape_markdown, write_code, write_name
 from fashion_core.files import write_whole
 from search.records.events import SearchStarted, TakenOver, TrialStatus
-from search.reporting.figures import draw_curves
+from search.reporting.figures import draw_curves, draw_front
+from search.reporting.front import describe_front, list_priced
 from search.reporting.tables import Part, Rows, hide_places, join_parts
 from search.reporting.words import (
     SearchWords,
@@ -50,9 +51,13 @@ def write_report(layout: SearchLayout, record: SearchRecord, search: SearchWords
     curves = layout.folder / "curves.png"
     has_curves = draw_curves(record, curves)
     pictures = [(name, path.name) for name in search.categories if (path := layout.confusion(name)).is_file()]
+    front, priced = layout.folder / "front.png", list_priced(record)
+    if priced:
+        draw_front(priced, front)
     parts = build_report(search, record, [curves.name] if has_curves else [], pictures)
     write_whole(layout.report, join_parts(parts))
-    return [layout.report, layout.trials_csv, layout.curves, *([curves] if has_curves else [])]
+    drawn = [*([curves] if has_curves else []), *([front] if priced else [])]
+    return [layout.report, layout.trials_csv, layout.curves, *drawn]
 
 
 def tabulate_trials(record: SearchRecord) -> tuple[list[str], list[list[Any]]]:
@@ -116,6 +121,9 @@ def build_report(
     if search.ranked:
         parts += ["## The best trial", *describe_best(search, pictures)]
         parts += ["## How sure these numbers are", *describe_certainty(search)]
+    if priced := list_priced(record):
+        parts += ["## Score against cost", *describe_front(search, priced, AGAINST)]
+        parts.append("![val/accuracy against milliseconds an image](front.png)")
     return parts
 
 

@@ -13,7 +13,7 @@ from fashion_core.escaping import show_lines
 from fashion_core.secrets import hide_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 def plain(text: str, style: str = "") -> Text:
@@ -35,4 +35,14 @@ def draw_pairs(rows: Iterable[tuple[str, str]]) -> Table:
     table.add_column(overflow="fold")
     for topic, text in rows:
         table.add_row(topic, plain(text))
+    return table
+
+
+def draw_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Plain columns under dim heads, numbers to the right; the first takes more lines where it has to."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for index, text in enumerate(head):
+        table.add_column(text, justify="right" if index else "left", no_wrap=bool(index), overflow="fold")
+    for row in rows:
+        table.add_row(*map(plain, row))
     return table

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
 from fashion_core.escaping import write_name
+from fashion_core.models.cost import UNLIMITED
 from search.records.events import EndReason, TrialStatus
 from search.records.record import SearchRecord, TrialRecord, sum_up
 from search.reporting.ties import Standing, compare_with_best
@@ -16,6 +17,7 @@ from search.statistics.intervals import LEVEL, Estimate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fashion_core.models.cost import Cost
     from search.records.events import OtherSearch
     from search.records.limits import Limits
 
@@ -182,6 +184,16 @@ def describe_limits(limits: Limits) -> str:
     if limits.target is not None:
         texts.append(f"at a score of {format_value(limits.target)}")
     return ", or ".join(texts)
+
+
+def describe_cost_limit(limit: Cost) -> str:
+    """What networks may cost: `8 M parameters and 60 ms an image`."""
+    texts = []
+    if limit.parameters != UNLIMITED.parameters:
+        texts.append(f"{limit.parameters / 1e6:g} M parameters")
+    if limit.ms != UNLIMITED.ms:
+        texts.append(f"{limit.ms:g} ms an image")
+    return " and ".join(texts)
 
 
 def describe_patience(limits: Limits) -> str:

@@ -25,6 +25,8 @@ import spaces
 from fashion_core.config import TrainConfig, check_field, find_field, suggest_name
 from fashion_core.errors import Fault, SpaceError
 from fashion_core.escaping import show_value
+from fashion_core.models.cost import MAX_MS, MAX_PARAMS, UNLIMITED, Cost
+from search.space.architectures import build_limit, write_limit
 from search.space.rungs import FORMS, PROMOTION, STOPPING, Scheduler
 from search.space.space import Parameter, Scalar, Space, is_number
 from search.space.weights import WEIGHTS
@@ -32,10 +34,11 @@ from search.space.weights import WEIGHTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-SECTIONS = ("description", "sampler", "trials", "fixed", "search", "try_first", "scheduler")
+SECTIONS = ("description", "sampler", "trials", "fixed", "search", "try_first", "constraints", "scheduler")
 SAMPLERS = ("tpe", "grid", "random")
 KINDS = ("choice", "uniform", "loguniform", "int", "proportions")
 MAX_TRIALS = 1_000_000
+CONSTRAINTS = {"max_ms": (1e-3, MAX_MS), "max_params": (1, MAX_PARAMS)}  # what they may be
 PROPORTION_LIMITS = (1e-3, 1e3)
 # Each value of these is prepared (images) or found (weights) before the search starts, so they have to be countable.
 CHOICE_ONLY = ("image_size", "crop", "crop_margin", "backbone", "weights")
@@ -97,11 +100,13 @@ def parse_space(text: str, name: str, file: str | None = None) -> Space:
 def hash_fields(fields: dict[str, Any]) -> str:
     """sha256 of what a space means: not its description or layout; the order of the search counts, draws follow it.
 
-    The stopping form is not told: spaces had that alone, and those of before keep their hash.
+    The stopping form is not told, nor that there are no constraints: spaces of before keep their hash.
     """
     meaning = {name: fields[name] for name in ("sampler", "trials", "fixed", "try_first")}
     meaning["parameters"] = [asdict(parameter) for parameter in fields["parameters"]]
     meaning["scheduler"] = {name: value for name, value in asdict(fields["scheduler"]).items() if value != STOPPING}
+    if fields["limit"] != UNLIMITED:
+        meaning["constraints"] = write_limit(fields["limit"])
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
@@ -312,6 +317,7 @@ def read_document(document: Located, faults: FaultList) -> dict[str, Any]:
         "fixed": fixed,
         "parameters": tuple(parameters.values()),
         "try_first": tuple(points),
+        "limit": read_constraints(sections.get("constraints"), faults),
         "scheduler": read_scheduler(sections["scheduler"], faults) if "scheduler" in sections else None,
         "category_lines": tuple(list_categories([fixed_items, *(point.value for point in tried)])),
     }
@@ -385,6 +391,24 @@ def read_trials(item: Located | None, line: int, sampler: str | None, faults: Fa
     else:
         faults.add(item, f"`trials` must be a whole number from 1 to {MAX_TRIALS}, but got {show_value(item.plain)}")
     return 0
+
+
+def read_constraints(section: Located | None, faults: FaultList) -> Cost:
+    """What a network may cost; no limit where none is given, or it is at fault."""
+    if section is None:
+        return UNLIMITED
+    if not isinstance(section.value, dict) or not section.value:
+        known = " and ".join(CONSTRAINTS)
+        faults.add(section, f"`constraints` must be a mapping of {known}, but got {show_value(section.plain)}")
+        return UNLIMITED
+    limits = {}
+    for name, item in read_keys(section, tuple(CONSTRAINTS), "the constraints", faults).items():
+        low, high = CONSTRAINTS[name]
+        if is_number(item.value) and low <= item.value <= high:
+            limits[name] = item.value
+        else:
+            faults.add(item, f"`{name}` must be a number from {low:g} to {high:g}, but got {show_value(item.plain)}")
+    return build_limit(limits.get("max_ms"), limits.get("max_params"))
 
 
 def check_names(items: dict[str, Located], given: set[str], faults: FaultList) -> None:

@@ -16,11 +16,13 @@ from fashion_core.config import FEATURE_FIELDS, WEIGHT_WORDS, TrainConfig, build
 from fashion_core.data.pixels import WHOLE, PrepareSettings
 from fashion_core.errors import ConfigError, Fault, SearchError, SpaceError
 from fashion_core.escaping import show_value
+from fashion_core.models.cost import UNLIMITED, Cost
+from search.space.architectures import WHAT_DECIDES, Architecture, find_architecture
 from search.space.rungs import Scheduler
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS, normalise_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from optuna.trial import BaseTrial
 
@@ -86,6 +88,11 @@ class Parameter:
         return value if self.kind == "int" else float(value)
 
 
+def agrees(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configurations have the same values where both have one."""
+    return all(other.get(name, value) == value for name, value in one.items())
+
+
 def is_number(value: Any, *, whole: bool = False) -> bool:
     """Whether a value is a number (a whole one), which true and false are not."""
     return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
@@ -106,6 +113,8 @@ class Space:
         category_lines: (category, line) of every category the text names.
         starts: paths of the files and models that weights name, by these names: trials get the path, see `with_starts`.
         has_boxes: whether the data set names boxes; without, whatever crop is asked for is the whole image.
+        limit: what a network may cost.
+        excluded: architectures that no trial has, because they cost more: see `excluding`.
     """
 
     name: str
@@ -122,6 +131,8 @@ class Space:
     file: str = field(default="", compare=False)
     starts: Mapping[str, str] = field(default_factory=dict)
     has_boxes: bool = True
+    limit: Cost = UNLIMITED
+    excluded: frozenset[Architecture] = frozenset()
 
     def check(self, schema: AttributeSchema) -> list[TrainConfig]:
         """Find what would stop its trials: categories that the data has not, and fields that do not go together.
@@ -204,9 +215,12 @@ class Space:
         return self.locate({**self.fixed, **values, "epochs": self.scheduler.max_epochs})
 
     def first_points(self, schema: AttributeSchema) -> list[dict[str, Any]]:
-        """What Optuna is to run first, as flat parameters: all of a grid, or ``try_first``; what one lacks is drawn."""
+        """What Optuna is to run first, as flat parameters: all of a grid, or ``try_first``; what one lacks is drawn.
+
+        Those that only excluded architectures could have are left out.
+        """
         if self.sampler == "grid":
-            return self.combine([parameter.name for parameter in self.parameters])
+            return self.combine_allowed(*(parameter.name for parameter in self.parameters))
         points = []
         for known in self.try_first:
             weights = known.get(WEIGHTS, {})
@@ -216,7 +230,7 @@ class Space:
                 name: weights[category] for name, category in self.weight_names(schema).items() if category in weights
             }
             points.append({name: value for name, value in known.items() if name != WEIGHTS} | given)
-        return points
+        return [point for point in points if self.can_have(point)]
 
     def count_grid(self) -> int:
         """Number of combinations of a grid.
@@ -226,7 +240,7 @@ class Space:
         """
         if self.sampler != "grid":
             raise SearchError(f"only a grid can be counted, but the sampler of {self.name} is {self.sampler}")
-        return len(self.combine([parameter.name for parameter in self.parameters]))
+        return len(self.combine_allowed(*(parameter.name for parameter in self.parameters)))
 
     def prepare_settings(self) -> list[PrepareSettings]:
         """All ways in which trials can want their images prepared."""
@@ -304,7 +318,7 @@ class Space:
     def list_settings(self, *names: str) -> list[Any]:
         """Distinct values that trials can have of some fields together, each a tuple in the order of ``names``."""
         defaults = {name: TrainConfig.model_fields[name].default for name in names} | self.fixed
-        found = [self.locate(defaults | combination) for combination in self.combine(names)]
+        found = [self.locate(defaults | combination) for combination in self.combine_allowed(*names)]
         return list(dict.fromkeys(tuple(values[name] for name in names) for values in found))
 
     def locate(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -314,6 +328,41 @@ class Space:
         path = self.starts.get(values.get("weights", ""))
         values = values if path is None else values | {"weights": path}
         return values if self.has_boxes else values | {"crop": WHOLE}
+
+    # ------------------------------------------------------------------------------------------------- architectures
+
+    def find_architecture(self, params: Mapping[str, Any]) -> Architecture:
+        """The architecture of a trial. params: flat, as drawn."""
+        return find_architecture({**self.fixed, **params, "epochs": self.scheduler.max_epochs})
+
+    def list_architectures(self, point: Mapping[str, Any] | None = None) -> list[Architecture]:
+        """All that trials can have, the excluded too. point: only those that can have these parameters."""
+        combinations = self.combine(WHAT_DECIDES)
+        fitting = [each for each in combinations if agrees(each, point or {})]
+        return list(dict.fromkeys(map(self.find_architecture, fitting)))
+
+    def excluding(self, excluded: Collection[Architecture]) -> Space:
+        """This space without trials of some architectures; a grid has fewer combinations then."""
+        space = replace(self, excluded=frozenset(excluded))
+        return replace(space, trials=space.count_grid()) if space.sampler == "grid" else space
+
+    def allows(self, params: Mapping[str, Any]) -> bool:
+        """Whether a trial may have these parameters."""
+        return not self.excluded or self.find_architecture(params) not in self.excluded
+
+    def can_have(self, point: Mapping[str, Any]) -> bool:
+        """Whether a trial may have these parameters, for some values of the others."""
+        return not self.excluded or bool(self.list_allowed(point))
+
+    def list_allowed(self, point: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The parameters that decide about architectures, in every way in which trials may have them beside others."""
+        return [each for each in self.combine_allowed() if agrees(each, point)]
+
+    def combine_allowed(self, *names: str) -> list[dict[str, Any]]:
+        """`combine`, without what excluded architectures have; with the parameters that decide about these, if any."""
+        if not self.excluded:
+            return self.combine(names)
+        return [each for each in self.combine((*names, *WHAT_DECIDES)) if self.allows(each)]
 
     def combine(self, names: tuple[str, ...] | list[str]) -> list[dict[str, Any]]:
         """Every combination of some parameters and those their conditions name, as drawn; the last varies fastest.

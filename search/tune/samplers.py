@@ -79,20 +79,22 @@ def place_value(distribution: BaseDistribution, place: float) -> Any:
 
 
 def build_sampler(
-    space: Space, schema: AttributeSchema, seed: int, number: int, told: Sequence[FrozenTrial]
+    space: Space, schema: AttributeSchema, seed: int, number: int, told: Sequence[FrozenTrial], attempt: int = 0
 ) -> optuna.samplers.BaseSampler:
     """What draws the proposal of this number. The points of a grid are enqueued, so its sampler never draws.
 
     Args:
         seed: of the search.
         told: what Optuna's study knows; TPE learns once enough are sound, so that it takes none that diverged as good.
+        attempt: how often this proposal was drawn before, and not allowed.
     """
+    again = (attempt,) if attempt else ()
     if space.sampler != "tpe":
-        return optuna.samplers.RandomSampler(seed=draw_seed(seed, number))
+        return optuna.samplers.RandomSampler(seed=draw_seed(seed, number, *again))
     good = min(math.ceil(GOOD_SHARE * len(told)), MOST_GOOD)
     if sum(map(is_sound, told)) < max(ENOUGH, good):
-        return SobolSampler(space.list_names(schema), draw_seed(seed), number)
-    return optuna.samplers.TPESampler(seed=draw_seed(seed, number), n_startup_trials=ENOUGH)
+        return SobolSampler(space.list_names(schema), draw_seed(seed, *again), number)
+    return optuna.samplers.TPESampler(seed=draw_seed(seed, number, *again), n_startup_trials=ENOUGH)
 
 
 def is_sound(trial: FrozenTrial) -> bool:

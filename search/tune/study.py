@@ -6,6 +6,9 @@ crashed FAIL, the diverged PRUNED below all others, the rest COMPLETE; those tha
 RUNNING.
 
 Where trials pause and go on, what is comparable is told: see `RungStudy`.
+
+What the space does not allow is drawn again, by a sampler with a further seed, until it does; so what is proposed still
+follows from the ledger, and no trace of what was not stays in the study.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from optuna.trial import TrialState
 
@@ -20,7 +24,7 @@ from fashion_core import metrics
 from search.records.events import EpochEnded, Event, TrialEnded, TrialProposed, TrialStatus
 from search.tune.decisions import LOST
 from search.tune.results import WORST_SCORE
-from search.tune.samplers import DIVERGED_STEP, ENOUGH, build_sampler
+from search.tune.samplers import DIVERGED_STEP, ENOUGH, build_sampler, draw_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from search.records.events import Observed
     from search.space.space import Space
 
+MAX_DRAWS = 30  # of a proposal, before what is allowed is listed
 STATES = {
     TrialStatus.FINISHED: TrialState.COMPLETE,
     TrialStatus.DIVERGED: TrialState.PRUNED,  # at step 0: the sampler is to keep away from there
@@ -73,11 +78,48 @@ class Study:
         """
         number = self.count
         enqueued = number < len(self.known)
-        if enqueued:
-            self.study.enqueue_trial(self.known[number])
-        told = self.study.get_trials(deepcopy=False) if self.space.sampler == "tpe" else ()
-        trial, params = self.ask(build_sampler(self.space, self.schema, self.seed, number, told))
+        point = self.known[number] if enqueued else {}
+        if self.space.excluded:
+            point = self.draw_allowed(number, point)
+        if point:
+            self.study.enqueue_trial(point)
+        trial, params = self.ask(self.build_sampler(number))
         return TrialProposed(trial=number, params=params, drawn=trial.params, enqueued=enqueued, after=after)
+
+    def build_sampler(self, number: int, attempt: int = 0) -> optuna.samplers.BaseSampler:
+        """See `search.tune.samplers`."""
+        told = self.study.get_trials(deepcopy=False) if self.space.sampler == "tpe" else ()
+        return build_sampler(self.space, self.schema, self.seed, number, told, attempt)
+
+    def draw_allowed(self, number: int, point: dict[str, Any]) -> dict[str, Any]:
+        """The parameters of the next proposal, which the space allows; drawn in a copy of the study.
+
+        Where none of many draws is allowed, what decides that is drawn evenly of all that is.
+
+        Args:
+            point: what is known of it.
+        """
+        copy = optuna.create_study(direction="maximize")
+        copy.add_trials(self.study.get_trials(deepcopy=False))
+        for attempt in range(MAX_DRAWS):
+            found = self.draw_once(copy, point, self.build_sampler(number, attempt))
+            if self.space.allows(found):
+                return found
+        allowed = self.space.list_allowed(point)
+        chosen = np.random.default_rng(draw_seed(self.seed, number, MAX_DRAWS)).integers(len(allowed))
+        return self.draw_once(copy, point | allowed[chosen], self.build_sampler(number, MAX_DRAWS))
+
+    def draw_once(
+        self, study: optuna.Study, point: dict[str, Any], sampler: optuna.samplers.BaseSampler
+    ) -> dict[str, Any]:
+        """The parameters of a trial, as drawn. For the study it has failed: samplers learn nothing of that."""
+        study.sampler = sampler
+        if point:
+            study.enqueue_trial(point)
+        trial = study.ask()
+        self.space.suggest(trial, self.schema)
+        study.tell(trial, state=TrialState.FAIL)
+        return trial.params
 
     def take(self, event: Event) -> None:
         """Take in what the ledger tells, in order."""

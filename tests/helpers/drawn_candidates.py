@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from fashion_core.config import TrainConfig
+from fashion_core.models.cost import Cost
 from search.jobs.reruns import Run
-from search.promotion.judgement import Cost, TrainedCandidate
+from search.promotion.judgement import TrainedCandidate
 from search.promotion.plan import Candidate
 from search.statistics.crossfit import assign_folds
 

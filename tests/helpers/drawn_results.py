@@ -11,8 +11,9 @@ from fashion_core.config import TrainConfig
 from fashion_core.data.annotations import load_annotations
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import PreparedData, prepare_all
+from fashion_core.models.cost import Cost
 from search.promotion.forms import SINGLE, Choice, Decision, Form
-from search.promotion.judgement import Cost, Judgement, Row
+from search.promotion.judgement import Judgement, Row
 from search.promotion.licences import DEEPFASHION_TERMS
 from search.promotion.opponent import Gate, Opponent
 from search.promotion.options import PromotionOptions

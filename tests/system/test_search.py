@@ -146,9 +146,15 @@ def test_a_second_search_does_not_decode_again(searched, sample_folder):
     folder, _ = searched
     prepared = next((folder / "results" / ".prepared").glob("prepared-*.arrow"))
     before = prepared.stat().st_mtime_ns
-    done = run(folder, "--data", sample_folder, "--space", folder / "tiny.yaml", "--trials", 1, "--max-epochs", 2)
+    options = ("--data", sample_folder, "--space", folder / "tiny.yaml", "--trials", 1, "--max-epochs", 2)
+    done = run(folder, *options, "--name", "second", "--max-params", 2e5)
     assert prepared.stat().st_mtime_ns == before
     assert "preparing 192 images" in searched[1] and "preparing 192" not in done.stdout
+    assert "1 of 2 architectures is left out" in done.stdout and "the known configuration backbone test_resnet" in (
+        " ".join(done.stdout.split())
+    )
+    costs = {each.backbone: cost.parameters for each, cost in read(folder, "second").costs.items()}
+    assert costs["test_efficientnet"] <= 2e5 < costs["test_resnet"]
 
 
 def test_one_trial_alone_gives_the_same_numbers(searched):
@@ -164,9 +170,9 @@ def test_a_name_is_used_once(searched, sample_folder):
 
 
 def test_a_dry_run_does_nothing(tmp_path, sample_folder):
-    done = run(tmp_path, "--data", sample_folder, "--space", write_space(tmp_path), "--dry-run")
+    done = run(tmp_path, "--data", sample_folder, "--space", write_space(tmp_path), "--max-ms", 1000, "--dry-run")
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
-    for topic in ("trials", "rungs", "epochs", "prepared data", "results"):
+    for topic in ("trials", "rungs", "epochs", "prepared data", "results", "0 of 2 architectures are left out"):
         assert topic in done.stdout
 
 

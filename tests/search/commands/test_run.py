@@ -39,12 +39,12 @@ def ran(
 
 def test_options_become_the_searchs(ran, call, tmp_path: Path) -> None:
     given = ["--time-budget", "45m", "--gpus-per-trial", "0.5", "--skip-bad", "--select-on", "heldout", "--replace"]
-    assert call("--data", "d", "--space", "s", *given, "--results", tmp_path) == (0, "", "")
+    assert call("--data", "d", "--space", "demo", *given, "--results", tmp_path) == (0, "", "")
     ((what, options, others),) = ran
     assert what == "run" and others["replace"] and not others.get("resume")
     assert options == SearchOptions(
         data="d",
-        space="s",
+        space="demo",
         time_budget_s=2700,
         gpus_per_trial=0.5,
         skip_bad=True,
@@ -58,7 +58,7 @@ def test_options_become_the_searchs(ran, call, tmp_path: Path) -> None:
 def test_a_command_ends_as_its_search_did(reason, scores, call, tmp_path: Path, monkeypatch) -> None:
     make_search(tmp_path, "mine", scores, ended=reason)
     monkeypatch.setattr(search, "run_search", lambda *_, **__: load_search("mine", tmp_path))
-    status, out, err = call("--data", "d", "--space", "s")
+    status, out, err = call("--data", "d", "--space", "demo")
     if reason == EndReason.INTERRUPTED:
         assert status == 130
     else:
@@ -73,8 +73,8 @@ def test_every_exit_status_is_in_the_help(call) -> None:
 
 
 def test_a_dry_run_plans(ran, call) -> None:
-    call("run", "--data", "d", "--space", "s", "--dry-run")
-    assert [what for what, _, _ in ran] == ["plan"] and ran[0][1] == SearchOptions(data="d", space="s")
+    call("run", "--data", "d", "--space", "demo", "--dry-run")
+    assert [what for what, _, _ in ran] == ["plan"] and ran[0][1] == SearchOptions(data="d", space="demo")
 
 
 def test_a_search_goes_on_where_it_is_now(ran, call, tmp_path: Path) -> None:
@@ -115,15 +115,24 @@ def test_a_trial_is_replayed(ran, call, tmp_path: Path) -> None:
             [],
             "error: --data must be given: folder of a data set, or its table (.csv, .parquet, .jsonl); see --help\n--",
         ),
-        (["--data", "d", "--space", "s", "--time-budget", "5"], "--time-budget must be a number with a unit, like 90s"),
+        (
+            ["--data", "d", "--space", "s", "--time-budget", "5"],
+            "--time-budget must be a number with a unit, like 90s",
+        ),
         (["--data", "d", "--space", "s", "--seed", "4294967296"], "--seed must be less than 4294967296, but got"),
         (
             ["--data", "d", "--space", "s", "--trials", "0"],
             "error: --trials must be greater than or equal to 1, but got 0; see --help",
         ),
         (["--data", "d", "--space", "s", "--select-on", "test"], "'test' is not one of"),
-        (["--data", "d", "--space", "s", "--budget-cost", "20"], "--budget-cost must come with --price-per-gpu-hour"),
-        (["--data", "d", "--space", "s", "--target", "1.5"], "--target must be less than or equal to 1, but got 1.5"),
+        (
+            ["--data", "d", "--space", "s", "--budget-cost", "20"],
+            "--budget-cost must come with --price-per-gpu-hour",
+        ),
+        (
+            ["--data", "d", "--space", "s", "--target", "1.5"],
+            "--target must be less than or equal to 1, but got 1.5",
+        ),
         (["--data", "d", "--space", "s", "--stop-after", "0"], "--stop-after must be greater than or equal to 1"),
         (["--no-such"], "No such option: --no-such"),
         (["--resume", "x", "--time-budget", "5m", "--replace"], "--resume takes the options that the search was"),

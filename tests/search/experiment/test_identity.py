@@ -125,6 +125,20 @@ def test_settings_that_decide_are_those_it_began_with(search):
         check_settings(plan(max_epochs=7, seed=3), record, extend=True)
 
 
+def test_what_networks_may_cost_stays_as_it_was(search):
+    """Also of a search that was begun before there were such limits, whose ledger does not tell of any."""
+    _, plan, record = search
+    for name in ("max_ms", "max_params"):
+        del record.search.settings[name]
+    check_settings(plan(), record)
+    with pytest.raises(SearchError, match="max_params 1000000000, not"):
+        check_settings(plan(max_params=1e9), record)
+    limited = replace(record, search=replace(record.search, settings=record.settings | {"max_params": 10**9}))
+    check_settings(plan(max_params=1e9), limited)
+    with pytest.raises(SearchError, match="max_params"):
+        check_settings(plan(), limited)
+
+
 def test_a_changed_space_is_told_parameter_by_parameter(search, tmp_path):
     _, plan, record = search
     check_space(plan(), record.begun)
@@ -136,6 +150,7 @@ def test_a_changed_space_is_told_parameter_by_parameter(search, tmp_path):
     assert compare_spaces(SPACE, SPACE.replace("fc_layers: {choice: [0, 1]}", "dropout: {uniform: [0, 0.5]}")) == (
         ": search.dropout is new; search.fc_layers is gone"
     )
+    assert compare_spaces(SPACE, SPACE + "constraints: {max_ms: 60}") == ": constraints.max_ms is new"
     assert compare_spaces("no space", SPACE) == ""
 
 

@@ -25,6 +25,14 @@ from search.records.layout import SearchLayout
 from search.records.ledger import Ledger, read_events
 from search.records.record import SearchRecord, replay
 from search.records.session import Session
+from search.space.reading import parse_space
+
+SPACE = """
+trials: 3
+fixed: {backbone: test_resnet, weights: none}
+search: {image_size: {choice: [32, 64]}, lr: {loguniform: [1e-4, 1e-2]}}
+scheduler: {max_epochs: 9}
+"""
 
 
 @pytest.fixture
@@ -37,9 +45,9 @@ def session(tmp_path):
         yield session
 
 
-def start(session, number, scores=()):
+def start(session, number, scores=(), image_size=32):
     """A trial that has come so far."""
-    session.append(TrialStarted(trial=number, trial_id=str(number), params={}, enqueued=False))
+    session.append(TrialStarted(trial=number, trial_id=str(number), params={"image_size": image_size}, enqueued=False))
     for epoch, score in enumerate(scores, 1):
         session.append(EpochEnded(trial=number, epoch=epoch, metrics={"val/accuracy": score}))
 
@@ -92,7 +100,7 @@ def test_a_trial_that_goes_on_is_closed_again(session):
 
 def run(session, monkeypatch, trials, *, interrupted=False):
     """A search whose trials are run by a function, in place of Tune. Gives its end, what was printed, what broke it."""
-    plan = SimpleNamespace(trials=3, space=SimpleNamespace(scheduler=SimpleNamespace(max_epochs=9)))
+    plan = SimpleNamespace(trials=3, space=parse_space(SPACE, "s"), annotations=SimpleNamespace(schema=SCHEMA))
 
     def run_trials(*_, **__):
         trials()
@@ -146,6 +154,38 @@ def test_a_search_that_did_not_run_all_of_them_says_why(reached, interrupted, br
     assert (fault is not None) == breaks
 
 
+@pytest.mark.parametrize("sizes", [(32, 64, 32), (32, 32, 32)])
+def test_what_finished_trials_cost_is_written_down_where_there_is_a_choice(sizes, session, monkeypatch):
+    """Once: a search that is given more trials takes what it knows."""
+
+    def trials():
+        for number, size in enumerate(sizes):
+            start(session, number, [0.5], size)
+            end(session, number)
+
+    run(session, monkeypatch, trials)
+    assert {n: each.image_size for n, each in session.record.architectures.items()} == (
+        dict(enumerate(sizes)) if 64 in sizes else {}
+    )
+    costs = dict(session.record.costs)
+    assert len(costs) == len(set(sizes)) - (64 not in sizes) and all(cost.ms > 0 for cost in costs.values())
+    run(session, monkeypatch, lambda: None)
+    assert session.record.costs == costs
+    kinds = [event.kind for event in read_events(session.layout.ledger)]
+    assert kinds[-1] == "search_ended" and kinds.count("costs_measured") == 2 * (64 in sizes)
+
+
+def test_costs_that_cannot_be_measured_are_left_out(session, monkeypatch):
+    def trials():
+        for number, size in enumerate((32, 64, "large")):
+            start(session, number, [0.5], size)
+            end(session, number)
+
+    ended, shown, fault = run(session, monkeypatch, trials)
+    assert ended.reason == "all trials ended" and fault is None and not session.record.costs
+    assert "what the trials cost could not be measured: " in shown
+
+
 def test_a_paused_trial_stays_paused_where_the_search_ends_first(session):
     start(session, 0, [0.5, 0.75])
     session.append(TrialPaused(trial=0, rung=2, correct="x"))
@@ -160,5 +200,5 @@ def test_a_paused_trial_stays_paused_where_the_search_ends_first(session):
         not trial.status.is_over
         and running.choose_reason(session.record, 1, is_broken=False, is_interrupted=True) == EndReason.INTERRUPTED
     )
-    session.append(TrialStarted(trial=0, trial_id="0", params={}, enqueued=False))
+    start(session, 0)
     assert trial.status == "running" and trial.climbed == 2

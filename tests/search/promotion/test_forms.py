@@ -8,6 +8,7 @@ from drawn_candidates import CLASSES, EPOCHS, IMAGES, LABELS, RNG, draw_candidat
 from missing_labels import blank
 
 from fashion_core.config import TrainConfig
+from fashion_core.models.cost import Cost
 from search.promotion.forms import (
     ENSEMBLE,
     SEEDS,
@@ -21,7 +22,7 @@ from search.promotion.forms import (
     decide,
     pick_form,
 )
-from search.promotion.judgement import Cost, TrainedCandidate
+from search.promotion.judgement import TrainedCandidate
 from search.promotion.plan import Candidate
 
 

@@ -9,10 +9,10 @@ from drawn_models import draw_model
 
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import PreparedData
+from fashion_core.models import timing
+from fashion_core.models.cost import Cost
 from fashion_core.models.ensemble import SavedEnsemble, save_member
-from search.promotion import networks as networks_module
 from search.promotion.forms import ENSEMBLE, SINGLE, SOUP, Choice
-from search.promotion.judgement import Cost
 from search.promotion.networks import Averager, build_final, measure_cost
 
 
@@ -80,7 +80,7 @@ def test_the_cost_counts_every_parameter(images, networks):
 def test_a_cost_is_the_same_beside_other_work(images, networks, monkeypatch):
     """Some batches take twenty times as long, as they do where others have the cores for a while."""
     seconds = iter([0.032, 0.64, 0.0352, 0.64, 0.032, 0.64, 0.64, 0.64, 0.0352, 0.033, 0.64, 0.64, 0.04, 0.64, 0.64])
-    monkeypatch.setattr(networks_module, "time_once", lambda *_: next(seconds))
+    monkeypatch.setattr(timing, "time_once", lambda *_: next(seconds))
     cost = measure_cost(networks[(0, 0)], images)
     assert (cost.ms, cost.spread) == pytest.approx((1.0, 0.03125))
     assert not cost.fits(Cost(2**62, 1.02)) and cost.fits(Cost(2**62, 1.04))

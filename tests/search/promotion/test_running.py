@@ -8,8 +8,8 @@ from written_search import write_search
 
 from fashion_core.data.annotations import load_annotations
 from fashion_core.errors import SearchError
+from fashion_core.models.cost import UNLIMITED, Cost
 from search.promotion import running
-from search.promotion.judgement import UNLIMITED, Cost
 from search.promotion.options import PromotionOptions, Workplace
 from search.promotion.running import Promotion, open_promotion
 from search.promotion.source import check_like_search

@@ -41,6 +41,13 @@ VALUES = {
     "Annotated[dict[str, Any], check_part(Data)]": OBJECTS,
     "Annotated[dict[str, Any], check_part(Selected)]": OBJECTS,
     "Annotated[dict[str, Any], check_part(TakenOver)]": OBJECTS,
+    "list[PricedPart]": st.lists(
+        st.fixed_dictionaries(
+            {"architecture": st.dictionaries(st.text(max_size=5), SCALARS, max_size=2)},
+            optional={"parameters": st.integers(0, 2**63 - 1), "ms": st.floats(0, 1e9), "trials": st.lists(EPOCHS)},
+        ),
+        max_size=2,
+    ),
     "Params": st.dictionaries(st.text(max_size=5), SCALARS, max_size=3),
     "dict[str, str]": st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
     "dict[FileName, str]": st.dictionaries(st.sampled_from(("model", "a b")), st.text(max_size=5), max_size=2),
@@ -142,8 +149,9 @@ def test_categories_are_those_of_the_data():
 def test_an_event_is_told_by_its_kind_on_the_disk():
     """Ledgers of searches that ran are read by these words."""
     assert sorted(KINDS) == [
-        "epoch", "epoch_again", "limit_reached", "search_broke", "search_ended", "search_resumed", "search_started",
-        "stop_asked", "trial_ended", "trial_paused", "trial_proposed", "trial_retried", "trial_saved", "trial_started",
+        "costs_measured", "epoch", "epoch_again", "limit_reached", "search_broke", "search_ended", "search_resumed",
+        "search_started", "stop_asked", "trial_ended", "trial_paused", "trial_proposed", "trial_retried", "trial_saved",
+        "trial_started",
     ]  # fmt: skip
     started = TrialStarted(trial=1, trial_id="a", params={"lr": 0.1}, enqueued=True, time=2.0, seq=3)
     assert write_event(started) == {

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fashion_core.config import TrainConfig
 from fashion_core.errors import SpaceError
+from fashion_core.models.cost import UNLIMITED, Cost
 from search.space.reading import MAX_DEPTH, MAX_SIZE, FaultList, load_space, parse_space, read_yaml
 from search.space.space import Space
 
@@ -586,3 +587,46 @@ def test_rungs_come_after_the_longest_warm_up(fixed, searched, rungs):
     fixed = fixed.replace("schedule: constant, ", "")
     text = f"trials: 4\nfixed: {{{fixed}}}\nsearch: {{{search}}}\nscheduler: {{form: promotion, max_epochs: 9}}"
     assert parse_space(text, "name").with_rungs().scheduler.rungs() == rungs
+
+
+# -------------------------------------------------------------------------------------------------------- constraints
+
+
+@pytest.mark.parametrize(
+    ("constraints", "limit"),
+    [
+        ("{max_ms: 60, max_params: 8e6}", Cost(8_000_000, 60.0)),
+        ("{max_ms: 0.5}", Cost(UNLIMITED.parameters, 0.5)),
+        ("{max_params: 5000000}", Cost(5_000_000, UNLIMITED.ms)),
+    ],
+)
+def test_what_networks_may_cost_is_read(constraints, limit):
+    assert parse_space(f"{MINIMAL}constraints: {constraints}", "test").limit == limit
+    assert parse_space(MINIMAL, "test").limit == UNLIMITED
+
+
+@pytest.mark.parametrize(
+    ("constraints", "fault"),
+    [
+        ("60", "`constraints` must be a mapping of max_ms and max_params, but got 60"),
+        ("{}", "`constraints` must be a mapping of max_ms and max_params, but got {}"),
+        ("{max_ms: fast}", "`max_ms` must be a number from 0.001 to 1e+09, but got fast"),
+        ("{max_ms: 0}", "`max_ms` must be a number from 0.001 to 1e+09, but got 0"),
+        ("{max_ms: true}", "`max_ms` must be a number from 0.001 to 1e+09, but got true"),
+        ("{max_params: -1}", "`max_params` must be a number from 1 to 1e+15, but got -1"),
+        ("{max_params: [1, 2]}", "`max_params` must be a number from 1 to 1e+15, but got [1, 2]"),
+        ("{max_param: 1e6}", "`max_param` is not a key of the constraints; did you mean `max_params`?"),
+    ],
+)
+def test_impossible_constraints_are_told_once_with_their_line(constraints, fault):
+    ((line, message),) = find_faults(f"{MINIMAL}constraints: {constraints}\n")
+    assert line == 4 and message.replace("'", "").replace("True", "true") == fault
+
+
+def test_constraints_count_in_the_hash():
+    plain, limited, less = (
+        parse_space(MINIMAL + text, "test").hash
+        for text in ("", "constraints: {max_ms: 9}", "constraints: {max_ms: 8}")
+    )
+    assert len({plain, limited, less}) == 3
+    assert limited == parse_space(MINIMAL + "constraints:\n  max_ms: 9.0", "test").hash

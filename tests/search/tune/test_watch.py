@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from fashion_core.files import MODEL_FILE
+from fashion_core.models.cost import Cost
 from search.experiment import running as ends
 from search.experiment.running import close_trials
 from search.planning.options import SearchOptions
@@ -29,6 +30,7 @@ from search.records.ledger import Ledger, read_events
 from search.records.record import replay
 from search.records.requests import ask_to_stop, read_request
 from search.records.session import Session
+from search.space.reading import parse_space
 from search.tune.callback import Recorder
 from search.tune.checkpoints import BestModels
 from search.tune.results import CORRECT, EPOCH, FULL, LOST, METRICS, SAVED, SCORE
@@ -44,6 +46,12 @@ search: {lr: {loguniform: [1e-4, 1e-2]}}
 scheduler: {type: asha, max_epochs: 4, grace_epochs: 1, reduction_factor: 2}
 """
 PROMOTED = SPACE.replace("type: asha", "type: asha, form: promotion")
+LIMITED = (
+    PROMOTED.replace("image_size: 32, ", "").replace(
+        "search: {", "search: {image_size: {choice: [32, 64, 96]}, fc_layers: {int: [0, 2]}, "
+    )
+    + "constraints: {max_ms: 3}\n"
+)
 QUALITY = [0.5, 0.7, 0.2, 0.6, 0.1, 0.9]
 
 
@@ -58,10 +66,18 @@ def promoting(sample_folder, tmp_path_factory):
     return make_plan(sample_folder, tmp_path_factory.mktemp("promoting"), PROMOTED)
 
 
-def make_plan(sample_folder, folder, space):
+@pytest.fixture(scope="module")
+def limited(sample_folder, tmp_path_factory):
+    """A search with 9 architectures, of which 2 cost little enough, as its ledger tells: 2 of 3 sizes never do."""
+    found = parse_space(LIMITED, "small").list_architectures()
+    costs = {each: Cost(1000, 5.0 if each.image_size > 32 or each.fc_layers == 1 else 0.5, 0.1) for each in found}
+    return make_plan(sample_folder, tmp_path_factory.mktemp("limited"), LIMITED, costs)
+
+
+def make_plan(sample_folder, folder, space, costs=None):
     (folder / "small.yaml").write_text(space)
     options = SearchOptions(data=sample_folder, space=str(folder / "small.yaml"), name="one", results=folder)
-    return build_plan(options, options.build_layout(), Machine(2, 0))
+    return build_plan(options, options.build_layout(), Machine(2, 0), costs=costs)
 
 
 class Killed(Exception):
@@ -180,7 +196,7 @@ def describe(session):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["plan", "promoting"])
+@pytest.mark.parametrize("form", ["plan", "promoting", "limited"])
 def test_a_search_killed_after_any_line_equals_the_undisturbed_one(form, request, tmp_path):
     plan = request.getfixturevalue(form)
     wanted = run(plan, tmp_path / "twin")
@@ -191,7 +207,8 @@ def test_a_search_killed_after_any_line_equals_the_undisturbed_one(form, request
         assert run(plan, tmp_path / str(kill)) == wanted, kill
         assert not any((tmp_path / str(kill) / "one" / "states").iterdir())  # all is over
         again = read_events(tmp_path / str(kill) / "one" / "ledger.jsonl")
-        assert len([event for event in again if isinstance(event, TrialProposed)]) == 6
+        proposals = [event for event in again if isinstance(event, TrialProposed)]
+        assert len(proposals) == 6 and all(plan.space.allows(each.params) for each in proposals)
 
 
 @pytest.mark.slow
