@@ -29,7 +29,7 @@ class Glance:
     Attributes:
         state: see `SearchResult.state`; `damaged` where its ledger cannot be read.
         trials: how many it has begun.
-        best: the best score that stands, val/accuracy; None where there is none.
+        best: the best score that stands, of its objective; None where there is none.
         started: unix seconds; None where it is not known.
     """
 

@@ -11,11 +11,12 @@ from fashion_core.data.annotations import load_annotations
 from fashion_core.data.rows import UNLABELLED
 from fashion_core.data.splits import HELDOUT_SHARE, check_categories
 from fashion_core.errors import SearchError, WeightsError
+from fashion_core.metrics import Objective
 from search.planning.backbones import try_backbones
 from search.planning.resources import Machine, Resources, choose_resources
 from search.records.events import TakenOver
 from search.records.layout import REGISTERED
-from search.reporting.words import describe_limits, describe_taken
+from search.reporting.words import describe_limits, describe_objective, describe_taken
 from search.space.reading import load_space
 
 if TYPE_CHECKING:
@@ -229,6 +230,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
         ("categories", ", ".join(f"{each.name} ({len(each.classes)})" for each in plan.annotations.schema.categories)),
         ("selects on", "val" if plan.options.select_on == "val" else "15% of train, held out; val stays unseen"),
+        *((("objective", text),) if (text := describe_objective(Objective(space.objective))) else ()),
         ("trials", f"{plan.trials}: {known} known, {plan.trials - known} drawn by {space.sampler}"),
         ("searched", ", ".join(parameter.name for parameter in space.parameters)),
         ("rungs", rungs),

@@ -67,9 +67,9 @@ def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
     parts = [
         f"{escape_markdown(result.origin)} It says of {what} which class it has in each of {len(sizes)} categories, "
         f"{sum(sizes)} classes in all.",
-        f"Score, the mean over the categories of the accuracy: **{format_score(result.score.value)}** "
+        f"Score, {escape_markdown(result.objective.words)}: **{format_score(result.score.value)}** "
         f"({LEVEL:.0%} interval over {result.score.covers}: {show_interval(result.score)}), on {shipped.images:,} "
-        f"validation images{labelled}. Always answering the commonest class scores {np.mean(shipped.majority):.4f}.",
+        f"validation images{labelled}. Always answering the commonest class scores {shipped.majority_score:.4f}.",
     ]
     if result.options.is_recipe:
         parts.append(
@@ -155,9 +155,9 @@ def render_metrics(result: PromotionResult, shipped: Shipped) -> list[str]:
         [write_name(name), format_score(estimate.value), show_interval(estimate), format_score(majority)]
         for name, estimate, majority in zip(shipped.schema.names, result.categories, shipped.majority, strict=True)
     ]
-    rows.append(
-        ["**mean**", f"**{result.score.value:.4f}**", show_interval(result.score), f"{np.mean(shipped.majority):.4f}"]
-    )
+    own, score = result.objective, f"**{result.score.value:.4f}**"
+    name = "mean" if own.is_default else write_name(own.name)
+    rows.append([f"**{name}**", score, show_interval(result.score), f"{shipped.majority_score:.4f}"])
     head = ["category", "accuracy", f"{LEVEL:.0%} interval", "commonest class"]
     if result.labelled:
         head.append("labelled images")
@@ -221,7 +221,8 @@ def render_comparison(result: PromotionResult, shipped: Shipped) -> list[str]:
         [write_name(name), f"{100 * estimate.value:+.2f}", show_points(estimate)]
         for name, estimate in zip(shipped.schema.names, difference.categories, strict=True)
     ]
-    rows.append(["**mean**", f"**{100 * difference.mean.value:+.2f}**", show_points(difference.mean)])
+    name = "mean" if result.objective.is_default else write_name(result.objective.name)
+    rows.append([f"**{name}**", f"**{100 * difference.mean.value:+.2f}**", show_points(difference.mean)])
     return [
         f"The gate is {'passed' if result.verdict.passed else 'not passed'}:",
         "\n".join(f"- {escape_markdown(reason)}" for reason in result.gate.reasons),

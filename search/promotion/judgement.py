@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.metrics import score_answers, score_images
+from fashion_core.metrics import Measure, score_answers
 from search.statistics.calibration import compute_calibration
-from search.statistics.crossfit import compute_best_shares, cross_fit
+from search.statistics.crossfit import compute_best_shares, cross_fit, find_best
 from search.statistics.gate import Difference, compare_answers
-from search.statistics.intervals import Estimate, SeedNoise, compute_gap, estimate_score, estimate_seed_noise
+from search.statistics.intervals import ACCURACY, Estimate, SeedNoise, compute_gap, estimate_score, estimate_seed_noise
 from search.statistics.members import find_correct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from search.jobs.reruns import Run
@@ -68,12 +68,14 @@ class TrainedCandidate:
     Attributes:
         labels: [N, K] int64, negative where an image is unlabelled in a category.
         cost: of one of its networks.
+        measure: the objective on the N images.
     """
 
     candidate: Candidate
     runs: tuple[Run, ...]
     labels: np.ndarray
     cost: Cost
+    measure: Measure = ACCURACY
 
     @cached_property
     def correct(self) -> np.ndarray:
@@ -90,9 +92,14 @@ class TrainedCandidate:
             ]
         )
 
+    @cached_property
+    def counted(self) -> np.ndarray:
+        """[S, E, N, M]: what the objective averages of these."""
+        return self.measure.select(self.correct)
+
     def choose_epochs(self, images: np.ndarray) -> np.ndarray:
         """[S] int64 from 0: the best epoch of each network on some images, the first of equals."""
-        epochs: np.ndarray = score_answers(self.correct[:, :, images]).argmax(1)
+        epochs: np.ndarray = score_answers(self.counted[:, :, images]).argmax(1)
         return epochs
 
     def answer(self, images: np.ndarray) -> np.ndarray:
@@ -102,7 +109,7 @@ class TrainedCandidate:
 
     def find_best_seed(self, images: np.ndarray) -> int:
         """Of its networks, each at its best epoch on some images, the best on these, the first of equals."""
-        return int(score_answers(self.answer(images)[:, images]).argmax())
+        return int(self.measure.take(images).score(self.answer(images)[:, images]).argmax())
 
     def find_probabilities(self, seed: int, epoch: int) -> list[np.ndarray]:
         """K arrays [N, C_i] of one network."""
@@ -112,6 +119,17 @@ class TrainedCandidate:
         """Of each network its probabilities at the epoch that is best on all images: K arrays [N, C_i] each."""
         epochs = self.choose_epochs(np.arange(len(self.labels)))
         return [self.find_probabilities(seed, int(epoch)) for seed, epoch in enumerate(epochs)]
+
+
+def find_best_candidate(
+    candidates: Sequence[TrainedCandidate], images: np.ndarray, seeds: np.ndarray | None = None
+) -> int:
+    """Position of the best by its mean over seeds on some images, each network at its best epoch on these.
+
+    Args:
+        seeds: those to look at; None: all.
+    """
+    return find_best([each.measure.select(each.answer(images)) for each in candidates], images, seeds)
 
 
 @dataclass(frozen=True)
@@ -135,6 +153,11 @@ class Trained:
     def everyone(self) -> tuple[TrainedCandidate, ...]:
         """The candidates, then the baseline."""
         return self.candidates + ((self.baseline,) if self.baseline is not None else ())
+
+    @property
+    def measure(self) -> Measure:
+        """The objective on the images that judge."""
+        return self.candidates[0].measure
 
     @property
     def folders(self) -> dict[tuple[int, int], Path]:
@@ -208,8 +231,9 @@ def judge_candidates(
         select_on: what the search selected on: the gap is another thing on its own images.
     """
     everyone, baseline, count = trained.everyone, trained.baseline, len(trained.candidates)
+    measure = trained.measure
     answers = {each.candidate.label: cross_fit(each.answer, folds) for each in everyone}
-    scores = {label: score_images(values) for label, values in answers.items()}
+    scores = {label: measure.score_images(values) for label, values in answers.items()}
     noise = estimate_seed_noise(list(scores.values()))
     shares = compute_best_shares([scores[each.candidate.label] for each in trained.candidates], groups, rng)
     all_images = np.arange(len(folds))
@@ -223,7 +247,7 @@ def judge_candidates(
         calibrations = [compute_calibration(probabilities, each.labels) for probabilities in each.list_best()]
         versus = None
         if baseline is not None and each is not baseline:
-            versus = compare_answers(answers[label], answers[baseline.candidate.label], list(answers.values()))
+            versus = compare_answers(answers[label], answers[baseline.candidate.label], list(answers.values()), measure)
         rows.append(
             Row(
                 candidate=each.candidate,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core import metrics
 from fashion_core.escaping import take_literally
 from fashion_core.files import whole
 
@@ -92,7 +91,7 @@ def draw_coverage(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Pat
 
 
 def draw_curves(record: SearchRecord, path: Path) -> bool:
-    """Draw val/accuracy by epoch of every trial: the best ones in colour, the others grey.
+    """Draw the score by epoch of every trial: the best ones in colour, the others grey.
 
     Returns:
         Whether there was anything to draw.
@@ -100,8 +99,9 @@ def draw_curves(record: SearchRecord, path: Path) -> bool:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    name = record.objective.name
     curves = {
-        number: [(row.epoch, score) for row in trial.epochs if (score := row.metrics.get(metrics.ACCURACY)) is not None]
+        number: [(row.epoch, score) for row in trial.epochs if (score := row.metrics.get(name)) is not None]
         for number, trial in record.trials.items()
     }
     if not any(curves.values()):
@@ -121,7 +121,7 @@ def draw_curves(record: SearchRecord, path: Path) -> bool:
     axes.legend(handles[::-1], labels[::-1], fontsize=8, loc="lower right", framealpha=0.9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel(metrics.ACCURACY)
+    axes.set_ylabel(name)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)

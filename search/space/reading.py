@@ -25,6 +25,7 @@ import spaces
 from fashion_core.config import TrainConfig, check_field, find_field, suggest_name
 from fashion_core.errors import Fault, SpaceError
 from fashion_core.escaping import show_value
+from fashion_core.metrics import ACCURACY, CLASS_ACCURACY, Objective
 from search.space.rungs import FORMS, PROMOTION, STOPPING, Scheduler
 from search.space.space import Parameter, Scalar, Space, is_number
 from search.space.weights import WEIGHTS
@@ -32,7 +33,7 @@ from search.space.weights import WEIGHTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-SECTIONS = ("description", "sampler", "trials", "fixed", "search", "try_first", "scheduler")
+SECTIONS = ("description", "objective", "sampler", "trials", "fixed", "search", "try_first", "scheduler")
 SAMPLERS = ("tpe", "grid", "random")
 KINDS = ("choice", "uniform", "loguniform", "int", "proportions")
 MAX_TRIALS = 1_000_000
@@ -41,6 +42,7 @@ PROPORTION_LIMITS = (1e-3, 1e3)
 CHOICE_ONLY = ("image_size", "crop", "crop_margin", "backbone", "weights")
 SET_ELSEWHERE = {
     "epochs": "the scheduler's `max_epochs` sets it",
+    "objective": "it stands beside `search`, since all trials are compared by one score",
     "seed": "the search's --seed and the trial's number set it",
     "start_seed": "the search's --seed and the trial's number set it",
 }
@@ -97,11 +99,14 @@ def parse_space(text: str, name: str, file: str | None = None) -> Space:
 def hash_fields(fields: dict[str, Any]) -> str:
     """sha256 of what a space means: not its description or layout; the order of the search counts, draws follow it.
 
-    The stopping form is not told: spaces had that alone, and those of before keep their hash.
+    The stopping form and the default objective are not told: spaces had these alone, and those of before keep their
+    hash.
     """
     meaning = {name: fields[name] for name in ("sampler", "trials", "fixed", "try_first")}
     meaning["parameters"] = [asdict(parameter) for parameter in fields["parameters"]]
     meaning["scheduler"] = {name: value for name, value in asdict(fields["scheduler"]).items() if value != STOPPING}
+    if not Objective(fields["objective"]).is_default:
+        meaning["objective"] = fields["objective"]
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
@@ -305,6 +310,10 @@ def read_document(document: Located, faults: FaultList) -> dict[str, Any]:
         check_grid(parameters, search_items, sections.get("try_first"), faults)
     tried = [] if sampler == "grid" else read_list("try_first", sections.get("try_first"), faults)
     points = [read_point(point, parameters, search_items, faults) for point in tried]
+    objective = read_objective(sections.get("objective"), faults)
+    categories = list_categories([fixed_items, *(point.value for point in tried)])
+    if (category := Objective(objective).category) is not None:
+        categories.insert(0, (category, sections["objective"].line))
     return {
         "description": read_description(sections.get("description"), faults),
         "sampler": sampler,
@@ -313,7 +322,8 @@ def read_document(document: Located, faults: FaultList) -> dict[str, Any]:
         "parameters": tuple(parameters.values()),
         "try_first": tuple(points),
         "scheduler": read_scheduler(sections["scheduler"], faults) if "scheduler" in sections else None,
-        "category_lines": tuple(list_categories([fixed_items, *(point.value for point in tried)])),
+        "objective": objective,
+        "category_lines": tuple(categories),
     }
 
 
@@ -356,6 +366,21 @@ def read_description(item: Located | None, faults: FaultList) -> str:
     if not isinstance(item.value, str):
         faults.add(item, f"`description` must be text, but got {show_value(item.plain)}")
     return str(item.value)
+
+
+def read_objective(item: Located | None, faults: FaultList) -> str:
+    """The name of the objective; the default where it is at fault."""
+    if item is None:
+        return ACCURACY
+    value, messages = check_field("objective", item.plain)
+    if not messages:
+        return str(value)
+    faults.add(
+        item,
+        f"`objective` must be a score, the greater the better: {ACCURACY}, {CLASS_ACCURACY} or {ACCURACY}/CATEGORY, "
+        f"but got {show_value(item.plain)}",
+    )
+    return ACCURACY
 
 
 def read_sampler(item: Located | None, faults: FaultList) -> str | None:

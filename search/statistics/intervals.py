@@ -2,7 +2,8 @@
 
 Every candidate was trained with S seeds, and each of its networks answered the same N images. An image's score is the
 share of its categories answered right; where labels are missing, what it adds to the mean over categories of the
-accuracy on labelled images, see `fashion_core.metrics.score_images`. Two-way random effects: candidate c with seed s
+accuracy on labelled images, see `fashion_core.metrics.score_images`; of another objective, what it adds to that, see
+`fashion_core.metrics.Measure`. Two-way random effects: candidate c with seed s
 scores on image i
 
     x_csi = mean_c + image_ci + seed_cs + rest_csi
@@ -23,11 +24,12 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaincinv, nctdtrinc, ndtri, stdtr, stdtrit
 
-from fashion_core.metrics import DIGITS, has_missing, score_images
+from fashion_core.metrics import DIGITS, Measure, has_missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+ACCURACY = Measure()  # the mean over the categories of the accuracy
 LEVEL = 0.95  # of intervals and bounds
 POWER = 0.8  # with which the smallest gain named is found
 BOTH = "images and seeds"
@@ -176,30 +178,35 @@ class Estimate:
         )
 
 
-def list_outcomes(answers: np.ndarray) -> list[np.ndarray]:
-    """What is estimated of answers, 1 + K arrays of scores: the mean over categories [S, N], then each category.
+def list_outcomes(answers: np.ndarray, measure: Measure = ACCURACY) -> list[np.ndarray]:
+    """What is estimated of answers, 1 + K arrays of scores: that of the objective [S, N], then each category.
 
     A category's are [S, n_k], of its labelled images alone: their mean is its accuracy. The n_k are the same for all
     who answered these images.
 
     Args:
         answers: [S, N, K], 1 for right, 0 for wrong, NaN for unlabelled.
+        measure: the objective on the N images.
     """
+    score = measure.score_images(answers)
     if not has_missing(answers):
-        return [answers.mean(2), *(answers[:, :, index] for index in range(answers.shape[2]))]
+        return [score, *(answers[:, :, index] for index in range(answers.shape[2]))]
     known = ~np.isnan(answers[0])
-    return [score_images(answers), *(answers[:, known[:, k], k] for k in range(answers.shape[2]))]
+    return [score, *(answers[:, known[:, k], k] for k in range(answers.shape[2]))]
 
 
-def estimate_answers(answers: np.ndarray, pool: Sequence[np.ndarray]) -> tuple[Estimate, tuple[Estimate, ...]]:
+def estimate_answers(
+    answers: np.ndarray, pool: Sequence[np.ndarray], measure: Measure = ACCURACY
+) -> tuple[Estimate, tuple[Estimate, ...]]:
     """The score of answers, and the accuracy of each category: see `estimate_score`.
 
     Args:
         answers: [S, N, K].
         pool: [S, N, K] each, of candidates that tell how seeds vary; empty: over images alone.
+        measure: the objective on the N images.
     """
-    noises = [estimate_seed_noise(each) for each in zip(*map(list_outcomes, pool), strict=True)]
-    outcomes = list_outcomes(answers)
+    noises = [estimate_seed_noise(each) for each in zip(*(list_outcomes(each, measure) for each in pool), strict=True)]
+    outcomes = list_outcomes(answers, measure)
     mean, *categories = map(estimate_score, outcomes, noises or [None] * len(outcomes))
     return mean, tuple(categories)
 
