@@ -99,9 +99,9 @@ def render_candidates(result: PromotionResult) -> list[str]:
         f"Each was trained {seeds} {'time' if seeds == 1 else 'times'} on train with fresh seeds"
         f"{' and starts of its new layers' if result.plan.start_seeds else ''}, the same for all; "
         f"scores{describe_of(result)} are means over seeds, of epochs chosen without the images scored. "
-        f"{CURSE.capitalize()}: its score in the search less that now, in points; best in: share of resamples of images and seeds in which it is the best "
-        "candidate; ECE: expected calibration error; floor: what calibrated answers to as many images have "
-        "of it by chance."
+        f"{CURSE.capitalize()}: its score in the search less that now, in points; best in: share of resamples of "
+        "images and seeds in which it is the best candidate; ECE: expected calibration error; floor: what calibrated "
+        "answers to as many images have of it by chance."
     )
     if result.plan.select_on == "heldout" or result.options.is_fresh:
         text += (

@@ -373,7 +373,7 @@ def render_stages(record: SearchRecord) -> list[str]:
         f"{len(pairs)} trials trained in both stages. The best {write_code(record.objective.name)} of the probe and "
         f"that of the whole network rank them alike with Kendall's tau **{compute_kendall(*pairs.T):.2f}** (95% "
         f"interval over trials {low:.2f} to {high:.2f}; 1 is the same order, 0 no relation); counting pairs of one "
-        f"backbone alone, with {compute_kendall(pairs[:, 0], pairs[:, 1], backbones):.2f}. A trial that was stopped in the probe is not "
-        "among them: where the weak ones were, tau is lower than it would be over all."
+        f"backbone alone, with {compute_kendall(pairs[:, 0], pairs[:, 1], backbones):.2f}. A trial that was stopped in "
+        "the probe is not among them: where the weak ones were, tau is lower than it would be over all."
     )
     return ["## Does the probe predict the outcome?", text]
