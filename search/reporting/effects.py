@@ -202,6 +202,11 @@ def render_effects(record: SearchRecord) -> str:
             f"effects of this space need at least {wanted} trials that finished or that ASHA stopped, but "
             f"{record.name} has {len(trials)}; run {wanted - len(trials)} more of them"
         )
+    if record.measure.list_single():
+        raise SearchError(
+            f"effects on {record.objective.name} need two images or more of each class among those selected on, but in "
+            f"{record.name} some class has one; label more of them"
+        )
     images = record.begun.tell("selection", "select_count")
     correct = np.stack([unpack_correct(trial.correct or "", images, len(categories)) for trial in trials])
     epochs, rungs = find_rungs(record, trials, correct)

@@ -42,7 +42,7 @@ PROPORTION_LIMITS = (1e-3, 1e3)
 CHOICE_ONLY = ("image_size", "crop", "crop_margin", "backbone", "weights")
 SET_ELSEWHERE = {
     "epochs": "the scheduler's `max_epochs` sets it",
-    "objective": "it stands beside `search`, since all trials are compared by one score",
+    "objective": "it stands beside them, one for all trials",
     "seed": "the search's --seed and the trial's number set it",
     "start_seed": "the search's --seed and the trial's number set it",
 }
@@ -421,7 +421,7 @@ def check_names(items: dict[str, Located], given: set[str], faults: FaultList) -
     for name, item in items.items():
         meant = name if name in TrainConfig.model_fields else find_field(name)
         if meant in SET_ELSEWHERE:
-            faults.add(item, f"`{name}` cannot be given in a space: {SET_ELSEWHERE[meant]}; remove it")
+            faults.add(item, f"`{name}` cannot be given under `fixed` or `search`: {SET_ELSEWHERE[meant]}; remove it")
         elif meant != name:
             faults.add(item, f"`{name}` is not a field of TrainConfig{suggest_name(name)}")
         else:

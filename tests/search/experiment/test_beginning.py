@@ -80,6 +80,7 @@ def test_a_search_says_how_it_begins(begun, sample_folder):
     start = describe_start(plan, prepared.data, prepared.selection, ["python", "search/run.py"])
     assert start.settings == {
         "trials": 12,
+        "objective": "val/accuracy",
         "sampler": "tpe",
         "scheduler": "asha",
         "scheduler_form": "stopping",
