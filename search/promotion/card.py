@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.metrics import Objective
     from search.promotion.result import PromotionResult, Shipped
 
 WEAK_RECALL = 0.5  # a class recalled less often is named among the limits
@@ -67,7 +68,7 @@ def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
     parts = [
         f"{escape_markdown(result.origin)} It says of {what} which class it has in each of {len(sizes)} categories, "
         f"{sum(sizes)} classes in all.",
-        f"Score, {escape_markdown(result.objective.words)}: **{format_score(result.score.value)}** "
+        f"Score, {describe_score(result.objective)}: **{format_score(result.score.value)}** "
         f"({LEVEL:.0%} interval over {result.score.covers}: {show_interval(result.score)}), on {shipped.images:,} "
         f"validation images{labelled}. Always answering the commonest class scores {shipped.majority_score:.4f}.",
     ]
@@ -87,6 +88,12 @@ def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
         how = "Promoted by `--force`" if result.forced else "Not promoted"
         parts.append(f"**{how}: the gate did not let it pass against {result.opponent.words}.**")
     return parts
+
+
+def describe_score(objective: Objective) -> str:
+    """What the score is; its name too, where it is not the default."""
+    words = escape_markdown(objective.words)
+    return words if objective.is_default else f"{write_code(objective.name)}, {words}"
 
 
 def render_use(result: PromotionResult, shipped: Shipped) -> list[str]:

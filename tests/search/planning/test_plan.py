@@ -73,6 +73,12 @@ def test_what_is_shown_is_what_will_be_used(plan):
     assert shown["backbones"] == f"test_resnet ({count('test_resnet', 'pooled') / 1e6:.1f} M)"
 
 
+def test_an_objective_is_shown_where_it_is_not_the_usual_one(plan):
+    assert "objective" not in dict(render_plan(plan))
+    shown = dict(render_plan(replace(plan, space=replace(plan.space, objective="val/accuracy/fit"))))
+    assert shown["objective"] == "val/accuracy/fit, the accuracy of fit"
+
+
 def test_a_class_that_train_lacks_is_said(plan, tmp_path):
     """The plan names every category, for a table's column may be taken for one; and what can never be learned."""
     for i in range(12):

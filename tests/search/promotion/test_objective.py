@@ -46,16 +46,18 @@ def test_epochs_and_networks_are_chosen_by_it(objective):
     assert choose_ensemble(pool, EVERY).networks[0][0] == best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", BEST)
 def test_candidates_are_ranked_by_it_and_scored(objective):
     candidates, best = plant_all(objective)
     rng = np.random.default_rng(0)
-    judgement = judge_candidates(Trained(tuple(candidates), candidates[0]), FOLDS, EVERY, "val", rng)
+    baseline = plant_candidate(9, ("common",), objective)
+    judgement = judge_candidates(Trained(tuple(candidates), baseline), FOLDS, EVERY, "val", rng)
     first = judgement.rows[0]
-    assert first.candidate.trial == best and first.best_share > 0.9
+    assert first.candidate.trial == best and first.best_share > 0.5
     wanted = np.mean([score_plainly(correct[0], objective) for correct in candidates[best].correct])
     assert first.score.value == pytest.approx(wanted) and first.gap.value == pytest.approx(0.8 - wanted)
-    other = np.mean([score_plainly(correct[0], objective) for correct in candidates[0].correct])
+    other = np.mean([score_plainly(correct[0], objective) for correct in baseline.correct])
     assert first.versus.mean.value == pytest.approx(wanted - other)
 
 
@@ -102,6 +104,7 @@ def test_the_gate_of_a_category_is_the_paired_test_of_its_labelled_images():
     assert gain.value == pytest.approx(verdict.difference.categories[1].value)
 
 
+@pytest.mark.slow
 def test_the_error_of_the_gate_on_classes_is_that_of_images_drawn_again():
     rng = np.random.default_rng(4)
     one, other = plant_answers("even", 0), plant_answers("common", 1)
@@ -118,9 +121,7 @@ def test_the_error_of_the_gate_on_classes_is_that_of_images_drawn_again():
 def test_a_class_of_one_image_cannot_be_judged():
     schema = AttributeSchema((Category("kind", ("a", "b")),))
     labels = np.array([[0], [0], [1]])
-    with pytest.raises(
-        SearchError, match="val/class_accuracy is judged where .* but these have one: kind: b; label more"
-    ):
+    with pytest.raises(SearchError, match=r"^val/class_accuracy is judged .* these have one: kind: b; label more"):
         check_measure(Measure(Objective(CLASS_ACCURACY), labels, ("kind",)), schema)
     check_measure(Measure(Objective(CLASS_ACCURACY), labels[:2], ("kind",)), schema)
     check_measure(Measure(Objective(ACCURACY), labels, ("kind",)), schema)
