@@ -227,6 +227,27 @@ class Measure:
         """What each image says of the score, [..., N]: see `score_images`. correct: see `select`."""
         return score_images(self.select(correct))
 
+    def count_freedom(self, correct: np.ndarray) -> float:
+        """Degrees of freedom of the variance over images of what `score_images` gives.
+
+        N - 1 for the mean over categories. Else those of Satterthwaite for M columns of n_m images each, were the
+        spread in all the same, and N - 1 at most: a mean over classes hangs on the few images of rare ones, whose
+        spread is little known. Source: Cochran 1977, Sampling Techniques, formula 5.16.
+
+        Args:
+            correct: [..., N, K], see `select`.
+        """
+        images = int(correct.shape[-2])
+        if self.objective.is_default:
+            return images - 1
+        known = ~np.isnan(self.select(correct))
+        counts = known.reshape(-1, *known.shape[-2:])[0].sum(0)
+        counts = counts[counts > 1]
+        if not len(counts):
+            return images - 1
+        found = float((1 / counts).sum() ** 2 / (1 / counts**2 / (counts - 1)).sum())
+        return min(found, images - 1)
+
     def list_single(self) -> list[tuple[str, int]]:
         """(category, class) of which there is one image alone, so that nobody knows how surely it is recalled.
 

@@ -64,12 +64,13 @@ def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
     """What it is and how good, and in bold what must not be missed."""
     sizes = shipped.schema.sizes
     what = "what the box in an image shows" if shipped.needs_box else "an image"
-    labelled = ", each category on those labelled in it" if result.labelled else ""
+    is_shared = result.labelled and result.objective.category is None
+    labelled = ", each category on those labelled in it" if is_shared else ""
     parts = [
         f"{escape_markdown(result.origin)} It says of {what} which class it has in each of {len(sizes)} categories, "
         f"{sum(sizes)} classes in all.",
         f"Score, {describe_score(result.objective)}: **{format_score(result.score.value)}** "
-        f"({LEVEL:.0%} interval over {result.score.covers}: {show_interval(result.score)}), on {shipped.images:,} "
+        f"({LEVEL:.0%} interval over {result.score.covers}: {show_interval(result.score)}), on {result.scored:,} "
         f"validation images{labelled}. Always answering the commonest class scores {shipped.majority_score:.4f}.",
     ]
     if result.options.is_recipe:
@@ -168,7 +169,7 @@ def render_metrics(result: PromotionResult, shipped: Shipped) -> list[str]:
     head = ["category", "accuracy", f"{LEVEL:.0%} interval", "commonest class"]
     if result.labelled:
         head.append("labelled images")
-        rows = [[*row, f"{count:,}"] for row, count in zip(rows, (*result.labelled, result.images), strict=True)]
+        rows = [[*row, f"{count:,}"] for row, count in zip(rows, (*result.labelled, result.scored), strict=True)]
     recalls = list(list_recalls(shipped))
     known = [each.recall for each in recalls if each.recall is not None]
     classes = [

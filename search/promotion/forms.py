@@ -281,7 +281,9 @@ def pick_form(pool: Pool, choices: Mapping[str, Choice], answers: Mapping[str, n
     best = max(means, key=lambda name: means[name])
     if pool.takes_best:
         return best
-    near = [name for name in scores if compare(scores[best], scores[name], None).compute_interval(LEVEL)[0] <= 0]
+    image_df = measure.count_freedom(answers[best])
+    lows = {name: compare(scores[best], own, None, image_df).compute_interval(LEVEL)[0] for name, own in scores.items()}
+    near = [name for name, low in lows.items() if low <= 0]
     return min(near, key=lambda name: (pool.compute_cost(choices[name]).parameters, -means[name]))
 
 
@@ -295,10 +297,11 @@ def decide(pool: Pool) -> Decision:
     answers = {name: cross_fit(partial(answer_by, pool, chooser), pool.folds) for name, chooser in choosers.items()}
     scores = {name: pool.measure.score_images(each) for name, each in answers.items()}  # [1, N]
     one_network = cross_fit(partial(answer_by_mean, pool.candidates), pool.folds)
+    image_df = pool.measure.count_freedom(one_network)
     forms: list[Form] = []
     for name, choice in choices.items():
-        gain = compare(scores[name], pool.measure.score_images(one_network), None)
-        score = estimate_score(scores[name], None)
+        gain = compare(scores[name], pool.measure.score_images(one_network), None, image_df)
+        score = estimate_score(scores[name], None, image_df)
         forms.append(Form(choice, score, gain, pool.compute_cost(choice), answers[name]))
     picked = pick_form(pool, choices, {name: answers[name] for name in real}, all_images)
     chosen = next(form for form in forms if form.choice.form == picked)

@@ -234,7 +234,7 @@ def judge_candidates(
     measure = trained.measure
     answers = {each.candidate.label: cross_fit(each.answer, folds) for each in everyone}
     scores = {label: measure.score_images(values) for label, values in answers.items()}
-    noise = estimate_seed_noise(list(scores.values()))
+    noise, image_df = estimate_seed_noise(list(scores.values())), measure.count_freedom(next(iter(answers.values())))
     shares = compute_best_shares([scores[each.candidate.label] for each in trained.candidates], groups, rng)
     all_images = np.arange(len(folds))
     rows = []
@@ -242,7 +242,7 @@ def judge_candidates(
         label, score = each.candidate.label, each.candidate.search_score
         gap = None
         if score is not None and (noise is not None or select_on != "val"):
-            gap = compute_gap(score, scores[label], noise, same_images=select_on == "val")
+            gap = compute_gap(score, scores[label], noise, same_images=select_on == "val", image_df=image_df)
         epochs = each.choose_epochs(all_images)
         calibrations = [compute_calibration(probabilities, each.labels) for probabilities in each.list_best()]
         versus = None
@@ -252,7 +252,7 @@ def judge_candidates(
             Row(
                 candidate=each.candidate,
                 seeds=len(each.runs),
-                score=estimate_score(scores[label], noise),
+                score=estimate_score(scores[label], noise, image_df),
                 best_share=float(shares[index]) if index < count else 0.0,
                 gap=gap,
                 versus=versus,

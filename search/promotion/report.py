@@ -44,7 +44,7 @@ def render_summary(result: PromotionResult) -> list[str]:
     objective = "" if own.is_default else f" in {write_code(own.name)}, {escape_markdown(own.words)},"
     parts = [
         f"{escape_markdown(result.origin)} It scores **{write_interval(result.score)}** ({LEVEL:.0%} interval over "
-        f"{result.score.covers}){objective} on {result.images:,} validation images and **{state}**: "
+        f"{result.score.covers}){objective} on {result.scored:,} validation images and **{state}**: "
         f"{escape_markdown(result.verdict.reasons[0])}."
     ]
     if result.options.is_fresh:
@@ -195,7 +195,7 @@ def render_categories(result: PromotionResult) -> list[str]:
     head = ["category", f"accuracy [{LEVEL:.0%}]"]
     if result.labelled:
         head.append("labelled images")
-        rows = [[*row, f"{count:,}"] for row, count in zip(rows, (*result.labelled, result.images), strict=True)]
+        rows = [[*row, f"{count:,}"] for row, count in zip(rows, (*result.labelled, result.scored), strict=True)]
     return [f"{result.answers_of}", render_table(head, rows)]
 
 

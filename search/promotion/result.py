@@ -210,6 +210,13 @@ class PromotionResult:
         return () if known.all() else tuple(known.sum(0).tolist())
 
     @property
+    def scored(self) -> int:
+        """How many images the score is of: of one category's accuracy, those labelled in it."""
+        if self.objective.category is None or not self.labelled:
+            return self.images
+        return self.labelled[self.category_names.index(self.objective.category)]
+
+    @property
     def answers_of(self) -> str:
         """Whose scores these are."""
         if not self.options.is_recipe:

@@ -320,7 +320,7 @@ def describe_certainty(search: SearchWords) -> list[Part]:
     """What the standard error of the best score allows one to say."""
     if search.tied is None:
         return ["The ledger holds no standard error of the best score."]
-    on = f"the {search.images:,} images" if search.images else "the images"
+    on = f"the {search.scored:,} images" if search.scored else "the images"
     close = search.tied
     text = f"The standard error of the best score on {on} it was selected on is {search.error}."
     if len(search.ranked) > 1:

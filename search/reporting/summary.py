@@ -117,7 +117,7 @@ def describe_certainty(search: SearchWords) -> str:
         return "No trial has a score."
     if search.tied is None:
         return "The standard error of the best score is not known."
-    on = f" on {search.images:,} images" if search.images else ""
+    on = f" on {search.scored:,} images" if search.scored else ""
     close = [trial.number for trial in search.ranked[:TOP] if trial.number in search.tied]
     if len(search.ranked) == 1:
         return f"± is one standard error{on}."

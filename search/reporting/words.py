@@ -99,6 +99,13 @@ class SearchWords:
     unpaired: int = 0
 
     @property
+    def scored(self) -> int | None:
+        """How many images the score is of: of one category's accuracy, those labelled in it."""
+        if self.objective.category is None or not self.labelled:
+            return self.images
+        return self.labelled[self.categories.index(self.objective.category)]
+
+    @property
     def trials(self) -> int:
         """How many there are."""
         return len(self.ranked) + len(self.others)

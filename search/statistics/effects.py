@@ -177,6 +177,7 @@ def estimate_effects(
         )
     basis = build_basis(design)
     noises = [estimate_noise(design.matrix, outcome) for outcome in outcomes]
+    freedoms = [measure.count_freedom(correct), *(outcome.shape[1] - 1 for outcome in outcomes[1:])]
     left = np.zeros(len(outcomes))  # [O] variance of a trial's scores that the model leaves
     parts: dict[str, list[Part]] = {}
     for number, rung in enumerate(rungs):
@@ -201,7 +202,7 @@ def estimate_effects(
             over_images = max(float(by_image.var(ddof=1)) - float(weights @ weights) * rest, 0.0) / images
             trial_errors[place, number] = math.sqrt(sum(spread for spread, _ in spreads))
             image_errors[place, number] = math.sqrt(over_images)
-            df[place, number] = combine_df([*spreads, (over_images, images - 1)])
+            df[place, number] = combine_df([*spreads, (over_images, freedoms[number])])
     explained = {
         name: float(found[0].values @ found[0].values - sum(np.trace(spread) for spread, _ in found[0].covariances))
         for name, found in parts.items()

@@ -85,7 +85,12 @@ def compare_answers(
     check_together(everyone)
     first, second, *rest = (list_outcomes(answers, measure) for answers in everyone)
     mean, *categories = (
-        compare(first[at], second[at], estimate_seed_noise([outcomes[at] for outcomes in rest]))
+        compare(
+            first[at],
+            second[at],
+            estimate_seed_noise([outcomes[at] for outcomes in rest]),
+            None if at else measure.count_freedom(everyone[0]),
+        )
         for at in range(len(first))
     )
     return Difference(mean, tuple(categories))

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from missing_labels import blank
+from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, recall_score
 
 from fashion_core import metrics
@@ -226,3 +227,26 @@ def test_names_of_objectives():
     assert (category.error_name, category.category) == ("val/accuracy_se/pattern", "pattern")
     assert [each.is_default for each in (default, classes, category)] == [True, False, False]
     assert default.category is classes.category is None and "accuracy of pattern" in category.words
+
+
+def test_rare_classes_leave_few_degrees_of_freedom():
+    """Student's interval holds as often as it says, and the test errs no more often, though two classes are rare."""
+    rng, labels = np.random.default_rng(0), np.repeat([0, 1, 2, 3], [150, 40, 7, 3])[:, None]
+    measure = metrics.Measure(metrics.Objective(metrics.CLASS_ACCURACY), labels, ("only",))
+    drawn = (rng.random((2, 3000, *labels.shape)) < 0.7).astype(float)
+    gains = measure.score_images(drawn[0]) - measure.score_images(drawn[1])
+    error, df = gains.std(1, ddof=1) / np.sqrt(len(labels)), measure.count_freedom(drawn[0])
+    assert 2 < df < 10
+    assert np.mean(np.abs(gains.mean(1)) <= stats.t.ppf(0.975, df) * error) > 0.94
+    assert np.mean(stats.t.sf(gains.mean(1) / error, df) <= 0.01) < 0.012
+
+
+def test_degrees_of_freedom_are_those_of_the_images_that_count():
+    labels, answers = draw_answers(90, 8)
+    correct = metrics.mark_correct(answers, blank(labels, [0.5, 0.0, 0.2])).astype(float)
+    assert metrics.Measure().count_freedom(correct) == 89
+    category = metrics.Measure(metrics.Objective("val/accuracy/pattern"), names=NAMES)
+    assert category.count_freedom(correct) == pytest.approx((~np.isnan(correct[:, 0])).sum() - 1)
+    two = np.repeat([0, 1], 10)[:, None]  # of equal size: as in the t test of two samples
+    classes = metrics.Measure(metrics.Objective(metrics.CLASS_ACCURACY), two, ("only",))
+    assert classes.count_freedom(np.ones((20, 1))) == pytest.approx(18)

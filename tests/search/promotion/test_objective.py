@@ -100,7 +100,7 @@ def test_the_gate_of_a_category_is_the_paired_test_of_its_labelled_images():
     verdict = judge(one, other, [], NAMES, measure=measure)
     wanted = stats.ttest_rel(one[0, 100:, 1], other[0, 100:, 1], alternative="greater")
     gain = verdict.difference.mean
-    assert gain.value / gain.error == pytest.approx(wanted.statistic)
+    assert gain.value / gain.error == pytest.approx(wanted.statistic) and gain.p_value == pytest.approx(wanted.pvalue)
     assert gain.value == pytest.approx(verdict.difference.categories[1].value)
 
 
