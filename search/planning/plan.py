@@ -11,7 +11,7 @@ from fashion_core.data.annotations import load_annotations
 from fashion_core.data.rows import UNLABELLED
 from fashion_core.data.splits import HELDOUT_SHARE, check_categories
 from fashion_core.errors import SearchError, WeightsError
-from fashion_core.metrics import Objective
+from fashion_core.metrics import Measure, Objective
 from search.planning.backbones import try_backbones
 from search.planning.resources import Machine, Resources, choose_resources
 from search.records.events import TakenOver
@@ -207,6 +207,14 @@ def list_scarce(annotations: Annotations, select_on: str) -> list[str]:
     ]
 
 
+def list_unjudged(annotations: Annotations, objective: str) -> list[str]:
+    """Classes that stand in the way of a promotion: one image of val has them, as `category: class`."""
+    schema, of = annotations.schema, annotations.table["split"].to_numpy()
+    measure = Measure(Objective(objective), annotations.labels()[of == "val"], tuple(schema.names))
+    classes = {each.name: each.classes for each in schema.categories}
+    return [f"{category}: {classes[category][label]}" for category, label in measure.list_single()]
+
+
 def render_plan(plan: Plan) -> list[tuple[str, str]]:
     """What a dry run shows: (topic, text) lines."""
     space, scheduler, resources = plan.space, plan.space.scheduler, plan.resources
@@ -250,6 +258,9 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     if not plan.annotations.has_boxes:
         lines.insert(3, ("note", "the data names no boxes: whole images are looked at, whatever crop the space has"))
     lines[3:3] = [("note", remark) for remark in list_scarce(plan.annotations, plan.options.select_on)]
+    if unjudged := list_unjudged(plan.annotations, space.objective):
+        text = f"one image of val has {', '.join(unjudged)}: no promotion can judge {space.objective} on it"
+        lines.insert(3, ("note", text))
     if untrained := find_untrained(plan.annotations):
         lines.insert(3, ("note", f"no image of train has {', '.join(untrained)}: it can never be answered"))
     if unlabelled:

@@ -88,6 +88,9 @@ def test_a_class_that_train_lacks_is_said(plan, tmp_path):
     plan = plan_with(next(iter(plan.origins)), tmp_path / "labels.csv", tmp_path)
     assert ("categories", "colour (3)") in render_plan(plan)
     assert ("note", "no image of train has colour: gold: it can never be answered") in render_plan(plan)
+    note = ("note", "one image of val has colour: gold: no promotion can judge val/class_accuracy on it")
+    changed = replace(plan, space=replace(plan.space, objective="val/class_accuracy"))
+    assert note in render_plan(changed) and note not in render_plan(plan)
 
 
 def test_a_plan_without_its_weights_is_shown_but_does_not_start(plan, sample_folder, tmp_path):

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from fashion_core.errors import SearchError
 from fashion_core.metrics import ACCURACY, CLASS_ACCURACY, Measure, Objective
+from search.commands.searches import render_list
+from search.experiment.housekeeping import glance_at
 from search.experiment.result import load_search
 from search.records.layout import SearchLayout
 from search.records.record import load_record
@@ -63,6 +65,16 @@ def test_the_terminal(layout, objective):
     assert (f"Scores are of {objective}, " in text) == (objective != ACCURACY)
     lines = dict(take_standing(record, 3, 2, (0, 0)).lines)
     assert lines["best"].startswith(f"{record.trials[best].best:.4f} ± ") and f"trial {best}, epoch 1" in lines["best"]
+
+
+def test_a_list_of_searches_names_it(layout, objective):
+    (glance,), best = glance_at(layout.results), list(STYLES).index(BEST[objective])
+    record = load_record(layout)
+    assert (glance.best, glance.objective) == (record.trials[best].best, objective)
+    console = Console(width=100, file=io.StringIO())
+    console.print(render_list([glance], [""], 100))
+    name = "" if objective == ACCURACY else objective.removeprefix("val/") + " "
+    assert f" 3  {name}{glance.best:.4f} " in console.file.getvalue()
 
 
 def test_the_curves_are_of_it(layout, objective, monkeypatch):
