@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from fashion_core.errors import ConfigError
 from fashion_core.escaping import show_value
+from fashion_core.metrics import ACCURACY, OBJECTIVE_PATTERN
 
 MAX_FC_LAYERS = 4
 IMPOSSIBLE = "the training configuration is impossible:"  # then a fault a line
@@ -83,6 +84,9 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(32, ge=2, le=65_536)
     grad_clip_norm: float | None = Field(None, gt=0)
     ema_decay: float = Field(0.0, ge=0, lt=1, description="exponential moving average of the weights; 0 = off")
+    objective: str = Field(
+        ACCURACY, pattern=OBJECTIVE_PATTERN, description="the score whose best epoch is kept, the greater the better"
+    )
 
     # augmentation: 0 = off
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")

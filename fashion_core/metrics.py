@@ -6,6 +6,7 @@ answer. An image counts in the categories in which it is labelled, and in no oth
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ IMAGES_PER_SECOND = "train/images_per_second"
 TRAIN_SECONDS = "train/seconds"
 VAL_SECONDS = "val/seconds"
 
+OBJECTIVE_PATTERN = rf"^({ACCURACY}|{CLASS_ACCURACY}|{ACCURACY}/[^\n]+)$"  # scores that can be an objective
 DIGITS = 12  # beyond them, means of the same answers differ by the order of their sum
 
 
@@ -106,7 +108,7 @@ def score_images(correct: np.ndarray) -> np.ndarray:
 
 
 def compute_standard_error(correct: np.ndarray) -> float:
-    """Standard error of the mean accuracy over the images drawn. correct: [N, K], see `mark_correct`.
+    """Standard error of the score of answers over the images drawn. correct: [N, K], see `mark_correct`.
 
     Categories of one image are not independent, so the error is that of the mean of N values, one an image: see
     `score_images`.
@@ -126,6 +128,140 @@ def find_commonest(labels: np.ndarray) -> np.ndarray:
     return np.array([np.bincount(column[column >= 0], minlength=1).argmax() for column in labels.T])
 
 
-def compute_majority_score(labels: np.ndarray, train_labels: np.ndarray) -> float:
-    """Mean accuracy over categories of always answering the training set's commonest class. labels: [B, K], [N, K]."""
-    return float(score_answers(mark_correct(find_commonest(train_labels), labels)))
+def compute_majority_score(labels: np.ndarray, train_labels: np.ndarray, measure: Measure | None = None) -> float:
+    """The score of always answering the training set's commonest class. labels: [B, K], [N, K].
+
+    Args:
+        measure: of the B images; None: the mean over categories of the accuracy.
+    """
+    return float((measure or Measure()).score(mark_correct(find_commonest(train_labels), labels)))
+
+
+# ----------------------------------------------------------------------------------------------------------- objectives
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The score that is maximised: one of those of `compute_scores`, by its name there."""
+
+    name: str = ACCURACY
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is the challenge's score."""
+        return self.name == ACCURACY
+
+    @property
+    def category(self) -> str | None:
+        """The one category that it is the accuracy of; None where it is of all."""
+        return self.name.removeprefix(f"{ACCURACY}/") if self.name.startswith(f"{ACCURACY}/") else None
+
+    @property
+    def error_name(self) -> str:
+        """The name of its standard error over the images."""
+        if self.name == CLASS_ACCURACY:
+            return f"{CLASS_ACCURACY}_se"
+        return ACCURACY_SE + self.name.removeprefix(ACCURACY)
+
+    @property
+    def beside(self) -> str:
+        """The score that is told beside it."""
+        return CLASS_ACCURACY if self.is_default else ACCURACY
+
+    @property
+    def words(self) -> str:
+        """What it is."""
+        if self.name == CLASS_ACCURACY:
+            return "the mean over all classes of the recall"
+        if self.category is not None:
+            return f"the accuracy of {self.category}"
+        return "the mean over the categories of the accuracy"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """An objective on N images: what it makes of answers to these.
+
+    Attributes:
+        labels: [N, K], negative where an image is unlabelled in a category; of use to the mean over classes alone.
+        names: of the K categories; of use to the accuracy of one.
+    """
+
+    objective: Objective = Objective()
+    labels: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.int64), repr=False)
+    names: tuple[str, ...] = ()
+
+    def take(self, images: np.ndarray) -> Measure:
+        """The same on some of the images."""
+        labels = self.labels[images] if len(self.labels) else self.labels
+        return Measure(self.objective, labels, self.names)
+
+    def select(self, correct: np.ndarray) -> np.ndarray:
+        """What the objective is the mean over columns of the mean of, [..., N, M]: `score_answers` of it is the score.
+
+        The columns are the categories, or the one that counts. For the mean over classes they are the C classes that
+        these images have, each with NaN for images of other classes: the accuracy in such a column is the recall. As
+        the images of a class are its own, `score_images` gives the variance of a stratified sample then,
+        sum_c s_c^2 / n_c / C^2 (Cochran 1977, Sampling Techniques, section 5.6, strata by the label).
+
+        Args:
+            correct: [..., N, K], 1 for right, 0 for wrong, NaN for unlabelled.
+        """
+        if self.objective.category is not None:
+            index = self.names.index(self.objective.category)
+            return correct[..., index : index + 1]
+        if self.objective.is_default:
+            return correct
+        columns = [
+            np.where(column == label, correct[..., index], np.nan)
+            for index, column in enumerate(self.labels.T)
+            for label in np.unique(column[column >= 0])
+        ]
+        return np.stack(columns, -1)
+
+    def score(self, correct: np.ndarray) -> np.ndarray:
+        """The score of answers, [...]. correct: see `select`."""
+        return score_answers(self.select(correct))
+
+    def score_images(self, correct: np.ndarray) -> np.ndarray:
+        """What each image says of the score, [..., N]: see `score_images`. correct: see `select`."""
+        return score_images(self.select(correct))
+
+    def count_freedom(self, correct: np.ndarray) -> float:
+        """Degrees of freedom of the variance over images of what `score_images` gives.
+
+        N - 1 for the mean over categories. Else those of Satterthwaite for M columns of n_m images each, were the
+        spread in all the same, and N - 1 at most: a mean over classes hangs on the few images of rare ones, whose
+        spread is little known. Source: Cochran 1977, Sampling Techniques, formula 5.16.
+
+        Args:
+            correct: [..., N, K], see `select`.
+        """
+        images = int(correct.shape[-2])
+        if self.objective.is_default:
+            return images - 1
+        known = ~np.isnan(self.select(correct))
+        counts = known.reshape(-1, *known.shape[-2:])[0].sum(0)
+        counts = counts[counts > 1]
+        if not len(counts):
+            return images - 1
+        found = float((1 / counts).sum() ** 2 / (1 / counts**2 / (counts - 1)).sum())
+        return min(found, images - 1)
+
+    def list_single(self) -> list[tuple[str, int]]:
+        """(category, class) of which there is one image alone, so that nobody knows how surely it is recalled.
+
+        Of the mean over classes; every other objective has none.
+        """
+        if self.objective.name != CLASS_ACCURACY:
+            return []
+        return [
+            (name, label)
+            for name, column in zip(self.names, self.labels.T, strict=True)
+            for label, count in enumerate(np.bincount(column[column >= 0]).tolist())
+            if count == 1
+        ]
+
+    def compute_standard_error(self, correct: np.ndarray) -> float | None:
+        """See `compute_standard_error`; None where a class has one image alone. correct: [N, K]."""
+        return None if self.list_single() else compute_standard_error(self.select(correct))

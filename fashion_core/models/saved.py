@@ -13,7 +13,6 @@ from fashion_core.config import TrainConfig, build_config
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import CheckpointError, ConfigError, DataError, FashionError
 from fashion_core.files import MODEL_FILE, MODEL_FORMAT, make_line, read_tensors, write_tensors
-from fashion_core.metrics import ACCURACY
 from fashion_core.models.network import AttributeNet, build_network
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class ModelDescription(BaseModel):
 
 @dataclass
 class Best:
-    """The best epoch so far by validation accuracy, with its weights on the CPU."""
+    """The best epoch so far by the objective, with its weights on the CPU."""
 
     epoch: int
     metrics: dict[str, float]
@@ -154,12 +153,13 @@ def check_shapes(found: ModelDescription, shapes: dict[str, tuple[int, ...]]) ->
 
 
 def read_score(folder: Path) -> tuple[float, int]:
-    """Validation accuracy of the model in the folder, and its epoch; its weights are not read.
+    """The score, of its own objective, of the model in the folder, and its epoch; its weights are not read.
 
     Raises:
         CheckpointError: there is none, or it is not a model of this project.
     """
     _, found = read_tensors(folder / MODEL_FILE, MODEL_FORMAT, ModelDescription, names=())
-    if ACCURACY not in found.metrics:
-        raise CheckpointError(f"{folder / MODEL_FILE} must tell the score of its epoch, but lacks {ACCURACY}")
-    return found.metrics[ACCURACY], found.epoch
+    objective = found.build_config().objective
+    if objective not in found.metrics:
+        raise CheckpointError(f"{folder / MODEL_FILE} must tell the score of its epoch, but lacks {objective}")
+    return found.metrics[objective], found.epoch

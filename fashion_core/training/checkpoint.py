@@ -8,6 +8,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from fashion_core.config import build_config
 from fashion_core.errors import CheckpointError
 from fashion_core.files import MODEL_FILE, MODEL_FORMAT, TRAINING_FILE, make_line, read_tensors, write_tensors
 from fashion_core.models.saved import Best, ModelDescription, check_shapes, save_model
@@ -63,7 +64,8 @@ def load_training(folder: Path, state: TrainingState) -> None:
             f"{state.data_fingerprint}; start a new run instead"
         )
     own = state.config.model_dump(mode="json")
-    changed = sorted(key for key in own if found.config.get(key) != own[key])
+    default = build_config({}).model_dump(mode="json")  # of fields that an older version did not have
+    changed = sorted(key for key in own if found.config.get(key, default[key]) != own[key])
     if changed:
         raise CheckpointError(
             f"a training state goes on with the configuration it was saved with, but {', '.join(changed)} changed; "

@@ -51,6 +51,7 @@ class Evaluation:
     Attributes:
         confusion: K matrices [C_i, C_i] int64, row = truth.
         correct: [N, K] in the order of the source, see `fashion_core.metrics.mark_correct`.
+        labels: [N, K], negative where an image is unlabelled in a category.
         probabilities: K arrays [N, C_i] float32, in that order.
         loss: weighted total.
         category_losses: [K], each the mean over the images labelled in it.
@@ -58,14 +59,18 @@ class Evaluation:
 
     confusion: list[np.ndarray]
     correct: np.ndarray
+    labels: np.ndarray
     probabilities: list[np.ndarray]
     loss: float
     category_losses: list[float]
 
-    def compute_metrics(self, names: Sequence[str]) -> dict[str, float]:
-        """Scores and losses by name."""
+    def compute_metrics(self, names: Sequence[str], objective: metrics.Objective) -> dict[str, float]:
+        """Scores and losses by name, with the standard error of the objective where that can be known."""
         scores = metrics.compute_scores(self.confusion, names)
         scores[metrics.ACCURACY_SE] = metrics.compute_standard_error(self.correct)
+        if not objective.is_default:
+            error = metrics.Measure(objective, self.labels, tuple(names)).compute_standard_error(self.correct)
+            scores |= {} if error is None else {objective.error_name: error}
         scores[metrics.VAL_LOSS] = self.loss
         return scores | {
             f"{metrics.VAL_LOSS}/{name}": value for name, value in zip(names, self.category_losses, strict=True)
@@ -105,7 +110,7 @@ def evaluate(
     total, *by_category = (totals / len(source)).tolist()
     probabilities = [torch.cat(values).cpu().numpy() for values in zip(*parts, strict=True)]
     correct = metrics.mark_correct(torch.cat(answered).cpu().numpy(), truth)
-    return Evaluation(counts.to_numpy(), correct, probabilities, total, by_category)
+    return Evaluation(counts.to_numpy(), correct, truth, probabilities, total, by_category)
 
 
 def compute_batch_shares(labels: np.ndarray, size: int) -> np.ndarray:

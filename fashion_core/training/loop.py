@@ -156,6 +156,12 @@ def check_inputs(config: TrainConfig, data: PreparedData, train: np.ndarray, val
             f"`image_size`, `crop` and `crop_margin` must be those of the prepared data ({data.settings!r}), but got "
             f"{wanted!r}; prepare the data with these"
         )
+    category = metrics.Objective(config.objective).category
+    if category is not None and category not in data.schema.names:
+        raise ConfigError(
+            f"`objective` must name a category of the data, {', '.join(data.schema.names)}, but got {category}; name "
+            f"one of these, or take {metrics.ACCURACY}"
+        )
     for name, indices in (("train", train), ("val", val)):
         if len(indices) == 0:
             raise DataError(f"fit needs at least one image to {name}, but got none")
@@ -170,8 +176,9 @@ def check_inputs(config: TrainConfig, data: PreparedData, train: np.ndarray, val
 def run_epoch(
     state: TrainingState, train_source: Source, val_source: Source, progress: Progress = tell_nobody
 ) -> EpochResult:
-    """Train on every batch once, evaluate, and keep the weights if they are the best so far."""
+    """Train on every batch once, evaluate, and keep the weights if they are the best so far by the objective."""
     config, is_probe = state.config, state.is_probing
+    objective = metrics.Objective(config.objective)
     started = time.perf_counter()
     phase = f"epoch {state.epoch + 1}"
     scores, images = train_epoch(state, train_source, partial(progress, phase))
@@ -181,7 +188,7 @@ def run_epoch(
     tell = partial(progress, f"evaluation of {phase}")
     evaluation = evaluate(network, val_source, state.loss, config, autocast, tell)
     ended = time.perf_counter()
-    scores |= evaluation.compute_metrics(state.schema.names)
+    scores |= evaluation.compute_metrics(state.schema.names, objective)
     scores |= {
         metrics.TRAIN_SECONDS: trained - started,
         metrics.VAL_SECONDS: ended - trained,
@@ -192,7 +199,7 @@ def run_epoch(
     state.epoch += 1
     if is_probe and not state.is_probing:
         state.begin_stage()
-    if scores[metrics.ACCURACY] > state.best.metrics[metrics.ACCURACY]:
+    if scores[objective.name] > state.best.metrics.get(objective.name, -math.inf):
         weights = {name: t.detach().to("cpu", copy=True) for name, t in state.evaluated_network.state_dict().items()}
         state.best = Best(state.epoch, scores, evaluation.confusion, weights)
     return EpochResult(state.epoch, scores, evaluation.confusion, evaluation.correct, evaluation.probabilities, state)

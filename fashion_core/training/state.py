@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ import numpy as np
 import torch
 from timm.utils import ModelEmaV3
 
-from fashion_core import metrics
 from fashion_core.errors import ConfigError
 from fashion_core.models.network import AttributeNet, ProbedHead, build_network
 from fashion_core.models.saved import Best
@@ -40,7 +38,7 @@ class TrainingState:
     epoch: int = 0  # finished epochs
     step: int = 0  # optimizer steps taken
     ema_updates: int = 0
-    best: Best = field(default_factory=lambda: Best(0, {metrics.ACCURACY: -math.inf}, [], {}))
+    best: Best = field(default_factory=lambda: Best(0, {}, [], {}))
 
     @property
     def is_probing(self) -> bool:

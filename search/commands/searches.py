@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fashion_core.errors import SearchError
+from fashion_core.metrics import ACCURACY
 from search.address import Address
 from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
 from search.records.events import StopMode
@@ -69,6 +70,8 @@ def render_list(found: Sequence[Glance], standings: Sequence[str], width: int) -
         form = "%Y-%m-%d %H:%M" if width >= WIDE else "%m-%d"
         when = "" if each.started is None else time.strftime(form, time.localtime(each.started))
         best = "" if each.best is None else f"{each.best:.4f}"
+        if best and each.objective != ACCURACY:
+            best = f"{each.objective.removeprefix('val/')} {best}"
         cells = [each.name, SHORT.get(each.state, each.state), str(each.trials), best, when, standing]
         table.add_row(*map(plain, cells))
     return table

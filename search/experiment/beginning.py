@@ -108,7 +108,9 @@ def describe_start(
 ) -> SearchStarted:
     """How a search begins: settings, space, provenance, and which images each choice has seen."""
     labels, weights = data.labels, digest_weights(plan.space)
-    majority = metrics.compute_majority_score(labels[selection.select], labels[selection.train])
+    objective = metrics.Objective(plan.space.objective)
+    measure = metrics.Measure(objective, labels[selection.select], data.schema.names)
+    majority = metrics.compute_majority_score(labels[selection.select], labels[selection.train], measure)
     known = labels[selection.select] >= 0
     labelled = {} if known.all() else {"labelled": dict(zip(data.schema.names, known.sum(0).tolist(), strict=True))}
     return SearchStarted(
@@ -136,6 +138,7 @@ def describe_start(
             **labelled,
             **({"seen_by_starts": dict(seen)} if seen else {}),
             "select_images": [data.names[index] for index in selection.select],
+            **({"select_labels": measure.labels.tolist()} if objective.name == metrics.CLASS_ACCURACY else {}),
         },
         limits=plan.options.limits.write(),
         taken_over=plan.taken.model_dump(mode="json", exclude_defaults=True),

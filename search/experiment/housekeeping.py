@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.errors import SearchError
+from fashion_core.metrics import ACCURACY
 from search.experiment.result import SearchResult, load_search
 from search.planning.options import load_options
 from search.records.layout import NAME_PATTERN, SearchLayout
@@ -29,8 +30,9 @@ class Glance:
     Attributes:
         state: see `SearchResult.state`; `damaged` where its ledger cannot be read.
         trials: how many it has begun.
-        best: the best score that stands, val/accuracy; None where there is none.
+        best: the best score that stands; None where there is none.
         started: unix seconds; None where it is not known.
+        objective: the name of the score.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Glance:
     trials: int = 0
     best: float | None = None
     started: float | None = None
+    objective: str = ACCURACY
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -65,6 +68,7 @@ def describe(search: SearchResult) -> Glance:
         len(search.record.trials),
         None if best is None else best.best,
         search.record.begun.time,
+        search.record.objective.name,
     )
 
 

@@ -35,6 +35,7 @@ UNLIMITED_SETTINGS = write_limit(UNLIMITED)  # of older searches, which do not t
 SETTING_NAMES = (
     "seed",
     "select_on",
+    "objective",
     "sampler",
     "scheduler",
     "scheduler_form",
@@ -52,6 +53,7 @@ def collect_settings(plan: Plan) -> dict[str, Any]:
     scheduler, options = plan.space.scheduler, plan.options
     return {
         "trials": plan.trials,
+        "objective": plan.space.objective,
         "sampler": plan.space.sampler,
         "scheduler": scheduler.type,
         "scheduler_form": scheduler.form,
@@ -226,7 +228,7 @@ def list_absent(names: Collection[str], among: Collection[str]) -> list[str]:
 
 def flatten_space(space: Space) -> dict[str, Any]:
     """All that a space means, by dotted names; a parameter has a name of its own beside those of its fields."""
-    found: dict[str, Any] = {"sampler": space.sampler, "trials": space.trials}
+    found: dict[str, Any] = {"objective": space.objective, "sampler": space.sampler, "trials": space.trials}
     found |= {f"constraints.{name}": value for name, value in write_limit(space.limit).items() if value is not None}
     found |= {f"fixed.{name}": value for name, value in space.fixed.items()}
     found |= {f"scheduler.{name}": value for name, value in asdict(space.scheduler).items()}

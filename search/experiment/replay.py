@@ -42,13 +42,13 @@ def replay_trial(layout: SearchLayout, number: int, console: Console) -> None:
     site = replace(prepared.site, threads=record.begun.tell("settings", "cpus_per_trial"))
     values = plan.space.build_values(trial.params, prepared.data.schema)
     values |= draw_seeds(options.seed, number, with_start=record.has_start_seeds)
-    then = {row.epoch: row.metrics.get(metrics.ACCURACY) or 0.0 for row in trial.epochs}
+    then = {row.epoch: trial.read_score(row) for row in trial.epochs}
     console.print(plain(f"trial {number} of {layout.name}: {trial.status}, {trial.reason}"))
     for result in site.build_job(build_config(values)).run():
         was = f"{then[result.epoch]:.4f}" if result.epoch in then else "not reached"
-        score, loss = result.metrics[metrics.ACCURACY], result.metrics[metrics.TRAIN_LOSS]
+        score, loss = result.metrics[record.objective.name], result.metrics[metrics.TRAIN_LOSS]
         text = (
-            f"epoch {result.epoch}: {metrics.ACCURACY} {score:.4f} (in the search: {was}), "
+            f"epoch {result.epoch}: {record.objective.name} {score:.4f} (in the search: {was}), "
             f"{metrics.TRAIN_LOSS} {loss:.4f}, {result.metrics[metrics.TRAIN_SECONDS]:.1f} s"
         )
         console.print(plain(text))

@@ -81,6 +81,7 @@ class SearchResult:
             "epochs": self.record.count_epochs(),
             "seconds": self.record.seconds,
             "started": None if self.record.search is None else self.record.search.time,
+            "objective": self.record.objective.name,
             "best": None
             if best is None
             else {

@@ -2,7 +2,7 @@
 
     FOLDER/epochs/0001.npz       of each epoch: its scores, and the probabilities of every validation image
     FOLDER/state/                state to go on from, until the end
-    FOLDER/model.safetensors     best epoch by validation accuracy, or the one it was to stop at
+    FOLDER/model.safetensors     best epoch by the objective, or the one it was to stop at
     FOLDER/run.json              how it ended, with the model's SHA-256: written last
 
 On a cluster, the folder is on a file system that all nodes share. N images, E epochs, K categories, C classes of one.
@@ -228,15 +228,15 @@ def write_epoch(folder: Path, result: EpochResult) -> None:
         np.savez(file, scores=np.array(json.dumps(result.metrics)), **arrays)
 
 
-def read_epoch(path: Path) -> tuple[dict[str, float], list[np.ndarray]]:
-    """What `write_epoch` wrote: scores, and probabilities [N, C] of each category.
+def read_epoch(path: Path, objective: str = metrics.ACCURACY) -> tuple[dict[str, float], list[np.ndarray]]:
+    """What `write_epoch` wrote: scores, that of the objective among them, and probabilities [N, C] of each category.
 
     Raises:
         OSError, ValueError: it is something else.
     """
     arrays = read_arrays(path, {"scores": ("U", 0)}, rest=("f", 2))
     scores = check_form(parse_json(str(arrays.pop("scores"))), dict[str, float])
-    if missing := {metrics.ACCURACY, metrics.TRAIN_SECONDS, metrics.VAL_SECONDS} - scores.keys():
+    if missing := {objective, metrics.TRAIN_SECONDS, metrics.VAL_SECONDS} - scores.keys():
         raise ValueError(f"its scores must have {', '.join(sorted(missing))}, but lack it")
     names = [f"probabilities_{index}" for index in range(len(arrays))]
     if not names or arrays.keys() != set(names) or not all(np.isfinite(values).all() for values in arrays.values()):
@@ -254,7 +254,7 @@ def load_run(training: Training) -> Run:
     parts: list[list[np.ndarray]] = []
     for path in sorted((training.folder / EPOCHS_FOLDER).glob("*.npz")):
         try:
-            row, probabilities = read_epoch(path)
+            row, probabilities = read_epoch(path, training.config.objective)
             if parts and [values.shape for values in probabilities] != [values.shape for values in parts[0]]:
                 raise ValueError("its arrays are not of the shapes that the first epoch has")
         except (OSError, ValueError) as error:

@@ -175,7 +175,7 @@ class SearchOptions(BaseModel):
         gt=0,
         le=1,
         allow_inf_nan=False,
-        description="End the search when a trial has this val/accuracy, such as 0.85.",
+        description="End the search when a trial has this score, such as 0.85.",
     )
     trial_timeout_s: Duration | None = TRIAL_TIMEOUT
     cpus_per_trial: int | None = Field(

@@ -11,13 +11,21 @@ from fashion_core.data.annotations import load_annotations
 from fashion_core.data.rows import UNLABELLED
 from fashion_core.data.splits import HELDOUT_SHARE, check_categories
 from fashion_core.errors import SearchError, WeightsError
+from fashion_core.metrics import Measure, Objective
 from fashion_core.models.cost import UNLIMITED
 from search.planning.backbones import try_backbones
 from search.planning.costs import exclude, price
 from search.planning.resources import Machine, Resources, choose_resources
 from search.records.events import TakenOver
 from search.records.layout import REGISTERED
-from search.reporting.words import describe_cost_limit, describe_limits, describe_taken, format_value, write_count
+from search.reporting.words import (
+    describe_cost_limit,
+    describe_limits,
+    describe_objective,
+    describe_taken,
+    format_value,
+    write_count,
+)
 from search.space.architectures import name_architectures
 from search.space.reading import load_space
 
@@ -231,6 +239,14 @@ def list_scarce(annotations: Annotations, select_on: str) -> list[str]:
     ]
 
 
+def list_unjudged(annotations: Annotations, objective: str) -> list[str]:
+    """Classes that stand in the way of a promotion: one image of val has them, as `category: class`."""
+    schema, of = annotations.schema, annotations.table["split"].to_numpy()
+    measure = Measure(Objective(objective), annotations.labels()[of == "val"], tuple(schema.names))
+    classes = {each.name: each.classes for each in schema.categories}
+    return [f"{category}: {classes[category][label]}" for category, label in measure.list_single()]
+
+
 def render_plan(plan: Plan) -> list[tuple[str, str]]:
     """What a dry run shows: (topic, text) lines."""
     space, scheduler, resources = plan.space, plan.space.scheduler, plan.resources
@@ -254,6 +270,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
         ("categories", ", ".join(f"{each.name} ({len(each.classes)})" for each in plan.annotations.schema.categories)),
         ("selects on", "val" if plan.options.select_on == "val" else "15% of train, held out; val stays unseen"),
+        *((("objective", text),) if (text := describe_objective(Objective(space.objective))) else ()),
         ("trials", f"{plan.trials}: {known} known, {plan.trials - known} drawn by {space.sampler}"),
         ("searched", ", ".join(parameter.name for parameter in space.parameters)),
         ("rungs", rungs),
@@ -274,6 +291,9 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     if not plan.annotations.has_boxes:
         lines.insert(3, ("note", "the data names no boxes: whole images are looked at, whatever crop the space has"))
     lines[3:3] = [("note", remark) for remark in list_scarce(plan.annotations, plan.options.select_on)]
+    if unjudged := list_unjudged(plan.annotations, space.objective):
+        text = f"one image of val has {', '.join(unjudged)}: no promotion can judge {space.objective} on it"
+        lines.insert(3, ("note", text))
     if untrained := find_untrained(plan.annotations):
         lines.insert(3, ("note", f"no image of train has {', '.join(untrained)}: it can never be answered"))
     if unlabelled:

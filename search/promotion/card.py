@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fashion_core.data.pixels import PrepareSettings
+    from fashion_core.metrics import Objective
     from search.promotion.result import PromotionResult, Shipped
 
 WEAK_RECALL = 0.5  # a class recalled less often is named among the limits
@@ -63,13 +64,14 @@ def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
     """What it is and how good, and in bold what must not be missed."""
     sizes = shipped.schema.sizes
     what = "what the box in an image shows" if shipped.needs_box else "an image"
-    labelled = ", each category on those labelled in it" if result.labelled else ""
+    is_shared = result.labelled and result.objective.category is None
+    labelled = ", each category on those labelled in it" if is_shared else ""
     parts = [
         f"{escape_markdown(result.origin)} It says of {what} which class it has in each of {len(sizes)} categories, "
         f"{sum(sizes)} classes in all.",
-        f"Score, the mean over the categories of the accuracy: **{format_score(result.score.value)}** "
-        f"({LEVEL:.0%} interval over {result.score.covers}: {show_interval(result.score)}), on {shipped.images:,} "
-        f"validation images{labelled}. Always answering the commonest class scores {np.mean(shipped.majority):.4f}.",
+        f"Score, {describe_score(result.objective)}: **{format_score(result.score.value)}** "
+        f"({LEVEL:.0%} interval over {result.score.covers}: {show_interval(result.score)}), on {result.scored:,} "
+        f"validation images{labelled}. Always answering the commonest class scores {shipped.majority_score:.4f}.",
     ]
     if result.options.is_recipe:
         parts.append(
@@ -87,6 +89,12 @@ def render_summary(result: PromotionResult, shipped: Shipped) -> list[str]:
         how = "Promoted by `--force`" if result.forced else "Not promoted"
         parts.append(f"**{how}: the gate did not let it pass against {result.opponent.words}.**")
     return parts
+
+
+def describe_score(objective: Objective) -> str:
+    """What the score is; its name too, where it is not the default."""
+    words = escape_markdown(objective.words)
+    return words if objective.is_default else f"{write_code(objective.name)}, {words}"
 
 
 def render_use(result: PromotionResult, shipped: Shipped) -> list[str]:
@@ -155,13 +163,13 @@ def render_metrics(result: PromotionResult, shipped: Shipped) -> list[str]:
         [write_name(name), format_score(estimate.value), show_interval(estimate), format_score(majority)]
         for name, estimate, majority in zip(shipped.schema.names, result.categories, shipped.majority, strict=True)
     ]
-    rows.append(
-        ["**mean**", f"**{result.score.value:.4f}**", show_interval(result.score), f"{np.mean(shipped.majority):.4f}"]
-    )
+    own, score = result.objective, f"**{result.score.value:.4f}**"
+    name = "mean" if own.is_default else write_name(own.name)
+    rows.append([f"**{name}**", score, show_interval(result.score), f"{shipped.majority_score:.4f}"])
     head = ["category", "accuracy", f"{LEVEL:.0%} interval", "commonest class"]
     if result.labelled:
         head.append("labelled images")
-        rows = [[*row, f"{count:,}"] for row, count in zip(rows, (*result.labelled, result.images), strict=True)]
+        rows = [[*row, f"{count:,}"] for row, count in zip(rows, (*result.labelled, result.scored), strict=True)]
     recalls = list(list_recalls(shipped))
     known = [each.recall for each in recalls if each.recall is not None]
     classes = [
@@ -221,7 +229,8 @@ def render_comparison(result: PromotionResult, shipped: Shipped) -> list[str]:
         [write_name(name), f"{100 * estimate.value:+.2f}", show_points(estimate)]
         for name, estimate in zip(shipped.schema.names, difference.categories, strict=True)
     ]
-    rows.append(["**mean**", f"**{100 * difference.mean.value:+.2f}**", show_points(difference.mean)])
+    name = "mean" if result.objective.is_default else write_name(result.objective.name)
+    rows.append([f"**{name}**", f"**{100 * difference.mean.value:+.2f}**", show_points(difference.mean)])
     return [
         f"The gate is {'passed' if result.verdict.passed else 'not passed'}:",
         "\n".join(f"- {escape_markdown(reason)}" for reason in result.gate.reasons),

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.metrics import score_answers, score_images
 from fashion_core.models.cost import UNLIMITED, Cost
+from search.promotion.judgement import TrainedCandidate, find_best_candidate
 from search.promotion.options import ENSEMBLE, SINGLE, SOUP
-from search.statistics.crossfit import cross_fit, find_best
+from search.statistics.crossfit import cross_fit
 from search.statistics.intervals import LEVEL, Estimate, compare, estimate_score
 from search.statistics.members import average_members, find_correct, select_members
 
 if TYPE_CHECKING:
-    from search.promotion.judgement import TrainedCandidate
+    from fashion_core.metrics import Measure
 
 SEEDS = "seeds"
 MAX_MEMBERS = 8  # of an ensemble, repeats included
@@ -117,6 +117,11 @@ class Pool:
     takes_best: bool = False
     averaged: dict[tuple[Network, ...], list[np.ndarray]] = field(default_factory=dict)
 
+    @property
+    def measure(self) -> Measure:
+        """The objective on the N images."""
+        return self.candidates[0].measure
+
     def compute_cost(self, choice: Choice) -> Cost:
         """Of the whole model: an ensemble's distinct networks together, a soup's like one."""
         distinct = list(dict.fromkeys(choice.networks))
@@ -141,12 +146,12 @@ class Pool:
 
     def score(self, probabilities: Sequence[np.ndarray], images: np.ndarray) -> float:
         """The score on some images."""
-        return float(score_answers(find_correct(probabilities, self.labels)[images]))
+        return float(self.measure.take(images).score(find_correct(probabilities, self.labels)[images]))
 
 
 def choose_single(pool: Pool, images: np.ndarray) -> Choice:
     """The best candidate by its mean over seeds, and of that the best network."""
-    position = find_best([candidate.answer(images) for candidate in pool.candidates], images)
+    position = find_best_candidate(pool.candidates, images)
     candidate = pool.candidates[position]
     seed = candidate.find_best_seed(images)
     epoch = int(candidate.choose_epochs(images)[seed])
@@ -159,7 +164,7 @@ def choose_seeds(pool: Pool, images: np.ndarray) -> Choice:
     Source: Lakshminarayanan et al. 2017, Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles.
     Nothing but candidate and epochs is chosen, so that little is chosen by luck.
     """
-    position = find_best([candidate.answer(images) for candidate in pool.candidates], images)
+    position = find_best_candidate(pool.candidates, images)
     names, stacked = stack_networks(pool, images)
     return average_affordable(pool, SEEDS, names, stacked, [at for at, name in enumerate(names) if name[0] == position])
 
@@ -167,7 +172,9 @@ def choose_seeds(pool: Pool, images: np.ndarray) -> Choice:
 def choose_ensemble(pool: Pool, images: np.ndarray) -> Choice:
     """A greedy ensemble, the largest that costs no more than is allowed (see `select_members`)."""
     names, stacked = stack_networks(pool, images)
-    members = select_members([values[:, images] for values in stacked], pool.labels[images], MAX_MEMBERS)
+    members = select_members(
+        [values[:, images] for values in stacked], pool.labels[images], MAX_MEMBERS, pool.measure.take(images)
+    )
     return average_affordable(pool, ENSEMBLE, names, stacked, members)
 
 
@@ -214,8 +221,7 @@ def answer_by_mean(candidates: Sequence[TrainedCandidate], images: np.ndarray) -
 
     No network is chosen, so it is what one more of that recipe can be expected to do, and what other forms add to.
     """
-    answers = [candidate.answer(images) for candidate in candidates]
-    mean: np.ndarray = answers[find_best(answers, images)].mean(0, keepdims=True)
+    mean: np.ndarray = candidates[find_best_candidate(candidates, images)].answer(images).mean(0, keepdims=True)
     return mean
 
 
@@ -258,23 +264,27 @@ def choose_form(pool: Pool, choosers: dict[str, Chooser], images: np.ndarray) ->
             right[:, inside] = answer_by(pool, chooser, images[~inside])[:, images[inside]]
         answers[name] = right
     choices = {name: chooser(images) for name, chooser in choosers.items()}
-    return choices[pick_form(pool, choices, answers)]
+    return choices[pick_form(pool, choices, answers, images)]
 
 
-def pick_form(pool: Pool, choices: Mapping[str, Choice], answers: Mapping[str, np.ndarray]) -> str:
+def pick_form(pool: Pool, choices: Mapping[str, Choice], answers: Mapping[str, np.ndarray], images: np.ndarray) -> str:
     """The cheapest form that is not told apart from the best, paired over images; of equal cost the better one.
 
     In the manner of Breiman et al. 1984, Classification and Regression Trees, whose rule is within one standard error.
 
     Args:
-        answers: [1, N, K] of each form, cross-fitted.
+        answers: [1, n, K] of each form on some images, cross-fitted.
+        images: [n], these.
     """
-    scores = {name: score_images(each) for name, each in answers.items()}
-    means = {name: float(score_answers(each)[0]) for name, each in answers.items()}
+    measure = pool.measure.take(images)
+    scores = {name: measure.score_images(each) for name, each in answers.items()}
+    means = {name: float(measure.score(each)[0]) for name, each in answers.items()}
     best = max(means, key=lambda name: means[name])
     if pool.takes_best:
         return best
-    near = [name for name in scores if compare(scores[best], scores[name], None).compute_interval(LEVEL)[0] <= 0]
+    image_df = measure.count_freedom(answers[best])
+    lows = {name: compare(scores[best], own, None, image_df).compute_interval(LEVEL)[0] for name, own in scores.items()}
+    near = [name for name, low in lows.items() if low <= 0]
     return min(near, key=lambda name: (pool.compute_cost(choices[name]).parameters, -means[name]))
 
 
@@ -286,14 +296,15 @@ def decide(pool: Pool) -> Decision:
     # one network alone is neither a soup nor an ensemble
     real = {name: choosers[name] for name in choices if name == SINGLE or len(set(choices[name].networks)) > 1}
     answers = {name: cross_fit(partial(answer_by, pool, chooser), pool.folds) for name, chooser in choosers.items()}
-    scores = {name: score_images(each) for name, each in answers.items()}  # [1, N]
+    scores = {name: pool.measure.score_images(each) for name, each in answers.items()}  # [1, N]
     one_network = cross_fit(partial(answer_by_mean, pool.candidates), pool.folds)
+    image_df = pool.measure.count_freedom(one_network)
     forms: list[Form] = []
     for name, choice in choices.items():
-        gain = compare(scores[name], score_images(one_network), None)
-        score = estimate_score(scores[name], None)
+        gain = compare(scores[name], pool.measure.score_images(one_network), None, image_df)
+        score = estimate_score(scores[name], None, image_df)
         forms.append(Form(choice, score, gain, pool.compute_cost(choice), answers[name]))
-    picked = pick_form(pool, choices, {name: answers[name] for name in real})
+    picked = pick_form(pool, choices, {name: answers[name] for name in real}, all_images)
     chosen = next(form for form in forms if form.choice.form == picked)
     procedure = cross_fit(partial(answer_by, pool, partial(choose_form, pool, real)), pool.folds)
     return Decision(tuple(forms), chosen, procedure, one_network)

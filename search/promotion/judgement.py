@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.metrics import score_answers, score_images
+from fashion_core.metrics import Measure, score_answers
 from search.statistics.calibration import compute_calibration
-from search.statistics.crossfit import compute_best_shares, cross_fit
+from search.statistics.crossfit import compute_best_shares, cross_fit, find_best
 from search.statistics.gate import Difference, compare_answers
-from search.statistics.intervals import Estimate, SeedNoise, compute_gap, estimate_score, estimate_seed_noise
+from search.statistics.intervals import ACCURACY, Estimate, SeedNoise, compute_gap, estimate_score, estimate_seed_noise
 from search.statistics.members import find_correct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from fashion_core.models.cost import Cost
@@ -35,12 +35,14 @@ class TrainedCandidate:
     Attributes:
         labels: [N, K] int64, negative where an image is unlabelled in a category.
         cost: of one of its networks.
+        measure: the objective on the N images.
     """
 
     candidate: Candidate
     runs: tuple[Run, ...]
     labels: np.ndarray
     cost: Cost
+    measure: Measure = ACCURACY
 
     @cached_property
     def correct(self) -> np.ndarray:
@@ -57,9 +59,14 @@ class TrainedCandidate:
             ]
         )
 
+    @cached_property
+    def counted(self) -> np.ndarray:
+        """[S, E, N, M]: what the objective averages of these."""
+        return self.measure.select(self.correct)
+
     def choose_epochs(self, images: np.ndarray) -> np.ndarray:
         """[S] int64 from 0: the best epoch of each network on some images, the first of equals."""
-        epochs: np.ndarray = score_answers(self.correct[:, :, images]).argmax(1)
+        epochs: np.ndarray = score_answers(self.counted[:, :, images]).argmax(1)
         return epochs
 
     def answer(self, images: np.ndarray) -> np.ndarray:
@@ -69,7 +76,7 @@ class TrainedCandidate:
 
     def find_best_seed(self, images: np.ndarray) -> int:
         """Of its networks, each at its best epoch on some images, the best on these, the first of equals."""
-        return int(score_answers(self.answer(images)[:, images]).argmax())
+        return int(self.measure.take(images).score(self.answer(images)[:, images]).argmax())
 
     def find_probabilities(self, seed: int, epoch: int) -> list[np.ndarray]:
         """K arrays [N, C_i] of one network."""
@@ -79,6 +86,17 @@ class TrainedCandidate:
         """Of each network its probabilities at the epoch that is best on all images: K arrays [N, C_i] each."""
         epochs = self.choose_epochs(np.arange(len(self.labels)))
         return [self.find_probabilities(seed, int(epoch)) for seed, epoch in enumerate(epochs)]
+
+
+def find_best_candidate(
+    candidates: Sequence[TrainedCandidate], images: np.ndarray, seeds: np.ndarray | None = None
+) -> int:
+    """Position of the best by its mean over seeds on some images, each network at its best epoch on these.
+
+    Args:
+        seeds: those to look at; None: all.
+    """
+    return find_best([each.measure.select(each.answer(images)) for each in candidates], images, seeds)
 
 
 @dataclass(frozen=True)
@@ -102,6 +120,11 @@ class Trained:
     def everyone(self) -> tuple[TrainedCandidate, ...]:
         """The candidates, then the baseline."""
         return self.candidates + ((self.baseline,) if self.baseline is not None else ())
+
+    @property
+    def measure(self) -> Measure:
+        """The objective on the images that judge."""
+        return self.candidates[0].measure
 
     @property
     def folders(self) -> dict[tuple[int, int], Path]:
@@ -175,9 +198,10 @@ def judge_candidates(
         select_on: what the search selected on: the gap is another thing on its own images.
     """
     everyone, baseline, count = trained.everyone, trained.baseline, len(trained.candidates)
+    measure = trained.measure
     answers = {each.candidate.label: cross_fit(each.answer, folds) for each in everyone}
-    scores = {label: score_images(values) for label, values in answers.items()}
-    noise = estimate_seed_noise(list(scores.values()))
+    scores = {label: measure.score_images(values) for label, values in answers.items()}
+    noise, image_df = estimate_seed_noise(list(scores.values())), measure.count_freedom(next(iter(answers.values())))
     shares = compute_best_shares([scores[each.candidate.label] for each in trained.candidates], groups, rng)
     all_images = np.arange(len(folds))
     rows = []
@@ -185,17 +209,17 @@ def judge_candidates(
         label, score = each.candidate.label, each.candidate.search_score
         gap = None
         if score is not None and (noise is not None or select_on != "val"):
-            gap = compute_gap(score, scores[label], noise, same_images=select_on == "val")
+            gap = compute_gap(score, scores[label], noise, same_images=select_on == "val", image_df=image_df)
         epochs = each.choose_epochs(all_images)
         calibrations = [compute_calibration(probabilities, each.labels) for probabilities in each.list_best()]
         versus = None
         if baseline is not None and each is not baseline:
-            versus = compare_answers(answers[label], answers[baseline.candidate.label], list(answers.values()))
+            versus = compare_answers(answers[label], answers[baseline.candidate.label], list(answers.values()), measure)
         rows.append(
             Row(
                 candidate=each.candidate,
                 seeds=len(each.runs),
-                score=estimate_score(scores[label], noise),
+                score=estimate_score(scores[label], noise, image_df),
                 best_share=float(shares[index]) if index < count else 0.0,
                 gap=gap,
                 versus=versus,

@@ -16,9 +16,10 @@ from fashion_core.errors import SearchError
 from fashion_core.metrics import find_commonest, mark_correct
 from search.promotion.champion import answer_by_champion, answer_by_members, find_champion
 from search.promotion.forms import SEEDS, answer_by_form
+from search.promotion.judgement import find_best_candidate
 from search.promotion.options import ENSEMBLE, SINGLE
 from search.promotion.tries import digest_answers
-from search.statistics.crossfit import cross_fit, cross_fit_seeds, find_best
+from search.statistics.crossfit import cross_fit, cross_fit_seeds
 from search.statistics.gate import Verdict, compare_answers, judge
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def answer_by_recipe(candidates: Sequence[TrainedCandidate], folds: np.ndarray) 
     seeds = len(candidates[0].runs)
 
     def choose(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-        best = candidates[find_best([candidate.answer(images) for candidate in candidates], images, others)]
+        best = candidates[find_best_candidate(candidates, images, others)]
         epoch = int(np.median(best.choose_epochs(images)[others]))
         return best.correct[:, epoch].astype(float)
 
@@ -123,13 +124,13 @@ def ask_gate(promotion: Promotion, trained: Trained, judgement: Judgement, decis
     )
     pool = judgement.answers if over_seeds else ()  # the candidates tell how seeds vary
     attempts = promotion.tries.enter(opponent.words, digest_answers(answers, opponent.answers))
-    verdict = judge(answers, opponent.answers, pool, material.schema.names, len(attempts))
+    verdict = judge(answers, opponent.answers, pool, material.schema.names, len(attempts), trained.measure)
     if not opponent.is_wanted:
         reason = "the baseline diverged with every seed, so there is nothing that this had to beat"
         verdict = replace(verdict, passed=False, reasons=(reason, *verdict.reasons))
     one_network = None
     if opponent.one_network is not None:
-        one_network = compare_answers(decision.one_network, opponent.one_network, ())
+        one_network = compare_answers(decision.one_network, opponent.one_network, (), trained.measure)
     return Gate(answers, opponent, verdict, attempts, one_network)
 
 

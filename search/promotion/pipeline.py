@@ -171,6 +171,7 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
         "forced": str(result.forced).lower(),
         "try": result.verdict.attempt,
         "score": f"{result.score.value:.4f}",
+        "objective": result.objective.name,
         "search": layout.name,
         "fit_on": result.options.fit_on,
     }

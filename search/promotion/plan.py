@@ -19,6 +19,7 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ConfigError, SearchError
 from fashion_core.escaping import show_value
 from fashion_core.files import build_damage, make_line, read_json, read_plain, write_whole
+from fashion_core.metrics import Objective
 from search.planning.own_space import load_own_space
 from search.promotion.options import LASTING, PromotionOptions
 from search.records.events import Moment, Score, TrialNumber
@@ -56,7 +57,7 @@ REPORT: dict[str, Any] = {
     "flip": 0.5,
 }
 REPORT_WEIGHTS = {"pattern": 0.95, "sleeve": 0.85, "length": 0.85, "neckline": 0.9, "material": 1.0, "fit": 0.9}
-# What a baseline shares with the best candidate: the network it starts from, its pixels, and its budget.
+# What a baseline shares with the best candidate: the network it starts from, its pixels, its budget and its objective.
 SHARED_FIELDS = (
     "image_size",
     "crop",
@@ -66,6 +67,7 @@ SHARED_FIELDS = (
     "feature",
     "epochs",
     "probe_epochs",
+    "objective",
     "precision",
     "channels_last",
     "eval_batch_size",
@@ -80,7 +82,7 @@ class Candidate:
     Attributes:
         label: `trial-0012`, or `baseline`.
         trial: its number in the search; None for the baseline.
-        search_score: its best val/accuracy in the search.
+        search_score: its best in the search.
         config: of its training; its seeds are replaced by those of the re-runs.
     """
 
@@ -180,6 +182,11 @@ class PromotionPlan:
     def everyone(self) -> tuple[Candidate, ...]:
         """All that is trained again: the candidates, then the baseline."""
         return self.candidates + ((self.baseline,) if self.baseline is not None else ())
+
+    @property
+    def objective(self) -> Objective:
+        """That of the search: by it the candidates were chosen, and they are judged by it."""
+        return Objective(self.candidates[0].config.objective)
 
     def choose_seeds(self, number: int) -> dict[str, int]:
         """`seed` and `start_seed` of re-run `number` of every candidate."""

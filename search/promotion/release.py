@@ -70,6 +70,7 @@ class Release:
             recalls, confusion and temperatures are theirs. None otherwise: they are the model's, computed here.
         predictions: probabilities of whatever was trained on the way, [N, C] each, kept by these names.
         ms_per_image: time of an answer; None where it was not measured.
+        measure: the objective on `images`.
     """
 
     model: Saved
@@ -82,6 +83,7 @@ class Release:
     reruns: Sequence[np.ndarray] | None = None
     predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
     ms_per_image: float | None = None
+    measure: metrics.Measure = field(default_factory=metrics.Measure)
 
     @property
     def prepared(self) -> PreparedData:
@@ -110,6 +112,7 @@ def build_release(promotion: Promotion, trained: Trained, result: PromotionResul
         reruns=list_recipe_answers(choice, candidates) if is_recipe else None,
         predictions=list_predictions(candidates, material.schema.names),
         ms_per_image=measure_cost(model, material).ms,
+        measure=trained.measure,
     )
 
 
@@ -172,6 +175,7 @@ def write_folder(release: Release, layout: FinalLayout) -> Shipped:
     """Write the model and all that follows from it alone; returns what was found on the way."""
     saved, data, images, prepared = release.model, release.data, release.images, release.prepared
     ensemble, reruns = as_ensemble(saved), release.reruns
+    train_labels = prepared.labels[prepared.splits == "train"]
     layout.folder.mkdir(parents=True)
     if isinstance(saved, SavedEnsemble):
         save_ensemble(layout.folder, saved)
@@ -216,7 +220,8 @@ def write_folder(release: Release, layout: FinalLayout) -> Shipped:
         duplicates=int(np.isin(release.list_digests(images), release.list_digests(release.trained)).sum()),
         reruns=None if reruns is None else len(reruns[0]),
         confusion=confusion,
-        majority=compute_majority(prepared.labels[images], prepared.labels[prepared.splits == "train"]),
+        majority=compute_majority(prepared.labels[images], train_labels),
+        majority_score=metrics.compute_majority_score(prepared.labels[images], train_labels, release.measure),
         before=compute_calibration(probabilities, labels, networks),
         after=compute_calibration(apply_temperatures(probabilities, temperatures), labels, networks),
         temperatures=temperatures,

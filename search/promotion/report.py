@@ -40,9 +40,11 @@ def render_summary(result: PromotionResult) -> list[str]:
     """The figure, and in bold what must not be missed."""
     state = "passed the gate" if result.verdict.passed else "did not pass the gate"
     state += ", and was promoted by force" if result.forced else ""
+    own = result.objective
+    objective = "" if own.is_default else f" in {write_code(own.name)}, {escape_markdown(own.words)},"
     parts = [
         f"{escape_markdown(result.origin)} It scores **{write_interval(result.score)}** ({LEVEL:.0%} interval over "
-        f"{result.score.covers}) on {result.images:,} validation images and **{state}**: "
+        f"{result.score.covers}){objective} on {result.scored:,} validation images and **{state}**: "
         f"{escape_markdown(result.verdict.reasons[0])}."
     ]
     if result.options.is_fresh:
@@ -55,6 +57,11 @@ def render_summary(result: PromotionResult) -> list[str]:
     else:
         parts.append("The search chose on images held out of train; val was unseen until the re-runs were judged.")
     return parts
+
+
+def describe_of(result: PromotionResult) -> str:
+    """` of `val/class_accuracy``: the objective, as a part of a sentence; empty where it is the default."""
+    return "" if result.objective.is_default else f" of {write_code(result.objective.name)}"
 
 
 def render_candidates(result: PromotionResult) -> list[str]:
@@ -91,10 +98,10 @@ def render_candidates(result: PromotionResult) -> list[str]:
     text = (
         f"Each was trained {seeds} {'time' if seeds == 1 else 'times'} on train with fresh seeds"
         f"{' and starts of its new layers' if result.plan.start_seeds else ''}, the same for all; "
-        f"scores are means over seeds, of epochs chosen without the images scored. {CURSE.capitalize()}: its score in "
-        "the search less that now, in points; best in: share of resamples of images and seeds in which it is the best "
-        "candidate; ECE: expected calibration error; floor: what calibrated answers to as many images have "
-        "of it by chance."
+        f"scores{describe_of(result)} are means over seeds, of epochs chosen without the images scored. "
+        f"{CURSE.capitalize()}: its score in the search less that now, in points; best in: share of resamples of "
+        "images and seeds in which it is the best candidate; ECE: expected calibration error; floor: what calibrated "
+        "answers to as many images have of it by chance."
     )
     if result.plan.select_on == "heldout" or result.options.is_fresh:
         text += (
@@ -183,11 +190,12 @@ def render_categories(result: PromotionResult) -> list[str]:
     """Accuracy by category, and whose it is."""
     pairs = zip(result.category_names, result.categories, strict=True)
     rows = [[write_name(name), write_interval(each)] for name, each in pairs]
-    rows.append(["**mean**", f"**{write_interval(result.score)}**"])
+    own = result.objective
+    rows.append([f"**{'mean' if own.is_default else write_name(own.name)}**", f"**{write_interval(result.score)}**"])
     head = ["category", f"accuracy [{LEVEL:.0%}]"]
     if result.labelled:
         head.append("labelled images")
-        rows = [[*row, f"{count:,}"] for row, count in zip(rows, (*result.labelled, result.images), strict=True)]
+        rows = [[*row, f"{count:,}"] for row, count in zip(rows, (*result.labelled, result.scored), strict=True)]
     return [f"{result.answers_of}", render_table(head, rows)]
 
 
@@ -213,7 +221,10 @@ def render_gate(result: PromotionResult) -> list[str]:
     lines = "\n".join(f"- {escape_markdown(reason)}" for reason in result.gate.reasons)
     head = ["category", f"difference, points [{level:.1%}, all together {LEVEL:.0%}]"]
     head.append(f"loss that is found in {POWER:.0%} of cases")
-    return [lines, render_table(head, rows), *render_attempts(result.gate.attempts)]
+    text = ""
+    if not result.objective.is_default:
+        text = f"The gate compares {write_code(result.objective.name)}; no category may lose too much of its accuracy:"
+    return [lines, text, render_table(head, rows), *render_attempts(result.gate.attempts)]
 
 
 def render_method(result: PromotionResult) -> list[str]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from fashion_core.config import TrainConfig
     from fashion_core.data.schema import AttributeSchema
+    from fashion_core.metrics import Measure, Objective
     from search.promotion.judgement import Judgement, Row, Trained, TrainedCandidate
     from search.promotion.opponent import Gate, Opponent
     from search.promotion.options import PromotionOptions
@@ -60,7 +61,8 @@ class Shipped:
         duplicates: how many of the N have the very file of an image that it was trained on.
         reruns: S, of the recipe, whose answers are counted below; None: those of the model itself.
         confusion: K matrices [C, C] of the images labelled in a category, row = truth, summed over the S networks.
-        majority: accuracy of always answering the commonest class of train, by category.
+        majority: accuracy of always answering the commonest class of train, by category; majority_score: that of the
+            objective.
         before, after: calibration of the answers without and with the temperatures.
         temperatures: K.
         coverage: K, of the answers with temperatures that were fitted without them.
@@ -81,6 +83,7 @@ class Shipped:
     reruns: int | None
     confusion: tuple[np.ndarray, ...]
     majority: tuple[float, ...]
+    majority_score: float
     before: Calibration
     after: Calibration
     temperatures: tuple[float, ...]
@@ -116,7 +119,8 @@ class PromotionResult:
         search: how it began, with the data that it was promoted on.
         search_seconds: how long the search ran.
         category_names: K.
-        score, categories: of the answers that the gate judged: mean accuracy, between 0 and 1, and of each category.
+        score, categories: of the answers that the gate judged: the objective, between 0 and 1, and the accuracy of each
+            category.
         origin: where the model's weights come from, in a sentence.
         gap: the winner's curse of its recipe, see `search.statistics.intervals.compute_gap`; None where it is not
             known.
@@ -153,6 +157,11 @@ class PromotionResult:
     seconds: float
     shipped: Shipped | None = None
     version: Version | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """The score that candidates, forms and the gate compare."""
+        return self.plan.objective
 
     @property
     def opponent(self) -> Opponent:
@@ -199,6 +208,13 @@ class PromotionResult:
         """How many of them are labelled in each category; empty where all are in all."""
         known = ~np.isnan(self.gate.answers[0])
         return () if known.all() else tuple(known.sum(0).tolist())
+
+    @property
+    def scored(self) -> int:
+        """How many images the score is of: of one category's accuracy, those labelled in it."""
+        if self.objective.category is None or not self.labelled:
+            return self.images
+        return self.labelled[self.category_names.index(self.objective.category)]
 
     @property
     def answers_of(self) -> str:
@@ -252,6 +268,7 @@ class PromotionResult:
             "model_name": self.model_name,
             "version": None if self.version is None else self.version.number,
             "fit_on": self.options.fit_on,
+            "objective": self.objective.name,
             "score": self.score.to_dict(),
             "categories": {
                 name: each.to_dict() for name, each in zip(self.category_names, self.categories, strict=True)
@@ -320,7 +337,7 @@ def build_result(
 ) -> PromotionResult:
     """What the stages of a promotion found, before anything ships."""
     material, search = promotion.material, promotion.search.begun
-    score, categories = estimate_scores(gate.answers, judgement)
+    score, categories = estimate_scores(gate.answers, judgement, trained.measure)
     notes = [*trained.notes, *decision.notes]
     if gate.opponent.trouble:
         notes.append(f"The registry could not be asked, so a champion may exist: {gate.opponent.trouble}")
@@ -356,9 +373,11 @@ def build_result(
     )
 
 
-def estimate_scores(answers: np.ndarray, judgement: Judgement) -> tuple[Estimate, tuple[Estimate, ...]]:
-    """Of what the gate judged: the mean, and each category's accuracy. Over seeds too, where it has several."""
-    return estimate_answers(answers, judgement.answers if len(answers) > 1 else ())
+def estimate_scores(
+    answers: np.ndarray, judgement: Judgement, measure: Measure
+) -> tuple[Estimate, tuple[Estimate, ...]]:
+    """Of what the gate judged: the objective, and each category's accuracy. Over seeds too, where it has several."""
+    return estimate_answers(answers, judgement.answers if len(answers) > 1 else (), measure)
 
 
 def find_gap(choice: Choice, candidates: Sequence[TrainedCandidate], judgement: Judgement) -> Estimate | None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, Field
 
-from fashion_core import metrics
 from fashion_core.errors import CheckpointError, SearchError
 from fashion_core.files import read_json, write_whole
 from fashion_core.hardware.device import choose_device
@@ -70,9 +69,10 @@ class Retraining:
         """
         runs, candidates = self.train_seeds(), {candidate.label: candidate for candidate in self.plan.everyone}
         everyone = {}
+        measure = self.promotion.measure
         for label, found in runs.items():
             cost = self.find_cost(found[0])
-            everyone[label] = TrainedCandidate(candidates[label], tuple(found), self.material.labels, cost)
+            everyone[label] = TrainedCandidate(candidates[label], tuple(found), self.material.labels, cost, measure)
         baseline = everyone.pop(BASELINE, None)
         if not everyone:
             raise SearchError(
@@ -179,7 +179,7 @@ class Retraining:
         if not runs or self.promotion.options.budget_hours is None:
             return set()
         means = {
-            label: float(np.mean([max(row[metrics.ACCURACY] for row in run.scores) for run in each]))
+            label: float(np.mean([max(row[self.plan.objective.name] for row in run.scores) for run in each]))
             for label, each in runs.items()
         }
         seconds = {label: float(np.mean([run.seconds for run in each])) for label, each in runs.items()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
 from fashion_core.files import retry_while_full
+from fashion_core.metrics import Measure
 from fashion_core.models.cost import UNLIMITED, Cost
 from search.experiment.stored import bring_back, find_options, find_record, hold_stored
 from search.jobs.beats import TRIAL_TIMEOUT_S
@@ -86,6 +87,11 @@ class Promotion:
         return "other" if self.options.is_fresh else self.plan.select_on
 
     @property
+    def measure(self) -> Measure:
+        """The objective on the images that judge."""
+        return build_measure(self.plan, self.material)
+
+    @property
     def limit(self) -> Cost:
         """What the model may cost."""
         parameters = self.options.max_params
@@ -144,6 +150,7 @@ def open_promotion(
             check_like_search(layout, search, annotations, cache_dir)
 
         material = retry_while_full(prepare, cache_dir, tell)
+        check_measure(build_measure(plan, material), schema)
         plan = retry_while_full(lambda: settle_plan(layout, plan, material.first), layout.folder, tell)
         tries = TryCounter(layout, registry, options.build_key(plan.promotion_id), material.list_digests(material.val))
         tries.trouble = trouble or ""
@@ -169,6 +176,22 @@ def open_promotion(
             console,
             tuple(command),
             started,
+        )
+
+
+def build_measure(plan: PromotionPlan, material: Material) -> Measure:
+    """The objective of a promotion on the images that judge."""
+    return Measure(plan.objective, material.labels, tuple(material.schema.names))
+
+
+def check_measure(measure: Measure, schema: AttributeSchema) -> None:
+    """Raises SearchError where the gate could not know how sure the objective is on the images that judge."""
+    if single := measure.list_single():
+        classes = {each.name: each.classes for each in schema.categories}
+        listed = ", ".join(f"{category}: {classes[category][label]}" for category, label in single)
+        raise SearchError(
+            f"{measure.objective.name} is judged where each class has two validation images or more, or none, but "
+            f"these have one: {listed}; label more of them, or judge on other images with --judge-on"
         )
 
 

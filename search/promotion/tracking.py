@@ -96,6 +96,7 @@ class PromotionTracker:
             parents = [client.create_run(self.writer.experiment, tags=tags, run_name=f"promote/{self.layout.name}")]
         self.run_id = parents[0].info.run_id
         params = {"top": options.top, "seeds": options.seeds, "baseline": options.baseline}
+        params["objective"] = self.plan.objective.name
         params["candidates"] = ", ".join(each.words for each in self.plan.everyone)
         self.writer.log_params(self.run_id, params)
         client.update_run(self.run_id, status="RUNNING")

@@ -19,7 +19,7 @@ from search.records.provenance import python_command
 from search.registry.versions import CHAMPION, list_models
 from search.reporting.live import PROGRESS_INTERVAL_S
 from search.reporting.terminal import draw_table, plain
-from search.reporting.words import format_duration, format_score, write_interval, write_points
+from search.reporting.words import describe_objective, format_duration, format_score, write_interval, write_points
 from search.statistics.gate import describe_attempt
 from search.statistics.intervals import LEVEL
 from search.tracking.store import default_uri
@@ -80,7 +80,7 @@ class RerunView:
         elif "epoch" in event:
             self.cells[where] = f"{event['epoch']}/{epochs}"
             if training.stop_epoch is None:  # else it is scored on images that it was trained on
-                score = event["metrics"][metrics.ACCURACY]
+                score = event["metrics"][training.config.objective]
                 self.best[where] = max(score, self.best.get(where, 0.0))
                 self.cells[where] += f"  {score:.4f}"
         else:
@@ -151,6 +151,7 @@ def draw_plan(
     soup = describe_price([each for each in plan.candidates if not each.config.is_probe], seeds, search, resources)
     for topic, text in (
         ("search", f"{search.name}, which selected on {plan.select_on}"),
+        ("objective", describe_objective(plan.objective)),
         ("candidates", ", ".join(f"{each.words} ({format_score(each.search_score)})" for each in plan.candidates)),
         ("baseline", "the report's recipe, or what --baseline names" if plan.baseline else "none"),
         ("trained on", f"{counts['train']:,} images"),

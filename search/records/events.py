@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from fashion_core.errors import SearchError
 from fashion_core.files import check_form, make_line
-from fashion_core.metrics import ACCURACY
+from fashion_core.metrics import ACCURACY, CLASS_ACCURACY, OBJECTIVE_PATTERN
 from fashion_core.models.cost import MAX_MS
 
 MAX_SECONDS = 1e11  # a date of three thousand years from now
@@ -80,7 +80,7 @@ class StopMode(StrEnum):
 def check_scores(metrics: dict[str, float | None]) -> dict[str, float | None]:
     """The same. Raises ValueError where an accuracy, or its error, is not 0 to 1."""
     for name, value in metrics.items():
-        if value is not None and name.startswith(ACCURACY) and not 0 <= value <= 1:
+        if value is not None and name.startswith((ACCURACY, CLASS_ACCURACY)) and not 0 <= value <= 1:
             raise ValueError(f"{name} must be 0 to 1")
     return metrics
 
@@ -119,6 +119,7 @@ class Settings(Told):
     """See `SearchStarted.settings`."""
 
     trials: TrialNumber = 0
+    objective: str = Field(ACCURACY, pattern=OBJECTIVE_PATTERN)
     sampler: str = ""
     scheduler: str = ""
     scheduler_form: str = "stopping"
@@ -142,7 +143,7 @@ class Data(Told):
     fingerprint: str = Field("", pattern="^[0-9A-Za-z]*$")  # a part of file names
     counts: dict[str, Count] = {}
     skipped: Count = 0
-    majority: Score | None = None
+    majority: Score | None = None  # of the objective
     majority_by_category: dict[str, Score] = {}
     categories: dict[str, list[str]] = {}
     has_boxes: bool = True
@@ -157,6 +158,7 @@ class Selected(Told):
     train_count: Count = 0
     select_count: Annotated[int, Field(ge=0, lt=2**31)] = 0
     select_images: list[str] = []
+    select_labels: list[list[Whole]] = []  # of these, where the objective is the mean over classes
     seen_by_starts: dict[str, Count] = {}
 
 
@@ -453,7 +455,7 @@ class TrialEnded(Event):
 
     Attributes:
         reason: one line. error: the whole of it, where it failed.
-        best, best_epoch: its best val/accuracy, and in which epoch.
+        best, best_epoch: its best score, of the objective, and in which epoch.
         checkpoint: folder of its kept model, relative to the search's.
         rung, cutoff: where and below what ASHA stopped it; in the promotion form there is no cutoff.
         correct: which labelled images its best epoch answered right, in which category: see `unpack_correct`.

@@ -6,8 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fashion_core import metrics
+import numpy as np
+
 from fashion_core.errors import SearchError, first_line
+from fashion_core.metrics import ACCURACY, Measure, Objective
 from search.records.costs import read_costs
 from search.records.events import (
     ENDS,
@@ -49,7 +51,7 @@ class TrialRecord:
         params: flat, as shown.
         enqueued: a known configuration, not one the sampler drew.
         epochs: ascending.
-        best: best val/accuracy so far, of a diverged trial the worst there is; None before the first epoch.
+        best: best score so far, of a diverged trial the worst there is; None before the first epoch.
         end: None while it runs, and again after it went on.
         started: unix seconds.
         saves: what it could go on from, the newest last.
@@ -58,6 +60,7 @@ class TrialRecord:
         began, left: when it began, later by the length of its pauses, and last ended or paused; in seconds that the
             search ran.
         pause: where it waits; None where it does not. climbed: the last rung that it paused at; 0 before the first.
+        objective: of the search: its score is what is meant by the trial's.
     """
 
     number: int
@@ -75,6 +78,7 @@ class TrialRecord:
     left: float = 0.0
     pause: TrialPaused | None = None
     climbed: int = 0
+    objective: Objective = field(default_factory=Objective)
 
     @property
     def status(self) -> TrialStatus:
@@ -124,19 +128,23 @@ class TrialRecord:
         """The first epoch that was scored otherwise when it was trained again; None where there is none."""
         if not self.again:
             return None
-        scores = {row.epoch: row.metrics.get(metrics.ACCURACY) for row in self.epochs}
-        return next((row for row in self.again if row.metrics.get(metrics.ACCURACY) != scores.get(row.epoch)), None)
+        scores = {row.epoch: row.metrics.get(self.objective.name) for row in self.epochs}
+        return next((row for row in self.again if row.metrics.get(self.objective.name) != scores.get(row.epoch)), None)
+
+    def read_score(self, row: EpochEnded | EpochAgain) -> float:
+        """The score of one of its epochs; 0 where that was no number."""
+        return row.metrics.get(self.objective.name) or 0.0
 
     def find_score(self, epoch: int) -> float:
         """Its score after an epoch, the first time that was trained."""
-        return next(row.metrics.get(metrics.ACCURACY) or 0.0 for row in self.epochs if row.epoch == epoch)
+        return next(self.read_score(row) for row in self.epochs if row.epoch == epoch)
 
     @property
     def best_row(self) -> EpochEnded | None:
         """The first epoch that had its best score; None where none had, as in a diverged trial."""
         if self.best is None:
             return None
-        return next((row for row in self.epochs if row.metrics.get(metrics.ACCURACY) == self.best), None)
+        return next((row for row in self.epochs if row.metrics.get(self.objective.name) == self.best), None)
 
     @property
     def best_epoch(self) -> int | None:
@@ -151,7 +159,7 @@ class TrialRecord:
     @property
     def standard_error(self) -> float | None:
         """Standard error of its best score over the images it was scored on."""
-        return self.best_metrics.get(metrics.ACCURACY_SE)
+        return self.best_metrics.get(self.objective.error_name)
 
     @property
     def has_standing(self) -> bool:
@@ -162,7 +170,7 @@ class TrialRecord:
     def go_on(self) -> None:
         """Take in that it runs again: its best is that of the epochs there are."""
         self.end = self.pause = None
-        self.best = max((row.metrics.get(metrics.ACCURACY) or 0.0 for row in self.epochs), default=None)
+        self.best = max(map(self.read_score, self.epochs), default=None)
 
     def take_epoch(self, event: EpochEnded) -> None:
         """Take in an epoch; one that was told before stays as it was."""
@@ -170,7 +178,7 @@ class TrialRecord:
             self.go_on()
         if self.last_epoch < event.epoch:
             self.epochs.append(event)
-            score = event.metrics.get(metrics.ACCURACY) or 0.0
+            score = self.read_score(event)
             self.best = score if self.best is None else max(self.best, score)
 
     @property
@@ -254,6 +262,26 @@ class SearchRecord:
         return self.search.selection if self.search is not None else {}
 
     @property
+    def objective(self) -> Objective:
+        """The score that it maximises; older searches had one."""
+        return Objective(self.settings.get("objective", ACCURACY))
+
+    @property
+    def measure(self) -> Measure:
+        """The same on the images that it selects on, in their order.
+
+        Raises:
+            SearchError: it is of other categories.
+        """
+        names, rows = self.category_names, self.selection.get("select_labels", [])
+        if any(len(row) != len(names) for row in rows) or self.objective.category not in (None, *names):
+            raise SearchError(
+                f"objective and labels of a search must be of its categories, {', '.join(names)}, but those of "
+                f"{self.name} are not; restore the ledger from a backup"
+            )
+        return Measure(self.objective, np.array(rows, np.int64).reshape(-1, len(names)), tuple(names))
+
+    @property
     def search_id(self) -> str:
         """Names the search even where another had its name before."""
         return f"{self.begun.name}@{int(self.begun.time * 1000)}"
@@ -292,6 +320,7 @@ class SearchRecord:
                 trial = self.trials.get(event.trial)
                 if trial is None or trial.params != event.params:
                     trial = TrialRecord(event.trial, event.trial_id, event.params, event.enqueued, event.time)
+                    trial.objective = self.objective
                     trial.began = self.seconds
                     self.trials[trial.number] = trial
                 else:
@@ -458,7 +487,7 @@ class SearchRecord:
     def compare_again(self) -> tuple[int, float]:
         """How many epochs were trained again, and the largest difference of their scores to those of the first time."""
         found = [
-            abs((row.metrics.get(metrics.ACCURACY) or 0.0) - trial.find_score(row.epoch))
+            abs(trial.read_score(row) - trial.find_score(row.epoch))
             for trial in self.trials.values()
             for row in trial.again
         ]
@@ -474,7 +503,7 @@ class SearchRecord:
         """Names of the categories: the data's, or where the ledger lacks them, those that epochs were scored on."""
         if self.search is not None and self.search.categories:
             return list(self.search.categories)
-        prefix = metrics.ACCURACY + "/"
+        prefix = ACCURACY + "/"
         rows = (row for trial in self.trials.values() for row in trial.epochs)
         return list(
             dict.fromkeys(key.removeprefix(prefix) for row in rows for key in row.metrics if key.startswith(prefix))

@@ -6,7 +6,7 @@ are K arrays [N, C]; labels [N, K].
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from fashion_core.errors import SearchError
 from fashion_core.hardware.allocator import keep_freed_memory
 from fashion_core.hardware.device import choose_device
 from fashion_core.inference.temperatures import apply_temperatures
+from fashion_core.metrics import Measure, Objective
 from fashion_core.models.ensemble import as_ensemble
 from fashion_core.models.forward import predict_prepared
 from search.cli import DEFAULT_RESULTS
@@ -50,7 +51,7 @@ class Score:
     """How one of the two answers.
 
     Attributes:
-        mean: accuracy averaged over categories.
+        mean: score of the objective.
         categories: accuracy of each.
         calibration_error: expected calibration error of all its answers, see `search.statistics.calibration`;
             calibration_floor: what it would be of calibrated answers.
@@ -76,6 +77,7 @@ class Comparison:
         words: what A and B are.
         what: the images, in words: "validation images of sample".
         remarks: what a reader must know beside the numbers, a sentence or two each.
+        objective: the score that they are compared by.
     """
 
     categories: tuple[str, ...]
@@ -87,6 +89,7 @@ class Comparison:
     what: str = ""
     remarks: tuple[str, ...] = ()
     labelled: tuple[int, ...] = ()
+    objective: Objective = field(default_factory=Objective)
 
     @property
     def p_value(self) -> float:
@@ -132,6 +135,7 @@ class Comparison:
             "images": self.images,
             **({"labelled": dict(zip(self.categories, self.labelled, strict=True))} if self.labelled else {}),
             "what": self.what,
+            "objective": self.objective.name,
             "difference": self.difference.mean.to_dict(),
             "categories": {name: estimate.to_dict(level) for name, estimate in pairs},
             "p_value": self.p_value,
@@ -148,7 +152,11 @@ def find_winner(difference: Estimate, level: float) -> int | None:
 
 
 def compute_comparison(
-    one: Sequence[np.ndarray], other: Sequence[np.ndarray], labels: np.ndarray, categories: Sequence[str]
+    one: Sequence[np.ndarray],
+    other: Sequence[np.ndarray],
+    labels: np.ndarray,
+    categories: Sequence[str],
+    objective: Objective | None = None,
 ) -> Comparison:
     """Judge the answers of two models.
 
@@ -159,20 +167,23 @@ def compute_comparison(
         one, other: probabilities, K arrays [N, C].
         labels: [N, K], negative where an image is unlabelled in a category.
         categories: K names.
+        objective: the score to compare by; None: the mean over the categories of the accuracy.
 
     Raises:
         ValueError: labels of other images or categories, or fewer than two images, in all or in a category.
     """
+    measure = Measure(objective or Objective(), labels, tuple(categories))
     correct = [find_correct(each, labels).astype(np.float64)[None] for each in (one, other)]  # [1, N, K]
     calibrations = [compute_calibration(probabilities, labels) for probabilities in (one, other)]
     scores = [
-        Score(*estimate_answers(answers, ()), calibration.pooled, calibration.floor)
+        Score(*estimate_answers(answers, (), measure), calibration.pooled, calibration.floor)
         for answers, calibration in zip(correct, calibrations, strict=True)
     ]
-    difference = compare_answers(correct[0], correct[1], pool=[])
+    difference = compare_answers(correct[0], correct[1], [], measure)
     known = labels >= 0
     labelled = () if known.all() else tuple(known.sum(0).tolist())
-    return Comparison(tuple(categories), len(labels), (scores[0], scores[1]), difference, labelled=labelled)
+    both = scores[0], scores[1]
+    return Comparison(tuple(categories), len(labels), both, difference, labelled=labelled, objective=measure.objective)
 
 
 def compare(
@@ -219,8 +230,10 @@ def compare(
     for side, model in zip(SIDES, models, strict=True):
         with console.status(plain(f"{side} answers {len(images):,} images")):
             answers.append(answer_images(model, prepared, images))
-    found = compute_comparison(answers[0], answers[1], firsts[0].labels[images], annotations.schema.names)
-    remarks = (*describe_picking(models, histories, judged), *describe_remarks(histories))
+    labels, names = firsts[0].labels[images], annotations.schema.names
+    objective, remark = choose_objective(models, Measure(labels=labels, names=tuple(names)))
+    found = compute_comparison(answers[0], answers[1], labels, names, objective)
+    remarks = (*remark, *describe_picking(models, histories, judged), *describe_remarks(histories))
     return replace(found, names=(one, other), words=(models[0].words, models[1].words), what=what, remarks=remarks)
 
 
@@ -292,6 +305,25 @@ def find_judged(data: PreparedData) -> np.ndarray:
             "another data set with --data"
         )
     return images
+
+
+def choose_objective(models: Sequence[Model], images: Measure) -> tuple[Objective, tuple[str, ...]]:
+    """The score to compare by: that which both were made for; else the mean over the categories, and why, in words.
+
+    Args:
+        images: any objective on the images that are judged on.
+    """
+    wanted = [{member.config.objective for member in as_ensemble(model.saved).members} for model in models]
+    found, usual = set.union(*wanted), Objective()
+    if len(found) > 1:
+        listed = "; ".join(f"{side} for {' and '.join(sorted(each))}" for side, each in zip(SIDES, wanted, strict=True))
+        return usual, (f"The two were chosen by different scores, {listed}: compared is {usual.name}.",)
+    objective = Objective(found.pop())
+    if single := replace(images, objective=objective).list_single():
+        listed = ", ".join(sorted({category for category, _ in single}))
+        why = f"{objective.name} cannot be compared where a class has one image alone, as in {listed}"
+        return usual, (f"{why}: compared is {usual.name}.",)
+    return objective, ()
 
 
 def answer_images(

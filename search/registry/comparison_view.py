@@ -103,8 +103,12 @@ def describe_numbers(comparison: Comparison) -> list[str]:
     floors = " and ".join(
         f"{side} {score.calibration_floor:.4f}" for side, score in zip(SIDES, comparison.scores, strict=True)
     )
+    objective = comparison.objective
+    score = f"{objective.name}, {objective.words}"
+    if objective.is_default:
+        score = "share of right answers, averaged over the categories"
     lines = [
-        "score: share of right answers, averaged over the categories. Each by itself has a wider interval, "
+        f"score: {score}. Each by itself has a wider interval, "
         f"{' and '.join(f'{side} {low:.3f} to {high:.3f}' for side, (low, high) in zip(SIDES, spans, strict=True))}: "
         "what is hard for both counts there, and not in their difference.",
         f"interval: {LEVEL:.0%} for the score; {level:.1%} for a category, so that all {count} hold together with "

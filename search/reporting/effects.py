@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from search.records.events import EpochEnded
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord, TrialRecord
 
@@ -170,12 +169,12 @@ def is_logarithmic(numbers: np.ndarray) -> bool:
 
 
 def split_stages(trial: TrialRecord) -> tuple[float, float] | None:
-    """Best val/accuracy of a trial's probe epochs and of the epochs after; None where it lacks either."""
+    """Best score of a trial's probe epochs and of the epochs after; None where it lacks either."""
     best: dict[float, float] = {}
     for row in trial.epochs:
         stage = row.metrics.get(metrics.PROBE)
         if stage is not None:
-            best[stage] = max(best.get(stage, 0.0), row.metrics.get(metrics.ACCURACY) or 0.0)
+            best[stage] = max(best.get(stage, 0.0), trial.read_score(row))
     return (best[1.0], best[0.0]) if best.keys() == {1.0, 0.0} else None
 
 
@@ -191,7 +190,7 @@ def write_effects(layout: SearchLayout, record: SearchRecord) -> Path:
 
 def render_effects(record: SearchRecord) -> str:
     """The effects as markdown."""
-    categories = record.category_names
+    categories, objective = record.category_names, write_code(record.objective.name)
     trials = [trial for _, trial in sorted(record.trials.items()) if trial.status in SCORED and trial.correct]
     parts = [f"# What mattered in the search {write_code(record.name)}", *render_stages(record)]
     design = build_design([trial.params for trial in trials], record.param_names, categories)
@@ -203,25 +202,30 @@ def render_effects(record: SearchRecord) -> str:
             f"effects of this space need at least {wanted} trials that finished or that ASHA stopped, but "
             f"{record.name} has {len(trials)}; run {wanted - len(trials)} more of them"
         )
+    if record.measure.list_single():
+        raise SearchError(
+            f"effects on {record.objective.name} need two images or more of each class among those selected on, but in "
+            f"{record.name} some class has one; label more of them"
+        )
     images = record.begun.tell("selection", "select_count")
     correct = np.stack([unpack_correct(trial.correct or "", images, len(categories)) for trial in trials])
     epochs, rungs = find_rungs(record, trials, correct)
     last = max(n for n, rung in enumerate(rungs) if n == 0 or len(rung.rows) >= count_wanted(design, n))
-    effects = estimate_effects(design, correct, rungs[: last + 1])
+    effects = estimate_effects(design, correct, rungs[: last + 1], record.measure)
     labelled = describe_labelled(record.selection.get("labelled"))
     parts.append(
         f"{len(trials)} {describe_scored(epochs, rungs, last, count_wanted(design, len(rungs) - 1))} on the same "
-        f"{images:,} images{labelled}. Changes of `{metrics.ACCURACY}` and of the accuracy of each category in "
+        f"{images:,} images{labelled}. Changes of {objective} and of the accuracy of each category in "
         "percentage points, ± half a 95% interval over trials and images together; **bold** where it does not hold 0. "
         "Of 20 cells, about one is bold by chance. A change of one parameter goes with the others as they were drawn."
     )
     parts += describe_selection(record, trials, len(rungs) > 1)
-    parts += [render_effect_table(design, effects, categories), *describe_conditional(trials, record.param_names)]
+    parts += [render_effect_table(record, design, effects), *describe_conditional(trials, record.param_names)]
     parts.append("## How much of the spread is whose")
     rows = [
         [write_code(name), f"{share:.1%}"] for name, share in sorted(effects.shares.items(), key=lambda item: -item[1])
     ]
-    parts.append(render_table(["parameter", f"share of the variance of `{metrics.ACCURACY}`"], rows))
+    parts.append(render_table(["parameter", f"share of the variance of {objective}"], rows))
     parts.append(
         f"Less what chance alone would give a parameter, so a share may be below 0. The model leaves "
         f"{effects.noise:.1%} to the seed, to parameters acting together, and to curves it cannot follow."
@@ -238,26 +242,24 @@ def find_rungs(
     The last is the end of training, of which `correct` tells, [T, N, K].
     """
     settings = record.settings
-    ends = np.stack([outcome.mean(1) for outcome in list_outcomes(correct)], 1)  # [T, O]
+    ends = np.stack([outcome.mean(1) for outcome in list_outcomes(correct, record.measure)], 1)  # [T, O]
     finished = np.flatnonzero([trial.status == TrialStatus.FINISHED for trial in trials])
     if len(finished) == len(trials):
         return [settings.get("max_epochs", 0)], [Rung(finished, ends)]
-    names = [metrics.ACCURACY, *(f"{metrics.ACCURACY}/{name}" for name in record.category_names)]
+    names = [record.objective.name, *(f"{metrics.ACCURACY}/{name}" for name in record.category_names)]
     max_epochs = settings.get("max_epochs", 0)
     epochs = list_rungs(max_epochs, settings.get("grace_epochs"), settings.get("reduction_factor"))
     rungs = []
     for epoch in epochs:
         reached = [number for number, trial in enumerate(trials) if trial.last_epoch >= epoch]
-        rows = [max((row for row in trials[number].epochs if row.epoch <= epoch), key=read_score) for number in reached]
+        rows = [
+            max((row for row in trials[number].epochs if row.epoch <= epoch), key=trials[number].read_score)
+            for number in reached
+        ]
         scores = [[row.metrics.get(name) or 0.0 for name in names] for row in rows]
         if reached:
             rungs.append(Rung(np.array(reached), np.array(scores)))
     return [*epochs[: len(rungs)], max_epochs], [*rungs, Rung(finished, ends[finished])]
-
-
-def read_score(row: EpochEnded) -> float:
-    """Its val/accuracy."""
-    return row.metrics.get(metrics.ACCURACY) or 0.0
 
 
 def describe_scored(epochs: Sequence[int], rungs: Sequence[Rung], last: int, wanted: int) -> str:
@@ -329,7 +331,7 @@ def render_together(
     if len(trials) < (wanted := count_wanted(design)):
         return [title, f"That takes {wanted} trials, and there are {len(trials)}."]
     last = max(n for n, rung in enumerate(rungs) if n == 0 or len(rung.rows) >= count_wanted(design, n))
-    effects = estimate_effects(design, correct, rungs[: last + 1])
+    effects = estimate_effects(design, correct, rungs[: last + 1], record.measure)
     text = (
         "The two strongest of the parameters that all trials have. By how much more the first change raises the score "
         "where the second parameter has changed too than where it has not; 0: each acts by itself. Numbers are "
@@ -337,12 +339,14 @@ def render_together(
     )
     if last < len(rungs) - 1:
         text += " For this, too few trials were trained to the end: it is of the last rung that enough reached."
-    return [title, text, render_effect_table(design, effects, record.category_names, only=f"{pair[0]} x {pair[1]}")]
+    return [title, text, render_effect_table(record, design, effects, only=f"{pair[0]} x {pair[1]}")]
 
 
-def render_effect_table(design: Design, effects: Effects, categories: Sequence[str], only: str | None = None) -> str:
-    """One row an effect, one column an outcome; the last two split the error of the mean. only: rows of this name."""
-    head = ["parameter", "change", "mean", *map(write_name, categories), "± by trials, by images"]
+def render_effect_table(record: SearchRecord, design: Design, effects: Effects, only: str | None = None) -> str:
+    """One row an effect, one column an outcome; the last two split the error of the first. only: rows of this name."""
+    categories, objective = record.category_names, record.objective
+    score = "mean" if objective.is_default else write_name(objective.name)
+    head = ["parameter", "change", score, *map(write_name, categories), "± by trials, by images"]
     rows = []
     for index, (name, text, _) in enumerate(design.effects):
         if only is not None and name != only:
@@ -371,10 +375,10 @@ def render_stages(record: SearchRecord) -> list[str]:
     rows = rng.integers(len(pairs), size=(BOOTSTRAPS, len(pairs)))
     low, high = np.quantile([compute_kendall(*pairs[drawn].T) for drawn in rows], [0.025, 0.975])
     text = (
-        f"{len(pairs)} trials trained in both stages. The best `{metrics.ACCURACY}` of the probe and that of the whole "
-        f"network rank them alike with Kendall's tau **{compute_kendall(*pairs.T):.2f}** (95% interval over trials "
-        f"{low:.2f} to {high:.2f}; 1 is the same order, 0 no relation); counting pairs of one backbone alone, with "
-        f"{compute_kendall(pairs[:, 0], pairs[:, 1], backbones):.2f}. A trial that was stopped in the probe is not "
-        "among them: where the weak ones were, tau is lower than it would be over all."
+        f"{len(pairs)} trials trained in both stages. The best {write_code(record.objective.name)} of the probe and "
+        f"that of the whole network rank them alike with Kendall's tau **{compute_kendall(*pairs.T):.2f}** (95% "
+        f"interval over trials {low:.2f} to {high:.2f}; 1 is the same order, 0 no relation); counting pairs of one "
+        f"backbone alone, with {compute_kendall(pairs[:, 0], pairs[:, 1], backbones):.2f}. A trial that was stopped in "
+        "the probe is not among them: where the weak ones were, tau is lower than it would be over all."
     )
     return ["## Does the probe predict the outcome?", text]

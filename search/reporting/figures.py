@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core import metrics
 from fashion_core.escaping import take_literally
 from fashion_core.files import whole
 from search.reporting.front import find_front
@@ -94,7 +93,7 @@ def draw_coverage(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Pat
 
 
 def draw_curves(record: SearchRecord, path: Path) -> bool:
-    """Draw val/accuracy by epoch of every trial: the best ones in colour, the others grey.
+    """Draw the score by epoch of every trial: the best ones in colour, the others grey.
 
     Returns:
         Whether there was anything to draw.
@@ -102,8 +101,9 @@ def draw_curves(record: SearchRecord, path: Path) -> bool:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    name = record.objective.name
     curves = {
-        number: [(row.epoch, score) for row in trial.epochs if (score := row.metrics.get(metrics.ACCURACY)) is not None]
+        number: [(row.epoch, score) for row in trial.epochs if (score := row.metrics.get(name)) is not None]
         for number, trial in record.trials.items()
     }
     if not any(curves.values()):
@@ -123,7 +123,7 @@ def draw_curves(record: SearchRecord, path: Path) -> bool:
     axes.legend(handles[::-1], labels[::-1], fontsize=8, loc="lower right", framealpha=0.9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel(metrics.ACCURACY)
+    axes.set_ylabel(name)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
@@ -131,7 +131,7 @@ def draw_curves(record: SearchRecord, path: Path) -> bool:
 
 
 def draw_front(priced: Sequence[PricedTrial], path: Path) -> None:
-    """Draw val/accuracy against milliseconds an image: trials that no other beats in colour and joined, others grey."""
+    """Draw the objective against milliseconds an image: trials that no other beats in colour and joined, others grey."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -163,7 +163,7 @@ def draw_front(priced: Sequence[PricedTrial], path: Path) -> None:
     axes.legend(fontsize=8, loc="lower right", framealpha=0.9)
     axes.margins(x=0.2, y=0.15)
     axes.set_xlabel("milliseconds an image")
-    axes.set_ylabel(f"{metrics.ACCURACY}, ± one standard error")
+    axes.set_ylabel(f"{front[0].trial.objective.name}, ± one standard error")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)

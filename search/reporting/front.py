@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fashion_core import metrics
 from fashion_core.escaping import write_name
 from search.records.events import TrialStatus
 from search.reporting.tables import Part, Rows
@@ -30,7 +29,7 @@ class PricedTrial:
 
     @property
     def score(self) -> float:
-        """Its best val/accuracy."""
+        """The best of the objective."""
         return self.trial.best or 0.0
 
     def beats(self, other: PricedTrial) -> bool:
@@ -69,11 +68,12 @@ def describe_front(search: SearchWords, priced: Sequence[PricedTrial], against: 
         priced: see `list_priced`.
         against: title of the column that has a trial's score less the best.
     """
+    objective = priced[0].trial.objective.name
     names = name_architectures([each.architecture for each in priced])
     words = {trial.number: trial for trial in search.ranked}
     best, cheapest = priced[0], min(find_tied(search, priced), key=lambda each: (each.cost.ms, each.cost.parameters))
     text = (
-        f"Of the {len(priced)} trials that trained to their end, these are beaten by no other in `{metrics.ACCURACY}`, "
+        f"Of the {len(priced)} trials that trained to their end, these are beaten by no other in `{objective}`, "
         "milliseconds and parameters together. *ms an image*: with all cores of the machine that measured it, and by "
         "how much another measurement may have more."
     )
@@ -82,7 +82,7 @@ def describe_front(search: SearchWords, priced: Sequence[PricedTrial], against: 
             f" Trial {cheapest.trial.number} is not told apart from the best of them, trial {best.trial.number}, and "
             f"takes {cheapest.cost.ms / best.cost.ms:.0%} of its time."
         )
-    head = ("trial", metrics.ACCURACY, against, "parameters", "ms an image", "architecture")
+    head = ("trial", objective, against, "parameters", "ms an image", "architecture")
     rows = [
         (
             str(each.trial.number),

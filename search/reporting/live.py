@@ -12,7 +12,6 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fashion_core import metrics
 from fashion_core.errors import first_line
 from fashion_core.escaping import show_text
 from search.records.events import EpochEnded, Event, SearchBroke, TrialEnded, TrialPaused, TrialStatus
@@ -235,11 +234,11 @@ def count_done(record: SearchRecord) -> tuple[int, int]:
 
 
 def describe_running(trial: TrialRecord, max_epochs: int) -> str:
-    """Epoch and accuracy of a running trial."""
+    """Epoch and score of a running trial."""
     if not trial.epochs:
         return f"in epoch 1/{max_epochs}"
     row = trial.epochs[-1]
-    return f"epoch {row.epoch}/{max_epochs} done, {format_score(row.metrics.get(metrics.ACCURACY))}"
+    return f"epoch {row.epoch}/{max_epochs} done, {format_score(row.metrics.get(trial.objective.name))}"
 
 
 def expect_epochs(trials: Sequence[TrialRecord], total_trials: int, max_epochs: int) -> float:

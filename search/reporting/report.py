@@ -62,11 +62,12 @@ def write_report(layout: SearchLayout, record: SearchRecord, search: SearchWords
 
 def tabulate_trials(record: SearchRecord) -> tuple[list[str], list[list[Any]]]:
     """Columns and rows of all trials, by number; metrics are those of a trial's best epoch."""
-    scores = [metrics.ACCURACY, metrics.ACCURACY_SE, metrics.CLASS_ACCURACY]
-    scores += [f"{metrics.ACCURACY}/{name}" for name in record.category_names]
+    own = record.objective
+    scores = [own.name, own.error_name, metrics.ACCURACY, metrics.ACCURACY_SE, metrics.CLASS_ACCURACY]
+    scores = list(dict.fromkeys([*scores, *(f"{metrics.ACCURACY}/{name}" for name in record.category_names)]))
     params, rows = record.param_names, []
     for number, trial in sorted(record.trials.items()):
-        found = {**trial.best_metrics, metrics.ACCURACY: trial.best}
+        found = {**trial.best_metrics, own.name: trial.best}
         seconds = None if trial.seconds is None else round(trial.seconds, 1)
         fixed = [number, str(trial.status), hide_places(trial.reason), trial.rung, trial.cutoff]
         fixed += [trial.enqueued, len(trial.epochs), trial.best_epoch, seconds]
@@ -109,13 +110,13 @@ def build_report(
     how = [*describe_run(record.search, search.duration, record.changed), *describe_end(record, search)]
     parts += ["## How it ran", Rows(("", ""), how)]
     parts += ["## Trials", describe_trials(search, record)]
-    parts += [f"![val/accuracy of every trial by epoch]({name})" for name in curves]
+    parts += [f"![{write_name(search.objective.name)} of every trial by epoch]({name})" for name in curves]
     if search.trials:
         parts.append(list_trials(search))
         parts.append(
             f"Scores are those of a trial's best epoch, ± one standard error; `{metrics.CLASS_ACCURACY}` is the recall "
-            f"averaged over all classes. *{AGAINST}*: ± one standard error of the difference, = where the trial is "
-            "tied with the best. Numbers are shortened; `trials.csv` has them in full."
+            f"averaged over all classes.{describe_order(search)} *{AGAINST}*: ± one standard error of the difference, "
+            "= where the trial is tied with the best. Numbers are shortened; `trials.csv` has them in full."
         )
         parts += list_lost(search)
     if search.ranked:
@@ -123,8 +124,19 @@ def build_report(
         parts += ["## How sure these numbers are", *describe_certainty(search)]
     if priced := list_priced(record):
         parts += ["## Score against cost", *describe_front(search, priced, AGAINST)]
-        parts.append("![val/accuracy against milliseconds an image](front.png)")
+        parts.append("![score against milliseconds an image](front.png)")
     return parts
+
+
+def describe_order(search: SearchWords) -> str:
+    """By which score trials are compared, in a sentence; empty where that is the usual one."""
+    if search.objective.is_default:
+        return ""
+    own = search.objective
+    return (
+        f" The search's objective is {write_code(own.name)}, {escape_markdown(own.words)}: by it "
+        "trials were stopped, ranked and drawn, and it decides on a trial's best epoch."
+    )
 
 
 def describe_result(search: SearchWords, *, is_over: bool) -> list[Part]:
@@ -136,10 +148,12 @@ def describe_result(search: SearchWords, *, is_over: bool) -> list[Part]:
         return [*parts, "No trial has a score."]
     best = search.ranked[0]
     against = "" if search.majority is None else f" Always answering the commonest class scores {search.majority}."
+    own = search.objective
+    what = f"mean over {len(search.categories)} categories" if own.is_default else escape_markdown(own.words)
     parts.append(
-        f"Best `{metrics.ACCURACY}` (mean over {len(search.categories)} categories): **{best.score}**, "
+        f"Best {write_code(own.name)} ({what}): **{best.score}**, "
         f"trial {best.number} after epoch {best.best_epoch}, {ORIGINS[best.origin]}. Its "
-        f"`{metrics.CLASS_ACCURACY}` is {best.class_score}.{against}"
+        f"`{own.beside}` is {best.beside}.{against}"
     )
     return parts
 
@@ -214,6 +228,8 @@ def describe_run(
 def describe_settings(settings: dict[str, Any]) -> str:
     """Sampler, scheduler and resources in one line."""
     text = f"{settings.get('sampler', 'optuna')} with seed {settings.get('seed')}; "
+    objective = metrics.Objective(settings.get("objective", metrics.ACCURACY))
+    text += "" if objective.is_default else f"objective {write_code(objective.name)}; "
     if not settings.get("start_seeds"):
         text += "one start of the new layers in all trials; "
     if settings.get("scheduler", "asha") == "asha":
@@ -248,8 +264,8 @@ def describe_trials(search: SearchWords, record: SearchRecord) -> str:
         found = Counter(trial.origin for trial in search.ranked if trial.number in finished)
         origins = describe_counts({origin: found[origin] for origin in ORIGINS})
         text += (
-            f" Of the {len(finished)} that finished ({origins}), the median best `{metrics.ACCURACY}` is "
-            f"{statistics.median(finished.values()):.4f}."
+            f" Of the {len(finished)} that finished ({origins}), the median best {write_code(search.objective.name)} "
+            f"is {statistics.median(finished.values()):.4f}."
         )
     return text
 
@@ -260,14 +276,15 @@ def list_trials(search: SearchWords) -> Rows:
     columns = list(dict.fromkeys(name for trial in sorted(everyone, key=NUMBER) for name in trial.params))
     weighted = f"{WEIGHTS}: {' '.join(map(write_name, search.categories))}"
     titles = [weighted if name == WEIGHTS else write_name(name) for name in columns]
-    head = ("rank", "trial", "status", "epochs", metrics.ACCURACY, AGAINST, metrics.CLASS_ACCURACY, "origin", *titles)
+    own = search.objective
+    head = ("rank", "trial", "status", "epochs", write_name(own.name), AGAINST, own.beside, "origin", *titles)
     rows = []
     for rank, trial in enumerate(everyone, 1):
         is_stopped = trial.status == TrialStatus.STOPPED and trial.cutoff
         status = f"stopped, cutoff {trial.cutoff:.4f}" if is_stopped else trial.status
         place = str(rank) if rank <= len(search.ranked) else "-"
         cells = [place, str(trial.number), status, str(trial.epochs), trial.score, trial.against]
-        cells += [trial.class_score, trial.origin]
+        cells += [trial.beside, trial.origin]
         rows.append([*cells, *(write_name(trial.params.get(name, "")) for name in columns)])
     return Rows(head, rows)
 
@@ -311,7 +328,7 @@ def describe_certainty(search: SearchWords) -> list[Part]:
     """What the standard error of the best score allows one to say."""
     if search.tied is None:
         return ["The ledger holds no standard error of the best score."]
-    on = f"the {search.images:,} images" if search.images else "the images"
+    on = f"the {search.scored:,} images" if search.scored else "the images"
     close = search.tied
     text = f"The standard error of the best score on {on} it was selected on is {search.error}."
     if len(search.ranked) > 1:

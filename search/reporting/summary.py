@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from fashion_core import metrics
 from fashion_core.escaping import show_text
 from search.reporting.terminal import plain
-from search.reporting.words import SearchWords, describe_pairing, name_trials
+from search.reporting.words import SearchWords, describe_objective, describe_pairing, name_trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +66,8 @@ def render_summary(search: SearchWords, steps: Sequence[tuple[str, str]]) -> Ren
         parts.append(Text(show_text(f"The search ended: {search.ending}."), style="bold"))
     parts.append(describe_whole(search))
     if search.ranked:
-        head = ("rank", "trial", "status", "epochs", metrics.ACCURACY, "origin")
+        score = search.objective.name if search.objective.is_default else "score"
+        head = ("rank", "trial", "status", "epochs", score, "origin")
         parts += [Text(), Text(NUMBERS.format(*head), style="dim")]
     for rank, trial in enumerate(search.ranked[:TOP], 1):
         origin = trial.origin + ", tied" * (trial.number in (search.tied or ()))
@@ -106,6 +106,8 @@ def describe_whole(search: SearchWords) -> Text:
             text.append(f"; ASHA saved {saved} ({saved / full:.0%})")
     if search.spent:
         text.append(f". Spent: {search.spent}")
+    if objective := describe_objective(search.objective):
+        text.append(show_text(f". Scores are of {objective}"))
     return text.append(".")
 
 
@@ -115,7 +117,7 @@ def describe_certainty(search: SearchWords) -> str:
         return "No trial has a score."
     if search.tied is None:
         return "The standard error of the best score is not known."
-    on = f" on {search.images:,} images" if search.images else ""
+    on = f" on {search.scored:,} images" if search.scored else ""
     close = [trial.number for trial in search.ranked[:TOP] if trial.number in search.tied]
     if len(search.ranked) == 1:
         return f"± is one standard error{on}."

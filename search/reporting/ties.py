@@ -18,11 +18,12 @@ from scipy.special import stdtrit
 
 from fashion_core.errors import SearchError
 from search.records.ledger import unpack_correct
-from search.statistics.intervals import IMAGES, LEVEL, Estimate, compare, list_outcomes
+from search.statistics.intervals import IMAGES, LEVEL, Estimate, compare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fashion_core.metrics import Measure
     from search.records.record import SearchRecord, TrialRecord
 
 
@@ -51,10 +52,11 @@ def compare_with_best(record: SearchRecord, ranked: Sequence[TrialRecord]) -> di
         return None
     best, *others = ranked
     level = 1 - (1 - LEVEL) / max(len(others), 1)
-    answers = score_answers(record, best)
+    measure = record.measure
+    answers = find_answers(record, best)
     found = {}
     for trial in others:
-        difference, is_paired = compare_trials(record, trial, best, answers)
+        difference, is_paired = compare_trials(record, trial, best, measure, answers)
         if difference is not None:
             bound = difference.error * float(stdtrit(difference.df, level))
             found[trial.number] = Standing(difference, is_paired, is_tied=difference.value + bound >= 0)
@@ -62,20 +64,26 @@ def compare_with_best(record: SearchRecord, ranked: Sequence[TrialRecord]) -> di
 
 
 def compare_trials(
-    record: SearchRecord, trial: TrialRecord, best: TrialRecord, answers: np.ndarray | None
+    record: SearchRecord, trial: TrialRecord, best: TrialRecord, measure: Measure, answers: np.ndarray | None
 ) -> tuple[Estimate | None, bool]:
-    """The score of a trial less that of the best, and whether it is paired. answers: the best's, `score_answers`."""
-    own = None if answers is None else score_answers(record, trial)
+    """The score of a trial less that of the best, and whether it is paired.
+
+    Args:
+        measure: of the record.
+        answers: the best's, see `find_answers`.
+    """
+    own = None if answers is None else find_answers(record, trial)
     if answers is not None and own is not None:
-        return compare(own, answers, None), True
+        both = measure.score_images(own), measure.score_images(answers)
+        return compare(*both, None, measure.count_freedom(own)), True
     if trial.standard_error is None or best.standard_error is None:
         return None, False
     value = (trial.best or 0.0) - (best.best or 0.0)
     return Estimate(value, math.hypot(trial.standard_error, best.standard_error), math.inf, IMAGES), False
 
 
-def score_answers(record: SearchRecord, trial: TrialRecord) -> np.ndarray | None:
-    """[1, N]: the score of each image in the trial's best epoch; None where the ledger has no such answers."""
+def find_answers(record: SearchRecord, trial: TrialRecord) -> np.ndarray | None:
+    """[1, N, K]: what the trial's best epoch answered right, see `unpack_correct`; None where the ledger has it not."""
     images = record.selection.get("select_count")
     if trial.correct is None or not isinstance(images, int):
         return None
@@ -83,4 +91,4 @@ def score_answers(record: SearchRecord, trial: TrialRecord) -> np.ndarray | None
         correct = unpack_correct(trial.correct, images, len(record.category_names))
     except SearchError:
         return None
-    return list_outcomes(np.asarray(correct, np.float64)[None])[0]
+    return np.asarray(correct, np.float64)[None]

@@ -36,7 +36,7 @@ class TrialWords:
     """A trial as people read of it.
 
     Attributes:
-        score: best val/accuracy with its standard error; class_score: val/class_accuracy of that epoch.
+        score: best score with its standard error; beside: the other score of that epoch, see `Objective.beside`.
         origin: see `describe_origin`.
         params: short texts by name, the category weights as one.
         weighted: the categories whose weights were searched.
@@ -49,7 +49,7 @@ class TrialWords:
     epochs: int
     best_epoch: int | None
     score: str
-    class_score: str
+    beside: str
     origin: str
     params: dict[str, str]
     weighted: tuple[str, ...]
@@ -70,6 +70,7 @@ class SearchWords:
             best score's error is not known.
         unpaired: how many trials could not be compared with it image by image.
         error: standard error of the best score.
+        objective: the score that trials are compared by.
         majority: score of always answering the commonest class.
         accuracies: (category, accuracy of the best trial, of always answering its commonest class), the mean last.
         images: how many the trials were scored on; None where that is not known.
@@ -90,6 +91,7 @@ class SearchWords:
     saved_epochs: int
     tied: tuple[int, ...] | None
     error: str
+    objective: metrics.Objective
     majority: str | None
     accuracies: tuple[tuple[str, str, str | None], ...]
     images: int | None
@@ -97,6 +99,13 @@ class SearchWords:
     ending: str | None = None
     spent: str = ""
     unpaired: int = 0
+
+    @property
+    def scored(self) -> int | None:
+        """How many images the score is of: of one category's accuracy, those labelled in it."""
+        if self.objective.category is None or not self.labelled:
+            return self.images
+        return self.labelled[self.categories.index(self.objective.category)]
 
     @property
     def trials(self) -> int:
@@ -113,13 +122,13 @@ class SearchWords:
 
 def describe_search(record: SearchRecord) -> SearchWords:
     """The words of a search, once for all who print it."""
-    outcome, categories = sum_up(record), record.category_names
+    outcome, categories, objective = sum_up(record), record.category_names, record.objective
     standings = compare_with_best(record, outcome.ranked)
     is_grid, data = record.settings.get("sampler") == "grid", record.data
     best = outcome.ranked[0].best_metrics if outcome.ranked else {}
     commonest: dict[str, float] | None = data.get("majority_by_category")
     rows = [(name, f"{metrics.ACCURACY}/{name}", (commonest or {}).get(name)) for name in categories]
-    rows.append(("mean", metrics.ACCURACY, data.get("majority")))
+    rows.append(("mean", metrics.ACCURACY, data.get("majority") if objective.is_default else None))
     return SearchWords(
         name=record.name or "the search",
         categories=tuple(categories),
@@ -135,7 +144,8 @@ def describe_search(record: SearchRecord) -> SearchWords:
         full_epochs=outcome.full_epochs,
         saved_epochs=outcome.saved_epochs,
         tied=None if standings is None else tuple(number for number, each in standings.items() if each.is_tied),
-        error=format_score(best.get(metrics.ACCURACY_SE)),
+        error=format_score(best.get(objective.error_name)),
+        objective=objective,
         majority=None if data.get("majority") is None else format_score(data["majority"]),
         accuracies=tuple(
             (name, format_score(best.get(key)), format_score(value) if commonest else None) for name, key, value in rows
@@ -227,8 +237,8 @@ def describe_trial(
         trial.status,
         len(trial.epochs),
         trial.best_epoch,
-        format_score(trial.best, row.get(metrics.ACCURACY_SE)),
-        format_score(row.get(metrics.CLASS_ACCURACY)),
+        format_score(trial.best, trial.standard_error),
+        format_score(row.get(trial.objective.beside)),
         describe_origin(trial, is_grid=is_grid),
         group_params(trial.params, categories),
         tuple(name for name in categories if WEIGHT_PREFIX + name in trial.params),
@@ -265,6 +275,11 @@ def describe_taken(other: OtherSearch) -> str:
 def write_count(number: int, what: str) -> str:
     """`1 trial`, `2 trials`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def describe_objective(objective: metrics.Objective) -> str:
+    """`val/class_accuracy, the mean over all classes of the recall`; empty where it is the default."""
+    return "" if objective.is_default else f"{objective.name}, {objective.words}"
 
 
 def describe_counts(counts: dict[str, int], *, skip: Sequence[str] = ()) -> str:

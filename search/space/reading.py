@@ -25,6 +25,7 @@ import spaces
 from fashion_core.config import TrainConfig, check_field, find_field, suggest_name
 from fashion_core.errors import Fault, SpaceError
 from fashion_core.escaping import show_value
+from fashion_core.metrics import ACCURACY, CLASS_ACCURACY, Objective
 from fashion_core.models.cost import MAX_MS, MAX_PARAMS, UNLIMITED, Cost
 from search.space.architectures import build_limit, write_limit
 from search.space.rungs import FORMS, PROMOTION, STOPPING, Scheduler
@@ -34,7 +35,17 @@ from search.space.weights import WEIGHTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-SECTIONS = ("description", "sampler", "trials", "fixed", "search", "try_first", "constraints", "scheduler")
+SECTIONS = (
+    "description",
+    "objective",
+    "sampler",
+    "trials",
+    "fixed",
+    "search",
+    "try_first",
+    "constraints",
+    "scheduler",
+)
 SAMPLERS = ("tpe", "grid", "random")
 KINDS = ("choice", "uniform", "loguniform", "int", "proportions")
 MAX_TRIALS = 1_000_000
@@ -44,6 +55,7 @@ PROPORTION_LIMITS = (1e-3, 1e3)
 CHOICE_ONLY = ("image_size", "crop", "crop_margin", "backbone", "weights")
 SET_ELSEWHERE = {
     "epochs": "the scheduler's `max_epochs` sets it",
+    "objective": "it stands beside them, one for all trials",
     "seed": "the search's --seed and the trial's number set it",
     "start_seed": "the search's --seed and the trial's number set it",
 }
@@ -100,13 +112,16 @@ def parse_space(text: str, name: str, file: str | None = None) -> Space:
 def hash_fields(fields: dict[str, Any]) -> str:
     """sha256 of what a space means: not its description or layout; the order of the search counts, draws follow it.
 
-    The stopping form is not told, nor that there are no constraints: spaces of before keep their hash.
+    The stopping form, the default objective, and that there are no constraints, are not told: spaces of before keep
+    their hash.
     """
     meaning = {name: fields[name] for name in ("sampler", "trials", "fixed", "try_first")}
     meaning["parameters"] = [asdict(parameter) for parameter in fields["parameters"]]
     meaning["scheduler"] = {name: value for name, value in asdict(fields["scheduler"]).items() if value != STOPPING}
     if fields["limit"] != UNLIMITED:
         meaning["constraints"] = write_limit(fields["limit"])
+    if not Objective(fields["objective"]).is_default:
+        meaning["objective"] = fields["objective"]
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
@@ -310,6 +325,10 @@ def read_document(document: Located, faults: FaultList) -> dict[str, Any]:
         check_grid(parameters, search_items, sections.get("try_first"), faults)
     tried = [] if sampler == "grid" else read_list("try_first", sections.get("try_first"), faults)
     points = [read_point(point, parameters, search_items, faults) for point in tried]
+    objective = read_objective(sections.get("objective"), faults)
+    categories = list_categories([fixed_items, *(point.value for point in tried)])
+    if (category := Objective(objective).category) is not None:
+        categories.insert(0, (category, sections["objective"].line))
     return {
         "description": read_description(sections.get("description"), faults),
         "sampler": sampler,
@@ -319,7 +338,8 @@ def read_document(document: Located, faults: FaultList) -> dict[str, Any]:
         "try_first": tuple(points),
         "limit": read_constraints(sections.get("constraints"), faults),
         "scheduler": read_scheduler(sections["scheduler"], faults) if "scheduler" in sections else None,
-        "category_lines": tuple(list_categories([fixed_items, *(point.value for point in tried)])),
+        "objective": objective,
+        "category_lines": tuple(categories),
     }
 
 
@@ -362,6 +382,21 @@ def read_description(item: Located | None, faults: FaultList) -> str:
     if not isinstance(item.value, str):
         faults.add(item, f"`description` must be text, but got {show_value(item.plain)}")
     return str(item.value)
+
+
+def read_objective(item: Located | None, faults: FaultList) -> str:
+    """The name of the objective; the default where it is at fault."""
+    if item is None:
+        return ACCURACY
+    value, messages = check_field("objective", item.plain)
+    if not messages:
+        return str(value)
+    faults.add(
+        item,
+        f"`objective` must be a score, the greater the better: {ACCURACY}, {CLASS_ACCURACY} or {ACCURACY}/CATEGORY, "
+        f"but got {show_value(item.plain)}",
+    )
+    return ACCURACY
 
 
 def read_sampler(item: Located | None, faults: FaultList) -> str | None:
@@ -420,7 +455,7 @@ def check_names(items: dict[str, Located], given: set[str], faults: FaultList) -
     for name, item in items.items():
         meant = name if name in TrainConfig.model_fields else find_field(name)
         if meant in SET_ELSEWHERE:
-            faults.add(item, f"`{name}` cannot be given in a space: {SET_ELSEWHERE[meant]}; remove it")
+            faults.add(item, f"`{name}` cannot be given under `fixed` or `search`: {SET_ELSEWHERE[meant]}; remove it")
         elif meant != name:
             faults.add(item, f"`{name}` is not a field of TrainConfig{suggest_name(name)}")
         else:

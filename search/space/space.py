@@ -16,6 +16,7 @@ from fashion_core.config import FEATURE_FIELDS, WEIGHT_WORDS, TrainConfig, build
 from fashion_core.data.pixels import WHOLE, PrepareSettings
 from fashion_core.errors import ConfigError, Fault, SearchError, SpaceError
 from fashion_core.escaping import show_value
+from fashion_core.metrics import ACCURACY
 from fashion_core.models.cost import UNLIMITED, Cost
 from search.space.architectures import WHAT_DECIDES, Architecture, find_architecture
 from search.space.rungs import Scheduler
@@ -110,6 +111,7 @@ class Space:
         fixed: values of `TrainConfig` fields that every trial has, unless it draws that parameter.
         parameters: the searched ones, a condition's parameter before those that depend on it.
         try_first: known configurations, parameter -> value; ``category_weights`` a mapping, or one number for all.
+        objective: the score that the search maximises, see `fashion_core.metrics.Objective`.
         category_lines: (category, line) of every category the text names.
         starts: paths of the files and models that weights name, by these names: trials get the path, see `with_starts`.
         has_boxes: whether the data set names boxes; without, whatever crop is asked for is the whole image.
@@ -127,6 +129,7 @@ class Space:
     parameters: tuple[Parameter, ...]
     try_first: tuple[dict[str, Any], ...]
     scheduler: Scheduler
+    objective: str = ACCURACY
     category_lines: tuple[tuple[str, int], ...] = ()
     file: str = field(default="", compare=False)
     starts: Mapping[str, str] = field(default_factory=dict)
@@ -212,7 +215,7 @@ class Space:
         values = {name: value for name, value in params.items() if name not in weight_names}
         if weights := {category: params[flat] for flat, category in weight_names.items() if flat in params}:
             values[WEIGHTS] = weights
-        return self.locate({**self.fixed, **values, "epochs": self.scheduler.max_epochs})
+        return self.locate({**self.fixed, **values, "epochs": self.scheduler.max_epochs, "objective": self.objective})
 
     def first_points(self, schema: AttributeSchema) -> list[dict[str, Any]]:
         """What Optuna is to run first, as flat parameters: all of a grid, or ``try_first``; what one lacks is drawn.

@@ -31,10 +31,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import stdtrit
 
-from search.statistics.intervals import LEVEL, list_outcomes
+from search.statistics.intervals import ACCURACY, LEVEL, list_outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from fashion_core.metrics import Measure
 
 MIN_SPARE = 10  # trials beyond the columns of the model
 TINY = 1e-9  # of what should be 0, or 1
@@ -152,18 +154,21 @@ def count_wanted(design: Design, rung: int = 0) -> int:
     return count_columns(design) + MIN_SPARE + (rung > 0)
 
 
-def estimate_effects(design: Design, correct: np.ndarray, rungs: Sequence[Rung] = ()) -> Effects:
+def estimate_effects(
+    design: Design, correct: np.ndarray, rungs: Sequence[Rung] = (), measure: Measure = ACCURACY
+) -> Effects:
     """Effects of a design on what its trials answered right.
 
     Args:
         correct: [T, N, K], 1 for right, 0 for wrong, NaN where an image is unlabelled in a category. A category's
             outcome is over the images labelled in it; the mean's over all, see `fashion_core.metrics.score_images`.
         rungs: where trials were stopped: what each reached, the first by all of them. Effects are those at the last.
+        measure: the objective on the images, whose score is the first outcome.
 
     Raises:
         ValueError: too few trials reached the last rung.
     """
-    outcomes = list_outcomes(correct)
+    outcomes = list_outcomes(correct, measure)
     rungs = rungs or [Rung(np.arange(len(correct)), np.stack([outcome.mean(1) for outcome in outcomes], 1))]
     if len(rungs[-1].rows) <= (least := count_columns(design) + (len(rungs) > 1)):
         raise ValueError(
@@ -172,6 +177,7 @@ def estimate_effects(design: Design, correct: np.ndarray, rungs: Sequence[Rung] 
         )
     basis = build_basis(design)
     noises = [estimate_noise(design.matrix, outcome) for outcome in outcomes]
+    freedoms = [measure.count_freedom(correct), *(outcome.shape[1] - 1 for outcome in outcomes[1:])]
     left = np.zeros(len(outcomes))  # [O] variance of a trial's scores that the model leaves
     parts: dict[str, list[Part]] = {}
     for number, rung in enumerate(rungs):
@@ -196,7 +202,7 @@ def estimate_effects(design: Design, correct: np.ndarray, rungs: Sequence[Rung] 
             over_images = max(float(by_image.var(ddof=1)) - float(weights @ weights) * rest, 0.0) / images
             trial_errors[place, number] = math.sqrt(sum(spread for spread, _ in spreads))
             image_errors[place, number] = math.sqrt(over_images)
-            df[place, number] = combine_df([*spreads, (over_images, images - 1)])
+            df[place, number] = combine_df([*spreads, (over_images, freedoms[number])])
     explained = {
         name: float(found[0].values @ found[0].values - sum(np.trace(spread) for spread, _ in found[0].covariances))
         for name, found in parts.items()

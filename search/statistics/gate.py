@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.statistics.intervals import (
+    ACCURACY,
     IMAGES,
     LEVEL,
     POWER,
@@ -25,6 +26,8 @@ from search.statistics.spending import ERROR, spend_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fashion_core.metrics import Measure
+
 MAX_CATEGORY_LOSS = 0.01  # a category that loses more than this for certain blocks a promotion
 
 
@@ -33,7 +36,7 @@ class Difference:
     """A less B.
 
     Attributes:
-        mean: difference of the scores.
+        mean: difference of the scores, of the objective.
         categories: difference of each category's accuracy, in order.
     """
 
@@ -67,19 +70,27 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def compare_answers(one: np.ndarray, other: np.ndarray, pool: Sequence[np.ndarray]) -> Difference:
+def compare_answers(
+    one: np.ndarray, other: np.ndarray, pool: Sequence[np.ndarray], measure: Measure = ACCURACY
+) -> Difference:
     """`compare` for the score and for every category.
 
     Args:
         one, other: answers [S, N, K] on the same images; S may differ.
         pool: answers [S, N, K] of all re-run candidates on the same images: they tell how much seeds vary, over all
             categories and in each. Empty: over images alone.
+        measure: the objective on these images.
     """
     everyone = [check_answers(answers) for answers in (one, other, *pool)]
     check_together(everyone)
-    (first, second), rest = map(list_outcomes, everyone[:2]), [list_outcomes(answers) for answers in everyone[2:]]
+    first, second, *rest = (list_outcomes(answers, measure) for answers in everyone)
     mean, *categories = (
-        compare(first[at], second[at], estimate_seed_noise([outcomes[at] for outcomes in rest]))
+        compare(
+            first[at],
+            second[at],
+            estimate_seed_noise([outcomes[at] for outcomes in rest]),
+            None if at else measure.count_freedom(everyone[0]),
+        )
         for at in range(len(first))
     )
     return Difference(mean, tuple(categories))
@@ -91,6 +102,7 @@ def judge(
     pool: Sequence[np.ndarray],
     categories: Sequence[str],
     attempt: int = 1,
+    measure: Measure = ACCURACY,
 ) -> Verdict:
     """The gate: better with a p-value as small as this try asks for, and no category worse for certain.
 
@@ -103,8 +115,9 @@ def judge(
         pool: see `compare_answers`.
         categories: K names.
         attempt: which try on these images this is, from 1: see `search.statistics.spending`.
+        measure: the objective on these images.
     """
-    difference = compare_answers(answers, opponent, pool)
+    difference = compare_answers(answers, opponent, pool, measure)
     gain, allowed = difference.mean, spend_error(attempt)
     if len(categories) != len(difference.categories):
         raise ValueError(
@@ -112,14 +125,15 @@ def judge(
         )
     level = difference.category_level
     better = gain.p_value <= allowed
+    objective = "" if measure.objective.is_default else f" in {measure.objective.name}"
     losses = tuple(
         MAX_CATEGORY_LOSS + each.compute_reaching(each.compute_upper(level) - each.value)
         for each in difference.categories
     )
     verdict = Verdict(better, difference, attempt, allowed, gain.compute_detectable(allowed), losses, ())
     reasons = [
-        f"{'better' if better else 'not surely better'}: {gain.render()}, p = {write_p_value(gain.p_value)}; "
-        f"{describe_attempt(attempt)}",
+        f"{'better' if better else 'not surely better'}{objective}: {gain.render()}, "
+        f"p = {write_p_value(gain.p_value)}; {describe_attempt(attempt)}",
         f"the {ERROR:.0%} of error are spent over all tries on these images, so that a later one is asked for more",
     ]
     if gain.covers == IMAGES:

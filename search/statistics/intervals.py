@@ -2,7 +2,8 @@
 
 Every candidate was trained with S seeds, and each of its networks answered the same N images. An image's score is the
 share of its categories answered right; where labels are missing, what it adds to the mean over categories of the
-accuracy on labelled images, see `fashion_core.metrics.score_images`. Two-way random effects: candidate c with seed s
+accuracy on labelled images, see `fashion_core.metrics.score_images`; of another objective, what it adds to that, see
+`fashion_core.metrics.Measure`. Two-way random effects: candidate c with seed s
 scores on image i
 
     x_csi = mean_c + image_ci + seed_cs + rest_csi
@@ -23,11 +24,12 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaincinv, nctdtrinc, ndtri, stdtr, stdtrit
 
-from fashion_core.metrics import DIGITS, has_missing, score_images
+from fashion_core.metrics import DIGITS, Measure, has_missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+ACCURACY = Measure()  # the mean over the categories of the accuracy
 LEVEL = 0.95  # of intervals and bounds
 POWER = 0.8  # with which the smallest gain named is found
 BOTH = "images and seeds"
@@ -63,16 +65,15 @@ class VarianceParts:
     """What the squared error of an estimate over images and seeds is made of: see `combine`.
 
     Attributes:
-        over_images: of the images, N - 1 degrees of freedom.
+        over_images: of the images; `image_df`: its degrees of freedom.
         between, rest: of the seeds' scores, and what of it the first holds too; `df`: degrees of freedom of `between`.
-        images: N.
     """
 
     over_images: float
     between: float
     rest: float
     df: int
-    images: int
+    image_df: float
 
     def compute_p_value(self, value: float) -> float:
         """The one-sided p-value of a value: the mean of those for all that the seeds' variance may be.
@@ -86,7 +87,7 @@ class VarianceParts:
         shares, weights = build_nodes()
         chi_squares = 2 * gammaincinv(self.df / 2, shares)
         variances = self.over_images + np.maximum(self.between * self.df / chi_squares - self.rest, 0.0)
-        tails = stdtr(self.images - 1, -value / np.sqrt(np.maximum(variances, np.finfo(float).tiny)))
+        tails = stdtr(self.image_df, -value / np.sqrt(np.maximum(variances, np.finfo(float).tiny)))
         return float(weights @ tails)
 
 
@@ -176,31 +177,37 @@ class Estimate:
         )
 
 
-def list_outcomes(answers: np.ndarray) -> list[np.ndarray]:
-    """What is estimated of answers, 1 + K arrays of scores: the mean over categories [S, N], then each category.
+def list_outcomes(answers: np.ndarray, measure: Measure = ACCURACY) -> list[np.ndarray]:
+    """What is estimated of answers, 1 + K arrays of scores: that of the objective [S, N], then each category.
 
     A category's are [S, n_k], of its labelled images alone: their mean is its accuracy. The n_k are the same for all
     who answered these images.
 
     Args:
         answers: [S, N, K], 1 for right, 0 for wrong, NaN for unlabelled.
+        measure: the objective on the N images.
     """
+    score = measure.score_images(answers)
     if not has_missing(answers):
-        return [answers.mean(2), *(answers[:, :, index] for index in range(answers.shape[2]))]
+        return [score, *(answers[:, :, index] for index in range(answers.shape[2]))]
     known = ~np.isnan(answers[0])
-    return [score_images(answers), *(answers[:, known[:, k], k] for k in range(answers.shape[2]))]
+    return [score, *(answers[:, known[:, k], k] for k in range(answers.shape[2]))]
 
 
-def estimate_answers(answers: np.ndarray, pool: Sequence[np.ndarray]) -> tuple[Estimate, tuple[Estimate, ...]]:
+def estimate_answers(
+    answers: np.ndarray, pool: Sequence[np.ndarray], measure: Measure = ACCURACY
+) -> tuple[Estimate, tuple[Estimate, ...]]:
     """The score of answers, and the accuracy of each category: see `estimate_score`.
 
     Args:
         answers: [S, N, K].
         pool: [S, N, K] each, of candidates that tell how seeds vary; empty: over images alone.
+        measure: the objective on the N images.
     """
-    noises = [estimate_seed_noise(each) for each in zip(*map(list_outcomes, pool), strict=True)]
-    outcomes = list_outcomes(answers)
-    mean, *categories = map(estimate_score, outcomes, noises or [None] * len(outcomes))
+    noises = [estimate_seed_noise(each) for each in zip(*(list_outcomes(each, measure) for each in pool), strict=True)]
+    outcomes = list_outcomes(answers, measure)
+    known = [measure.count_freedom(answers), *[None] * len(outcomes[1:])]
+    mean, *categories = map(estimate_score, outcomes, noises or [None] * len(outcomes), known)
     return mean, tuple(categories)
 
 
@@ -236,19 +243,20 @@ def estimate_seed_noise(pool: Sequence[np.ndarray]) -> SeedNoise | None:
     return SeedNoise(between / df, rest / (df * (images - 1)), df, images)
 
 
-def estimate_score(scores: np.ndarray, noise: SeedNoise | None) -> Estimate:
-    """A candidate's score: mean_c. scores: [S, N]; noise: see `compare`."""
+def estimate_score(scores: np.ndarray, noise: SeedNoise | None, image_df: float | None = None) -> Estimate:
+    """A candidate's score: mean_c. scores: [S, N]; noise, image_df: see `compare`."""
     scores = check_scores(scores)
-    return combine(scores.mean(0), 1 / len(scores), noise)
+    return combine(scores.mean(0), 1 / len(scores), noise, image_df)
 
 
-def compare(one: np.ndarray, other: np.ndarray, noise: SeedNoise | None) -> Estimate:
+def compare(one: np.ndarray, other: np.ndarray, noise: SeedNoise | None, image_df: float | None = None) -> Estimate:
     """The score of one candidate less that of another: paired over images, seeds averaged.
 
     Args:
         one, other: [S, N] scores on the same images in the same order; S may differ.
         noise: of the seeds, from `estimate_seed_noise`; None where only images can vary: one seed each and no other
             candidate with more, or networks that are fixed. `covers` says so then.
+        image_df: degrees of freedom of the spread over images, see `Measure.count_freedom`; None: N - 1.
 
     Raises:
         ValueError: scores of another shape, not finite, or not of the same images.
@@ -259,10 +267,10 @@ def compare(one: np.ndarray, other: np.ndarray, noise: SeedNoise | None) -> Esti
             f"two candidates must be scored on the same images, but were on {one.shape[1]} and {other.shape[1]}; "
             "score both on one set"
         )
-    return combine(one.mean(0) - other.mean(0), 1 / len(one) + 1 / len(other), noise)
+    return combine(one.mean(0) - other.mean(0), 1 / len(one) + 1 / len(other), noise, image_df)
 
 
-def combine(by_image: np.ndarray, share: float, noise: SeedNoise | None) -> Estimate:
+def combine(by_image: np.ndarray, share: float, noise: SeedNoise | None, image_df: float | None = None) -> Estimate:
     """The mean of [N] values that are averages over seeds, and its error over images and seeds.
 
     The spread of the values over images holds that of image_ci and of rest_csi averaged over seeds. What it lacks is
@@ -272,22 +280,31 @@ def combine(by_image: np.ndarray, share: float, noise: SeedNoise | None) -> Esti
 
     Args:
         share: sum over the candidates involved of 1 / seeds.
+        image_df: see `compare`.
     """
     images = len(by_image)
+    image_df = images - 1 if image_df is None else image_df
     by_image = by_image.round(DIGITS)
     value = float(by_image.mean())
     over_images = float(by_image.var(ddof=1)) / images
     if noise is None:
-        return Estimate(value, math.sqrt(over_images), images - 1, IMAGES)
+        return Estimate(value, math.sqrt(over_images), image_df, IMAGES)
     between, rest = share * noise.between, share * noise.rest / noise.images
     variance = over_images + max(between - rest, 0.0)
-    spread = over_images**2 / (images - 1) + between**2 / noise.df + rest**2 / (noise.df * (noise.images - 1))
-    df = variance**2 / spread if spread > 0 else images - 1
-    parts = VarianceParts(over_images, between, rest, noise.df, images)
-    return Estimate(value, math.sqrt(variance), max(df, min(noise.df, images - 1)), BOTH, parts)
+    spread = over_images**2 / image_df + between**2 / noise.df + rest**2 / (noise.df * (noise.images - 1))
+    df = variance**2 / spread if spread > 0 else image_df
+    parts = VarianceParts(over_images, between, rest, noise.df, image_df)
+    return Estimate(value, math.sqrt(variance), max(df, min(noise.df, image_df)), BOTH, parts)
 
 
-def compute_gap(search_score: float, scores: np.ndarray, noise: SeedNoise | None, *, same_images: bool) -> Estimate:
+def compute_gap(
+    search_score: float,
+    scores: np.ndarray,
+    noise: SeedNoise | None,
+    *,
+    same_images: bool,
+    image_df: float | None = None,
+) -> Estimate:
     """The winner's curse: what the search showed of a trial, less what its configuration scores with a fresh seed.
 
     The search's score is taken as it is, a number that was printed; uncertain is the other one. On the images that the
@@ -297,6 +314,7 @@ def compute_gap(search_score: float, scores: np.ndarray, noise: SeedNoise | None
     Args:
         search_score: between 0 and 1.
         scores: [S, N] of the re-runs.
+        image_df: see `compare`.
 
     Raises:
         ValueError: the same images, and nothing that tells how seeds vary.
@@ -304,7 +322,7 @@ def compute_gap(search_score: float, scores: np.ndarray, noise: SeedNoise | None
     scores = check_scores(scores)
     value = search_score - float(scores.mean())
     if not same_images:
-        mean = estimate_score(scores, noise)
+        mean = estimate_score(scores, noise, image_df)
         return Estimate(value, mean.error, mean.df, mean.covers)
     if noise is None:
         raise ValueError(

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.inference.temperatures import SMALLEST
-from fashion_core.metrics import mark_correct, score_answers
+from fashion_core.metrics import Measure, mark_correct
 from search.statistics.calibration import check_labels
+from search.statistics.intervals import ACCURACY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def select_members(probabilities: Sequence[np.ndarray], labels: np.ndarray, size: int) -> list[int]:
+def select_members(
+    probabilities: Sequence[np.ndarray], labels: np.ndarray, size: int, measure: Measure = ACCURACY
+) -> list[int]:
     """The members whose mean probabilities score best, in the order taken; one taken twice counts twice.
 
     Starts with the best one and adds, `size` times in all, the one that makes the ensemble's score best: with
@@ -29,6 +32,7 @@ def select_members(probabilities: Sequence[np.ndarray], labels: np.ndarray, size
         probabilities: K arrays [M, N, C], of the images to select on.
         labels: [N, K].
         size: largest number of members, repeats included.
+        measure: the objective on these images.
 
     Raises:
         ValueError: no member, size below 1, or labels of another shape.
@@ -48,7 +52,7 @@ def select_members(probabilities: Sequence[np.ndarray], labels: np.ndarray, size
             [total + values[member] for total, values in zip(sums, probabilities, strict=True)]
             for member in range(len(probabilities[0]))
         ]
-        scores = [score_probabilities(candidate, labels) for candidate in grown]
+        scores = [score_probabilities(candidate, labels, measure) for candidate in grown]
         member = scores.index(max(scores))
         taken.append(member)
         sums = grown[member]
@@ -72,8 +76,10 @@ def find_correct(probabilities: Sequence[np.ndarray], labels: np.ndarray) -> np.
     return mark_correct(np.stack([values.argmax(1) for values in probabilities], 1), labels)
 
 
-def score_probabilities(sums: Sequence[np.ndarray], labels: np.ndarray) -> tuple[float, float]:
-    """Accuracy and mean log likelihood, averaged over the categories in which an image is labelled.
+def score_probabilities(
+    sums: Sequence[np.ndarray], labels: np.ndarray, measure: Measure = ACCURACY
+) -> tuple[float, float]:
+    """Score and mean log likelihood, this averaged over the categories in which an image is labelled.
 
     Args:
         sums: K arrays [N, C] of any positive scale.
@@ -85,4 +91,4 @@ def score_probabilities(sums: Sequence[np.ndarray], labels: np.ndarray) -> tuple
         if len(known):
             found = values[known, column[known]] / values.sum(1)[known]
             likelihoods.append(np.log(np.maximum(found, SMALLEST)).mean())
-    return float(score_answers(find_correct(sums, labels))), float(np.mean(likelihoods))
+    return float(measure.score(find_correct(sums, labels))), float(np.mean(likelihoods))

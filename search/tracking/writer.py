@@ -45,7 +45,6 @@ RUN_STATUSES = {
     TrialStatus.INTERRUPTED: "KILLED",
     TrialStatus.PAUSED: "SCHEDULED",
 }
-BEST_ACCURACY = "best/val_accuracy"
 BEST_EPOCH = "best/epoch"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the pages for training, not GenAI
 SEARCH_TAG, TRIAL_TAG, PARENT_TAG = "search_id", "trial", "mlflow.parentRunId"
@@ -98,14 +97,16 @@ class Writer:
                 case EpochEnded():
                     trial, values = self.record.trials[event.trial], dict(event.metrics)
                     if trial.best_epoch == event.epoch:
-                        values |= {BEST_ACCURACY: trial.best, BEST_EPOCH: event.epoch}
+                        values |= {name_best(self.record): trial.best, BEST_EPOCH: event.epoch}
                     waiting[event.trial] += build_metrics(values, milliseconds, event.epoch)
                 case TrialPaused():
                     self.pause_trial(event)
                 case TrialEnded():
                     self.end_trial(event, waiting.pop(event.trial, []), milliseconds)
                     if self.best is not None and event.status.is_over:
-                        waiting[None] += build_metrics({BEST_ACCURACY: self.best}, milliseconds, len(self.ended))
+                        waiting[None] += build_metrics(
+                            {name_best(self.record): self.best}, milliseconds, len(self.ended)
+                        )
                 case SearchEnded():
                     self.end_search(event, milliseconds)
         for number, rows in waiting.items():
@@ -220,7 +221,7 @@ class Writer:
         run = self.find_trial(event.trial)
         tags = {"status": event.status, "reason": event.reason, "rung": event.rung, "cutoff": event.cutoff}
         tags |= {"error": event.error, "checkpoint": event.checkpoint}
-        lost = {BEST_ACCURACY: event.best} if event.status == TrialStatus.DIVERGED else {}
+        lost = {name_best(self.record): event.best} if event.status == TrialStatus.DIVERGED else {}
         last = self.record.trials[event.trial].last_epoch
         self.log(run, [*metrics, *build_metrics(lost, milliseconds, last + 1)], tags)
         self.connect().set_terminated(run, RUN_STATUSES[event.status], milliseconds)
@@ -248,6 +249,11 @@ class Writer:
     def forget_runs(self) -> None:
         """After an error: what was made may not be known here, so look it up again."""
         self.runs.clear()
+
+
+def name_best(record: SearchRecord) -> str:
+    """The metric of a search's best score, and of a trial's: `best/val_accuracy` of `val/accuracy`."""
+    return f"best/{record.objective.name.replace('/', '_')}"
 
 
 def build_metrics(values: Mapping[str, float | None], milliseconds: int, step: int) -> list[Metric]:

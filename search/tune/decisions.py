@@ -9,7 +9,6 @@ from bisect import insort
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fashion_core import metrics
 from search.records.events import TrialStatus
 from search.space.rungs import compute_cutoff, count_most, count_promotable, find_promotable
 
@@ -70,7 +69,7 @@ class Rungs:
         rows = sorted((row for trial in record.trials.values() for row in trial.epochs), key=lambda row: row.seq)
         bests: dict[int, float] = {}
         for row in rows:
-            score = row.metrics.get(metrics.ACCURACY) or 0.0
+            score = record.trials[row.trial].read_score(row)
             bests[row.trial] = max(score, bests.get(row.trial, score))
             self.take(row.trial, row.epoch, bests[row.trial])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCORE = "score"  # best val/accuracy of the trial so far
+SCORE = "score"  # best score of the trial so far, of the objective
 EPOCH = "epoch"
 STATUS = "status"  # a `TrialStatus`
 METRICS = "metrics"  # all others of an epoch, as JSON: of every number in a result, Ray keeps six statistics

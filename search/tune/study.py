@@ -20,7 +20,6 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from fashion_core import metrics
 from search.records.events import EpochEnded, Event, TrialEnded, TrialProposed, TrialStatus
 from search.tune.decisions import LOST
 from search.tune.results import WORST_SCORE
@@ -209,7 +208,7 @@ class RungStudy(Study):
         match event:
             case EpochEnded():
                 scores = self.scores[event.trial]
-                score, best = event.metrics.get(metrics.ACCURACY) or 0.0, max(scores.values(), default=WORST_SCORE)
+                score, best = event.metrics.get(self.space.objective) or 0.0, max(scores.values(), default=WORST_SCORE)
                 scores.setdefault(event.epoch, max(score, best))
             case TrialEnded() if event.status.is_over:
                 self.ends[event.trial] = event.status

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from ray.tune import Trainable
 
-from fashion_core import metrics
 from fashion_core.config import build_config
 from fashion_core.errors import CheckpointError, DivergedError, first_line
 from fashion_core.files import RETRY_SECONDS, describe_full, is_full
@@ -124,7 +123,7 @@ class TrialTrainable(Trainable):
         self.pulse.step(WAITING, 0, 0)
         time.sleep(RETRY_SECONDS)
         last = self.last
-        score, epoch = (WORST_SCORE, 0) if last is None else (last.state.best.metrics[metrics.ACCURACY], last.epoch)
+        score, epoch = (WORST_SCORE, 0) if last is None else (read_best(last), last.epoch)
         told = {FULL: describe_full(self.store.find_full(), error)}
         return {SCORE: score, EPOCH: epoch, STATUS: str(TrialStatus.RUNNING), METRICS: "{}", "done": False} | told
 
@@ -150,7 +149,7 @@ class TrialTrainable(Trainable):
         if is_best := best.epoch == last.epoch:
             self.correct = pack_correct(last.correct)
         result = {
-            SCORE: best.metrics[metrics.ACCURACY],
+            SCORE: read_best(last),
             EPOCH: last.epoch,
             STATUS: str(TrialStatus.FINISHED if last.epoch >= epochs else TrialStatus.RUNNING),
             METRICS: json.dumps(last.metrics),
@@ -158,7 +157,7 @@ class TrialTrainable(Trainable):
         }
         if (is_best or is_first) and self.correct:
             result[CORRECT] = self.correct
-        is_good_enough = self.target is not None and best.metrics[metrics.ACCURACY] >= self.target
+        is_good_enough = self.target is not None and read_best(last) >= self.target
         is_due = last.epoch in self.rungs or time.monotonic() - self.saved >= SAVE_INTERVAL_S
         return Pending(result, is_saved=done or is_good_enough or is_due)
 
@@ -231,6 +230,11 @@ class TrialTrainable(Trainable):
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def read_best(result: EpochResult) -> float:
+    """The best score so far, of the objective."""
+    return result.state.best.metrics[result.state.config.objective]
 
 
 def bind(

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fashion_core import metrics
 from fashion_core.errors import first_line
 from fashion_core.files import retry_while_full
 from search.jobs.training import draw_seeds
@@ -133,7 +132,7 @@ class Watch:
             return None
         return (
             f"an epoch that is trained again on one CPU worker must score the same, but epoch {again.epoch} of trial "
-            f"{trial.number} scored {again.metrics.get(metrics.ACCURACY)} after {trial.find_score(again.epoch)}; "
+            f"{trial.number} scored {again.metrics.get(trial.objective.name)} after {trial.find_score(again.epoch)}; "
             "suspect its saved state, the memory of this machine, or a library that is not deterministic"
         )
 

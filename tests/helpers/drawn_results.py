@@ -65,13 +65,15 @@ def build_result(
     attempts: int = 3,
     gap: Estimate | None = None,
     select_on: str = "heldout",
+    objective: str = "val/accuracy",
 ) -> PromotionResult:
     """Four candidates of three seeds each, the first of which is chosen; nothing is shipped yet."""
     names = stage.prepared.schema.names
     answers, other = draw_answers(stage, 0.8, 0), draw_answers(stage, 0.5, 1)
     score = estimate_score(answers.mean(2), estimate_seed_noise([answers.mean(2), other.mean(2)]))
     candidates = tuple(
-        Candidate(f"trial-{trial:04d}", trial, 0.9, TrainConfig(lr=1e-3 / trial)) for trial in (12, 3, 5, 7)
+        Candidate(f"trial-{trial:04d}", trial, 0.9, TrainConfig(lr=1e-3 / trial, objective=objective))
+        for trial in (12, 3, 5, 7)
     )
     baseline = Candidate(BASELINE, None, None, TrainConfig())
     cost = Cost(1000, 1.5)

@@ -5,16 +5,19 @@ import json
 
 import pytest
 from house_rules import by_size
+from mlflow.tracking import MlflowClient
 from other_layouts import COLUMNS, write_download, write_table
 from registered_models import post, run_server
 from whole_commands import call, tell
 
+from fashion_core.models.saved import read_score
 from search.records.ledger import read_events
 from search.records.record import replay
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 
 SPACE = """
+objective: OBJECTIVE
 trials: 2
 fixed: {image_size: 32, backbone: test_resnet, weights: none, batch_size: 16, precision: fp32, eval_flip: false}
 search: {lr: {loguniform: [1e-3, 1e-2]}}
@@ -22,9 +25,9 @@ scheduler: {type: none, max_epochs: 2}
 """
 
 
-def search_and_promote(folder, data):
+def search_and_promote(folder, data, objective="val/accuracy"):
     """What the search said, its record, and the folder of the model that was promoted."""
-    (folder / "tiny.yaml").write_text(SPACE)
+    (folder / "tiny.yaml").write_text(SPACE.replace("OBJECTIVE", objective))
     told = tell(folder, "run.py", "--data", data, "--space", "tiny.yaml", "--name", "mine")
     promoted = tell(folder, "promote.py", "mine", "--top", "1", "--seeds", "1", "--baseline", "none", "--force")
     assert "is the champion" in promoted
@@ -57,10 +60,29 @@ def check_alike(answer, served):
         assert served[f"{name}_probability"] == pytest.approx(values["probability"], abs=1e-5)
 
 
+def check_objective(record, final, objective, folder):
+    """The best epoch, the models that are kept, the gate and MLflow follow it; here, of a category with few labels."""
+    best = record.rank()[0]
+    for trial in record.trials.values():
+        scores = [row.metrics[objective] for row in trial.epochs]
+        assert (trial.best, trial.best_epoch) == (max(scores), 1 + scores.index(max(scores)))
+        assert trial.best <= best.best and trial.standard_error > 0
+    kept, epoch = read_score(final.parent / "best")
+    assert (kept, epoch) == (best.best, best.best_epoch)
+    report, card = (path.read_text() for path in (final.parent / "PROMOTION.md", final / "MODEL_CARD.md"))
+    assert f"in `{objective}`, the accuracy of material" in report and f"better in {objective}: " in report
+    assert f"Score, `{objective}`, the accuracy of material: **" in card
+    client = MlflowClient(f"sqlite:///{folder}/results/mlflow.db")
+    (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()], "tags.kind = 'search'")
+    assert run.data.metrics == {"best/val_accuracy_material": best.best}
+    assert run.data.params["objective"] == objective
+
+
 def test_deepfashion_as_it_is_downloaded(tmp_path, sample_folder):
     data = write_download(sample_folder, tmp_path / "download")
-    told, record, final = search_and_promote(tmp_path, data)
+    told, record, final = search_and_promote(tmp_path, data, "val/accuracy/material")
     assert "Anno_fine" in told
+    check_objective(record, final, "val/accuracy/material", tmp_path)
     assert record.selection["labelled"]["material"] == 41 and record.selection["labelled"]["sleeve"] == 48
     assert "labelled images" in (final / "MODEL_CARD.md").read_text()
     image = next((data / "Img" / "img").iterdir())

@@ -96,6 +96,9 @@ def test_other_formats(result, tmp_path):
 def test_a_score_is_read_without_weights(result, tmp_path):
     save(tmp_path, result.state)
     assert read_score(tmp_path) == (result.metrics["val/accuracy"], 1)
+    config = result.state.config.model_copy(update={"objective": "val/class_accuracy"})
+    save_model(tmp_path, result.state.best, config, result.state.schema, "f00d")
+    assert read_score(tmp_path) == (result.metrics["val/class_accuracy"], 1)
     with pytest.raises(CheckpointError, match="there is none"):
         read_score(tmp_path / "nowhere")
 

@@ -1,14 +1,16 @@
 """Saved models and training states: what goes in comes out, and damage is told."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from fashion_core.config import TrainConfig
 from fashion_core.errors import CheckpointError
-from fashion_core.files import MODEL_FILE, TRAINING_FILE
+from fashion_core.files import MODEL_FILE, TRAINING_FILE, write_tensors
 from fashion_core.models.saved import save_model
 from fashion_core.training.checkpoint import load_training, save_training
 from fashion_core.training.loop import fit
@@ -91,3 +93,18 @@ def test_cut_off_training_state(folder, sample_prepared):
     (folder / TRAINING_FILE).write_bytes(content[: len(content) // 2])
     with pytest.raises(CheckpointError, match="must be a complete safetensors file"):
         load_training(folder, fresh_state(sample_prepared))
+
+
+def test_a_state_of_before_there_were_objectives_goes_on(result, folder, sample_prepared):
+    """What an older version did not have is at its default."""
+    with safe_open(folder / TRAINING_FILE, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        description = json.loads(file.metadata()["description"])
+    del description["config"]["objective"]
+    write_tensors(folder / TRAINING_FILE, tensors, description)
+    state = fresh_state(sample_prepared)
+    load_training(folder, state)
+    assert state.epoch == 1
+    changed = CONFIG.model_copy(update={"objective": "val/class_accuracy"})
+    with pytest.raises(CheckpointError, match="but objective changed"):
+        load_training(folder, fresh_state(sample_prepared, changed))

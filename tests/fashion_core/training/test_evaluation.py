@@ -48,7 +48,7 @@ def test_evaluate_by_hand(sample_prepared, flip, batch):
     assert max(sizes) == min(batch, 19) and sum(sizes) == 19 * (2 if flip else 1)
     labels = sample_prepared.labels[INDICES]
     probabilities = answer_by_hand(network, sample_prepared, INDICES, flip)
-    scores = result.compute_metrics(names)
+    scores = result.compute_metrics(names, metrics.Objective())
     total = 0.0
     for k, (name, values) in enumerate(zip(names, probabilities, strict=True)):
         answers, truth = values.argmax(1), labels[:, k]
@@ -93,7 +93,7 @@ def test_every_category_is_evaluated_on_its_labelled_images(sample_prepared, bat
     weights = [1.0 + k for k in range(6)]
     result = evaluate(network, BatchSource(data, INDICES, CPU), WeightedFocalLoss(weights, normalise=False), config)
     labels, names = data.labels[INDICES], data.schema.names
-    scores, total, accuracies = result.compute_metrics(names), 0.0, []
+    scores, total, accuracies = result.compute_metrics(names, metrics.Objective()), 0.0, []
     for k, values in enumerate(answer_by_hand(network, data, INDICES, False)):
         known = np.flatnonzero(labels[:, k] >= 0)
         answers, truth = values.argmax(1)[known], labels[known, k]

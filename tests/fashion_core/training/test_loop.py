@@ -84,6 +84,36 @@ def first_batch(data: PreparedData, count: int = 8) -> tuple[torch.Tensor, torch
     return BatchSource(data, TRAIN, CPU).batch(torch.arange(count))
 
 
+# ------------------------------------------------------------------------------------------------------- the objective
+
+
+def test_the_best_epoch_is_that_of_the_objective(sample_prepared):
+    """The same epochs, whatever the objective; kept is the one that is best by it, the first of equals."""
+    names = [metrics.ACCURACY, metrics.CLASS_ACCURACY, "val/accuracy/sleeve"]
+    val, found, rows = np.arange(120, 168), {}, []
+    for name in names:
+        results = train(tiny(objective=name, epochs=6, lr=0.01), sample_prepared, val=val)
+        rows.append([{key: each.metrics[key] for key in names} for each in results])
+        scores, best = [each.metrics[name] for each in results], results[-1].state.best
+        assert best.epoch == 1 + scores.index(max(scores)) and best.metrics[name] == max(scores)
+        found[name] = best.epoch
+    assert rows[0] == rows[1] == rows[2] and len(set(found.values())) > 1
+
+
+def test_an_objective_comes_with_its_error(sample_prepared):
+    (_, last) = train(tiny(objective="val/accuracy/sleeve"), sample_prepared)
+    right = last.correct[:, sample_prepared.schema.names.index("sleeve")]
+    assert last.metrics["val/accuracy_se/sleeve"] == pytest.approx(right.std(ddof=1) / np.sqrt(len(VAL)))
+    assert metrics.ACCURACY_SE in last.metrics
+
+
+def test_an_objective_names_a_category_of_the_data(sample_prepared):
+    with pytest.raises(ConfigError, match=r"`objective` must name a category of the data, pattern, .* got collar; "):
+        train(tiny(objective="val/accuracy/collar"), sample_prepared)
+    with pytest.raises(ConfigError, match="`objective`"):
+        tiny(objective="val/loss")
+
+
 # ------------------------------------------------------------------------------------------------------------ it learns
 
 
@@ -301,6 +331,7 @@ SHOWN_ELSEWHERE = {
     "crop": "test_data_prepared_otherwise_is_refused",
     "crop_margin": "test_data_prepared_otherwise_is_refused",
     "weights": "test_weights_are_the_start",
+    "objective": "test_the_best_epoch_is_that_of_the_objective",
     "channels_last": "test_channels_last_is_the_layout_of_weights_and_images",
     "eval_batch_size": "test_evaluation.py",
     "probe_epochs": "test_features.py",

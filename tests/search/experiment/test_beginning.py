@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from search.jobs.training import load_selection
 from search.planning.options import SearchOptions, load_options
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
+from search.records.record import replay
 
 SPACE = """
 trials: 12
@@ -80,6 +82,7 @@ def test_a_search_says_how_it_begins(begun, sample_folder):
     start = describe_start(plan, prepared.data, prepared.selection, ["python", "search/run.py"])
     assert start.settings == {
         "trials": 12,
+        "objective": "val/accuracy",
         "sampler": "tpe",
         "scheduler": "asha",
         "scheduler_form": "stopping",
@@ -115,6 +118,26 @@ def test_the_majority_is_that_of_the_images_trained_on(begun):
         shares.append(select.count(commonest) / len(select))
     start = describe_start(plan, prepared.data, prepared.selection, ["python"])
     assert start.data["majority"] == pytest.approx(np.mean(shares))
+
+
+def test_what_another_objective_needs_is_told(begun):
+    """The score of the commonest class is that of the objective; labels stand there where classes are counted."""
+    plan, prepared = begun
+    labels, images = prepared.data.labels, prepared.selection.select
+    told = {}
+    for objective in ("val/accuracy", "val/class_accuracy", "val/accuracy/fit"):
+        changed = replace(plan, space=replace(plan.space, objective=objective))
+        told[objective] = describe_start(changed, prepared.data, prepared.selection, ["python"])
+        assert told[objective].settings["objective"] == objective
+    present = [len(np.unique(column[images])) for column in labels.T]
+    assert told["val/class_accuracy"].data["majority"] == pytest.approx(len(present) / sum(present))
+    commonest = np.bincount(labels[prepared.selection.train][:, -1]).argmax()
+    assert prepared.data.schema.names[-1] == "fit"
+    assert told["val/accuracy/fit"].data["majority"] == pytest.approx((labels[images][:, -1] == commonest).mean())
+    assert told["val/class_accuracy"].selection["select_labels"] == labels[images].tolist()
+    assert not any("select_labels" in told[name].selection for name in ("val/accuracy", "val/accuracy/fit"))
+    record = replay([told["val/class_accuracy"]])
+    assert record.measure.names == prepared.data.schema.names and (record.measure.labels == labels[images]).all()
 
 
 def test_missing_labels_are_counted_where_there_are_any(begun, sample_folder, tmp_path):

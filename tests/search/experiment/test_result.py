@@ -60,6 +60,7 @@ def test_what_is_shown_as_json_is_what_the_object_says(tmp_path):
         "epochs": 2,
         "seconds": search.record.seconds,
         "started": search.record.begun.time,
+        "objective": "val/accuracy",
         "best": {"trial": 1, "epoch": 1, "score": 0.75, "standard_error": 0.01, "params": {"lr": 0.2}},
         "folder": str(layout.folder),
     }

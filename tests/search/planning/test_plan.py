@@ -73,6 +73,12 @@ def test_what_is_shown_is_what_will_be_used(plan):
     assert shown["backbones"] == f"test_resnet ({count('test_resnet', 'pooled') / 1e6:.1f} M)"
 
 
+def test_an_objective_is_shown_where_it_is_not_the_usual_one(plan):
+    assert "objective" not in dict(render_plan(plan))
+    shown = dict(render_plan(replace(plan, space=replace(plan.space, objective="val/accuracy/fit"))))
+    assert shown["objective"] == "val/accuracy/fit, the accuracy of fit"
+
+
 def test_a_class_that_train_lacks_is_said(plan, tmp_path):
     """The plan names every category, for a table's column may be taken for one; and what can never be learned."""
     for i in range(12):
@@ -82,6 +88,9 @@ def test_a_class_that_train_lacks_is_said(plan, tmp_path):
     plan = plan_with(next(iter(plan.origins)), tmp_path / "labels.csv", tmp_path)
     assert ("categories", "colour (3)") in render_plan(plan)
     assert ("note", "no image of train has colour: gold: it can never be answered") in render_plan(plan)
+    note = ("note", "one image of val has colour: gold: no promotion can judge val/class_accuracy on it")
+    changed = replace(plan, space=replace(plan.space, objective="val/class_accuracy"))
+    assert note in render_plan(changed) and note not in render_plan(plan)
 
 
 def test_a_plan_without_its_weights_is_shown_but_does_not_start(plan, sample_folder, tmp_path):

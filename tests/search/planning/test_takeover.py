@@ -68,6 +68,7 @@ def test_paused_trials_of_a_search_that_ended_first_are_observed_at_their_rung(s
         ("max_epochs: 6", "max_epochs: 5", "6 epochs, here 5"),
         ("image_size: 32", "image_size: 48", "other image_size"),
         ("batch_size: 8", "batch_size: 4", "other batch_size"),
+        ("trials: 4", "objective: val/class_accuracy\ntrials: 4", "other objective"),
         (", fc_layers: {choice: [0, 1]}", "", None),  # not searched here, but as it is here
         ("fc_layers: {choice: [0, 1]}", "dropout: {uniform: [0.9, 0.95]}", "dropout outside the range here"),
         ("fc_layers: {choice: [0, 1]}", "fc_layers: {choice: [1]}", "fc_layers outside the range here"),

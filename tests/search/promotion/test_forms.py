@@ -105,9 +105,9 @@ def test_the_cheapest_form_ships_that_is_not_told_apart_from_the_best(more, ship
     seeds[:, 60 : 60 + more] = 1
     choices = {SINGLE: Choice(SINGLE, ((0, 0),), []), SEEDS: Choice(SEEDS, ((0, 0), (0, 1), (0, 2)), [])}
     pool = build_pool(draw_candidate(0, 0.5))
-    assert pick_form(pool, choices, {SINGLE: single, SEEDS: seeds}) == ships
+    assert pick_form(pool, choices, {SINGLE: single, SEEDS: seeds}, np.arange(IMAGES)) == ships
     best = SEEDS if more else SINGLE
-    assert pick_form(replace(pool, takes_best=True), choices, {SINGLE: single, SEEDS: seeds}) == best
+    assert pick_form(replace(pool, takes_best=True), choices, {SINGLE: single, SEEDS: seeds}, np.arange(IMAGES)) == best
 
 
 def test_of_forms_that_cost_the_same_the_better_one_ships():
@@ -115,7 +115,7 @@ def test_of_forms_that_cost_the_same_the_better_one_ships():
     better = np.zeros((1, IMAGES, 2))
     better[:, :1] = 1
     answers = {SINGLE: np.zeros_like(better), SOUP: better}
-    assert pick_form(build_pool(draw_candidate(0, 0.5)), choices, answers) == SOUP
+    assert pick_form(build_pool(draw_candidate(0, 0.5)), choices, answers, np.arange(IMAGES)) == SOUP
 
 
 def test_the_seeds_are_those_of_the_candidate_with_the_best_mean():

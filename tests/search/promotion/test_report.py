@@ -23,6 +23,15 @@ def test_figures_and_verdict_stand_at_the_top(stage):
     assert "**did not pass the gate, and was promoted by force**" in forced
 
 
+def test_another_objective_is_named(stage):
+    plain = render_promotion(build_result(stage))
+    other = render_promotion(build_result(stage, objective="val/class_accuracy"))
+    assert "in `val/class_accuracy`, the mean over all classes of the recall, on 48 validation images" in other
+    assert "scores of `val/class_accuracy` are means over seeds" in other and "| **val/class_accuracy** | **" in other
+    assert "The gate compares `val/class_accuracy`; no category may lose" in other
+    assert "class_accuracy" not in plain and "| **mean** | **" in plain
+
+
 def test_every_candidate_category_and_reason_is_told(stage):
     result = replace(build_result(stage, opponent="the champion, version 3"), notes=("Mind this.",))
     report = render_promotion(result)

@@ -10,6 +10,7 @@ from drawn_candidates import draw_candidate
 from drawn_results import build_result
 
 from fashion_core.errors import SearchError
+from fashion_core.metrics import Measure
 from search.promotion.forms import ENSEMBLE, SEEDS, SINGLE, SOUP, Choice
 from search.promotion.judgement import Judgement
 from search.promotion.result import describe_origin, estimate_scores
@@ -63,10 +64,10 @@ def test_mlflow_gets_every_category(stage):
 def test_scores_cover_seeds_where_there_are_several():
     answers = (np.random.default_rng(0).random((3, 40, 2)) < 0.7).astype(float)
     judgement = Judgement((), None, (answers,))
-    over_both, categories = estimate_scores(answers, judgement)
+    over_both, categories = estimate_scores(answers, judgement, Measure())
     assert over_both.covers == BOTH and over_both.value == pytest.approx(answers.mean())
     assert [each.value for each in categories] == pytest.approx(answers.mean((0, 1)).tolist())
-    assert estimate_scores(answers[:1], judgement)[0].covers == IMAGES
+    assert estimate_scores(answers[:1], judgement, Measure())[0].covers == IMAGES
 
 
 def test_origins_in_words():

@@ -21,6 +21,7 @@ from search.records.events import (
 )
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
+from search.records.limits import Limits
 from search.records.record import (
     SearchRecord,
     list_searches,
@@ -154,6 +155,48 @@ def test_of_equal_epochs_the_first_is_the_best():
     rows = [EpochEnded(trial=0, epoch=epoch, metrics={"val/accuracy": 0.5, "lr": epoch}) for epoch in (1, 2)]
     trial = replay([start(0), *rows]).trials[0]
     assert trial.best_epoch == 1 and trial.best_metrics == {"val/accuracy": 0.5, "lr": 1}
+
+
+def replay_objective(objective, **settings):
+    """Two trials of two epochs: by accuracy trial 0 in epoch 2 is the best, by the other scores trial 1 in epoch 1."""
+    rows = {0: [(0.6, 0.4, 0.3), (0.8, 0.3, 0.2)], 1: [(0.7, 0.6, 0.5), (0.75, 0.5, 0.4)]}
+    settings |= {} if objective is None else {"objective": objective}
+    events = [SearchStarted(name="s", settings=settings, data={"categories": {"fit": ["a", "b"]}})]
+    for number, scores in rows.items():
+        events.append(start(number))
+        for epoch, values in enumerate(scores, 1):
+            named = dict(zip(("val/accuracy", "val/class_accuracy", "val/accuracy/fit"), values, strict=True))
+            errors = {"val/accuracy_se": 0.01, "val/class_accuracy_se": 0.02, "val/accuracy_se/fit": 0.03}
+            events.append(EpochEnded(trial=number, epoch=epoch, metrics=named | errors))
+    return replay(events)
+
+
+@pytest.mark.parametrize(
+    ("objective", "best", "error", "ranked"),
+    [
+        (None, {0: (0.8, 2), 1: (0.75, 2)}, 0.01, [0, 1]),  # an older ledger
+        ("val/accuracy", {0: (0.8, 2), 1: (0.75, 2)}, 0.01, [0, 1]),
+        ("val/class_accuracy", {0: (0.4, 1), 1: (0.6, 1)}, 0.02, [1, 0]),
+        ("val/accuracy/fit", {0: (0.3, 1), 1: (0.5, 1)}, 0.03, [1, 0]),
+    ],
+)
+def test_the_score_of_a_trial_is_that_of_the_objective(objective, best, error, ranked):
+    record = replay_objective(objective)
+    assert {number: (trial.best, trial.best_epoch) for number, trial in record.trials.items()} == best
+    assert [trial.number for trial in record.rank()] == ranked
+    assert {trial.standard_error for trial in record.trials.values()} == {error}
+    assert record.trials[0].find_score(1) == record.trials[0].read_score(record.trials[0].epochs[0])
+    record.limits = Limits(target=0.79)
+    reached = record.find_reached(record.trials.values())
+    assert (reached == "target") == (objective in (None, "val/accuracy"))
+
+
+@pytest.mark.parametrize("objective", ["val/accuracy/collar", "val/class_accuracy"])
+def test_an_objective_of_other_categories_is_refused(objective):
+    record = replay_objective(objective)
+    record.begun.selection["select_labels"] = [[0], [1, 2]]
+    with pytest.raises(SearchError, match="must be of its categories, fit, but those of s are not; restore"):
+        print(record.measure)
 
 
 def test_a_diverged_trial_has_no_best_epoch():

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from fashion_core.data.pixels import PrepareSettings
 from fashion_core.data.prepared import prepare
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
+from fashion_core.metrics import Measure
 from fashion_core.models.ensemble import join_models, save_ensemble, save_member
 from fashion_core.models.saved import SavedModel, load_model
 from fashion_core.training.loop import fit
@@ -481,3 +483,55 @@ def test_a_category_with_hardly_a_label_cannot_be_compared(sample_prepared):
     data.labels[121:168, 2] = -1
     with pytest.raises(SearchError, match=r"labelled in each category, but length has [01]; name another"):
         comparing.find_judged(data)
+
+
+# ----------------------------------------------------------------------------------------------------------- objectives
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "objective", "remark"),
+    [
+        ("val/class_accuracy", "val/class_accuracy", "val/class_accuracy", None),
+        ("val/accuracy/fit", "val/accuracy/fit", "val/accuracy/fit", None),
+        ("val/accuracy", "val/accuracy", "val/accuracy", None),
+        (
+            "val/accuracy/fit",
+            "val/accuracy",
+            "val/accuracy",
+            "A for val/accuracy/fit; B for val/accuracy: compared",
+        ),
+    ],
+)
+def test_models_are_compared_by_what_both_were_made_for(one, other, objective, remark):
+    models = [SimpleNamespace(saved=draw_model(seed, objective=name)) for seed, name in enumerate((one, other))]
+    labels = np.stack([np.arange(60) % 3, np.arange(60) // 50], 1)
+    found, remarks = comparing.choose_objective(models, Measure(labels=labels, names=SCHEMA.names))
+    assert found.name == objective and (remark is None) == (remarks == ())
+    assert remark is None or remark in remarks[0]
+    rng = np.random.default_rng(0)
+    answers = [[rng.dirichlet(np.ones(size), 60) for size in SCHEMA.sizes] for _ in range(2)]
+    comparison = compute_comparison(*answers, labels, SCHEMA.names, found)
+    right = [find_right(each, labels) for each in answers]
+    wanted = [measure_plainly(each, labels, objective) for each in right]
+    assert [score.mean.value for score in comparison.scores] == pytest.approx(wanted)
+    assert comparison.difference.mean.value == pytest.approx(wanted[0] - wanted[1])
+    assert comparison.to_dict()["objective"] == objective
+    console = Console(file=io.StringIO(), width=300)
+    show_comparison(comparison, console)
+    assert (f"score: {objective}, " in console.file.getvalue()) == (objective != "val/accuracy")
+
+
+def measure_plainly(right, labels, objective):
+    """Of answers [N, K], by loops."""
+    if objective == "val/accuracy/fit":
+        return right[:, 1].mean()
+    if objective == "val/accuracy":
+        return right.mean()
+    return np.mean([right[labels[:, k] == c, k].mean() for k in range(2) for c in np.unique(labels[:, k])])
+
+
+def test_a_class_of_one_image_is_not_compared():
+    models = [SimpleNamespace(saved=draw_model(seed, objective="val/class_accuracy")) for seed in range(2)]
+    labels = np.stack([np.arange(60) % 3, np.arange(60) // 59], 1)
+    found, (remark,) = comparing.choose_objective(models, Measure(labels=labels, names=SCHEMA.names))
+    assert found.is_default and "where a class has one image alone, as in fit: compared is val/accuracy" in remark

@@ -154,7 +154,7 @@ def test_a_search_in_words(search):
     assert (words.epochs, words.full_epochs, words.saved_epochs) == (15, 30, 4)
     assert (words.tied, words.error, words.images, words.majority) == ((2,), "0.0071", 500, None)
     first, _, stopped = words.ranked
-    assert (first.score, first.class_score, first.best_epoch, first.epochs) == ("0.8100 ± 0.0071", "-", 5, 6)
+    assert (first.score, first.beside, first.best_epoch, first.epochs) == ("0.8100 ± 0.0071", "-", 5, 6)
     assert (first.origin, stopped.origin) == ("tried first", "sampled") and first.weighted == ("pattern", "fit")
     assert (stopped.status, stopped.cutoff, stopped.reason) == ("stopped", 0.75, "because")
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fashion_core.config import TrainConfig
+from fashion_core.data.schema import AttributeSchema, Category
 from fashion_core.errors import SpaceError
 from fashion_core.models.cost import UNLIMITED, Cost
 from search.space.reading import MAX_DEPTH, MAX_SIZE, FaultList, load_space, parse_space, read_yaml
@@ -210,7 +211,7 @@ def test_all_faults_at_once_each_with_its_line():
         2: ["`sampler` must be one of tpe, grid, random, but got 'bayes'"],
         4: ["did you mean `batch_size`?"],
         5: ["less than 1, but got 1"],
-        6: ["`epochs` cannot be given in a space"],
+        6: ["`epochs` cannot be given under `fixed` or `search`"],
         8: ["`batch_size`"],
         9: ["`channels_last`"],
         10: ["0 or more"],
@@ -298,7 +299,11 @@ def test_all_faults_at_once_each_with_its_line():
             "did you mean `lr`?",
         ),
         (MINIMAL + "try_first: [{learning_rate: 1e-3}, {learning_rate: 1e-3}]", 4, "did you mean `lr`?"),
-        (MINIMAL + "fixed: {num_epochs: 3}", 4, "`num_epochs` cannot be given in a space: the scheduler's"),
+        (
+            MINIMAL + "fixed: {num_epochs: 3}",
+            4,
+            "`num_epochs` cannot be given under `fixed` or `search`: the scheduler's",
+        ),
         # a wrong value, and what follows from it
         (f"trials: 4\nsearch: {{lr: {{loguniform: [-1, -2]}}}}\n{SCHEDULER}", 2, "low must be below high"),
         (f"trials: 4\nsearch: {{lr: {{loguniform: [0, 1]}}}}\n{SCHEDULER}", 2, "must be above 0"),
@@ -565,6 +570,40 @@ def test_the_form_of_asha():
     assert not plain.scheduler.promotes and promotion.scheduler.promotes
     assert promotion.scheduler.grace_epochs is None and promotion.with_rungs().scheduler.rungs() == [2, 6]
     assert plain.with_rungs() == plain
+
+
+@pytest.mark.parametrize("name", ["val/class_accuracy", "val/accuracy/fit"])
+def test_the_objective(name):
+    """Spaces that do not name it, or name the default, are those of before."""
+    plain, default = parse_space(MINIMAL, "name"), parse_space(f"objective: val/accuracy\n{MINIMAL}", "name")
+    other = parse_space(f"objective: {name}\n{MINIMAL}", "name")
+    assert plain.objective == default.objective == "val/accuracy" and other.objective == name
+    assert plain.hash == default.hash != other.hash
+    schema = AttributeSchema((Category("fit", ("tight", "loose")),))
+    assert {config.objective for config in other.check(schema)} == {name}
+
+
+@pytest.mark.parametrize(
+    "got", ["accuracy", "val/loss", "lr", "val/accuracy_se", "val/accuracy/", "3", "[val/accuracy]"]
+)
+def test_an_objective_is_a_score(got):
+    """In its line, and told once."""
+    ((line, message),) = find_faults(f"trials: 4\nobjective: {got}\n{SEARCH}\n{SCHEDULER}\n")
+    assert line == 2 and "the greater the better: val/accuracy, val/class_accuracy or val/accuracy/CATEGORY" in message
+
+
+def test_an_objective_stands_beside_the_search():
+    ((line, message),) = find_faults(f"fixed: {{objective: val/class_accuracy}}\n{MINIMAL}")
+    assert line == 1
+    assert message == (
+        "`objective` cannot be given under `fixed` or `search`: it stands beside them, one for all trials; remove it"
+    )
+
+
+def test_the_category_of_an_objective_is_the_datas():
+    space = parse_space(f"{MINIMAL}objective: val/accuracy/collar\n", "test")
+    with pytest.raises(SpaceError, match=r"test:4: categories must be the data's, fit, but got `collar`"):
+        space.check_schema(AttributeSchema((Category("fit", ("tight", "loose")),)))
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_the_detectable_gain_is_found_in_eight_cases_of_ten():
 @pytest.mark.parametrize("df", [1, 2, 10])
 def test_where_all_is_the_seeds_the_p_value_is_that_of_the_t_test(df):
     """To the tails that late tries ask for."""
-    parts = VarianceParts(over_images=0.0, between=4.0, rest=0.0, df=df, images=10**9)
+    parts = VarianceParts(over_images=0.0, between=4.0, rest=0.0, df=df, image_df=10**9)
     for value in (0.0, 0.5, 2.0, 8.0, 40.0):
         assert parts.compute_p_value(value) == pytest.approx(stats.t.sf(value / 2, df), rel=1e-4)
 
@@ -192,7 +192,7 @@ def test_small_p_values_are_as_rare_as_they_say(df, seed_sd):
     wanted = 0.001
     likely = values > 2 * np.sqrt(over_images)  # no other has so small a p-value
     few = sum(
-        VarianceParts(image, seed, share * rest, df, images).compute_p_value(value) <= wanted
+        VarianceParts(image, seed, share * rest, df, images - 1).compute_p_value(value) <= wanted
         for value, image, seed in zip(values[likely], over_images[likely], between[likely], strict=True)
     )
     assert few <= 1.4 * wanted * draws

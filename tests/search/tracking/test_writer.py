@@ -9,10 +9,11 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import _validate_metric, _validate_param
 from tracked_runs import STATUSES, look
 
-from search.records.events import EpochEnded, TrialEnded, TrialPaused
+from search.records.events import EpochEnded, SearchStarted, TrialEnded, TrialPaused
 from search.records.ledger import read_events
+from search.records.record import replay
 from search.tracking.store import default_uri
-from search.tracking.writer import Writer, name_key
+from search.tracking.writer import Writer, name_best, name_key
 
 
 def test_every_end_is_told_apart(layout):
@@ -100,3 +101,16 @@ def test_a_trial_that_pauses_is_one_run_that_waits(layout):
     assert len(runs["trial-0000"][5]["val/accuracy"]) == 2 and runs["trial-0000"][4]["rung"] == "2"
     Writer(default_uri(layout), layout.artifacts).send(sent)
     assert look(layout) == runs
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "best/val_accuracy"),  # an older ledger
+        ({"objective": "val/accuracy"}, "best/val_accuracy"),
+        ({"objective": "val/class_accuracy"}, "best/val_class_accuracy"),
+        ({"objective": "val/accuracy/fit"}, "best/val_accuracy_fit"),
+    ],
+)
+def test_the_best_score_has_the_name_of_the_objective(settings, name):
+    assert name_best(replay([SearchStarted(name="s", settings=settings)])) == name

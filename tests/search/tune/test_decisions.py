@@ -236,3 +236,20 @@ def test_one_that_was_handed_out_is_not_handed_out_again():
         stream.train(number, stream.start(number))
     first = stream.hand_out(())
     assert stream.record.trials[first].status == "paused" and stream.hand_out({first}) == 3
+
+
+@pytest.mark.parametrize("objective", ["val/accuracy", "val/class_accuracy", "val/accuracy/fit"])
+def test_rungs_compare_the_objective(objective):
+    """The second trial is the worse one by accuracy, the first by the other scores."""
+    events = [SearchStarted(name="s", settings={"objective": objective})]
+    for number, (accuracy, other) in enumerate([(0.8, 0.3), (0.5, 0.6), (0.4, 0.2)]):
+        events.append(TrialStarted(trial=number, trial_id="", params={}, enqueued=False))
+        values = {"val/accuracy": accuracy, "val/class_accuracy": other, "val/accuracy/fit": other}
+        events.append(EpochEnded(trial=number, epoch=1, metrics=values))
+    record = replay([type(event)(**{**vars(event), "seq": seq}) for seq, event in enumerate(events)])
+    stopping, promotions = build((9, 1, 3)), Promotions([1, 3], 2, 9)
+    for rungs in (stopping, promotions):
+        rungs.take_all(record)
+    is_default = objective == "val/accuracy"
+    assert sorted(stopping.stops) == ([1, 2] if is_default else [2])
+    assert promotions.rank(1, record.trials) == ([0, 1, 2] if is_default else [1, 0, 2])

@@ -258,3 +258,14 @@ def test_what_other_searches_observed_counts_where_it_is_comparable():
     states = [trial.state for trial in study.build().trials]
     assert states == [TrialState.PRUNED] * 3 + [TrialState.COMPLETE] * ENOUGH
     assert not build_rungs(observed=finished[1:]).build().trials  # too few to compare
+
+
+def test_optuna_is_told_the_objective():
+    space = parse_space("objective: val/class_accuracy\n" + SPACE.replace("SAMPLER", "tpe"), "test")
+    study = RungStudy(space, SCHEMA, space.first_points(SCHEMA), seed=0, epochs=[1, 3, 9])
+    events = []
+    propose(study, events, ENOUGH)
+    for number in range(ENOUGH):
+        values = {"val/accuracy": 0.9, "val/class_accuracy": 0.1 + number / 100, "val/accuracy/fit": 0.8}
+        tell(study, events, EpochEnded(trial=number, epoch=1, metrics=values))
+    assert [trial.value for trial in study.build().trials] == [pytest.approx(0.1 + n / 100) for n in range(ENOUGH)]

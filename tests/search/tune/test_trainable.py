@@ -71,6 +71,15 @@ def test_what_a_trial_reports(build):
             assert unpack_correct(result[CORRECT], 8, 6).mean() == pytest.approx(scores[index])
 
 
+def test_a_trial_reports_the_score_of_its_objective(build, config):
+    trial = build(values=config["values"] | {"objective": "val/accuracy/sleeve"})
+    results = [trial.train() for _ in range(6)]
+    scores = [json.loads(result[METRICS])["val/accuracy/sleeve"] for result in results]
+    assert [result[SCORE] for result in results] == [max(scores[: epoch + 1]) for epoch in range(6)]
+    for index, result in enumerate(results):
+        assert (CORRECT in result) == (scores[index] > max(scores[:index], default=-1))
+
+
 def test_what_a_trial_may_be_stopped_after_and_its_end_are_saved(build, store, monkeypatch):
     trial = build()
     saved = {
