@@ -279,7 +279,7 @@ class SearchRecord:
                 f"objective and labels of a search must be of its categories, {', '.join(names)}, but those of "
                 f"{self.name} are not; restore the ledger from a backup"
             )
-        return Measure(self.objective, np.array(rows, np.int64).reshape(-1, len(names)), tuple(names))
+        return Measure(self.objective, np.array(rows, np.int64).reshape(len(rows), len(names)), tuple(names))
 
     @property
     def search_id(self) -> str:

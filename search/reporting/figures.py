@@ -131,7 +131,7 @@ def draw_curves(record: SearchRecord, path: Path) -> bool:
 
 
 def draw_front(priced: Sequence[PricedTrial], path: Path) -> None:
-    """Draw the objective against milliseconds an image: trials that no other beats in colour and joined, others grey."""
+    """Draw the objective against milliseconds an image: those that no other beats in colour and joined, others grey."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from fashion_core.config import TrainConfig
 from fashion_core.metrics import ACCURACY, CLASS_ACCURACY, Measure, Objective
+from fashion_core.models.cost import Cost
 from search.jobs.reruns import Run
-from search.promotion.judgement import Cost, TrainedCandidate
+from search.promotion.judgement import TrainedCandidate
 from search.promotion.plan import Candidate
 from search.records.events import EpochEnded, SearchEnded, SearchStarted, TrialEnded, TrialStarted
 from search.records.ledger import Ledger, pack_correct
