@@ -34,6 +34,7 @@ from search.tune.tuner import (
     MAX_RESTARTS,
     build_trainable,
     build_tuner,
+    keep_interrupt,
     name_trial,
     pass_on_no_secrets,
     run_trials,
@@ -162,7 +163,11 @@ def test_ctrl_c_ends_it_once_or_twice(times, plan, session, monkeypatch):
         assert caught.is_set()
 
     tune.fit = fit
-    assert run(plan, session) and not list_breaks(session)
+    with keep_interrupt():
+        assert run(plan, session) and not list_breaks(session)
+        signal.raise_signal(signal.SIGINT)  # while the search closes: passed over, once
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_it_is_given_up_in_the_end(plan, session, monkeypatch):
