@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CODE = "code"  # what --allow-changed allows
 CODE_NAMES = ("code_digest", "torch", "torchvision", "timm", "optuna", "ray")  # of the provenance
 MACHINE_NAMES = ("python", "platform", "cpu", "cpu_count", "gpu")
-UNLIMITED_SETTINGS = write_limit(UNLIMITED)  # of older searches, which do not tell
+UNLIMITED_SETTINGS = write_limit(UNLIMITED)  # not told where there are no limits
 SETTING_NAMES = (
     "seed",
     "select_on",
@@ -63,7 +63,7 @@ def collect_settings(plan: Plan) -> dict[str, Any]:
         "seed": options.seed,
         "start_seeds": True,
         "select_on": options.select_on,
-        **write_limit(plan.limit),
+        **{name: value for name, value in write_limit(plan.limit).items() if value is not None},
         "concurrent": plan.resources.concurrent,
         "cpus_per_trial": plan.resources.cpus_per_trial,
         "gpus_per_trial": plan.resources.gpus_per_trial,
@@ -105,7 +105,8 @@ def check_unchanged(
 def check_settings(plan: Plan, record: SearchRecord, *, extend: bool = False) -> None:
     """Raises SearchError where settings that decide results are others than those it began with."""
     names = [name for name in SETTING_NAMES if not (extend and name == "max_epochs")]
-    if found := tell_differences(UNLIMITED_SETTINGS | record.settings, collect_settings(plan), names):
+    then, now = UNLIMITED_SETTINGS | record.settings, UNLIMITED_SETTINGS | collect_settings(plan)
+    if found := tell_differences(then, now, names):
         raise SearchError(
             f"a search goes on with the settings it began with, but {plan.layout.options} has others: {found}; "
             "restore it, or start a new search"

@@ -155,7 +155,7 @@ def draw_front(priced: Sequence[PricedTrial], path: Path) -> None:
     axes.plot([each.cost.ms for each in front], [each.score for each in front], color=COLOURS[0], lw=1, ls=":")
     for each in front:
         text = f"trial {each.trial.number}, {each.cost.parameters / 1e6:.1f} M"
-        axes.annotate(text, (each.cost.ms, each.score), (6, 6), textcoords="offset points", fontsize=8)
+        axes.annotate(text, (each.cost.ms, each.score), (-6, 6), textcoords="offset points", fontsize=8, ha="right")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
