@@ -116,6 +116,13 @@ class Breaking:
             raise RuntimeError(f"broken {self.built}")
 
 
+@pytest.fixture(autouse=True)
+def kept():
+    """Ctrl-C is pytest's again after each test."""
+    with keep_interrupt():
+        yield
+
+
 def run(plan, session):
     return run_trials(plan, None, session, read_events(session.layout.ledger))
 
@@ -163,11 +170,10 @@ def test_ctrl_c_ends_it_once_or_twice(times, plan, session, monkeypatch):
         assert caught.is_set()
 
     tune.fit = fit
-    with keep_interrupt():
-        assert run(plan, session) and not list_breaks(session)
-        signal.raise_signal(signal.SIGINT)  # while the search closes: passed over, once
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+    assert run(plan, session) and not list_breaks(session)
+    signal.raise_signal(signal.SIGINT)  # while the search closes: passed over, once
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_it_is_given_up_in_the_end(plan, session, monkeypatch):
