@@ -196,7 +196,7 @@ def test_an_objective_of_other_categories_is_refused(objective):
     record = replay_objective(objective)
     record.begun.selection["select_labels"] = [[0], [1, 2]]
     with pytest.raises(SearchError, match="must be of its categories, fit, but those of s are not; restore"):
-        print(record.measure)
+        _ = record.measure
 
 
 def test_a_diverged_trial_has_no_best_epoch():
