@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.address import Address
+from search.records.ledger import read_events
+from search.tracking.removal import delete_runs
 from search.tracking.store import default_uri, describe_error
-from search.tracking.writer import Writer
+from search.tracking.writer import RunsAhead, Writer
 
 if TYPE_CHECKING:
     from search.records.events import Event
@@ -32,6 +34,7 @@ class Tracker:
         self.queue: queue.SimpleQueue[Event | Path | None] = queue.SimpleQueue()
         self.writer = Writer(self.uri, layout.artifacts)
         self.unsent: list[Event | Path] = []
+        self.is_ahead = False  # MLflow, of the ledger: its runs of the search are to be made anew
         self.error: Exception | None = None
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self.run, name="tracking", daemon=True)
@@ -108,11 +111,26 @@ class Tracker:
         """Send `unsent`, events in batches between files."""
         while self.unsent:
             count = next((i for i, item in enumerate(self.unsent) if isinstance(item, Path)), len(self.unsent))
-            if count:
-                self.writer.send([item for item in self.unsent[:count] if not isinstance(item, Path)])
-                del self.unsent[:count]
+            if self.is_ahead:
+                self.send_anew()
+            elif count:
+                try:
+                    self.writer.send([item for item in self.unsent[:count] if not isinstance(item, Path)])
+                except RunsAhead:
+                    self.is_ahead = True
+                else:
+                    del self.unsent[:count]
             else:
                 first = self.unsent[0]
                 assert isinstance(first, Path)
                 self.writer.send_file(first)
                 del self.unsent[0]
+
+    def send_anew(self) -> None:
+        """Delete the search's runs, and send the whole ledger."""
+        delete_runs(self.writer.record, self.uri)
+        events = read_events(self.layout.ledger)
+        writer = Writer(self.uri, self.layout.artifacts)
+        writer.send(events)
+        self.writer, self.is_ahead = writer, False
+        self.unsent = [item for item in self.unsent if isinstance(item, Path) or item.seq > events[-1].seq]

@@ -12,6 +12,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.escaping import write_bytes
+from fashion_core.metrics import ACCURACY
 from search.address import Address
 from search.records.events import (
     EndReason,
@@ -54,6 +55,10 @@ MAX_KEY = 250  # characters, of a metric's or parameter's name
 NO_KEY = re.compile(r"[^\w.\- :]")
 
 
+class RunsAhead(Exception):
+    """MLflow holds more of a search than its ledger, whose last lines were lost: what comes would stand there twice."""
+
+
 class Writer:
     """Sends events of one search to MLflow, now, in this thread.
 
@@ -87,6 +92,7 @@ class Writer:
                 case SearchStarted():
                     self.start_search(event)
                 case SearchResumed():
+                    self.check_runs()
                     self.connect().update_run(self.find_parent(), status="RUNNING")
                     if event.changed:
                         self.log(
@@ -154,6 +160,18 @@ class Writer:
                 parents = [client.create_run(self.experiment, int(search.time * 1000), tags, search.name)]
             self.runs[None] = parents[0].info.run_id
         return self.runs[None]
+
+    def check_runs(self) -> None:
+        """Raises RunsAhead where MLflow holds more than the ledger tells until now."""
+        parent, client = self.find_parent(), self.connect()
+        lasts = {parent: (name_best(self.record), len(self.ended))}
+        for number, run in self.runs.items():
+            trial = None if number is None else self.record.trials.get(number)
+            if number is not None and (trial is None or not trial.status.is_over):
+                lasts[run] = (ACCURACY, 0 if trial is None else trial.last_epoch)
+        for run, (name, last) in lasts.items():
+            if any(point.step > last for point in client.get_metric_history(run, name_key(name))):
+                raise RunsAhead
 
     def find_experiment(self, name: str) -> str:
         """The experiment of this name, made if there is none."""

@@ -62,6 +62,7 @@ def count_points(database: Path, search_id: str) -> dict[tuple[Any, ...], int]:
     query = """
         select number.value, metrics.key, metrics.step, metrics.value from metrics
         join tags of on metrics.run_uuid = of.run_uuid and of.key = 'search_id' and of.value = ?
+        join runs on metrics.run_uuid = runs.run_uuid and runs.lifecycle_stage = 'active'
         left join tags number on metrics.run_uuid = number.run_uuid and number.key = 'trial'
     """
     found: dict[tuple[Any, ...], int] = {}
@@ -81,6 +82,7 @@ def list_runs(database: Path, search_id: str) -> list[tuple[Any, ...]]:
         from runs join tags of on runs.run_uuid = of.run_uuid and of.key = 'search_id' and of.value = ?
         left join tags number on runs.run_uuid = number.run_uuid and number.key = 'trial'
         left join tags state on runs.run_uuid = state.run_uuid and state.key = 'status'
+        where runs.lifecycle_stage = 'active'
     """
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
         return sorted(opened.execute(query, (search_id,)), key=repr)

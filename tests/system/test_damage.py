@@ -27,6 +27,7 @@ search: {probe_lr: {loguniform: [1e-4, 1e-1]}, fc_layers: {choice: [0, 1]}}
 scheduler: {type: asha, max_epochs: 3, grace_epochs: 1, reduction_factor: 2}
 """
 WAYS = ("cut", "emptied", "flipped")
+NOTE = re.compile(r" \(the state after epoch .*\)$")
 KIND = re.compile(r"[0-9a-f]{8,}|\d+")  # files whose names differ by this alone are of one kind
 MODELS_TOLD, TRACKING_TOLD = "a kept model must be", "does not take the search"
 
@@ -78,6 +79,11 @@ def compare(twin, copy, told):
     wanted, found = describe(SearchLayout(twin / "results", "one")), {}
     with suppress(Exception):  # a database that was damaged
         found = describe(SearchLayout(copy / "results", "one"))
+        # a trial says of which state it could not go on
+        ends = {
+            number: (status, NOTE.sub("", reason), *rest) for number, (status, reason, *rest) in found["ends"].items()
+        }
+        found["ends"] = ends
     forgiven = {"models"} if MODELS_TOLD in told else set()
     forgiven |= {"points", "runs"} if TRACKING_TOLD in told else set()
     if TRACKING_TOLD in told and not found:

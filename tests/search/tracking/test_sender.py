@@ -12,8 +12,9 @@ from small_disk import mount_disk
 from tracked_runs import STATUSES, look
 
 from fashion_core.files import is_full
+from search.records.events import SearchResumed
 from search.records.layout import SearchLayout
-from search.records.ledger import read_events
+from search.records.ledger import Ledger, read_events
 from search.tracking import sender
 from search.tracking.sender import Tracker
 from search.tracking.writer import PARENT_TAG
@@ -58,6 +59,32 @@ def test_the_tracker_catches_up(layout, monkeypatch):
         f"trial-{number:04d}": status for number, status in enumerate(STATUSES)
     }
     assert all(len(run[5]["val/accuracy"]) == 2 for name, run in sent.items() if name != "search")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", [3, 4, 5, 9, 21, 22])
+def test_what_a_ledger_lost_stands_in_mlflow_once(kept, layout, empty_database, tmp_path):
+    """Its last lines were cut away, and the search went on: what came again has other times."""
+    events = read_events(layout.ledger)
+    with Tracker(layout) as tracker:
+        for event in events:
+            tracker.send(event)
+        assert tracker.close() is None
+    layout.ledger.write_bytes(b"".join(layout.ledger.read_bytes().splitlines(keepends=True)[:kept]))
+    with Ledger(layout.ledger) as ledger, Tracker(layout) as tracker:
+        for event in (SearchResumed(trials=5), *events[kept:]):
+            ledger.append(event)
+        for event in read_events(layout.ledger):
+            tracker.send(event)
+        assert tracker.close() is None
+    other = SearchLayout(tmp_path / "other", "search")
+    other.results.mkdir()
+    shutil.copy(empty_database, other.tracking_db)
+    with Tracker(other) as tracker:
+        for event in read_events(layout.ledger):
+            tracker.send(event)
+        assert tracker.close() is None
+    assert leave_ids_out(look(layout)) == leave_ids_out(look(other))
 
 
 def leave_ids_out(runs):
