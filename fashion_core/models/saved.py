@@ -159,7 +159,10 @@ def read_score(folder: Path) -> tuple[float, int]:
         CheckpointError: there is none, or it is not a model of this project.
     """
     _, found = read_tensors(folder / MODEL_FILE, MODEL_FORMAT, ModelDescription, names=())
-    objective = found.build_config().objective
+    try:
+        objective = found.build_config().objective
+    except ValueError as error:
+        raise CheckpointError(f"{folder / MODEL_FILE} must hold a model of this project, but {error}") from None
     if objective not in found.metrics:
         raise CheckpointError(f"{folder / MODEL_FILE} must tell the score of its epoch, but lacks {objective}")
     return found.metrics[objective], found.epoch

@@ -1,5 +1,7 @@
 """A search and a promotion on a data set whose names mean something to a terminal, to Markdown, formulas and MLflow."""
 
+from itertools import pairwise
+
 import pytest
 from hostile_names import CATEGORIES, CLASSES, SPACE, rename_classes
 from markdown_it import MarkdownIt
@@ -8,18 +10,21 @@ from whole_commands import tell
 
 from fashion_core.escaping import show_text
 from search.records.layout import SearchLayout
+from search.reporting.report import AGAINST
 
 pytestmark = [pytest.mark.usefixtures("shared_ray"), pytest.mark.slow]
 
 
 def read_documents(folder):
-    """All inline text of the Markdown files under a folder, as a reader sees it, and the kinds of mark-up in it."""
-    texts, kinds = [], set()
+    """All inline text of a folder's Markdown files, as a reader sees it, its kinds of mark-up, and what is emphasised."""
+    texts, kinds, emphasised = [], set(), set()
     for path in folder.rglob("*.md"):
         for token in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(path.read_text()):
-            texts.append("".join(child.content for child in token.children or []))
-            kinds |= {child.type for child in token.children or []}
-    return texts, kinds
+            children = token.children or []
+            texts.append("".join(child.content for child in children))
+            kinds |= {child.type for child in children}
+            emphasised |= {after.content for child, after in pairwise(children) if child.type == "em_open"}
+    return texts, kinds, emphasised
 
 
 def test_a_search_and_a_promotion_show_names_as_they_are(tmp_path, sample_folder):
@@ -32,8 +37,9 @@ def test_a_search_and_a_promotion_show_names_as_they_are(tmp_path, sample_folder
     told += tell(tmp_path, "promote.py", "odd", "--top", 1, "--seeds", 1, "--baseline", "none", "--force")
     assert "is the champion" in told and "\x1b" not in told
     layout = SearchLayout(tmp_path / "results", "odd")
-    texts, kinds = read_documents(layout.folder)
-    assert not kinds & {"html_inline", "link_open", "s_open", "em_open"}
+    texts, kinds, emphasised = read_documents(layout.folder)
+    assert not kinds & {"html_inline", "link_open", "s_open"}
+    assert emphasised <= {AGAINST, "ms an image"}
     for name in CATEGORIES:
         assert sum(text == name for text in texts) >= 3, name  # a cell of its own
         assert layout.confusion(name).is_file() and layout.final.confusion(name).is_file()

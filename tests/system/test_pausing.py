@@ -61,9 +61,9 @@ def has_gone_on(ledger):
     return any(count > 1 for count in counts.values())
 
 
+@pytest.mark.long  # `tests/search/tune/test_watch.py` kills a simulated one after every line
 def test_a_search_killed_amid_pauses_equals_the_undisturbed_one(folder, sample_folder):
-    told = run(folder, *begin(folder, sample_folder, "twin", 1))
-    assert "1, 2 (of 4 epochs); each trial pauses there, and the best 1/2 go on" in " ".join(told.stdout.split())
+    run(folder, *begin(folder, sample_folder, "twin", 1))
     kill_amid_pauses(folder, *begin(folder, sample_folder, "killed", 1))
     run(folder, "--resume", "killed")
     twin, killed = (SearchLayout(folder / "results", name) for name in ("twin", "killed"))
@@ -73,7 +73,8 @@ def test_a_search_killed_amid_pauses_equals_the_undisturbed_one(folder, sample_f
 
 
 def test_with_two_workers_every_trial_climbs_in_order(folder, sample_folder):
-    run(folder, *begin(folder, sample_folder, "two", 2))
+    told = run(folder, *begin(folder, sample_folder, "two", 2))
+    assert "1, 2 (of 4 epochs); each trial pauses there, and the best 1/2 go on" in " ".join(told.stdout.split())
     check(SearchLayout(folder / "results", "two"))
 
 
