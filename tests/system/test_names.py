@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.usefixtures("shared_ray"), pytest.mark.slow]
 
 
 def read_documents(folder):
-    """All inline text of a folder's Markdown files, as a reader sees it, its kinds of mark-up, and what is emphasised."""
+    """All inline text of a folder's Markdown files, as a reader sees it, its kinds of mark-up, what is emphasised."""
     texts, kinds, emphasised = [], set(), set()
     for path in folder.rglob("*.md"):
         for token in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(path.read_text()):
