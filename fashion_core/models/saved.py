@@ -162,7 +162,8 @@ def read_score(folder: Path) -> tuple[float, int]:
     try:
         objective = found.build_config().objective
     except ValueError as error:
-        raise CheckpointError(f"{folder / MODEL_FILE} must hold a model of this project, but {error}") from None
+        why = " ".join(str(error).split())
+        raise CheckpointError(f"{folder / MODEL_FILE} must hold a model of this project, but {why}") from None
     if objective not in found.metrics:
         raise CheckpointError(f"{folder / MODEL_FILE} must tell the score of its epoch, but lacks {objective}")
     return found.metrics[objective], found.epoch

@@ -129,6 +129,7 @@ def test_of_a_search_that_ended_every_file_is_made_anew_or_told(ended, tmp_path)
         shutil.rmtree(copy)
 
 
+@pytest.mark.long
 def test_of_a_search_that_was_killed_every_state_may_be_damaged(ended, tmp_path):
     """It goes on from the state before, or from the beginning, to the same numbers."""
     begun, draws = tmp_path / "begun", random.Random(1)

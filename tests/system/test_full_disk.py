@@ -27,6 +27,7 @@ def wait_for(is_so, process):
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_it_waits_says_so_and_equals_its_twin(tmp_path, sample_folder):
     (tmp_path / "tiny.yaml").write_text(SPACE)
     given = ("--data", sample_folder, "--space", tmp_path / "tiny.yaml", "--concurrent", 1, "--name", "one")

@@ -58,8 +58,9 @@ def test_a_killed_search_goes_on_from_its_storage_alone_and_waits_while_that_is_
         status, output = finish(process)
         events = read_events(gone.ledger)
         assert replay(events).ended is None and len(events) >= LINES, output
-        status, output = finish(start(tmp_path, "run.py", *given, "--results", "twin"))  # while the lease runs out
-        assert status == 0, output
+        if by_size(ci=False, whole=True):  # while the lease runs out
+            status, output = finish(start(tmp_path, "run.py", *given, "--results", "twin"))
+            assert status == 0, output
         shutil.rmtree(gone.results)
         (tmp_path / "tiny.yaml").unlink()
         (tmp_path / "photographs").rename(tmp_path / "moved")
@@ -88,7 +89,10 @@ def test_a_killed_search_goes_on_from_its_storage_alone_and_waits_while_that_is_
         storage = open_storage(join(bucket, "mine"))
         assert storage.read_log() == layout.ledger.read_bytes()
         assert not [name for name in storage.list() if name.startswith("trial-")]  # no state is left
-    assert not find_differences(SearchLayout(tmp_path / "twin", "mine"), layout)
+    record = replay(read_events(layout.ledger))
+    assert [trial.status.is_over for trial in record.trials.values()] == [True] * 4
+    if by_size(ci=False, whole=True):
+        assert not find_differences(SearchLayout(tmp_path / "twin", "mine"), layout)
 
 
 @pytest.mark.slow

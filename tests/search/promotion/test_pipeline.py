@@ -30,6 +30,7 @@ def test_a_search_that_is_not_there(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_promotion_in_a_notebook_and_in_a_thread(tmp_path, sample_folder, capfd):
     results = tmp_path / "results"
     layout = write_search(results, "mine", sample_folder, [5e-3])

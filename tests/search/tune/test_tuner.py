@@ -118,8 +118,9 @@ class Breaking:
 
 @pytest.fixture(autouse=True)
 def kept():
-    """Ctrl-C is pytest's again after each test."""
+    """Ctrl-C raises in each test, whatever it did before, and does that again after it."""
     with keep_interrupt():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
 
 
