@@ -53,7 +53,7 @@ def test_a_signal_ends_a_search_in_order(tmp_path, sample_folder):
     layout = SearchLayout(tmp_path / "results", "one")
     options = ["--data", sample_folder, "--space", "tiny.yaml", "--name", "one", "--concurrent", 1]
     ways = [((signal.SIGHUP,), 129), ((signal.SIGTERM,), 143), ((signal.SIGINT, signal.SIGINT), 130)]
-    ways = by_size(ci=ways[1:], whole=ways)
+    ways = by_size(ci=ways[1:2], whole=ways)
     for signals, status in ways:
         process = start(tmp_path, "run.py", *options)
         output = end(process, layout, *signals)
@@ -93,6 +93,7 @@ def test_a_search_goes_on_though_ray_lost_its_head(tmp_path, sample_folder):
         assert find_differences(one, layout) == []
 
 
+@pytest.mark.long  # `tests/search/experiment/test_resuming.py` has the parts
 def test_a_search_that_reached_its_target_is_given_more(tmp_path, sample_folder):
     """More trials, and longer ones: a constant learning rate makes its scores those on the way of a longer training."""
     constant = SPACE.replace("fixed: {", "fixed: {schedule: constant, warmup_fraction: 0, ")
