@@ -71,11 +71,10 @@ def place_value(distribution: BaseDistribution, place: float) -> Any:
             return choices[int(place * len(choices))]
         case IntDistribution(low=low, high=high, step=step):
             return low + step * int(place * ((high - low) // step + 1))
-        case FloatDistribution(low=low, high=high, log=True):
-            return min(max(low * (high / low) ** place, low), high)
-        case FloatDistribution(low=low, high=high):
-            return min(low + (high - low) * place, high)
-    raise NotImplementedError(f"a space draws no {distribution}")
+    assert isinstance(distribution, FloatDistribution)  # a space draws no other
+    first, last = distribution.low, distribution.high
+    value = first * (last / first) ** place if distribution.log else first + (last - first) * place
+    return min(max(value, first), last)
 
 
 def build_sampler(

@@ -78,12 +78,13 @@ def run_trials(
             beats = {"collector": liveness.collector, "timeout_s": liveness.timeout_s}
             bound = bind(trainable, site, store, rungs, target, **beats)
             error = run_tune(plan, bound, session.record.search_id, liveness)
-            if error is None or isinstance(error, KeyboardInterrupt):
+            is_done = error is None or isinstance(error, KeyboardInterrupt)
+            if is_done:
                 is_interrupted = error is not None or has_caught(before)
                 if is_interrupted and before is not None:
                     signal.signal(signal.SIGINT, PassedOver(before))
             death = liveness.close(error)
-            if error is None or isinstance(error, KeyboardInterrupt):
+            if is_done:
                 break
             text = f"{type(error).__name__}: {error}" if death is None else str(death)
             session.append(SearchBroke(error=text, restarts=restarts))
