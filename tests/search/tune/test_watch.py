@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -332,13 +333,20 @@ def test_a_search_that_is_stopped_amid_pauses_goes_on_as_if_it_had_not_been(
         assert not any(watched.session.layout.states.iterdir())
 
 
-def test_a_paused_trial_whose_process_dies_as_it_goes_on_does_so_once_more(promoting, tmp_path):
-    ledger, watching = open_search(promoting, tmp_path)
+@contextmanager
+def pause_two(plan, folder):
+    """A search two of whose trials have been trained to the first rung."""
+    ledger, watching = open_search(plan, folder)
     with ledger, watching as watched:
         watched.begin()
         search = Search(watched.session.layout, watched)
         search.train(search.begin())
         search.train(search.begin())
+        yield watched, search
+
+
+def test_a_paused_trial_whose_process_dies_as_it_goes_on_does_so_once_more(promoting, tmp_path):
+    with pause_two(promoting, tmp_path) as (watched, search):
         going_on = search.searcher.suggest("ray9")  # its process dies before Ray tells that it began
         assert (going_on["number"], going_on["until"], going_on["saves"][0][0]) == (1, 2, 1)
         search.die(SimpleNamespace(trial_id="ray9", config=going_on, last_result=None, error_file=None))
@@ -359,12 +367,7 @@ def test_a_search_that_is_over_is_extended_with_more_trials(promoting, tmp_path)
 
 
 def test_two_workers_never_have_the_same_paused_trial(promoting, tmp_path):
-    ledger, watching = open_search(promoting, tmp_path)
-    with ledger, watching as watched:
-        watched.begin()
-        search = Search(watched.session.layout, watched)
-        search.train(search.begin())
-        search.train(search.begin())
+    with pause_two(promoting, tmp_path) as (_, search):
         first, second = (search.searcher.suggest(f"ray{n}") for n in (8, 9))  # neither has begun in the ledger
         assert (first["number"], second["number"]) == (1, 2)
 
