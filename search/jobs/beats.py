@@ -11,12 +11,16 @@ import os
 import signal
 import threading
 import time
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from search.jobs.health import STOPPED, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -24,10 +28,13 @@ if TYPE_CHECKING:
 TRIAL_TIMEOUT_S = 300.0
 BEAT_S = 1.0  # between two beats of a worker
 HEARD_S = 20.0  # a training waits so long for its first beat to be taken: an actor that begins takes seconds
+START_S = 60.0  # the least time for a process to start in, before its training tells anything
+ANSWER_S = 20.0  # how long the actor may leave a question open
 AWAKE_S = 5.0  # the search looks far more often: of a longer gap, the rest was sleep
 BEGINNING, BETWEEN = "beginning", "between two epochs"
 WAITING = "waiting for room on a disk"
 AT_ONCE = (BEGINNING, BETWEEN)  # phases that take no time, or hang
+OF_RAY, IDLE = "ray::", "ray::IDLE"  # how the titles of its processes begin
 STEPLESS = 2  # any other without steps, such as a download, may take so many times as long as a step
 
 
@@ -132,8 +139,8 @@ class Silence:
     """How long each training has been silent while the search was awake. Knows nothing of Ray.
 
     Attributes:
-        last: the newest beat of each that runs.
-        seconds: since it changed.
+        last: the newest beat of each that runs and was heard.
+        seconds: since it changed, or since the training was begun.
         stale: the last beat of each before it was begun, which says nothing of it.
     """
 
@@ -144,7 +151,7 @@ class Silence:
     def begin(self, name: Any) -> None:
         """A training begins, or goes on in another process."""
         self.stale[name] = self.last.pop(name, None) or self.stale.get(name)
-        self.seconds.pop(name, None)
+        self.seconds[name] = 0.0
 
     def take(self, beats: dict[Any, Beat], names: Iterable[Any], passed_s: float) -> None:
         """Count what the newest beats say of the trainings that run.
@@ -154,12 +161,20 @@ class Silence:
         """
         for name in names:
             beat = beats.get(name)
-            if beat is None or beat == self.stale.get(name):
-                continue
-            if beat == self.last.get(name):
-                self.seconds[name] += min(passed_s, AWAKE_S)
+            if beat is None or beat in (self.stale.get(name), self.last.get(name)):
+                self.seconds[name] = self.seconds.get(name, 0.0) + min(passed_s, AWAKE_S)
             else:
                 self.last[name], self.seconds[name] = beat, 0.0
+
+    def list_silent(self, names: Collection[Any], timeout_s: float) -> list[Any]:
+        """Those of the trainings that run whose steps stopped."""
+        return [name for name in names if name in self.last and self.seconds[name] > timeout_s]
+
+    def list_unheard(self, names: Collection[Any], timeout_s: float) -> list[Any]:
+        """Those that told nothing for so long, once all that told nothing did: one that begins now is heard first."""
+        found = [name for name in names if name not in self.last]
+        is_time = all(self.seconds.get(name, 0.0) > timeout_s for name in found)
+        return found if is_time else []
 
 
 class Beats:
@@ -167,16 +182,19 @@ class Beats:
 
     Args:
         name: of the actor; one of its own for each search.
+        job: what Ray is to do for the trainings, see `name_job`.
         timeout_s: how long a process may take for a step.
     """
 
-    def __init__(self, name: str, timeout_s: float) -> None:
-        self.name, self.timeout_s = name, timeout_s
-        self.actor = ray.remote(num_cpus=0, max_restarts=-1)(Collector).options(name=name).remote()
+    def __init__(self, name: str, job: str, timeout_s: float) -> None:
+        self.name, self.job, self.timeout_s = name, job, timeout_s
+        collector = type(name_job(Collector.__name__, name), (Collector,), {})
+        self.actor = ray.remote(num_cpus=0, max_restarts=-1)(collector).options(name=name).remote()
         self.node = ray.get_runtime_context().get_node_id()
         self.silence = Silence()
         self.answer: Any = None  # that is awaited
-        self.taken = time.monotonic()
+        self.taken = self.waited = time.monotonic()
+        self.waited_s = 0.0  # for that answer
 
     def look(self, names: Iterable[Any]) -> dict[Any, str]:
         """Take the answer to the last question, end what is silent, and ask again. Returns at once.
@@ -189,13 +207,19 @@ class Beats:
         """
         now = time.monotonic()
         if self.answer is not None and not ray.wait([self.answer], timeout=0)[0]:
+            self.waited_s += min(now - self.waited, AWAKE_S)
+            self.waited = now
+            if self.waited_s > ANSWER_S:  # its process was stopped: Ray begins it again
+                self.end_job(name_job(Collector.__name__, self.name), [])
+                self.waited_s = 0.0
             return {}
         names = list(names)
         with suppress(ray.exceptions.RayError):  # the actor begins again where its worker died
             if self.answer is not None:
                 self.silence.take(ray.get(self.answer), names, now - self.taken)
-        self.answer, self.taken = self.actor.tell.remote(), now
-        return {name: self.end(name) for name in names if self.silence.seconds.get(name, 0.0) > self.timeout_s}
+        self.answer, self.taken, self.waited, self.waited_s = self.actor.tell.remote(), now, now, 0.0
+        ended = {name: self.end(name) for name in self.silence.list_silent(names, self.timeout_s)}
+        return ended | self.end_unheard(names)
 
     def tell(self, names: Collection[Any]) -> dict[Any, str]:
         """What each of these trainings is at, in words."""
@@ -209,6 +233,27 @@ class Beats:
         ray.remote(num_cpus=0, max_retries=0)(end_process).options(scheduling_strategy=there).remote(beat.pid)
         return f"no step for {self.timeout_s:g} seconds: in {beat}"
 
+    def end_unheard(self, names: Collection[Any]) -> dict[Any, str]:
+        """End the processes of trainings that never told anything. Gives why, by name.
+
+        Nobody has said which they are: all that do this job, but for those that are heard.
+        """
+        timeout_s = max(STEPLESS * self.timeout_s, START_S)
+        unheard = self.silence.list_unheard(names, timeout_s)
+        if unheard:
+            self.end_job(self.job, [beat.pid for name, beat in self.silence.last.items() if name in names])
+        for name in unheard:
+            self.silence.begin(name)
+        return dict.fromkeys(unheard, f"its process said nothing for {timeout_s:g} seconds")
+
+    def end_job(self, job: str, heard: list[int]) -> None:
+        """Have every node end the processes that do a job, but for those that are heard."""
+        for node in ray.nodes():
+            if node["Alive"]:
+                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                remote = ray.remote(num_cpus=0, max_retries=0)(end_processes).options(scheduling_strategy=there)
+                remote.remote(job, heard)
+
     def close(self, *, is_dead: bool) -> None:
         """End the actor. is_dead: Ray is; a process that was stopped has not seen it, and is ended."""
         if not is_dead:
@@ -216,10 +261,36 @@ class Beats:
             return
         for beat in self.silence.last.values():
             if beat.node == self.node:
-                with suppress(ProcessLookupError):
-                    end_process(beat.pid)
+                end_process(beat.pid)
 
 
 def end_process(pid: int) -> None:
-    """End a process of this node, a stopped one too."""
-    os.kill(pid, signal.SIGKILL)
+    """End a process of this node, a stopped one too; it may have ended meanwhile."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def name_collector() -> str:
+    """A name for an actor, that no other has."""
+    return f"beats_{uuid.uuid4().hex}"
+
+
+def name_job(name: str, collector: str) -> str:
+    """A name for what Ray is to do, by which the processes that do it are found: Ray makes it their title."""
+    return f"{name}_{collector}"
+
+
+def end_processes(job: str, heard: Collection[int]) -> None:
+    """End the processes of this node that do a job, and the stopped ones that wait for any.
+
+    Args:
+        job: see `name_job`.
+        heard: process ids that are left alone.
+    """
+    for path in Path("/proc").glob("[0-9]*"):
+        pid = int(path.name)
+        with suppress(OSError):
+            title = (path / "cmdline").read_bytes().split(b"\0", 1)[0].decode(errors="replace")
+            is_stuck = title.startswith(IDLE) and (read_state(pid) or "") in STOPPED
+            if (title.startswith(f"{OF_RAY}{job}") or is_stuck) and pid not in heard:
+                end_process(pid)

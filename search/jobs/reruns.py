@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import time
-import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +40,7 @@ from fashion_core.files import (
     write_whole,
 )
 from fashion_core.models.saved import Best, save_model
-from search.jobs.beats import TRIAL_TIMEOUT_S, WAITING, Beats, Pulse
+from search.jobs.beats import TRIAL_TIMEOUT_S, WAITING, Beats, Pulse, name_collector, name_job
 from search.jobs.cluster import Users, lose_ray
 from search.jobs.health import Health
 from search.jobs.saved_state import delete_state, find_state, save_state
@@ -300,7 +300,8 @@ def train_all(
     health, beats = Health(Users.servers), None
     try:
         check_ray(health.look())
-        beats = Beats(f"beats-{uuid.uuid4().hex}", timeout_s)
+        name = name_collector()
+        beats = Beats(name, name_job(train.__name__, name), timeout_s)
         train_waiting(waiting, resources, listener, onlooker, health, beats)
     except RayLostError:
         if beats is not None:
@@ -327,15 +328,17 @@ def train_waiting(
         num_gpus=resources.gpus_per_trial,
         max_calls=1 if resources.gpus_per_trial else 0,  # a used process would stay on its old GPU
         num_returns="streaming",
-        max_retries=MAX_DEATHS,
+        max_retries=0,  # Ray would pass over as many events as were told: those of before the state it goes on from
     )(train)
     running: dict[Any, Training] = {}
     silent: dict[str, str] = {}  # why a process was ended, by the training's name
+    deaths: Counter[str] = Counter()  # of its processes, by the training's name
     while waiting or running:
         while waiting and len(running) < resources.concurrent:
             training = waiting.pop(0)
             beats.silence.begin(training.name)
-            running[remote.remote(training, beats.name, beats.timeout_s)] = training
+            stream = remote.options(name=beats.job).remote(training, beats.name, beats.timeout_s)
+            running[stream] = training
         check_ray(health.look())
         names = [training.name for training in running.values()]
         silent |= beats.look(names)
@@ -349,10 +352,15 @@ def train_waiting(
             except StopIteration:
                 del running[stream]
                 continue
-            except ray.exceptions.RayError as error:  # its process died, more often than Ray tries again
+            except ray.exceptions.RayError as error:  # its process died
                 check_ray(health.look_closely())
                 del running[stream]
+                deaths[training.name] += 1
+                if deaths[training.name] <= MAX_DEATHS:
+                    waiting.insert(0, training)
+                    continue
                 event = {"status": FAILED, "error": silent.get(training.name) or describe_error(error)}
+            silent.pop(training.name, None)  # it gets on
             listener(training, event)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-import uuid
 from typing import TYPE_CHECKING
 
-from search.jobs.beats import Beats
+from search.jobs.beats import Beats, name_collector, name_job
 from search.jobs.cluster import Users
 from search.jobs.health import HEAD, Health, is_headless
 
@@ -33,17 +32,20 @@ class Liveness:
     """Of one run of Tune. Ray is touched from `open` on, when it runs.
 
     Args:
+        name: of the trainable's class.
         timeout_s: how long a trial's process may take for a step.
 
     Attributes:
         collector: name of the actor that takes the beats.
+        job: name of the class that Ray is to run.
         doing: what each running trial is at, in words, by number.
         starts: of Ray in this process, when this began.
     """
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, name: str, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        self.collector = f"beats-{uuid.uuid4().hex}"
+        self.collector = name_collector()
+        self.job = name_job(name, self.collector)
         self.doing: dict[int, str] = {}
         self.starts = Users.starts
         self.looked = 0.0
@@ -64,7 +66,7 @@ class Liveness:
         self.health = Health(Users.servers)
         if (fault := self.health.look()) is not None:
             raise RayDied(fault, can_restart=self.health.has_head)
-        self.beats = Beats(self.collector, self.timeout_s)
+        self.beats = Beats(self.collector, self.job, self.timeout_s)
 
     def begin(self, number: int) -> None:
         """A trial begins, or goes on in another process."""

@@ -243,11 +243,15 @@ def bind(
     store: TrialStore,
     rungs: Collection[int],
     target: float | None = None,
+    *,
+    name: str | None = None,
     **beats: Any,
 ) -> type[TrialTrainable]:
-    """The trainable of one search: a class of the same name, which Ray sends to the workers with these in it.
+    """The trainable of one search: a class, which Ray sends to the workers with these in it.
 
-    beats: `collector` and `timeout_s`.
+    Args:
+        name: of the class; default: the same.
+        beats: `collector` and `timeout_s`.
     """
     shared = {"site": site, "store": store, "rungs": frozenset(rungs), "target": target}
-    return type(trainable.__name__, (trainable,), shared | beats)
+    return type(name or trainable.__name__, (trainable,), shared | beats)

@@ -74,9 +74,9 @@ def run_trials(
             found.begin()
             if found.is_over:
                 break
-            liveness = found.liveness = Liveness(plan.options.trial_timeout_s or TRIAL_TIMEOUT_S)
+            liveness = found.liveness = Liveness(trainable.__name__, plan.options.trial_timeout_s or TRIAL_TIMEOUT_S)
             beats = {"collector": liveness.collector, "timeout_s": liveness.timeout_s}
-            bound = bind(trainable, site, store, rungs, target, **beats)
+            bound = bind(trainable, site, store, rungs, target, name=liveness.job, **beats)
             error = run_tune(plan, bound, session.record.search_id, liveness)
             is_done = error is None or isinstance(error, KeyboardInterrupt)
             if is_done:
@@ -244,9 +244,11 @@ class NoReporter(ProgressReporter):
 
 
 def build_trainable(plan: Plan, trainable: type[TrialTrainable]) -> Any:
-    """The trainable with its resources, under a name that does not change between restarts."""
+    """The trainable with its resources, under its own name: Ray makes it the title of the processes."""
     resources = {"cpu": plan.resources.cpus_per_trial, "gpu": plan.resources.gpus_per_trial}
-    return tune.with_resources(trainable, resources)
+    trained = tune.with_resources(trainable, resources)
+    trained.__qualname__ = trainable.__qualname__
+    return trained
 
 
 def name_trial(trial: Trial) -> str:

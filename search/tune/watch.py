@@ -79,7 +79,7 @@ class Watch:
     lost: dict[int, str] = field(default_factory=dict)
     full: set[int] = field(default_factory=set)
     silent: dict[int, str] = field(default_factory=dict)
-    liveness: Liveness = field(default_factory=lambda: Liveness(math.inf))
+    liveness: Liveness = field(default_factory=lambda: Liveness("", math.inf))
 
     @property
     def max_epochs(self) -> int:
@@ -268,6 +268,7 @@ class Watch:
         if self.taken.get(number) == (trial.trial_id, epoch):
             return self.must_stop(known)
         self.taken[number] = (trial.trial_id, epoch)
+        self.silent.pop(number, None)  # it gets on
         if LOST in result:
             self.lost[number] = result[LOST]
         if CORRECT in result:

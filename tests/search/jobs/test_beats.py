@@ -26,11 +26,18 @@ def test_silence_is_counted_while_the_search_is_awake():
     assert silence.seconds == {0: 2.0 + AWAKE_S}
 
 
-def test_what_has_not_begun_is_not_silent():
+def test_what_never_told_anything_is_unheard_once_nothing_else_begins():
     silence = Silence()
     silence.begin(0)
-    silence.take({}, [0], 5.0)
-    assert not silence.seconds
+    for _ in range(5):
+        silence.take({}, [0], 1.0)
+    assert silence.list_silent([0], 1.0) == [] and silence.list_unheard([0], 5.0) == []
+    assert silence.list_unheard([0], 4.9) == [0]
+    silence.begin(1)
+    silence.take({}, [0, 1], 1.0)
+    assert silence.list_unheard([0, 1], 4.9) == []  # 1 may be the next to tell something
+    silence.take({1: beat(1)}, [0, 1], 1.0)
+    assert silence.list_unheard([0, 1], 4.9) == [0]
 
 
 def test_the_last_beat_of_an_ended_process_says_nothing_of_the_next():
@@ -39,7 +46,7 @@ def test_the_last_beat_of_an_ended_process_says_nothing_of_the_next():
     silence.begin(0)
     silence.take({0: beat(7)}, [0], 5.0)
     silence.take({0: beat(7)}, [0], 5.0)
-    assert not silence.seconds
+    assert not silence.last and silence.list_silent([0], 1.0) == []
     silence.take({0: beat(1, pid=2)}, [0], 5.0)
     assert silence.seconds == {0: 0.0} and silence.last[0].pid == 2
 

@@ -28,6 +28,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot im
 
 MACHINE = Machine(2, 0)
 TIMEOUT_S = 6.0
+START_S = 25.0  # of a process, with its imports
 SPACE = """
 trials: {trials}
 fixed: {{image_size: 32, backbone: test_resnet, weights: none, batch_size: 16}}
@@ -120,6 +121,61 @@ class KillsItself(Misbehaves):
 @pytest.fixture(scope="module")
 def twin(search):
     return search("twin").layout
+
+
+class StopsEarly(TrialTrainable):
+    """Stops itself once before it has told anything: in a fresh process, or in one that has run another trial."""
+
+    mark = None
+    is_fresh = True
+
+    def setup(self, config):
+        if self.is_fresh:
+            self.stop_once()
+        super().setup(config)
+
+    def reset_config(self, new_config):
+        if not self.is_fresh:
+            self.stop_once()
+        return super().reset_config(new_config)
+
+    def stop_once(self):
+        if not Path(self.mark).exists():
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("is_fresh", by_size(ci=[True], whole=[True, False]))
+def test_a_process_that_stops_before_it_tells_anything_is_ended_too(is_fresh, search, twin, tmp_path, monkeypatch):
+    monkeypatch.setattr("search.jobs.beats.START_S", START_S)
+    StopsEarly.mark, StopsEarly.is_fresh = str(tmp_path / "happened"), is_fresh
+    result = search(f"early-{is_fresh}", StopsEarly, timeout_s=TIMEOUT_S)
+    (retried,) = list_of(TrialRetried, result)
+    assert retried.trial == (0 if is_fresh else 1) and retried.error == "its process said nothing for 25 seconds"
+    assert find_differences(twin, result.layout) == []
+
+
+class StopsItsListener(Misbehaves):
+    """Stops the actor that takes the beats, and hangs."""
+
+    def misbehave(self):
+        end_processes_with(signal.SIGSTOP, "ray::Collector_")
+        super().misbehave()
+
+
+def end_processes_with(number, title):
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        if path.read_text().startswith(title) and str(os.getppid()) in (path.parent / "stat").read_text().split():
+            os.kill(int(path.parent.name), number)
+
+
+def test_a_hanging_trial_is_seen_though_nobody_takes_its_beats_for_a_time(search, twin, tmp_path, monkeypatch):
+    monkeypatch.setattr("search.jobs.beats.ANSWER_S", 2.0)
+    StopsItsListener.mark = str(tmp_path / "happened")
+    result = search("listener", StopsItsListener)
+    (retried,) = list_of(TrialRetried, result)
+    assert retried.trial == 0 and retried.error.startswith("no step for 6 seconds: in ")
+    assert find_differences(twin, result.layout) == []
 
 
 @pytest.mark.parametrize("kind", [Misbehaves, StopsItself, KillsItself])
