@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from search.jobs.cluster import spare_warm_workers
 from search.jobs.health import STOPPED, read_state
 
 if TYPE_CHECKING:
@@ -189,7 +190,8 @@ class Beats:
     def __init__(self, name: str, job: str, timeout_s: float) -> None:
         self.name, self.job, self.timeout_s = name, job, timeout_s
         collector = type(name_job(Collector.__name__, name), (Collector,), {})
-        self.actor = ray.remote(num_cpus=0, max_restarts=-1)(collector).options(name=name).remote()
+        options = {"name": name, "runtime_env": spare_warm_workers()}
+        self.actor = ray.remote(num_cpus=0, max_restarts=-1)(collector).options(**options).remote()
         self.node = ray.get_runtime_context().get_node_id()
         self.silence = Silence()
         self.answer: Any = None  # that is awaited

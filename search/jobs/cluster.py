@@ -47,6 +47,7 @@ SETTINGS = {
 # Of Ray, `ray_constants.WORKER_PROCESS_SETUP_HOOK_ENV_VAR`: its public `worker_process_setup_hook` makes an environment
 # of its own, and workers that start with Ray have none.
 SETUP_HOOK = "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR"
+SOFT_LIMIT = "RAY_num_workers_soft_limit"  # of its processes: more, and it ends those that wait for work
 # Of its temp folder: below it, the paths of sockets take 66 more, of 107 that the system allows.
 MAX_TEMP = 40
 TEMP = "r"  # in a folder of ours: Ray opens its own to everybody
@@ -81,7 +82,7 @@ def use_ray(machine: Machine, storage: str | None = None) -> Iterator[None]:
     options = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
     variables = {"PYTHONPATH": os.pathsep.join(list_code_paths())}  # workers run the code that this process runs
     if not machine.gpus and machine.cpus <= MAX_CPU_TRIALS:  # else most of what starts with Ray is never needed
-        variables[SETUP_HOOK] = HOOK
+        variables |= {SETUP_HOOK: HOOK, SOFT_LIMIT: str(machine.cpus + 1)}  # one more: see `spare_warm_workers`
     if "RAY_TMPDIR" not in os.environ:
         options["_temp_dir"] = str(find_temp_folder())
     with connect(options, "Ray must start on this machine, but does not", storage, variables):
@@ -172,6 +173,13 @@ def restart_ray(starts: int) -> None:
             raise SearchError("Ray must be started again by whoever started it, but it died; start it, and go on")
         end()
         begin(*Users.begun_with)
+
+
+def spare_warm_workers() -> dict[str, Any]:
+    """The environment of an actor that trains nothing: a process of its own, so that those that import what trainings
+    need are left to them.
+    """
+    return {"env_vars": {SETUP_HOOK: ""}} if SETUP_HOOK in Users.begun_with[3] else {}
 
 
 def lose_ray() -> None:

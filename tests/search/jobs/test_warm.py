@@ -11,7 +11,9 @@ from ray._private import ray_constants
 from ray.tune.execution import class_cache
 
 from search.jobs import cluster, warm
-from search.jobs.cluster import use_ray
+from search.jobs.beats import Beats, name_collector
+from search.jobs.cluster import spare_warm_workers, use_ray
+from search.jobs.health import list_processes
 from search.planning.resources import MAX_CPU_TRIALS, Machine
 
 WAIT_S = 120  # far more than it needs on a busy machine
@@ -57,15 +59,24 @@ def test_an_import_that_fails_is_for_others_to_meet():
 
 
 @pytest.mark.slow
-def test_the_first_actor_gets_a_worker_that_has_imported(monkeypatch):
+def test_trainings_get_the_workers_that_have_imported_and_who_takes_their_beats_gets_none():
     class Asked:
         def look(self):
-            return "timm" in sys.modules, "ray.tune" in sys.modules
+            return os.getpid(), [name in sys.modules for name in ("timm", "ray.tune")]
 
-    with use_ray(Machine(1, 0)):
-        time.sleep(2)  # as the plan takes; the worker is there by then
-        actor = ray.remote(num_cpus=1)(Asked).options(runtime_env={"env_vars": {}}).remote()
+    def ask(**options):
+        return ray.remote(Asked).options(**options).remote()
+
+    with use_ray(Machine(2, 0)):
+        time.sleep(2)  # as the plan takes; the workers are there by then
+        ready = {pid for pid, (name, _, _) in list_processes().items() if name.startswith("ray::IDLE")}
+        beats = Beats(name_collector(), "none", 60.0)
+        ray.get(beats.actor.tell.remote())
+        time.sleep(3)  # Ray looks for processes too many every second
+        first, second = (ask(num_cpus=1, runtime_env={"env_vars": {}}) for _ in range(2))
+        assert {ray.get(actor.look.remote())[0] for actor in (first, second)} == ready and len(ready) == 2
         end = time.monotonic() + WAIT_S
-        while ray.get(actor.look.remote()) != (True, True) and time.monotonic() < end:
+        while not all(ray.get(first.look.remote())[1]) and time.monotonic() < end:
             time.sleep(0.2)
-        assert ray.get(actor.look.remote()) == (True, True)
+        assert ray.get(first.look.remote())[1] == [True, True]
+        assert ray.get(ask(num_cpus=0, runtime_env=spare_warm_workers()).look.remote())[1] == [False, False]
