@@ -22,11 +22,12 @@ MAX_FC_LAYERS = 4
 IMPOSSIBLE = "the training configuration is impossible:"  # then a fault a line
 Crop = Literal["box", "box_margin", "whole"]
 Feature = Literal["pooled", "logits"]
+Pooling = Literal["average", "attention"]
 WEIGHT_WORDS = ("auto", "hub", "package", "none")  # what `weights` can be that is no path
 # What decides the features of a frozen backbone.
 FEATURE_FIELDS = ("image_size", "crop", "crop_margin", "backbone", "weights", "feature")
 # What a probe has no use for: it sees no pixels, and its backbone stays as it is.
-NOT_PROBED = ("drop_path", "ema_decay", "crop_strength", "jitter", "erasing", "mixup")
+NOT_PROBED = ("drop_path", "ema_decay", "early_share", "crop_strength", "jitter", "erasing", "mixup")
 
 
 class TrainConfig(BaseModel):
@@ -44,6 +45,10 @@ class TrainConfig(BaseModel):
     image_size: int = Field(224, ge=32, le=1024, description="side of the square input in pixels")
     crop: Crop = Field("box", description="the image's box, the box with a margin, or the whole image")
     crop_margin: float = Field(0.1, ge=0, le=1, description="box_margin: share of the box's side added on each side")
+    early_share: float = Field(
+        0.0, ge=0, lt=1, description="share of the epochs after any probe epochs, the first, on smaller images"
+    )
+    early_size: float = Field(0.75, gt=0, lt=1, description="side of the images there, as a share of image_size")
 
     # network
     backbone: str = Field("tf_efficientnet_lite0", min_length=1, description="any timm model name")
@@ -51,6 +56,9 @@ class TrainConfig(BaseModel):
         "auto", min_length=1, description="auto, hub, package, none, a .safetensors/.pth file, or a saved model"
     )
     feature: Feature = Field("pooled", description="pooled feature, or the backbone's own 1000 ImageNet logits")
+    pooling: Pooling = Field(
+        "average", description="over the feature map: the backbone's own, or an attention of each category's own"
+    )
     fc_layers: int = Field(
         0, ge=0, le=MAX_FC_LAYERS, description="FC layers of widths 512, 256, 128, 64 before the heads"
     )
@@ -71,6 +79,9 @@ class TrainConfig(BaseModel):
     lr: float = Field(3e-4, gt=0, le=100, description="peak learning rate of the backbone")
     head_lr_factor: float = Field(
         1.0, gt=0, le=1000, description="learning rate of FC layers and heads, as a multiple of lr"
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="learning rate of a layer of the backbone, as a multiple of that of the next one"
     )
     weight_decay: float = Field(0.0, ge=0, le=10)
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
@@ -128,6 +139,12 @@ class TrainConfig(BaseModel):
                     "probe_epochs": self.probe_epochs,
                     "epochs": self.epochs,
                 },
+            )
+        if self.pooling == "attention" and (self.is_probe or self.feature != "pooled"):
+            raise PydanticCustomError(
+                "pooling",
+                "`pooling` must be average where all epochs are probe epochs, or `feature` is not pooled, because the "
+                "feature map is not trained, or not pooled, then",
             )
         if self.probe_epochs and self.weights == "none":
             raise PydanticCustomError(
@@ -210,8 +227,11 @@ ALIASES = {
     "input_size": "image_size",
     "l2": "weight_decay",
     "label_smooth": "label_smoothing",
+    "layerwise_lr_decay": "layer_decay",
     "learning_rate": "lr",
+    "llrd": "layer_decay",
     "loss_weights": "category_weights",
+    "lr_decay": "layer_decay",
     "lr_schedule": "schedule",
     "lr_scheduler": "schedule",
     "max_epoch": "epochs",
@@ -229,6 +249,7 @@ ALIASES = {
     "optim": "optimizer",
     "pct_start": "warmup_fraction",
     "pretrained": "weights",
+    "progressive_resizing": "early_share",
     "random_erasing": "erasing",
     "random_seed": "seed",
     "random_state": "seed",

@@ -6,7 +6,7 @@ S pixels a side, K categories, F channels of the backbone's last feature map, h 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from fashion_core.data.pixels import PrepareSettings, build_settings
-from fashion_core.errors import ConfigError, DataError
+from fashion_core.errors import DataError
 from fashion_core.escaping import name_file, take_literally
 from fashion_core.inference.predictor import read_views
 from fashion_core.models.ensemble import Saved, as_ensemble
+from fashion_core.models.pooling import compute_map
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ class MappedNet(nn.Module):
     """An attribute network with its last feature map as a layer of its own, `feature_map`, for captum to look at.
 
     Raises, when run:
-        ConfigError: the backbone has no such map, or one of a single cell.
+        ConfigError: see `fashion_core.models.pooling.compute_map`.
     """
 
     def __init__(self, network: AttributeNet) -> None:
@@ -45,16 +46,8 @@ class MappedNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: [B, 3, S, S], pixels 0..255 -> [B, sum of C_i] the logits of all categories, side by side."""
-        backbone = self.network.backbone
-        body: Any = backbone.network
-        features = body.forward_features(backbone.normalise(images))
-        shape = tuple(features.shape[1:])
-        if len(shape) != 3 or shape[0] != body.num_features or shape[1] * shape[2] < 2:
-            raise ConfigError(
-                "an explanation needs a convolutional backbone, whose features are a map of two or more cells, but "
-                f"those of {backbone.name} at {images.shape[-1]} px have the shape {shape}; explain another model"
-            )
-        return torch.cat(self.network.forward_features(body.forward_head(self.feature_map(features))), 1)
+        cells = self.feature_map(compute_map(self.network.backbone, images))
+        return torch.cat(self.network.forward_map(cells), 1)
 
 
 def explain_views(

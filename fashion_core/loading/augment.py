@@ -176,6 +176,15 @@ def erase_boxes(images: Tensor, boxes: Tensor, erased: Tensor) -> Tensor:
     return out
 
 
+def resize_images(images: Tensor, size: int) -> Tensor:
+    """Make images smaller: [B, 3, H, W] uint8 -> [B, 3, size, size] uint8, the same where that is their size."""
+    if images.shape[2:] == (size, size):
+        return images
+    source = images if images.device.type == "cpu" else images.float()  # a GPU resizes no uint8
+    smaller = F.interpolate(source, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return smaller if smaller.dtype == images.dtype else smaller.round_().clamp_(0, 255).to(images.dtype)
+
+
 def mixup(images: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
     """Blend every image with another of its batch (Zhang et al. 2018).
 

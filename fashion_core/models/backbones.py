@@ -132,6 +132,16 @@ def find_fixed_size(name: str) -> int | None:
     return int(config.input_size[-1]) if config is not None and config.fixed_input_size else None
 
 
+def check_early_sizes(name: str, early_share: float) -> None:
+    """Raises ConfigError where a backbone is to take smaller images first, but takes those of one size alone."""
+    side = find_fixed_size(name) if early_share and timm.is_model(name) else None
+    if side is not None:
+        raise ConfigError(
+            f"`early_share` must be 0 for {name}, which takes images of one size alone once it is built, but got "
+            f"{early_share:g}"
+        )
+
+
 def find_weights(name: str, weights: str) -> WeightsSource:
     """Where `weights` of the backbone `name` would come from, without loading or fetching anything.
 

@@ -6,7 +6,7 @@ B images, K categories, C classes of one category, F length of the backbone's fe
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import torch
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fashion_core.models.backbones import Backbone, build_backbone
+from fashion_core.models.pooling import CategoryPooling, compute_map, pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fashion_core.config import TrainConfig
+    from fashion_core.config import Pooling, TrainConfig
 
 FC_WIDTHS = (512, 256, 128, 64)  # the report's, in order; a network of n FC layers has the first n
 
@@ -31,11 +32,21 @@ class AttributeNet(nn.Module):
         sizes: number of classes of each category.
         fc_layers: 0 to 4 FC layers with ReLU of widths 512, 256, 128, 64.
         dropout: probability, drawn for each head on its own.
+        pooling: see `TrainConfig`.
     """
 
-    def __init__(self, backbone: Backbone, sizes: Sequence[int], fc_layers: int = 0, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        sizes: Sequence[int],
+        fc_layers: int = 0,
+        dropout: float = 0.1,
+        pooling: Pooling = "average",
+    ) -> None:
         super().__init__()
         self.backbone = backbone
+        body: Any = backbone.network
+        self.pooling = CategoryPooling(body.num_features, len(sizes)) if pooling == "attention" else None
         widths = (backbone.feature_size, *FC_WIDTHS[:fc_layers])
         self.fc = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.ReLU(inplace=True)) for a, b in pairwise(widths)))
         self.dropout = nn.Dropout(dropout)
@@ -43,7 +54,16 @@ class AttributeNet(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """images: [B, 3, H, W], pixels 0..255, uint8 or float -> K logits [B, C_i]."""
+        if self.pooling is not None:
+            return self.forward_map(compute_map(self.backbone, images))
         return self.forward_features(self.backbone(images))
+
+    def forward_map(self, cells: Tensor) -> list[Tensor]:
+        """cells: [B, F, H, W] of `compute_map` -> K logits [B, C_i]."""
+        if self.pooling is None:
+            return self.forward_features(pool(self.backbone, cells))
+        hidden = [self.fc(pool(self.backbone, seen)) for seen in self.pooling(cells)]
+        return [head(self.dropout(values)) for head, values in zip(self.heads, hidden, strict=True)]
 
     def forward_features(self, features: Tensor) -> list[Tensor]:
         """features: [B, F] of the backbone -> K logits [B, C_i]."""
@@ -51,8 +71,9 @@ class AttributeNet(nn.Module):
         return [head(self.dropout(hidden)) for head in self.heads]
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """The parameters of FC layers and heads, which start untrained."""
-        return [*self.fc.parameters(), *self.heads.parameters()]
+        """The parameters of pooling, FC layers and heads, which start untrained."""
+        pooling = [] if self.pooling is None else self.pooling.parameters()
+        return [*pooling, *self.fc.parameters(), *self.heads.parameters()]
 
 
 class ProbedHead(nn.Module):
@@ -117,4 +138,4 @@ def build_network(config: TrainConfig, sizes: Sequence[int]) -> AttributeNet:
             drop_path=config.drop_path,
             image_size=config.image_size,
         )
-        return AttributeNet(backbone, sizes, config.fc_layers, config.dropout)
+        return AttributeNet(backbone, sizes, config.fc_layers, config.dropout, config.pooling)

@@ -26,7 +26,7 @@ from fashion_core.errors import ConfigError, DataError, DivergedError
 from fashion_core.hardware.allocator import keep_freed_memory
 from fashion_core.hardware.device import choose_device
 from fashion_core.hardware.precision import build_autocast
-from fashion_core.loading.augment import Augmentation, mixup
+from fashion_core.loading.augment import Augmentation, mixup, resize_images
 from fashion_core.loading.batches import BatchSource
 from fashion_core.loading.features import FeatureSource, Source, compute_features, fingerprint_features, open_features
 from fashion_core.models.saved import Best, save_model
@@ -221,6 +221,7 @@ def train_epoch(
     total_steps = steps * (ended - begun)
     warmup_steps = round(config.warmup_fraction * total_steps)
     augmentation = Augmentation.from_config(config)
+    size = find_size(state)
     state.trained_network.train()
     losses = torch.zeros(steps, device=device)
     category_losses = torch.zeros(len(state.schema.sizes), device=device)
@@ -231,7 +232,7 @@ def train_epoch(
             images, labels = source.draw(positions, config.flip, generator)
         else:
             images, labels = source.batch(positions)
-            images = augmentation(images, generator)
+            images = resize_images(augmentation(images, generator), size)
         step = (state.epoch - begun) * steps + index
         factor = compute_lr_factor(config.schedule, step, total_steps, warmup_steps)
         set_learning_rate(state.optimizer, factor)
@@ -253,6 +254,16 @@ def train_epoch(
     for name, value in zip(state.schema.names, by_step.tolist(), strict=True):
         scores[f"{metrics.TRAIN_LOSS}/{name}"] = value
     return scores, steps * batch_size
+
+
+def find_size(state: TrainingState) -> int:
+    """Side in pixels of the images that the next epoch trains on.
+
+    Small first, as in progressive resizing. Source: Howard 2018, in Coleman et al., "DAWNBench".
+    """
+    config, (begun, ended) = state.config, state.stage
+    is_early = not state.is_probing and state.epoch - begun < round(config.early_share * (ended - begun))
+    return max(round(config.image_size * config.early_size), 1) if is_early else config.image_size
 
 
 def train_step(

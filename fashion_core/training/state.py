@@ -10,6 +10,7 @@ import torch
 from timm.utils import ModelEmaV3
 
 from fashion_core.errors import ConfigError
+from fashion_core.models.backbones import check_early_sizes
 from fashion_core.models.network import AttributeNet, ProbedHead, build_network
 from fashion_core.models.saved import Best
 from fashion_core.training.losses import WeightedFocalLoss, build_loss
@@ -70,6 +71,7 @@ def build_state(config: TrainConfig, data: PreparedData, train: np.ndarray, devi
     """A network at its start, with optimizer and loss."""
     if config.precision == "fp16" and device.type != "cuda":
         raise ConfigError(f"precision fp16 needs a GPU, but the device is {device.type}; use auto, fp32 or bf16")
+    check_early_sizes(config.backbone, config.early_share)
     network = build_network(config, data.schema.sizes).to(device)
     if config.channels_last:
         network = network.to(memory_format=torch.channels_last)

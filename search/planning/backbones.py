@@ -17,9 +17,10 @@ from torch import Tensor
 from fashion_core.config import WEIGHT_WORDS
 from fashion_core.errors import ConfigError, WeightsError, first_line
 from fashion_core.models.backbones import Backbone, build_backbone, find_fixed_size
+from fashion_core.models.pooling import compute_map
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from fashion_core.config import Feature
 
@@ -63,13 +64,16 @@ class TriedBackbones:
 
 
 def try_backbones(
-    wanted: Iterable[tuple[str, str, Feature, int]], drop_paths: Mapping[str, float] | None = None
+    wanted: Iterable[tuple[str, str, Feature, int]],
+    drop_paths: Mapping[str, float] | None = None,
+    mapped: Collection[tuple[str, int]] = (),
 ) -> TriedBackbones:
     """Build each backbone with its weights, and run it on two images of each size that trials can want of it.
 
     Args:
         wanted: name, weights, feature, and side of the images in pixels.
         drop_paths: see `TriedBackbones`.
+        mapped: name and side of the images of those that must have a feature map.
 
     Raises:
         ConfigError: see `build_backbone` and `check_run`.
@@ -84,12 +88,15 @@ def try_backbones(
         for image_size in dict.fromkeys(image_sizes):
             if backbone is None or find_fixed_size(name) is not None:
                 backbone = tried.build(name, weights, feature, image_size)
-            check_run(backbone, image_size)
+            check_run(backbone, image_size, is_mapped=(name, image_size) in mapped)
     return tried
 
 
-def check_run(backbone: Backbone, image_size: int) -> None:
+def check_run(backbone: Backbone, image_size: int, *, is_mapped: bool = False) -> None:
     """Run a backbone on two images of noise, as in evaluation and as in training. Its statistics change.
+
+    Args:
+        is_mapped: it must have a feature map, too.
 
     Raises:
         ConfigError: it cannot take images of this size, or does not give a finite feature [B, F] of the length it says.
@@ -99,6 +106,8 @@ def check_run(backbone: Backbone, image_size: int) -> None:
         images = torch.randint(0, 256, (IMAGES, 3, image_size, image_size), dtype=torch.uint8)
         try:
             faults = [find_fault(backbone.train(training)(images), backbone.feature_size) for training in (False, True)]
+            if is_mapped:
+                compute_map(backbone, images)
         except Exception as error:  # of strangers' networks: whatever they raise
             faults = [f"fails ({type(error).__name__}: {first_line(error)[:200]})"]
     if fault := next(filter(None, faults), None):

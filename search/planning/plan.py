@@ -12,6 +12,7 @@ from fashion_core.data.rows import UNLABELLED
 from fashion_core.data.splits import HELDOUT_SHARE, check_categories
 from fashion_core.errors import SearchError, WeightsError
 from fashion_core.metrics import Measure, Objective
+from fashion_core.models.backbones import check_early_sizes
 from fashion_core.models.cost import UNLIMITED
 from search.planning.backbones import try_backbones
 from search.planning.costs import exclude, price
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from search.space.space import Space
 
 MANY_BYTES = 10**10  # of prepared images: told in GB, as disks are
+MAPPED = ("backbone", "image_size", "pooling")  # fields that say which feature maps are needed
 FEW_LABELS = 30  # images: of fewer, the normal approximation to a mean of right and wrong is poor
 MAX_LISTED = 30  # architectures
 EXPECTATION_SEED = 0  # of the simulated searches that tell how many epochs to expect
@@ -155,7 +157,10 @@ def build_plan(
             f"--trials must be at most {space.count_grid()}, the combinations of {space.name}, but got {trials}"
         )
     check_labels(annotations, ("train", "val") if options.select_on == "val" else ("train",))
-    drop_paths = {config.backbone: config.drop_path for config in space.check(annotations.schema) if config.drop_path}
+    configs = space.check(annotations.schema)
+    drop_paths = {config.backbone: config.drop_path for config in configs if config.drop_path}
+    for config in configs:
+        check_early_sizes(config.backbone, config.early_share)
     space = replace(space, has_boxes=annotations.has_boxes)
     known = space.first_points(annotations.schema)
     left_out = [] if space.sampler == "grid" else sampled.first_points(annotations.schema)
@@ -171,7 +176,8 @@ def build_plan(
     )
     check_gpu_limits(options.limits, resources)
     expected_epochs = space.scheduler.expect_epochs(trials, np.random.default_rng(EXPECTATION_SEED))
-    tried = try_backbones(backbones, drop_paths)
+    mapped = {(name, side) for name, side, pooling in space.list_settings(*MAPPED) if pooling == "attention"}
+    tried = try_backbones(backbones, drop_paths, mapped)
     names = {path: weights for weights, path in space.starts.items()}
     return Plan(
         options=options,

@@ -27,6 +27,7 @@ class Architecture(NamedTuple):
     channels_last: bool
     eval_flip: bool
     eval_batch_size: int
+    pooling: str
 
     def build_config(self) -> TrainConfig:
         """A training of this architecture, from random weights."""

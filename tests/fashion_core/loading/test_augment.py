@@ -22,6 +22,7 @@ from fashion_core.loading.augment import (
     erase_boxes,
     jitter_colours,
     mixup,
+    resize_images,
 )
 
 SIDE = 48
@@ -185,6 +186,18 @@ def test_from_config_takes_every_strength():
     config = TrainConfig(flip=0.1, crop_strength=0.2, jitter=0.3, erasing=0.4)
     augmentation = Augmentation.from_config(config)
     assert vars(augmentation) == {"flip": 0.1, "crop_strength": 0.2, "jitter": 0.3, "erasing": 0.4}
+
+
+@pytest.mark.parametrize("size", [24, 40])
+def test_smaller_images_are_those_that_pillow_makes(size):
+    """Pillow's bilinear filter averages over what a pixel covers, too."""
+    images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    smaller = resize_images(images, size)
+    assert smaller.shape == (3, 3, size, size) and smaller.dtype == torch.uint8
+    for image, made in zip(images, smaller, strict=True):
+        wanted = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((size, size), Image.Resampling.BILINEAR)
+        assert np.abs(made.permute(1, 2, 0).numpy().astype(int) - np.asarray(wanted).astype(int)).max() <= 1
+    assert resize_images(images, 64) is images
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -16,7 +16,7 @@ from fashion_core.data.prepared import PreparedData, prepare
 from fashion_core.errors import ConfigError, DataError, DivergedError
 from fashion_core.loading.augment import mixup
 from fashion_core.loading.batches import BatchSource
-from fashion_core.models.backbones import build_backbone
+from fashion_core.models.backbones import Backbone, build_backbone
 from fashion_core.training.checkpoint import save_training
 from fashion_core.training.loop import fit, run_epoch, train_epoch, train_step
 from fashion_core.training.state import build_state
@@ -47,6 +47,9 @@ REPORT = {
 EVERYTHING = {  # all that draws or averages
     "dropout": 0.3,
     "drop_path": 0.1,
+    "early_share": 0.5,
+    "layer_decay": 0.9,
+    "pooling": "attention",
     "flip": 0.5,
     "crop_strength": 0.4,
     "jitter": 0.3,
@@ -308,6 +311,8 @@ CHANGES = {
     "optimizer": ({"weight_decay": 1.0}, "adam"),  # without weight decay adam and adamw are one
     "lr": ({}, 1e-3),
     "head_lr_factor": ({}, 10.0),
+    "layer_decay": ({}, 0.5),
+    "pooling": ({}, "attention"),
     "weight_decay": ({}, 1.0),
     "momentum": ({"optimizer": "sgd"}, 0.0),
     "schedule": ({}, "constant"),
@@ -316,6 +321,8 @@ CHANGES = {
     "batch_size": ({}, 4),
     "grad_clip_norm": ({"optimizer": "sgd"}, 1e-3),
     "ema_decay": ({}, 0.9),
+    "early_share": ({}, 0.5),
+    "early_size": ({"early_share": 0.5}, 0.5),
     "flip": ({}, 0.0),
     "crop_strength": ({}, 0.5),
     "jitter": ({}, 0.5),
@@ -377,6 +384,29 @@ def test_same_configuration_same_numbers(observe, sample_prepared):
     result = train(tiny(), sample_prepared)[-1]
     assert strip_times(result.metrics) == scores
     assert_equal_states(copy_state(result.state.network), weights)
+
+
+def test_the_first_share_of_the_epochs_after_a_probe_sees_smaller_images(sample_prepared):
+    """And all are judged on images of the whole size."""
+    sides = []
+
+    def look(module, inputs):
+        if isinstance(module, Backbone):
+            sides.append((module.training, inputs[0].shape[-1]))
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(look)
+    try:
+        train(tiny(epochs=4, early_share=0.5, early_size=0.75), sample_prepared)
+    finally:
+        hook.remove()
+    trained = [side for is_training, side in sides if is_training]
+    assert trained == [48] * (len(trained) // 2) + [64] * (len(trained) // 2)
+    assert {side for is_training, side in sides if not is_training} == {64}
+
+
+def test_a_backbone_of_one_size_takes_no_smaller_images(sample_prepared):
+    with pytest.raises(ConfigError, match="must be 0 for vit_tiny_patch16_224, which takes images of one"):
+        build_state(tiny(backbone="vit_tiny_patch16_224", early_share=0.5), sample_prepared, TRAIN, CPU)
 
 
 def test_weights_are_the_start(sample_prepared, tmp_path):

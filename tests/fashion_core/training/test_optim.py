@@ -74,6 +74,19 @@ def test_groups_split_by_head_and_decay():
     assert sorted({group["lr"] for group in optimizer.param_groups}) == pytest.approx([0.001, 0.01])
 
 
+def test_a_layer_learns_at_a_multiple_of_the_next_ones_rate():
+    """timm's layers of this network, written out: stem, four stages of one block each."""
+    network, optimizer = build(lr=0.01, head_lr_factor=10, layer_decay=0.5)
+    rates = {id(parameter): group["peak_lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    body = network.backbone.network
+    layers = [[body.conv1, body.bn1], *([getattr(body, f"layer{number}")] for number in (1, 2, 3, 4))]
+    for depth, modules in enumerate(reversed(layers)):
+        for parameter in (parameter for module in modules for parameter in module.parameters()):
+            assert rates.pop(id(parameter)) == pytest.approx(0.01 * 0.5**depth)
+    assert set(rates) == {id(parameter) for parameter in network.head_parameters()}
+    assert set(rates.values()) == {0.1}
+
+
 @pytest.mark.parametrize(
     "name, kind", [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)]
 )

@@ -76,6 +76,13 @@ def test_a_backbone_without_stochastic_depth_is_an_error_where_a_trial_can_want_
         try_backbones(wanted, {"legacy_seresnet18": 0.2})
 
 
+def test_a_backbone_without_a_feature_map_is_an_error_where_trials_pool_it_by_attention():
+    wanted = [("test_resnet", "none", "pooled", 64), ("test_vit", "none", "pooled", 160)]
+    try_backbones(wanted, mapped={("test_resnet", 64)})
+    with pytest.raises(ConfigError, match=r"test_vit at 160 px fails .*`pooling: attention`, need a convolutional"):
+        try_backbones(wanted, mapped={("test_vit", 160)})
+
+
 def test_nothing_is_wanted():
     tried = try_backbones([])
     assert (tried.sizes, tried.origins, tried.missing) == ({}, {}, None)
@@ -92,7 +99,7 @@ def test_the_hubs_retries_are_not_shown(monkeypatch):
 
 def test_every_size_is_run_and_only_a_model_of_one_size_is_built_again(built, monkeypatch):
     runs = []
-    monkeypatch.setattr(backbones, "check_run", lambda backbone, size: runs.append((backbone.name, size)))
+    monkeypatch.setattr(backbones, "check_run", lambda backbone, size, **_: runs.append((backbone.name, size)))
     try_backbones([(name, "none", "pooled", size) for size in (64, 96, 64) for name in ("test_resnet", "test_vit")])
     assert runs == [("test_resnet", 64), ("test_resnet", 96), ("test_vit", 64), ("test_vit", 96)]
     assert built == [("test_resnet", "none", 64), ("test_vit", "none", 64), ("test_vit", "none", 96)]

@@ -155,6 +155,33 @@ scheduler: {max_epochs: 2}
         build_plan(options, options.build_layout(), Machine(2, 0))
 
 
+MIXED = """
+trials: 4
+fixed: {{image_size: 160, weights: none, {fixed}}}
+search: {{backbone: {{choice: [test_resnet, test_vit]}}, {searched}{when}}}
+scheduler: {{max_epochs: 2}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fixed", "searched", "message"),
+    [
+        ("early_size: 0.5", "early_share: {uniform: [0.1, 0.9]", "`early_share` must be 0 for test_vit"),
+        ("lr: 0.1", "pooling: {choice: [average, attention]", "`pooling: attention`, need a convolutional"),
+    ],
+)
+def test_what_some_backbones_cannot_have_is_refused_unless_it_is_searched_for_the_others(
+    fixed, searched, message, sample_folder, tmp_path
+):
+    space = tmp_path / "mixed.yaml"
+    options = SearchOptions(data=sample_folder, space=str(space), name="one", results=tmp_path)
+    space.write_text(MIXED.format(fixed=fixed, searched=searched, when=", when: {backbone: test_resnet}}"))
+    build_plan(options, options.build_layout(), Machine(2, 0))
+    space.write_text(MIXED.format(fixed=fixed, searched=searched, when="}"))
+    with pytest.raises(ConfigError, match=message):
+        build_plan(options, options.build_layout(), Machine(2, 0))
+
+
 def test_a_category_with_few_labels_is_named(plan, sample_folder, tmp_path):
     weights = tmp_path / "weights.safetensors"
     assert "note" not in dict(render_plan(plan))  # 48 images of val
