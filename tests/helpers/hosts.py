@@ -34,12 +34,12 @@ NETWORKS = itertools.count(1)  # of this process
 def find_lack() -> str | None:
     """Why there can be no hosts here; None where there can."""
     if sys.platform != "linux" or os.geteuid():
-        return "hosts need Linux and root"
+        return "not root, or no Linux: both are needed to make hosts"
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
-        return f"hosts need the programs {', '.join(missing)} (Debian: iproute2, util-linux)"
+        return f"no hosts here: they need the programs {', '.join(missing)} (Debian: iproute2, util-linux)"
     done = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, check=False)
-    return None if done.returncode == 0 else "hosts need namespaces, which this machine does not allow"
+    return None if done.returncode == 0 else "no hosts here: this machine allows no namespaces"
 
 
 @dataclass
