@@ -40,7 +40,7 @@ FLIP = 0.5  # a mirror, or none
 
 
 def read_table(reading: str) -> dict[int, tuple[float, float, float]]:
-    """Table 2 in one of its `READINGS`. The author's logs fit it only with its two SE columns exchanged."""
+    """Table 2 in one of its `READINGS`. The author's logs fit it far better with its SE columns exchanged."""
     if reading == PRINTED:
         return dict(TABLE_2)
     return {depth: (row[RESNET], row[SE_RESNEXT], row[SE_RESNET]) for depth, row in TABLE_2.items()}

@@ -147,8 +147,8 @@ def describe_study(found: Reproduction, study: Study, pictures: set[str]) -> lis
     if study.name == "table2":
         table: Part = list_table(found)
         note = (
-            "*Published* are test accuracies, in both readings: the author's logs, of validation accuracies, fit Table "
-            "2 only with its two SE columns exchanged."
+            "What was published are test accuracies, in both readings: the author's logs, of validation accuracies, fit "
+            "Table 2 far better with its two SE columns exchanged."
         )
         return [title, note, table]
     parts: list[Part] = [title]
@@ -207,8 +207,8 @@ def describe_making(found: Reproduction) -> str:
     return (
         f"`python search/reproduce.py all --data DIR --space {show_text(protocol.name)}{on}` trains what is missing "
         "and writes this page; cut off, the same command goes on. Each search that trained for it stands in a folder "
-        "beside it, with its ledger and report. An arm that two studies share is trained once. Studies of one factor are on "
-        f"`{show_text(protocol.backbones[protocol.on])}`."
+        "beside it, with its ledger and report. An arm that two studies share is trained once. Studies of one factor "
+        f"are on `{show_text(protocol.backbones[protocol.on])}`."
     )
 
 
