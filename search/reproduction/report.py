@@ -147,8 +147,8 @@ def describe_study(found: Reproduction, study: Study, pictures: set[str]) -> lis
     if study.name == "table2":
         table: Part = list_table(found)
         note = (
-            "What was published are test accuracies, in both readings: the author's logs, of validation accuracies, fit "
-            "Table 2 far better with its two SE columns exchanged."
+            "What was published are test accuracies, in both readings: the author's logs, of validation accuracies, "
+            "fit Table 2 far better with its two SE columns exchanged."
         )
         return [title, note, table]
     parts: list[Part] = [title]

@@ -77,7 +77,7 @@ def test_searches_are_numbered(tmp_path: Path) -> None:
 
 def test_without_data_the_report_is_written_alone(tmp_path: Path) -> None:
     found = reproduce("flip", ReproductionOptions(results=tmp_path / "new"))
-    assert found is not None and len(found.judged) == 14
+    assert found is not None and len(found.judged) == 15
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["README.md"]
 
 
