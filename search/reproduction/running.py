@@ -210,6 +210,7 @@ def train(
         number = 1 + max((number for number, _ in list_begun(options.results, "")), default=-1)
         name = f"{work.name}-{work.protocol.name}-{number}"
         path = locate_space(options.results, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, write_space(work.protocol, missing))
         run(name, path, number, resume=False)
 
