@@ -20,6 +20,7 @@ from search.commands import predict as asking
 from search.commands.again import Command, begin_again, can_begin_again
 from search.commands.promote import compare, promote, rollback
 from search.commands.reports import effects, report, resend
+from search.commands.reproduce import reproduce
 from search.commands.run import extend, run
 from search.commands.searches import delete, list_, show, stop
 
@@ -65,6 +66,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "promote": promote,
     "compare": compare,
     "rollback": rollback,
+    "reproduce": reproduce,
     "predict": predict,
     "export": export,
     "audit": audit,

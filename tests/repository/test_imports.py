@@ -51,9 +51,9 @@ SEARCH_FLOORS = (
     ("jobs", "registry"),
     ("tune",),
     ("experiment",),
-    ("promotion",),
+    ("promotion", "reproduction"),
     ("commands",),
-    ("run", "promote", "predict", "report", "effects", "__main__"),
+    ("run", "promote", "predict", "report", "effects", "reproduce", "__main__"),
 )
 CORE_FLOORS = tuple(tuple(f"fashion_core.{room}" for room in floor) for floor in CORE_FLOORS)
 SEARCH_FLOORS = tuple(tuple(f"search.{room}" for room in floor) for floor in SEARCH_FLOORS)

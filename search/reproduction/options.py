@@ -1,0 +1,68 @@
+"""What a person asks of a reproduction, as typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from search.planning.options import MAX_AT_ONCE, MAX_CORES, MAX_GPUS, check_gpus, check_path
+from search.reproduction.studies import StudyName
+
+STUDIES: tuple[StudyName, ...] = get_args(StudyName)
+ALL = "all"
+MAX_SEEDS = 100
+DEFAULT_FOLDER = Path("results/reproduction")
+
+
+class ReproductionOptions(BaseModel):
+    """What is trained, of what, and where it stands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path | None = Field(
+        default=None,
+        description="Folder of the data set; left out, nothing is trained, and the report is written of what there is.",
+    )
+    space: str = Field(
+        default="report_lite",
+        description="The protocol: a space with three backbones, such as report_table2, the report's own.",
+    )
+    on: str | None = Field(
+        default=None, description="Backbone of the studies of one factor; default: the space's first."
+    )
+    seeds: int = Field(
+        default=3,
+        ge=1,
+        le=MAX_SEEDS,
+        description="How often each configuration is trained, from a new start each time.",
+    )
+    results: Path = Field(
+        default=DEFAULT_FOLDER, description="Folder of the report, and of the searches that train for it."
+    )
+    cache_dir: Path | None = Field(
+        default=None, description="Where prepared images are kept; default: .prepared under the results."
+    )
+    concurrent: int | None = Field(
+        default=None, ge=1, le=MAX_AT_ONCE, description="Trainings at once; default: as many as the resources allow."
+    )
+    cpus_per_trial: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_CORES,
+        description="CPU cores of one training; default: all, shared evenly.",
+    )
+    gpus_per_trial: float | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_GPUS,
+        allow_inf_nan=False,
+        description="GPUs of one training; default: 1 where there is one.",
+    )
+    allow_changed: Literal["code"] | None = Field(
+        default=None, description="Go on though the code, or a library, is not that which a study began with."
+    )
+
+    _gpus = field_validator("gpus_per_trial")(check_gpus)
+    _paths = field_validator("data", "cache_dir", "results")(check_path)

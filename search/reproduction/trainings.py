@@ -1,0 +1,148 @@
+"""What is trained already: the trials of all searches in a folder of results, by their configuration.
+
+An arm that two studies need is trained once: what counts is what a trial was, not for which study it ran.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fashion_core.config import build_config
+from fashion_core.data.schema import AttributeSchema
+from fashion_core.errors import FashionError, SearchError
+from search.planning.own_space import load_own_space
+from search.records.events import TrialStatus
+from search.records.layout import SearchLayout
+from search.records.record import list_searches, load_record
+from search.reporting.ties import find_answers
+from search.reproduction.protocol import build_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from search.records.record import SearchRecord, TrialRecord
+
+DONE = (TrialStatus.FINISHED, TrialStatus.DIVERGED)  # what a configuration came to; all else is to be trained again
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training that came to its end.
+
+    Attributes:
+        search: its name. number: of its trial.
+        correct: [N, K], what its best epoch answered right; None where it diverged, or its answers are lost.
+        epochs: what was measured in each.
+        seconds: in all; with how many others it shared the machine.
+    """
+
+    search: str
+    number: int
+    key: str
+    status: TrialStatus
+    score: float
+    correct: np.ndarray | None
+    epochs: Sequence[dict[str, float | None]]
+    seconds: float
+    at_once: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """All trainings of a folder of results.
+
+    Attributes:
+        by_key: see `search.reproduction.protocol.build_key`.
+        images: that all were scored on, their names in order. categories: of the data.
+        train_count: how many images each was trained on.
+    """
+
+    by_key: dict[str, list[Training]]
+    images: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    train_count: int = 0
+
+    def find(self, key: str) -> list[Training]:
+        """Those of a configuration, the diverged too."""
+        return self.by_key.get(key, [])
+
+    def stack(self, key: str) -> np.ndarray:
+        """[S, N, K] float64: what those of a configuration answered right, without the diverged; S may be 0."""
+        answers = [each.correct for each in self.find(key) if each.correct is not None]
+        return np.stack(answers) if answers else np.empty((0, len(self.images), len(self.categories)))
+
+
+def read_trainings(results: Path) -> Trained:
+    """The trainings of all searches in a folder.
+
+    Raises:
+        SearchError: they were not all scored on the same images; a ledger is damaged.
+    """
+    by_key: dict[str, list[Training]] = defaultdict(list)
+    seen: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {}
+    for name in list_searches(results):
+        record = find_begun(SearchLayout(results, name))
+        if record is None:
+            continue
+        told = record.selection
+        images = tuple(told.get("select_images", ()))
+        seen[name] = (images, tuple(record.begun.categories), told.get("train_count", 0))
+        for training in list_trainings(record):
+            by_key[training.key].append(training)
+    if len(set(seen.values())) > 1:
+        raise SearchError(
+            f"searches of one reproduction must be on the same images, but those in {results} are not: "
+            f"{', '.join(seen)}; give each data set its own --results"
+        )
+    return Trained(dict(by_key), *next(iter(seen.values()), ()))
+
+
+def find_begun(layout: SearchLayout) -> SearchRecord | None:
+    """What the ledger of a search tells; None where it was killed before its first event.
+
+    Raises:
+        SearchError: it is damaged.
+    """
+    if layout.ledger.stat().st_size == 0:
+        return None
+    return load_record(layout)
+
+
+def list_trainings(record: SearchRecord) -> list[Training]:
+    """The trials of a search that came to their end at all its epochs; of one whose starts were drawn from seeds."""
+    if not record.has_start_seeds:
+        return []
+    space, schema = load_own_space(record), AttributeSchema.from_dict(record.begun.categories)
+    found = []
+    for trial in record.trials.values():
+        if trial.status not in DONE:
+            continue
+        try:
+            config = build_config(space.build_values(trial.params, schema))
+        except FashionError:  # of a space that is none of ours, such as one with weights of a model that is gone
+            continue
+        if trial.status is TrialStatus.DIVERGED or trial.last_epoch == config.epochs:
+            found.append(take_trial(record, trial, build_key(config)))
+    return found
+
+
+def take_trial(record: SearchRecord, trial: TrialRecord, key: str) -> Training:
+    """A trial as a training."""
+    is_scored = trial.status is TrialStatus.FINISHED
+    answers = find_answers(record, trial) if is_scored else None
+    return Training(
+        search=record.name,
+        number=trial.number,
+        key=key,
+        status=trial.status,
+        score=trial.best or 0.0 if is_scored else 0.0,
+        correct=None if answers is None else answers[0],
+        epochs=[row.metrics for row in trial.epochs],
+        seconds=trial.seconds or 0.0,
+        at_once=max(int(record.settings.get("concurrent", 1)), 1),
+    )
