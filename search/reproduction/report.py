@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from rich.table import Table
 from rich.text import Text
 
 from fashion_core.escaping import show_text
@@ -163,7 +164,7 @@ def describe_study(found: Reproduction, study: Study, pictures: set[str]) -> lis
     if study.name == "curves":
         parts += show_picture("curves.png", "loss and accuracy by epoch and category: figure 6", pictures)
     if study.figure is not None:
-        parts.append(f"In the report: {study.figure}; numbers of it are not printed.")
+        parts.append(f"In the report: {study.figure}; no numbers are known here.")
     return parts
 
 
@@ -189,7 +190,7 @@ HERE = ("here [95%]", "trainings", "SD over them, points")
 def list_arms(found: Reproduction, study: Study) -> Rows:
     """The arms of a study: scores, trainings, how these differ."""
     rows = [(show_text(found.name_arm(name, arm)), *write_arm(found.sum_up(arm))) for name, arm in study.arms.items()]
-    return Rows(("", *HERE), rows)
+    return Rows(("configuration", *HERE), rows)
 
 
 def write_arm(result: ArmResult) -> tuple[str, str, str]:
@@ -218,15 +219,35 @@ def describe_making(found: Reproduction) -> str:
 def show_findings(found: Reproduction, studies: Sequence[Study], console: Console) -> None:
     """Print the verdicts of some studies."""
     names = [study.name for study in studies]
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for each in found.judged:
         if each.study in names:
-            finding = each.finding
-            console.print(Text.assemble((f"{finding.verdict:<12}", STYLES[finding.verdict]), plain(each.claim.text)))
-            told = f"here {write_found(each)} points" if finding.estimate is not None else "nothing here yet"
-            published = "" if each.claim.published is None else f"; published {write_published(each)}"
-            reason = f"; {finding.reason}" if finding.reason else ""
-            console.print(plain(f"{'':12}{told}{published} ({each.claim.source}){reason}", "dim"))
+            verdict = Text(str(each.finding.verdict), STYLES[each.finding.verdict])
+            table.add_row(verdict, Text("\n").join([plain(each.claim.text), plain(describe_finding(each), "dim")]))
+    console.print(table)
     if "table2" in names:
-        head, rows = list_table(found)
         console.print()
-        console.print(draw_table(head, rows))
+        console.print(draw_table(("", PRINTED, "exchanged", "here [95%]"), list_short(found)))
+
+
+def describe_finding(judged: Judged) -> str:
+    """What came out beside what was published, and why it cannot be told where the interval does not say so."""
+    finding = judged.finding
+    told = "nothing here yet" if finding.estimate is None else f"here {write_found(judged)} points"
+    published = "" if judged.claim.published is None else f"; published {write_published(judged)}"
+    reason = f"; {finding.reason}" if finding.reason and finding.estimate is not None else ""
+    return f"{told}{published} ({judged.claim.source}){reason}"
+
+
+def list_short(found: Reproduction) -> list[tuple[str, ...]]:
+    """Table 2 in few columns: a row an arm."""
+    printed, exchanged = (read_table(reading) for reading in (PRINTED, EXCHANGED))
+    table = next(study for study in found.studies if study.name == "table2")
+    rows = []
+    for name, arm in table.arms.items():
+        depth = arm.changes["fc_layers"]
+        scores = (f"{each[depth][arm.place]:.4f}" for each in (printed, exchanged))
+        rows.append((found.name_arm(name, arm), *scores, write_arm(found.sum_up(arm))[0]))
+    return rows

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from search.reproduction.published import Place
 
 StudyName = Literal["table2", "depth", "flip", "focal", "weights", "backbones", "se", "box", "feature", "curves"]
-TABLE, PROTOCOL = "Table 2", "its protocol; no number is printed"
+TABLE, PROTOCOL = "Table 2", "its protocol; no number of it is known here"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Claim:
         text: what is to be judged, in one sentence: the sum is above 0.
         contrast: (arm, factor); the factors add up to 0.
         source: where it stands in the report.
-        published: what the sum is there; None where no number is printed.
+        published: what the sum is there; None where no number is known.
         of_backbones: it says nothing of stand-ins.
     """
 
@@ -93,7 +93,7 @@ def build_studies(on: Place) -> dict[str, Study]:
             "Does the random flip help?",
             {"flip 0.5": {"flip": published.FLIP}, "no flip": {"flip": 0.0}},
             "A random horizontal flip raises the score.",
-            "figure 8; its numbers are not printed",
+            "figure 8; no number of it is known here",
             figure="figure 8",
         ),
         build_pair(

@@ -36,7 +36,7 @@ class Training:
 
     Attributes:
         search: its name. number: of its trial.
-        correct: [N, K], what its best epoch answered right; None where it diverged, or its answers are lost.
+        correct: [N, K], what its best epoch answered right; None where it diverged.
         epochs: what was measured in each.
         seconds: in all; with how many others it shared the machine.
     """
@@ -114,7 +114,7 @@ def find_begun(layout: SearchLayout) -> SearchRecord | None:
 
 
 def list_trainings(record: SearchRecord) -> list[Training]:
-    """The trials of a search that came to their end at all its epochs; of one whose starts were drawn from seeds."""
+    """The trials of a search that came to their end, with their answers; none of one whose starts were not drawn."""
     if not record.has_start_seeds:
         return []
     space, schema = load_own_space(record), AttributeSchema.from_dict(record.begun.categories)
@@ -126,8 +126,11 @@ def list_trainings(record: SearchRecord) -> list[Training]:
             config = build_config(space.build_values(trial.params, schema))
         except FashionError:  # of a space that is none of ours, such as one with weights of a model that is gone
             continue
-        if trial.status is TrialStatus.DIVERGED or trial.last_epoch == config.epochs:
-            found.append(take_trial(record, trial, build_key(config)))
+        training = take_trial(record, trial, build_key(config))
+        if trial.status is TrialStatus.DIVERGED or (
+            training.correct is not None and len(trial.epochs) == config.epochs
+        ):
+            found.append(training)
     return found
 
 

@@ -35,6 +35,7 @@ def make_trainings(
     name: str = "flip-report_lite-0",
     score: Callable[[Arm], float] = lambda arm: 0.7,
     statuses: Sequence[str] = (),
+    lost: Sequence[int] = (),
     ended: EndReason | None = EndReason.ALL_ENDED,
     images: Sequence[str] = tuple(f"{number}.jpg" for number in range(IMAGES)),
     start_seeds: bool = True,
@@ -42,7 +43,7 @@ def make_trainings(
 ) -> SearchLayout:
     """A search that trained these arms, each as often as it is there. score: the share of right answers, expected.
 
-    statuses: of the first trials; the others finished.
+    statuses: of the first trials; the others finished. lost: those whose answers the ledger has not.
     """
     layout, rng = SearchLayout(results, name), np.random.default_rng(seed)
     layout.folder.mkdir(parents=True)
@@ -76,7 +77,7 @@ def make_trainings(
                 }
                 ledger.append(EpochEnded(trial=number, epoch=epoch, metrics=metrics))
             status = statuses[number] if number < len(statuses) else "finished"
-            kept = pack_correct(correct) if status == "finished" else None
+            kept = pack_correct(correct) if status == "finished" and number not in lost else None
             ledger.append(
                 TrialEnded(trial=number, status=status, reason="", best=best, best_epoch=protocol.epochs, correct=kept)
             )

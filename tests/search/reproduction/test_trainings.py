@@ -43,7 +43,7 @@ def test_what_two_studies_share_counts_for_both(tmp_path: Path) -> None:
 
 def test_what_did_not_come_to_its_end_is_to_be_trained_again(tmp_path: Path) -> None:
     statuses = ("failed", "diverged", "interrupted", "finished")
-    make_trainings(tmp_path, PROTOCOL, [Arm(0)] * 4, statuses=statuses)
+    make_trainings(tmp_path, PROTOCOL, [Arm(0)] * 5, statuses=statuses, lost=[4])
     found = read_trainings(tmp_path).find(PROTOCOL.build_key(Arm(0)))
     assert [each.status for each in found] == ["diverged", "finished"]
     assert found[0].correct is None and len(read_trainings(tmp_path).stack(found[0].key)) == 1
