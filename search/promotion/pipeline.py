@@ -29,7 +29,7 @@ from search.promotion.running import find_registry, open_promotion, share_out
 from search.promotion.view import draw_decision, draw_judgement, draw_plan, show_end, show_gate
 from search.records.layout import SearchLayout
 from search.records.provenance import python_command
-from search.registry.versions import JUDGED_TAG, KEY_TAG
+from search.registry.versions import INTERVAL_TAG, JUDGED_TAG, KEY_TAG
 from search.reporting.terminal import choose_console, plain
 
 if TYPE_CHECKING:
@@ -203,6 +203,7 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
         "forced": str(result.forced).lower(),
         "try": result.verdict.attempt,
         "score": f"{result.score.value:.4f}",
+        INTERVAL_TAG: "{:.4f} {:.4f}".format(*result.score.compute_interval()),
         "objective": result.objective.name,
         "search": layout.name,
         "fit_on": result.options.fit_on,
