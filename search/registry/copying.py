@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 NAMED = re.compile(r"(?:models:/)?([^/@:]+)(?:/(\d+)|@([^/@]+))?")
 COPIED_TAG = "copied_from"  # of a version and of its run: registry, name and number
+AS_TAG = "copied_as"  # of a run: name of the registered model there
 COPY_RULE = "a version is copied where it is not yet, or is the same"
 
 
@@ -173,7 +174,7 @@ def add_copy(
     Raises:
         SearchError: a file arrived as another.
     """
-    own = {COPIED_TAG: origin}
+    own = {COPIED_TAG: origin, AS_TAG: target.model}
     with tell_errors(registry.uri):
         source = registry.connect()
         described = source.get_model_version(version.name, str(version.number)).description
@@ -189,7 +190,11 @@ def add_copy(
             shutil.copytree(folder, place)
 
         logged = store_output(client, target.model, run_id, own, write)
-        check_arrived(digests, compute_digests(fetch(logged.artifact_location, target.uri)), target.uri)
+        try:
+            check_arrived(digests, compute_digests(fetch(logged.artifact_location, target.uri)), target.uri)
+        except SearchError:
+            client.delete_logged_model(logged.model_id)  # the next call stores it anew
+            raise
         target.create_model()
         with target.hold_lock():
             if (found := find_copy(target, version, origin)) is not None:
@@ -198,7 +203,7 @@ def add_copy(
                 target.model,
                 logged.artifact_location,
                 run_id,
-                list_evidence(version) | own,
+                list_evidence(version) | {COPIED_TAG: origin},
                 description=described,
                 model_id=logged.model_id,
             )

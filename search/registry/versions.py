@@ -276,7 +276,8 @@ class Registry:
         wanted = {CHAMPION: champion.number} | ({} if previous is None else {PREVIOUS: previous.number})
         known = {alias: int(model.aliases[alias]) for alias in (CHAMPION, PREVIOUS) if alias in model.aliases}
         if known != wanted:
-            client.delete_registered_model_alias(self.model, PREVIOUS)
+            if PREVIOUS in known:
+                client.delete_registered_model_alias(self.model, PREVIOUS)
             for alias, number in wanted.items():
                 if alias == PREVIOUS or known.get(alias) != number:
                     client.set_registered_model_alias(self.model, alias, str(number))
