@@ -18,10 +18,8 @@ from search.tracking.store import NOTE_TAG, take_head
 from search.tracking.writer import PARENT_TAG, RUN_STATUSES, Writer, build_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-
-    from mlflow.entities import Run
 
     from search.address import Address
     from search.promotion.options import PromotionOptions
@@ -97,12 +95,12 @@ class PromotionTracker:
         self.writer.experiment = self.writer.find_experiment(self.record.begun.space_name)
         found = self.writer.find_runs(f"tags.{PROMOTION_TAG} = '{self.plan.promotion_id}'")
         self.runs = {run.data.tags[RUN_TAG]: run.info.run_id for run in found if RUN_TAG in run.data.tags}
-        own = self.find_own(run for run in found if RUN_TAG not in run.data.tags)
-        if own is None:
+        attempts = {run.info.run_id: run.data.tags for run in found if RUN_TAG not in run.data.tags}
+        self.run_id = self.find_own(attempts)
+        if self.run_id is None:
             tags = {PROMOTION_TAG: self.plan.promotion_id, "kind": "promotion"}
             name = f"promote/{self.layout.name}" + (f", attempt {self.number}" if self.number > 1 else "")
-            own = client.create_run(self.writer.experiment, tags=tags, run_name=name)
-        self.run_id = own.info.run_id
+            self.run_id = str(client.create_run(self.writer.experiment, tags=tags, run_name=name).info.run_id)
         tags = {ATTEMPT_TAG: str(self.number), "status": "running"}
         trained_in = {run.data.tags.get(PARENT_TAG, "") for run in found if RUN_TAG in run.data.tags}
         if earlier := sorted(trained_in - {self.run_id, ""}):
@@ -114,12 +112,12 @@ class PromotionTracker:
         self.writer.log_params(self.run_id, params)
         client.update_run(self.run_id, status="RUNNING")
 
-    def find_own(self, runs: Iterable[Run]) -> Run | None:
-        """The attempt's run; one of a version that did not number them where it was cut off."""
-        for run in runs:
-            number = run.data.tags.get(ATTEMPT_TAG)
-            if number == str(self.number) or (number is None and run.data.tags.get("status") not in ENDS):
-                return run
+    def find_own(self, runs: Mapping[str, Mapping[str, str]]) -> str | None:
+        """The attempt's run, by the tags of all; one of a version that did not number them where it was cut off."""
+        for run_id, tags in runs.items():
+            number = tags.get(ATTEMPT_TAG)
+            if number == str(self.number) or (number is None and tags.get("status") not in ENDS):
+                return run_id
         return None
 
     def close_now(self) -> None:

@@ -11,6 +11,7 @@ from search.cli import DEFAULT_RESULTS
 from search.registry.sources import SOURCE_TAG
 from search.registry.versions import (
     BY_PROMOTION,
+    BY_ROLLBACK,
     CHAMPION,
     INTERVAL_TAG,
     JUDGED_TAG,
@@ -66,11 +67,11 @@ class Term:
     def verdict(self) -> str:
         """What made it champion, in words."""
         if self.how != BY_PROMOTION:
-            return self.how
-        gate = self.get("gate") or "unknown"
-        forced = ", by force" if self.get("forced") == "true" else ""
+            return "rolled back to it" if self.how == BY_ROLLBACK else self.how
         against, number = self.get(JUDGED_TAG), self.get("try")
-        return f"{gate}{forced}" + (f" against {against}" if against else "") + (f", try {number}" if number else "")
+        text = (self.get("gate") or "unknown") + (f" against {against}" if against else "")
+        text += f", try {number}" if number else ""
+        return text + ("; promoted by force" if self.get("forced") == "true" else "")
 
     @property
     def is_champion(self) -> bool:

@@ -43,7 +43,7 @@ def test_each_change_is_told_with_its_time_once(store: str, capsys: pytest.Captu
     assert sorted(times) == times and before <= times[0] and times[-1] <= time.time()
     assert [each.until for each in terms] == [*times[1:], None]
     assert [each.is_champion for each in terms] == [False, False, False, True]
-    assert terms[0].verdict == "refused, by force" and terms[2].verdict == "rolled back"
+    assert terms[0].verdict == "refused; promoted by force" and terms[2].verdict == "rolled back to it"
     assert terms[1].verdict == "passed against the champion, version 1, try 2"
     assert terms[1].score == "0.8527 [0.8388, 0.8665]" and terms[0].score == ""
 
