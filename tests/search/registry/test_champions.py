@@ -1,19 +1,16 @@
 """Who was champion when, as the registry tells: promoted, rolled back, set by hand, and of an earlier version."""
 
-import io
 import json
 import time
 
 import pytest
 from mlflow.tracking import MlflowClient
 from registered_models import draw_versions
-from rich.console import Console
 
 from fashion_core.errors import SearchError
 from search.commands import app
-from search.commands.registry import render_champions
 from search.registry.champions import Term, list_champions
-from search.registry.versions import CHAMPION, CHAMPION_TAG, Version
+from search.registry.versions import CHAMPION, CHAMPION_TAG
 
 TAGS = {"search": "demo", "score": "0.8527", "score_interval": "0.8388 0.8665", "gate": "passed", "forced": "false"}
 EVIDENCE = {**TAGS, "judged_against": "the champion, version 1", "try": "2"}
@@ -87,15 +84,3 @@ def test_what_is_no_champion_is_told_with_those_that_are(store: str, tmp_path) -
     with pytest.raises(SearchError, match="has none; promote a search"):
         list_champions(results=tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-def test_the_table_folds_at_60_columns() -> None:
-    version = Version("a-model", 12, "0123456789abcdef" * 2, {**EVIDENCE, "search": "a-search-with-a-long-name"})
-    terms = [Term(12, version, 1.79e9, 1.8e9, "promoted", is_exact=False), Term(3, None, None, None, "set by hand")]
-    for width in (60, 120):
-        console = Console(file=io.StringIO(), width=width)
-        console.print(render_champions(terms, console.width))
-        text = console.file.getvalue()
-        assert max(map(len, text.splitlines())) <= width and "…" not in text
-        assert text.index("deleted") < text.index("12")
-        assert "01234567" in text and "~2026-" in text and "0.8527" in text and "passed" in text
