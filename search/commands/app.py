@@ -19,6 +19,7 @@ from search.cli import EXIT_STATUSES
 from search.commands import predict as asking
 from search.commands.again import Command, begin_again, can_begin_again
 from search.commands.promote import compare, promote, rollback
+from search.commands.registry import champions, copy
 from search.commands.reports import effects, report, resend
 from search.commands.reproduce import reproduce
 from search.commands.run import extend, run
@@ -67,6 +68,8 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "compare": compare,
     "rollback": rollback,
     "reproduce": reproduce,
+    "champions": champions,
+    "copy": copy,
     "predict": predict,
     "export": export,
     "audit": audit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 import time
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from fashion_core.files import write_whole
 from fashion_core.secrets import hide_secrets
 from search.experiment.stored import find_options, find_record
 from search.jobs.cluster import look_at_cluster
+from search.promotion.attempt_state import PROMOTED, REFUSED
 from search.promotion.judgement import judge_candidates
 from search.promotion.networks import combine
 from search.promotion.opponent import ask_gate
@@ -27,7 +29,7 @@ from search.promotion.running import find_registry, open_promotion, share_out
 from search.promotion.view import draw_decision, draw_judgement, draw_plan, show_end, show_gate
 from search.records.layout import SearchLayout
 from search.records.provenance import python_command
-from search.registry.versions import JUDGED_TAG, KEY_TAG
+from search.registry.versions import INTERVAL_TAG, JUDGED_TAG, KEY_TAG
 from search.reporting.terminal import choose_console, plain
 
 if TYPE_CHECKING:
@@ -114,7 +116,7 @@ def run_promotion(
         retraining, material = Retraining(promotion), promotion.material
         counts = {"train": len(material.train), "val": len(material.val)}
         shown = (promotion.plan, options, promotion.search, promotion.resources, promotion.registry, counts)
-        console.print(draw_plan(*shown, promotion.attempt))
+        console.print(draw_plan(*shown, promotion.attempt, promotion.own))
         trained = retraining.train_candidates()
         judgement = judge_candidates(
             trained, material.folds, material.groups, promotion.selected_on, np.random.default_rng(0)
@@ -126,23 +128,52 @@ def run_promotion(
         gate = ask_gate(promotion, trained, judgement, decision)
         show_gate(gate, console)
         result = build_result(promotion, trained, judgement, decision, gate)
-        promotion.wait(lambda: write_whole(result.report, render_promotion(result)))
         if result.passed or not options.is_recipe:
+            promotion.wait(lambda: write_own(result))
             model = retraining.build_model(decision.choice, trained)
             shipped = release_model(promotion, trained, result, model)
-            promotion.wait(lambda: write_whole(shipped.report, render_promotion(shipped)))
+            promotion.wait(lambda: write_reports(shipped))
             result = promotion.wait(lambda: register(promotion, shipped))
         else:
-            promotion.tracker.end(result.metrics, result.gate.reasons, [result.report], passed=False)
+            promotion.wait(lambda: write_reports(result))
+            files = [result.files.report, result.files.result]
+            promotion.tracker.end(result.metrics, result.gate.reasons, files, passed=False)
+        promotion.wait(lambda: end_attempt(promotion, result))
         show_end(result, promotion.registry, console)
         return result
+
+
+def write_own(result: PromotionResult) -> None:
+    """What the attempt's own folder tells of it, with its picture once there is one."""
+    files = result.files
+    files.folder.mkdir(parents=True, exist_ok=True)
+    if result.shipped is not None:
+        write_whole(files.coverage, result.shipped.layout.coverage.read_bytes())
+    write_whole(files.result, json.dumps(result.to_dict(), indent=2) + "\n")
+    write_whole(files.report, render_promotion(result, files.coverage.name))
+
+
+def write_reports(result: PromotionResult) -> None:
+    """The same, and the report of the search where the attempt stands for it."""
+    write_own(result)
+    if result.stands:
+        write_whole(result.report, render_promotion(result))
+
+
+def end_attempt(promotion: Promotion, result: PromotionResult) -> None:
+    """The attempt is over: what is asked for after it is another. Where MLflow lacks it, the same command sends it."""
+    write_own(result)
+    tracker, version = promotion.tracker, result.version
+    if tracker.error is None:
+        found = {"forced": result.forced, "run_id": tracker.run_id, "version": version and version.number}
+        promotion.own.end(time.time(), PROMOTED if result.passed else REFUSED, **found)
 
 
 def release_model(promotion: Promotion, trained: Trained, result: PromotionResult, model: Saved) -> PromotionResult:
     """Write the folder of the model with its card."""
     release = build_release(promotion, trained, result, model)
     result = dataclasses.replace(result, ended=time.time(), seconds=time.monotonic() - promotion.started)
-    shipped = promotion.wait(lambda: ship(release, result, promotion.layout.final.folder))
+    shipped = promotion.wait(lambda: ship(release, result, result.final.folder))
     has_test = result.search.data["counts"]["test"] > 0
     for what, error in (("ONNX file", shipped.onnx_error), ("submission", shipped.submission_error)):
         if error is not None and (what != "submission" or has_test):
@@ -157,11 +188,12 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
         SearchError: MLflow does not answer; the model stands on the disk.
     """
     layout, tracker, registry, opponent = promotion.layout, promotion.tracker, promotion.registry, result.opponent
-    tracker.end(result.metrics, result.gate.reasons, [result.report, layout.final.card], passed=result.passed)
+    files = [result.files.report, result.files.result, result.final.card]
+    tracker.end(result.metrics, result.gate.reasons, files, passed=result.passed)
     if opponent.trouble or tracker.error is not None:
         raise SearchError(
             f"a model is registered where MLflow answers, but: {opponent.trouble or tracker.error}; the model stands "
-            f"in {layout.final.folder}; register it later with the same command: {repeat(promotion.command)}"
+            f"in {result.final.folder}; register it later with the same command: {repeat(promotion.command)}"
         )
     assert tracker.run_id is not None
     tags = {
@@ -171,13 +203,14 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
         "forced": str(result.forced).lower(),
         "try": result.verdict.attempt,
         "score": f"{result.score.value:.4f}",
+        INTERVAL_TAG: "{:.4f} {:.4f}".format(*result.score.compute_interval()),
         "objective": result.objective.name,
         "search": layout.name,
         "fit_on": result.options.fit_on,
     }
     number = None if opponent.version is None else opponent.version.number
     version = registry.register(
-        layout.final.folder,
+        result.final.folder,
         run_id=tracker.run_id,
         promotion_id=f"{promotion.key} against {number or 'no champion'}",
         tags=tags,

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 CURSE = "winner's curse"
 
 
-def render_promotion(result: PromotionResult) -> str:
-    """The report."""
+def render_promotion(result: PromotionResult, picture: str = "final/coverage.png") -> str:
+    """The report. picture: address of that of accuracy against coverage, from the report."""
+    number = f", attempt {result.attempt}" if result.attempt > 1 else ""
     sections = [
-        (f"# Promotion of {write_code(result.name)}", render_summary(result)),
+        (f"# Promotion of {write_code(result.name)}{number}", render_summary(result)),
         ("## Candidates", render_candidates(result)),
         ("## What could ship", render_forms(result)),
         ("## The model by category", render_categories(result)),
-        *render_abstaining(result),
+        *render_abstaining(result, picture),
         (f"## The gate: against {result.opponent.words}", render_gate(result)),
         ("## How it was made", render_method(result)),
     ]
@@ -199,13 +200,9 @@ def render_categories(result: PromotionResult) -> list[str]:
     return [f"{result.answers_of}", render_table(head, rows)]
 
 
-def render_abstaining(result: PromotionResult) -> list[tuple[str, list[str]]]:
+def render_abstaining(result: PromotionResult, picture: str) -> list[tuple[str, list[str]]]:
     """The section on accuracy against coverage, once a model was shipped whose answers could be counted."""
-    shipped = result.shipped
-    if shipped is None:
-        return []
-    picture = f"{shipped.layout.folder.name}/{shipped.layout.coverage.name}"
-    return [("## Abstaining", render_coverage(shipped, picture))]
+    return [] if result.shipped is None else [("## Abstaining", render_coverage(result.shipped, picture))]
 
 
 def render_gate(result: PromotionResult) -> list[str]:

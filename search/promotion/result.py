@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from search.promotion.plan import PromotionPlan
     from search.promotion.running import Promotion
     from search.records.events import SearchStarted
-    from search.records.layout import FinalLayout, SearchLayout
+    from search.records.layout import AttemptLayout, FinalLayout, SearchLayout
     from search.statistics.calibration import Calibration
     from search.statistics.coverage import Coverage
     from search.statistics.gate import Verdict
@@ -130,6 +130,7 @@ class PromotionResult:
         machine, provenance: where and how it ran, see `collect_provenance`.
         ended: unix seconds.
         seconds: how long it took, to then.
+        attempt: of promoting its search, from 1; stands: whether its report and model are those of the search.
         shipped: None where nothing was shipped.
         version: in the registry; None where it was not registered.
     """
@@ -155,6 +156,8 @@ class PromotionResult:
     provenance: Mapping[str, str]
     ended: float
     seconds: float
+    attempt: int = 1
+    stands: bool = True
     shipped: Shipped | None = None
     version: Version | None = None
 
@@ -194,9 +197,19 @@ class PromotionResult:
         return self.layout.name
 
     @property
+    def files(self) -> AttemptLayout:
+        """The folder of the attempt."""
+        return self.layout.attempt(self.attempt)
+
+    @property
     def report(self) -> Path:
-        """PROMOTION.md."""
-        return self.layout.promotion_report
+        """PROMOTION.md: of the search where the attempt stands for it, else of the attempt alone."""
+        return self.layout.promotion_report if self.stands else self.files.report
+
+    @property
+    def final(self) -> FinalLayout:
+        """Where its model goes: see `report`."""
+        return self.layout.final if self.stands else self.files.final
 
     @property
     def images(self) -> int:
@@ -262,6 +275,8 @@ class PromotionResult:
         pairs = zip(self.category_names, difference.categories, strict=True)
         return {
             "search": self.name,
+            "attempt": self.attempt,
+            "stands": self.stands,
             "passed": self.passed,
             "forced": self.forced,
             "champion": self.is_champion,
@@ -338,6 +353,8 @@ def build_result(
     """What the stages of a promotion found, before anything ships."""
     material, search = promotion.material, promotion.search.begun
     score, categories = estimate_scores(gate.answers, judgement, trained.measure)
+    own, options = promotion.own, promotion.options
+    passed = gate.verdict.passed or options.force
     notes = [*trained.notes, *decision.notes]
     if gate.opponent.trouble:
         notes.append(f"The registry could not be asked, so a champion may exist: {gate.opponent.trouble}")
@@ -350,7 +367,7 @@ def build_result(
     }
     return PromotionResult(
         layout=promotion.layout,
-        options=promotion.options,
+        options=options,
         model_name=promotion.registry.model,
         plan=promotion.plan,
         search=replace(search, data={**search.data, **here}),
@@ -370,6 +387,8 @@ def build_result(
         provenance=collect_provenance(promotion.command),
         ended=time.time(),
         seconds=time.monotonic() - promotion.started,
+        attempt=own.number,
+        stands=own.takes_place(passed=passed, ships=passed or not options.is_recipe),
     )
 
 

@@ -18,6 +18,7 @@ from search.jobs.cluster import open_ray
 from search.jobs.guard import HeadGuard
 from search.jobs.material import Material, prepare_material
 from search.planning.resources import choose_resources
+from search.promotion.attempt_state import PromotionAttempt, open_attempt
 from search.promotion.champion import check_champion
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
 from search.promotion.source import check_like_search
@@ -51,6 +52,7 @@ class Promotion:
 
     Attributes:
         search: what is promoted, from its ledger.
+        own: which attempt of its search it is, with the folder of that.
         tries: enters and counts it among the tries on its images; attempt: which try it is, from 1, as it begins.
         command: what started it, as `sys.argv`, or the call from Python.
         timeout_s: how long a training may take for a step.
@@ -66,6 +68,7 @@ class Promotion:
     timeout_s: float
     tracker: PromotionTracker
     registry: Registry
+    own: PromotionAttempt
     tries: TryCounter
     attempt: int
     console: Console
@@ -152,10 +155,12 @@ def open_promotion(
         material = retry_while_full(prepare, cache_dir, tell)
         check_measure(build_measure(plan, material), schema)
         plan = retry_while_full(lambda: settle_plan(layout, plan, material.first), layout.folder, tell)
-        tries = TryCounter(layout, registry, options.build_key(plan.promotion_id), material.list_digests(material.val))
+        key = options.build_key(plan.promotion_id)
+        own = retry_while_full(lambda: open_attempt(layout, key, registry.model, time.time()), layout.folder, tell)
+        tries = TryCounter(layout, registry, key, material.list_digests(material.val))
         tries.trouble = trouble or ""
         attempt = len(retry_while_full(tries.enter, layout.folder, tell))
-        tracker = PromotionTracker(registry.uri, layout, search, plan, tell)
+        tracker = PromotionTracker(registry.uri, layout, search, plan, own.number, tell)
         tracker.error = trouble
         tracker.start(options)
         stack.callback(tracker.close)
@@ -171,6 +176,7 @@ def open_promotion(
             place.trial_timeout_s or TRIAL_TIMEOUT_S,
             tracker,
             registry,
+            own,
             tries,
             attempt,
             console,

@@ -1,4 +1,4 @@
-"""A promotion in MLflow: one run `promote/NAME`, and in it a run for every network that is trained again.
+"""A promotion in MLflow: a run `promote/NAME` an attempt, and in it a run for every network that it trained again.
 
 What is sent is keyed as in `search.tracking`: sending it again changes nothing, so a promotion that goes on sends all.
 A server that is away holds nothing up: what was not sent is told, and sent the next time.
@@ -27,18 +27,22 @@ if TYPE_CHECKING:
     from search.records.record import SearchRecord
 
 PROMOTION_TAG, RUN_TAG = "promotion_id", "rerun"
+ATTEMPT_TAG = "attempt"  # of an attempt's run: its number
+RERUNS_TAG = "reruns_in"  # of a later attempt's run: the run that holds the networks both are about
+ENDS = ("promoted", "refused")  # values of the tag `status` of one that ended
 
 
 class PromotionTracker:
-    """Sends a promotion to MLflow, in this thread.
+    """Sends an attempt of promotion to MLflow, in this thread.
 
     Args:
+        number: of the attempt.
         uri: of the tracking server or database.
         tell: called with a line where the disk is full: sending waits until it is not.
 
     Attributes:
         error: the first thing that went wrong; from then on nothing is sent.
-        run_id: of the promotion's run; None before `start`, or where it could not be made.
+        run_id: of the attempt's run; None before `start`, or where it could not be made.
     """
 
     def __init__(
@@ -47,12 +51,13 @@ class PromotionTracker:
         layout: SearchLayout,
         record: SearchRecord,
         plan: PromotionPlan,
+        number: int = 1,
         tell: Callable[[str], None] = ignore,
     ) -> None:
         """Nothing is asked before `start`."""
         self.tell = tell
         self.writer = Writer(uri, layout.artifacts)
-        self.layout, self.record, self.plan = layout, record, plan
+        self.layout, self.record, self.plan, self.number = layout, record, plan, number
         self.error: str | None = None
         self.run_id: str | None = None
         self.runs: dict[str, str] = {}  # run id by name of the re-run
@@ -68,7 +73,7 @@ class PromotionTracker:
             self.error = self.writer.uri.hide(first_line(error))
 
     def start(self, options: PromotionOptions) -> None:
-        """Find the promotion's run, or make it."""
+        """Find the attempt's run, or make it."""
         self.attempt(self.start_now, options)
 
     def send_training(self, training: Training, status: TrialStatus, scores: Sequence[Mapping[str, float]]) -> None:
@@ -76,13 +81,13 @@ class PromotionTracker:
         self.attempt(self.send_training_now, training, status, scores)
 
     def end(self, values: Mapping[str, float], reasons: Sequence[str], files: Sequence[Path], *, passed: bool) -> None:
-        """The promotion's end: its figures, the gate's words, its reports."""
+        """The attempt's end: its figures, the gate's words, its files, the first of them its report."""
         self.attempt(self.end_now, values, reasons, files, passed)
 
     def close(self) -> None:
-        """A promotion that broke off or was refused before its end does not go on running in MLflow."""
+        """An attempt that broke off before its end does not go on running in MLflow."""
         if not self.is_over and self.run_id is not None:
-            self.attempt(self.writer.connect().set_terminated, self.run_id, RUN_STATUSES[TrialStatus.INTERRUPTED])
+            self.attempt(self.close_now)
 
     def start_now(self, options: PromotionOptions) -> None:
         """What `start` attempts."""
@@ -90,16 +95,36 @@ class PromotionTracker:
         self.writer.experiment = self.writer.find_experiment(self.record.begun.space_name)
         found = self.writer.find_runs(f"tags.{PROMOTION_TAG} = '{self.plan.promotion_id}'")
         self.runs = {run.data.tags[RUN_TAG]: run.info.run_id for run in found if RUN_TAG in run.data.tags}
-        parents = [run for run in found if RUN_TAG not in run.data.tags]
-        if not parents:
-            tags = {PROMOTION_TAG: self.plan.promotion_id, "kind": "promotion", "status": "running"}
-            parents = [client.create_run(self.writer.experiment, tags=tags, run_name=f"promote/{self.layout.name}")]
-        self.run_id = parents[0].info.run_id
+        attempts = {run.info.run_id: run.data.tags for run in found if RUN_TAG not in run.data.tags}
+        self.run_id = self.find_own(attempts)
+        if self.run_id is None:
+            tags = {PROMOTION_TAG: self.plan.promotion_id, "kind": "promotion"}
+            name = f"promote/{self.layout.name}" + (f", attempt {self.number}" if self.number > 1 else "")
+            self.run_id = str(client.create_run(self.writer.experiment, tags=tags, run_name=name).info.run_id)
+        tags = {ATTEMPT_TAG: str(self.number), "status": "running"}
+        trained_in = {run.data.tags.get(PARENT_TAG, "") for run in found if RUN_TAG in run.data.tags}
+        if earlier := sorted(trained_in - {self.run_id, ""}):
+            tags[RERUNS_TAG] = " ".join(earlier)
+        self.writer.log(self.run_id, [], tags)
         params = {"top": options.top, "seeds": options.seeds, "baseline": options.baseline}
         params["objective"] = self.plan.objective.name
         params["candidates"] = ", ".join(each.words for each in self.plan.everyone)
         self.writer.log_params(self.run_id, params)
         client.update_run(self.run_id, status="RUNNING")
+
+    def find_own(self, runs: Mapping[str, Mapping[str, str]]) -> str | None:
+        """The attempt's run, by the tags of all; one of a version that did not number them where it was cut off."""
+        for run_id, tags in runs.items():
+            number = tags.get(ATTEMPT_TAG)
+            if number == str(self.number) or (number is None and tags.get("status") not in ENDS):
+                return run_id
+        return None
+
+    def close_now(self) -> None:
+        """What `close` attempts."""
+        assert self.run_id is not None
+        self.writer.log(self.run_id, [], {"status": TrialStatus.INTERRUPTED})
+        self.writer.connect().set_terminated(self.run_id, RUN_STATUSES[TrialStatus.INTERRUPTED])
 
     def send_training_now(self, training: Training, status: TrialStatus, scores: Sequence[Mapping[str, float]]) -> None:
         """What `send_training` attempts."""
@@ -125,8 +150,8 @@ class PromotionTracker:
         client = self.writer.connect()
         assert self.run_id is not None
         rows = build_metrics(values, int(self.plan.created * 1000), 0)
-        note = take_head(self.layout.promotion_report.read_text(encoding="utf-8", errors="replace"))
-        status = "promoted" if passed else "refused"
+        note = take_head(files[0].read_text(encoding="utf-8", errors="replace"))
+        status = ENDS[0] if passed else ENDS[1]
         self.writer.log(self.run_id, rows, {"gate": "; ".join(reasons), "status": status, NOTE_TAG: note})
         for path in files:
             client.log_artifact(self.run_id, str(path))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.planning.resources import Resources
+    from search.promotion.attempt_state import PromotionAttempt
     from search.promotion.forms import Decision
     from search.promotion.judgement import Judgement
     from search.promotion.opponent import Gate
@@ -132,6 +133,7 @@ def draw_plan(
     registry: Registry,
     counts: Mapping[str, int],
     attempt: int | None = None,
+    own: PromotionAttempt | None = None,
 ) -> Table:
     """What the promotion will do.
 
@@ -139,6 +141,7 @@ def draw_plan(
         search: what is promoted.
         counts: images to train on, as `train`, and to judge on, as `val`.
         attempt: which try on these images it is, from 1; None where it is none.
+        own: which attempt of the search it is; None where it is none.
     """
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
@@ -151,6 +154,7 @@ def draw_plan(
     soup = describe_price([each for each in plan.candidates if not each.config.is_probe], seeds, search, resources)
     for topic, text in (
         ("search", f"{search.name}, which selected on {plan.select_on}"),
+        ("attempt", "" if own is None else describe_own(own)),
         ("objective", describe_objective(plan.objective)),
         ("candidates", ", ".join(f"{each.words} ({format_score(each.search_score)})" for each in plan.candidates)),
         ("baseline", "the report's recipe, or what --baseline names" if plan.baseline else "none"),
@@ -168,6 +172,17 @@ def draw_plan(
         if text:
             table.add_row(topic, plain(text))
     return table
+
+
+def describe_own(own: PromotionAttempt) -> str:
+    """`2 of this search; attempt 1 was promoted`; empty where it is the first."""
+    if own.number == 1:
+        return ""
+    before = own.promoted
+    if before is None:
+        return f"{own.number} of this search, none promoted so far"
+    was = "was of an earlier version" if before == 1 and own.has_older else "was promoted"
+    return f"{own.number} of this search; attempt {before} {was}, and stands unless this one passes"
 
 
 def describe_price(candidates: Sequence[Candidate], seeds: int, search: SearchRecord, resources: Resources) -> str:
@@ -251,6 +266,7 @@ def show_end(result: PromotionResult, registry: Registry, console: Console) -> N
         console.print(
             plain("nothing is trained once more, and nothing registered: the gate did not let it pass (--force does)")
         )
+        show_lines(console, [("report", str(result.report)), *describe_standing(result)])
         return
     state = (
         "is the champion" if result.is_champion else "is registered, but not the champion: the gate did not let it pass"
@@ -259,9 +275,23 @@ def show_end(result: PromotionResult, registry: Registry, console: Console) -> N
     where = [] if layout.results == DEFAULT_RESULTS else ["--results", str(layout.results)]
     where += [] if registry.uri == Address(default_uri(layout)) else ["--tracking-uri", str(registry.uri)]
     lines = [("report", str(result.report)), ("model card", str(result.shipped.layout.card))]
+    lines += describe_standing(result)
     if result.is_champion:
         words = [python_command(), "-m", "search.predict", f"models:/{version.name}@{CHAMPION}", "IMAGE"]
         words += ["--box", "x1,y1,x2,y2"] if result.shipped.needs_box else []
         lines.append(("ask it", shlex.join([*words, *where])))
+    show_lines(console, lines)
+
+
+def describe_standing(result: PromotionResult) -> list[tuple[str, str]]:
+    """What stays as it is, of an attempt that does not stand for its search."""
+    if result.stands:
+        return []
+    layout = result.layout
+    return [("unchanged", f"{layout.promotion_report} and {layout.final.folder}, of the attempt that was promoted")]
+
+
+def show_lines(console: Console, lines: Sequence[tuple[str, str]]) -> None:
+    """A topic and a text a line."""
     for topic, text in lines:
         console.print(plain(f"  {topic:10} {text}"), soft_wrap=True)

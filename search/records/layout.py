@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LOCKS = ".locks"  # folder of the locks of all searches, under the results
 ARTIFACTS = "mlartifacts"  # folder of MLflow's files under the results
 REPORT = "README.md"  # of a search
+PROMOTION_REPORT = "PROMOTION.md"
 REGISTERED = "models:/"  # begins the name of a registered model
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -165,9 +166,18 @@ class SearchLayout:
         return self.folder / "promotion"
 
     @property
+    def promotion_attempts(self) -> Path:
+        """Its attempts of promotion, each in a folder named by its number."""
+        return self.promotion_folder / "attempts"
+
+    def attempt(self, number: int) -> AttemptLayout:
+        """The folder of one of them."""
+        return AttemptLayout(self.promotion_attempts / str(number))
+
+    @property
     def promotion_report(self) -> Path:
-        """What people read of its promotion."""
-        return self.folder / "PROMOTION.md"
+        """What people read of its promotion: of the attempt whose model stands in `final`."""
+        return self.folder / PROMOTION_REPORT
 
     @property
     def states(self) -> Path:
@@ -203,6 +213,38 @@ class SearchLayout:
         """That folder, relative to the search's; None where no model of the trial is kept."""
         folder = self.checkpoint_folder(trial)
         return str(folder.relative_to(self.folder)) if (folder / MODEL_FILE).is_file() else None
+
+
+@dataclass(frozen=True)
+class AttemptLayout:
+    """Where the files of one attempt of promotion stand in its folder."""
+
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        """When it began and how it ended: see `search.promotion.attempt_state`."""
+        return self.folder / "attempt.json"
+
+    @property
+    def report(self) -> Path:
+        """What people read of it."""
+        return self.folder / PROMOTION_REPORT
+
+    @property
+    def result(self) -> Path:
+        """The same for programs, with what the gate said."""
+        return self.folder / "result.json"
+
+    @property
+    def coverage(self) -> Path:
+        """The report's picture."""
+        return self.folder / "coverage.png"
+
+    @property
+    def final(self) -> FinalLayout:
+        """Its model, where that did not take the place of the search's promoted model."""
+        return FinalLayout(self.folder / "final")
 
 
 @dataclass(frozen=True)

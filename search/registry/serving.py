@@ -13,6 +13,8 @@ from fashion_core.errors import DataError
 from search.registry.access import find_or_none
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlflow.entities import LoggedModel
     from mlflow.tracking import MlflowClient
 
@@ -26,12 +28,29 @@ SERVED_PACKAGES = (
 def store_served(
     client: MlflowClient, name: str, final: Path, run_id: str, tags: dict[str, str], example_image: bytes
 ) -> LoggedModel:
-    """Store a promoted model's files as an output of its run; goes on where a call with the same tags was cut off.
+    """Store a promoted model's files as an output of its run: see `store_output`.
+
+    Args:
+        example_image: see `save_served`, also for what is raised.
+    """
+    return store_output(
+        client, name, run_id, tags, lambda folder, logged: save_served(final, folder, logged, example_image)
+    )
+
+
+def store_output(
+    client: MlflowClient,
+    name: str,
+    run_id: str,
+    tags: dict[str, str],
+    write: Callable[[Path, LoggedModel], object],
+) -> LoggedModel:
+    """Store a folder as a model among a run's outputs; goes on where a call with the same tags was cut off.
 
     Args:
         name: of the output.
         tags: tell it from the run's other outputs.
-        example_image: see `save_served`, also for what is raised.
+        write: makes the folder.
     """
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
@@ -44,7 +63,7 @@ def store_served(
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
     if logged.status != LoggedModelStatus.READY:
         with tempfile.TemporaryDirectory(prefix="fashion-") as folder:
-            save_served(final, Path(folder) / "model", logged, example_image)
+            write(Path(folder) / "model", logged)
             client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     return logged

@@ -10,13 +10,17 @@ import atexit
 import re
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel, ConfigDict
+
 from fashion_core.data.spreadsheet import TABLE_ENDINGS
 from fashion_core.errors import SearchError
+from fashion_core.files import check_form, parse_json
 from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.records.layout import FinalLayout, SearchLayout
@@ -33,8 +37,11 @@ if TYPE_CHECKING:
 
 KEY_TAG = "promotion_key"  # of a version: names the promotion and its options
 JUDGED_TAG = "judged_against"  # of a version: its opponent, in words
+SCORE_TAG, INTERVAL_TAG = "score", "score_interval"  # of a version: its score; ends of the 95% interval
 CHAMPION, PREVIOUS = "champion", "previous"
 PROMOTION_TAG, PREDECESSOR_TAG = "promotion", "predecessor"
+CHAMPION_TAG = "champion."  # of a registered model, and a number: who became champion, when and how, as `Crowning`
+BY_PROMOTION, BY_ROLLBACK, BY_COPY = "promoted", "rolled back", "copied"
 DESCRIPTION = (
     "Attributes of images: one class in each category, with its probability. `champion` is the "
     "version to use, `previous` the one before it. Versions come from search/promote.py."
@@ -48,6 +55,7 @@ class Version:
     Attributes:
         run_id: MLflow run that it comes from.
         aliases: those it has now.
+        created: unix seconds.
     """
 
     name: str
@@ -55,6 +63,7 @@ class Version:
     run_id: str
     tags: dict[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    created: float = 0.0
 
     @property
     def uri(self) -> str:
@@ -66,6 +75,21 @@ class Version:
         """Number of the champion before it; None where it was the first, or never was one."""
         number = self.tags.get(PREDECESSOR_TAG, "")
         return int(number) if number.isdigit() else None
+
+
+class Crowning(BaseModel):
+    """That a version became the champion.
+
+    Attributes:
+        time: unix seconds.
+        how: one of `BY_PROMOTION`, `BY_ROLLBACK`, `BY_COPY`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: int
+    time: float
+    how: str
 
 
 class Registry:
@@ -106,26 +130,26 @@ class Registry:
                 if not (token := page.token):
                     return sorted((build_version(each, model) for each in found), key=lambda each: each.number)
 
+    def list_crownings(self) -> list[Crowning]:
+        """Who became champion, the first one first; those of before this was written down are not among them."""
+        with tell_errors(self.uri):
+            model = self.read_model()
+            return [] if model is None else read_crownings(model)
+
     def download(self, version: Version) -> Path:
         """A local folder with the version's `final`, which `load_saved` reads. Leave it as it is.
 
         It is MLflow's own where that lies on this machine, else a copy that goes when this process ends.
         """
+        from search.registry.served_model import FINAL
+
+        return self.download_part(version, f"/artifacts/{FINAL}")
+
+    def download_part(self, version: Version, part: str = "") -> Path:
+        """The same of another part of a version's files; of all, where none is named."""
         with tell_errors(self.uri):
-            import mlflow.artifacts
-
-            from search.registry.served_model import FINAL
-
             source = self.connect().get_model_version_download_uri(version.name, str(version.number))
-            copy = None
-            if urlsplit(source).scheme not in ("", "file"):
-                copy = tempfile.mkdtemp(prefix="fashion-")
-                atexit.register(shutil.rmtree, copy, ignore_errors=True)
-            uri = self.uri.reveal()
-            found = mlflow.artifacts.download_artifacts(
-                f"{source}/artifacts/{FINAL}", dst_path=copy, tracking_uri=uri, registry_uri=uri
-            )
-            return Path(found)
+            return fetch(f"{source}{part}", self.uri)
 
     # ------------------------------------------------------------------------------------------------------- writing
 
@@ -196,7 +220,7 @@ class Registry:
                 self.set_tags(version, tags)
                 predecessor = self.find(PREVIOUS) or self.find_predecessor(champion)
             check()
-            self.point(version, predecessor)
+            self.point(version, predecessor, BY_PROMOTION)
 
     def rollback(self) -> tuple[Version, Version | None]:
         """Make `previous` the champion again, and its own predecessor `previous`. Returns the two as they are then.
@@ -221,19 +245,47 @@ class Registry:
                         f"{describe(champion)}; promote another search"
                     )
                 check()
-                self.point(previous, self.find_predecessor(previous))
+                self.point(previous, self.find_predecessor(previous), BY_ROLLBACK)
                 self.connect().delete_model_version_tag(self.model, str(champion.number), PREDECESSOR_TAG)
                 return self.find(previous.number) or previous, self.find(PREVIOUS)
 
     # ---------------------------------------------------------------------------------------------------- their steps
 
-    def point(self, champion: Version, previous: Version | None) -> None:
-        """Set the aliases. There is a champion all the while, and `previous` is absent rather than wrong in between."""
-        client = self.connect()
-        client.delete_registered_model_alias(self.model, PREVIOUS)
-        client.set_registered_model_alias(self.model, CHAMPION, str(champion.number))
-        if previous is not None:
-            client.set_registered_model_alias(self.model, PREVIOUS, str(previous.number))
+    def crown(self, version: Version) -> None:
+        """Make a version that was copied here the champion of a model that has none.
+
+        Raises:
+            SearchError: there is one.
+        """
+        with tell_errors(self.uri), self.hold_lock() as check:
+            champion = self.find(CHAMPION)
+            if champion is not None and champion.number != version.number:
+                raise SearchError(
+                    f"a copy becomes champion where there is none, but {self.model} in {self.uri} has "
+                    f"{describe(champion)}; promote a search there, which judges it against that one"
+                )
+            check()
+            self.point(version, None, BY_COPY)
+
+    def point(self, champion: Version, previous: Version | None, how: str) -> None:
+        """Set the aliases, and write down who became champion. What is so already stays, and no webhook is sent.
+
+        There is a champion all the while, and `previous` is absent rather than wrong in between.
+        """
+        client, model = self.connect(), self.connect().get_registered_model(self.model)
+        wanted = {CHAMPION: champion.number} | ({} if previous is None else {PREVIOUS: previous.number})
+        known = {alias: int(model.aliases[alias]) for alias in (CHAMPION, PREVIOUS) if alias in model.aliases}
+        if known != wanted:
+            if PREVIOUS in known:
+                client.delete_registered_model_alias(self.model, PREVIOUS)
+            for alias, number in wanted.items():
+                if alias == PREVIOUS or known.get(alias) != number:
+                    client.set_registered_model_alias(self.model, alias, str(number))
+        crownings = read_crownings(model)
+        if not crownings or crownings[-1].version != champion.number:
+            told = Crowning(version=champion.number, time=time.time(), how=how)
+            name = f"{CHAMPION_TAG}{len(crownings) + 1:06d}"
+            client.set_registered_model_tag(self.model, name, told.model_dump_json())
 
     def set_tags(self, version: Version, tags: Mapping[str, Any]) -> None:
         """Put tags on a version; None is no tag."""
@@ -338,12 +390,39 @@ def find_only_model(uri: Address) -> str:
     return names[0]
 
 
+def read_crownings(model: RegisteredModel) -> list[Crowning]:
+    """Who became champion, as a registered model's tags tell; a tag that somebody else wrote is left out."""
+    found = []
+    for name, text in sorted(model.tags.items()):
+        if name.startswith(CHAMPION_TAG):
+            try:
+                found.append(check_form(parse_json(text), Crowning))
+            except ValueError:
+                continue
+    return found
+
+
+def fetch(source: str, uri: Address) -> Path:
+    """A local folder with what stands at an address of MLflow: its own where that lies on this machine, else a copy
+    that goes when this process ends.
+    """
+    import mlflow.artifacts
+
+    copy = None
+    if urlsplit(source).scheme not in ("", "file"):
+        copy = tempfile.mkdtemp(prefix="fashion-")
+        atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    whole = uri.reveal()
+    return Path(mlflow.artifacts.download_artifacts(source, dst_path=copy, tracking_uri=whole, registry_uri=whole))
+
+
 def build_version(found: ModelVersion, model: RegisteredModel | None) -> Version:
     """A version as MLflow tells it, with the aliases that its model tells."""
     aliases = model.aliases if model is not None else {}
     number = int(found.version)
     names = tuple(sorted(alias for alias, held in aliases.items() if int(held) == number))
-    return Version(found.name, number, found.run_id or "", dict(found.tags), names)
+    created = (found.creation_timestamp or 0) / 1000
+    return Version(found.name, number, found.run_id or "", dict(found.tags), names, created)
 
 
 def describe(version: Version | None) -> str:

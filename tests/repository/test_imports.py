@@ -24,6 +24,7 @@ MLFLOW_FILES = (
     "search/registry/versions.py",
     "search/registry/access.py",
     "search/registry/attempts.py",
+    "search/registry/copying.py",
     "search/registry/lock.py",
     "search/registry/served_model.py",
     "search/registry/serving.py",

@@ -13,6 +13,7 @@ from written_search import write_search
 
 from fashion_core.models.ensemble import load_saved
 from fashion_core.models.saved import load_model
+from search.promotion.attempt_state import read_states
 from search.records.layout import SearchLayout
 from search.registry.versions import Registry
 
@@ -154,7 +155,41 @@ def test_giving_the_command_again_changes_nothing(story):
     before = [(version.number, version.aliases) for version in open_registry(folder).list_versions()]
     again = promote(folder, "good", "--results", folder / "results", *USUAL)
     assert "0 to train, 6 done before" in again and "version 2, is the champion" in again
+    states = read_states(SearchLayout(folder / "results", "good"))
+    assert [(state.outcome, state.version) for state in states] == [("promoted", 2)] * 2
     assert [(version.number, version.aliases) for version in open_registry(folder).list_versions()] == before
+
+
+def test_a_refused_attempt_leaves_those_of_the_champion_as_they_are(story):
+    """Its report, its model, its run: the same networks in one form alone are no better than themselves."""
+    from mlflow.tracking import MlflowClient
+
+    folder, _ = story
+    layout = SearchLayout(folder / "results", "good")
+    client = MlflowClient(f"sqlite:///{folder}/results/mlflow.db")
+    version = open_registry(folder).find("champion")
+
+    def look():
+        run = client.get_run(version.run_id)
+        paths = [layout.promotion_report, *sorted(layout.final.folder.rglob("*")), *layout.attempt(1).folder.iterdir()]
+        return [path.read_bytes() for path in paths if path.is_file()], run.data, run.info.end_time
+
+    before, known = look(), {state.number for state in read_states(layout)}
+    told = promote(folder, "good", "--results", folder / "results", *USUAL, "--forms", "single", status=3)
+    own = read_states(layout)[-1]
+    files = layout.attempt(own.number)
+    assert own.number not in known and own.outcome == "refused"
+    assert f"attempt {own.number} of this search; attempt {own.number - 1} was promoted, and stands" in told
+    assert f"report {files.report.relative_to(folder)}" in told.replace(f"{folder}/", "")
+    assert str(look()) == str(before) and open_registry(folder).find("champion") == version
+    assert f"# Promotion of `good`, attempt {own.number}\n" in files.report.read_text()
+    assert "**did not pass the gate**" in files.report.read_text() and "](coverage.png)" in files.report.read_text()
+    found = json.loads(files.result.read_text())
+    assert (found["attempt"], found["stands"], found["gate"]["passed"]) == (own.number, False, False)
+    assert load_saved(files.final.folder).schema.names and files.coverage.is_file()
+    run = client.get_run(own.run_id)
+    assert run.data.tags["status"] == "refused" and own.run_id != version.run_id
+    assert open_registry(folder).find(own.version).run_id == own.run_id
 
 
 def test_other_options_begin_anew_or_not_at_all(story):

@@ -26,6 +26,8 @@ NAMES = [
     "effects",
     "compare",
     "rollback",
+    "champions",
+    "copy",
     "audit",
     "export",
     "resend",

@@ -89,7 +89,7 @@ def test_data_at_another_place_is_the_same(tmp_path, sample_folder):
 def test_the_limit_is_what_was_asked_for():
     def find_limit(**options):
         names = ("layout", "search", "material", "resources", "timeout_s", "tracker", "registry", "console")
-        names = (*names, "tries", "attempt")
+        names = (*names, "own", "tries", "attempt")
         rest = dict.fromkeys(names)
         plan = SimpleNamespace(promotion_id="id")
         return Promotion(options=PromotionOptions(**options), plan=plan, command=(), started=0.0, **rest).limit

@@ -18,12 +18,12 @@ PLAN = PromotionPlan(
 )
 
 
-def open_tracker(folder, uri=None):
+def open_tracker(folder, uri=None, number=1):
     layout = SearchLayout(folder / "results", "mine")
     layout.folder.mkdir(parents=True, exist_ok=True)
     layout.promotion_report.write_text("# Promotion\n\nIt is good.\n\n## More\n")
     record = SearchRecord(SearchStarted(name="mine", space_name="tiny"))
-    return PromotionTracker(uri or f"sqlite:///{folder / 'mlflow.db'}", layout, record, PLAN)
+    return PromotionTracker(uri or f"sqlite:///{folder / 'mlflow.db'}", layout, record, PLAN, number)
 
 
 @pytest.mark.slow
@@ -43,12 +43,52 @@ def test_one_run_however_often_it_is_sent(tmp_path):
 
 
 @pytest.mark.slow
+def test_each_attempt_has_a_run_that_a_later_one_leaves_as_it_is(tmp_path):
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+    def attempt(number, score, *, passed):
+        tracker = open_tracker(tmp_path, number=number)
+        tracker.start(PromotionOptions())
+        tracker.end({"promotion/score": score}, ["so"], [tracker.layout.promotion_report], passed=passed)
+        assert tracker.error is None
+        return client.get_run(tracker.run_id)
+
+    first = attempt(1, 0.5, passed=True)
+    rerun = client.create_run(first.info.experiment_id, tags=rerun_tags(first.info.run_id))
+    second = attempt(2, 0.4, passed=False)
+    assert second.info.run_name == "promote/mine, attempt 2" and second.data.tags["status"] == "refused"
+    assert second.data.tags["reruns_in"] == first.info.run_id != second.info.run_id != rerun.info.run_id
+    kept = client.get_run(first.info.run_id)
+    assert (kept.data.tags["attempt"], kept.data.tags["status"]) == ("1", "promoted")
+    assert kept.data.metrics == {"promotion/score": 0.5} and kept.info.end_time == first.info.end_time
+    assert attempt(2, 0.4, passed=False).info.run_id == second.info.run_id  # it goes on
+
+
+def rerun_tags(parent):
+    return {"promotion_id": PLAN.promotion_id, "rerun": "trial-0003-seed0", "mlflow.parentRunId": parent}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", ["running", "promoted"])
+def test_a_run_of_a_version_that_did_not_number_them_goes_on_unless_it_ended(tmp_path, status):
+    tracker = open_tracker(tmp_path)
+    experiment = tracker.writer.find_experiment("tiny")
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    tags = {"promotion_id": PLAN.promotion_id, "kind": "promotion", "status": status}
+    older = client.create_run(experiment, tags=tags, run_name="promote/mine")
+    tracker.start(PromotionOptions())
+    assert (tracker.run_id == older.info.run_id) == (status == "running")
+    assert client.get_run(older.info.run_id).data.tags["status"] == status
+
+
+@pytest.mark.slow
 def test_one_that_broke_off_does_not_go_on_running(tmp_path):
     tracker = open_tracker(tmp_path)
     tracker.start(PromotionOptions())
     tracker.close()
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    assert client.get_run(tracker.run_id).info.status == "KILLED"
+    run = client.get_run(tracker.run_id)
+    assert run.info.status == "KILLED" and run.data.tags["status"] == "interrupted"
 
 
 def test_the_first_trouble_is_told_and_the_rest_left_out(tmp_path):
