@@ -133,7 +133,7 @@ def serve_slurm() -> Iterator[Slurm]:
     if missing:
         pytest.skip(f"needs Slurm, but {', '.join(missing)} is not here: apt-get install slurm-wlm munge")
     if os.geteuid() != 0:
-        pytest.skip("needs root: Slurm's daemons start as it")
+        pytest.skip("not root: Slurm's daemons start as it")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True)))
         slurm = Slurm(folder)
