@@ -12,12 +12,12 @@ from search.reporting.ties import compare_trials, compare_with_best, find_answer
 from search.reporting.won import name_search
 from search.reporting.words import describe_pairing, name_trials, write_count, write_points
 from search.statistics.gate import compare_answers
-from search.statistics.intervals import Estimate
 
 if TYPE_CHECKING:
     from search.records.record import SearchRecord, TrialRecord
     from search.reporting.answers import Source
     from search.reporting.words import SearchWords
+    from search.statistics.intervals import Estimate
 
 MAX_KNOWN = 10  # known configurations that the best is compared with
 MAX_TIED = 8  # trials that are named
@@ -66,9 +66,9 @@ def answer_better(source: Source) -> Answer:
         parts += compare_categories(record, best, gains[0][0])
     parts.append(
         note(
-            f"The best of {len(ranked)} scores on one set of images looks better than it is, and another seed may order "
-            "them otherwise: neither is in these intervals. Only images that the search has not selected on, and fresh "
-            "seeds, can say: that is what promoting does."
+            f"The best of {len(ranked)} scores on one set of images looks better than it is, and another seed may "
+            "order them otherwise: neither is in these intervals. Only images that the search has not selected on, and "
+            "fresh seeds, can say: that is what promoting does."
         )
     )
     parts += [tag("h3", "Beside the champion"), *compare_champion(source)]
@@ -152,7 +152,7 @@ def compare_champion(source: Source) -> list[Html]:
         ]
     return [
         say("Not compared here: that takes both models and the images."),
-        command("compare them", f"python search/promote.py --compare {name} models:/fashion-attributes@champion"),
+        command("compare them", f"python search/promote.py --compare {name} models:/MODEL@champion"),
     ]
 
 

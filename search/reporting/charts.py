@@ -169,7 +169,12 @@ def draw_cutoffs(record: SearchRecord) -> list[dict[str, Any]]:
     if not stopped:
         return []
     texts = [f"trial {trial.number} stopped at epoch {trial.rung}: below {trial.cutoff:.4f}" for trial in stopped]
-    marks = {"type": "scatter", "mode": "markers", "name": "cut-off", "x": [trial.rung for trial in stopped]}
+    marks: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "cut-off",
+        "x": [trial.rung for trial in stopped],
+    }
     marks |= {"y": [trial.cutoff for trial in stopped], "hoverinfo": "text", "hovertext": texts}
     return [marks | {"marker": {"symbol": "diamond-open", "size": 7, "color": "@bad"}}]
 
@@ -382,7 +387,7 @@ def draw_shares(shares: Mapping[str, float], score: str) -> Chart:
     bar = {"type": "bar", "orientation": "h", "x": [100 * max(share, 0.0) for _, share in rows]}
     bar |= {"y": [write_label(name) for name, _ in rows], "marker": {"color": "@c0"}, "hoverinfo": "text"}
     bar |= {"hovertext": [f"{write_label(name)}: {share:.1%}" for name, share in rows]}
-    layout = {"xaxis": {"title": {"text": "% of the variance"}}, "yaxis": {"type": "category"}}
+    layout: dict[str, Any] = {"xaxis": {"title": {"text": "% of the variance"}}, "yaxis": {"type": "category"}}
     words = f"Which share of the variance of {score} goes with which parameter, less what chance alone would give it."
     return Chart(words, [bar], layout, height=80 + 26 * len(rows))
 
@@ -448,6 +453,6 @@ def draw_time(hours: Mapping[str, float]) -> Chart:
         | {"hovertext": [f"{status}: {format_duration(seconds)}"]}
         for status, seconds in rows
     ]
-    layout = {"barmode": "stack", "showlegend": True, "xaxis": {"title": {"text": f"{unit} of trials"}}}
+    layout: dict[str, Any] = {"barmode": "stack", "showlegend": True, "xaxis": {"title": {"text": f"{unit} of trials"}}}
     layout |= {"yaxis": {"visible": False}, "legend": {"orientation": "h", "y": 1.05, "yanchor": "bottom", "x": 0}}
     return Chart("Time of all trials, by how these ended.", traces, layout, height=150)

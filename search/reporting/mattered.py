@@ -101,7 +101,7 @@ def show_effects(record: SearchRecord, found: Mattered, search: str) -> list[Htm
     if len(rows) > MAX_ROWS:
         parts.append(fold(f"{len(rows) - MAX_ROWS} weaker ones", table(head, rows[MAX_ROWS:], class_="effects")))
     parts.append(draw_shares(effects.shares, objective.name).render())
-    parts.append(command("the same in full, and what acts together", f"python search/effects.py {search}"))
+    parts.append(command("the same in full, and what acts together", f"python -m search.effects {search}"))
     return parts
 
 

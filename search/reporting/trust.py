@@ -105,11 +105,11 @@ def answer_repeat(source: Source) -> Answer:
     if rows:
         parts.append(table(("", ""), rows, class_="pairs"))
     name = name_search(source.layout)
-    parts.append(command("write this page again from the ledger", f"python search/report.py {name}"))
+    parts.append(command("write this page again from the ledger", f"python -m search.report {name}"))
     parts.append(
         command(
             "open it in optuna-dashboard",
-            f"python search/report.py {name} --export-study study.db\noptuna-dashboard sqlite:///study.db",
+            f"python -m search.report {name} --export-study study.db\noptuna-dashboard sqlite:///study.db",
         )
     )
     exact = "One worker on a CPU gives the same numbers" if record.is_repeatable else "The same trials, within noise"

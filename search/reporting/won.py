@@ -143,7 +143,7 @@ def list_commands(source: Source) -> list[Html]:
     layout, parts = source.layout, []
     name, where = name_search(layout), f"{layout.results.name}/{layout.name}"
     if layout.best_model.is_file():
-        parts.append(command("ask it", f"python search/predict.py {name} IMAGE.jpg"))
+        parts.append(command("ask it", f"python -m search.predict {name} IMAGE.jpg"))
         parts.append(
             command(
                 "train it again with fresh seeds, judge it, and ship it if it holds", f"python search/promote.py {name}"
@@ -230,7 +230,7 @@ def list_classes(confusion: Confusion | None) -> list[Html]:
 
 def draw_matrix(classes: Sequence[str], matrix: np.ndarray) -> Html:
     """A confusion matrix as a table. matrix: [C, C], row = truth."""
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for name, row in zip(classes, matrix, strict=True):
         total = int(row.sum())
         cells = [draw_cell(int(count), total) for count in row]
@@ -259,4 +259,4 @@ def show_photographs(source: Source) -> list[Html]:
     if source.photographs is not None:
         return [tag("h3", "Photographs it gets right and wrong"), source.photographs]
     name = name_search(source.layout)
-    return [command("see photographs that it gets right and wrong", f"python search/report.py {name} --photographs")]
+    return [command("see photographs that it gets right and wrong", f"python -m search.report {name} --photographs")]
