@@ -384,7 +384,8 @@ def place_values(values: Sequence[Any], *, is_score: bool = False) -> tuple[list
 def draw_shares(shares: Mapping[str, float], score: str) -> Chart:
     """How much of the spread of the score goes with which parameter."""
     rows = sorted(shares.items(), key=lambda item: item[1])
-    bar = {"type": "bar", "orientation": "h", "x": [100 * max(share, 0.0) for _, share in rows]}
+    bar: dict[str, Any] = {"type": "bar", "orientation": "h"}
+    bar |= {"x": [100 * max(share, 0.0) for _, share in rows]}
     bar |= {"y": [write_label(name) for name, _ in rows], "marker": {"color": "@c0"}, "hoverinfo": "text"}
     bar |= {"hovertext": [f"{write_label(name)}: {share:.1%}" for name, share in rows]}
     layout: dict[str, Any] = {"xaxis": {"title": {"text": "% of the variance"}}, "yaxis": {"type": "category"}}

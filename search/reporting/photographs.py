@@ -80,7 +80,7 @@ def show_rows(
         words = f"wrong: {', '.join(wrong)}" if wrong else f"all {labelled} right"
         image = tag("img", src=f"data:image/jpeg;base64,{picture}", alt=f"{names[row]}, {words}", loading="lazy")
         shown.append(
-            tag("figure", Html(image.replace("></img>", ">")), tag("figcaption", words, tag("br"), names[row]))
+            tag("figure", Html(image.replace("></img>", ">")), tag("figcaption", words, Html("<br>"), names[row]))
         )
     return shown
 

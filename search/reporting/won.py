@@ -17,6 +17,7 @@ from search.reporting.answers import Answer
 from search.reporting.markup import Html, code, command, fold, join, note, say, table, tag
 from search.reporting.report import ORIGINS
 from search.reporting.words import format_score, group_params
+from search.space.weights import WEIGHTS
 from search.statistics.intervals import IMAGES, Estimate
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def list_params(record: SearchRecord, best: TrialRecord) -> Html:
     ]
     weighted = [name for name in categories if f"weight_{name}" in best.params]
     parts = [table(("parameter", "the best", f"known: trial {known.number}"), rows)]
-    if len(weighted) > 1:
+    if len(weighted) > 1 and not own.get(WEIGHTS, "all").startswith("all"):
         parts.append(note(f"Weights of categories, in this order: {', '.join(weighted)}."))
     return join(parts)
 
@@ -158,7 +159,7 @@ def list_commands(source: Source) -> list[Html]:
 
 def find_commonest(record: SearchRecord, confusion: Confusion | None) -> dict[str, float]:
     """Of each category, what always answering its commonest class would score; empty where nothing tells."""
-    known: dict[str, float] = find_commonest(record, confusion)
+    known: dict[str, float] = record.data.get("majority_by_category") or {}
     if known or confusion is None:
         return known
     totals = {name: np.array(matrix).sum(1) for name, matrix in confusion.matrices.items()}
@@ -168,7 +169,7 @@ def find_commonest(record: SearchRecord, confusion: Confusion | None) -> dict[st
 def list_categories(source: Source, best: TrialRecord, confusion: Confusion | None) -> Html:
     """Accuracy of each category, beside always answering the commonest class."""
     record, search = source.record, source.search
-    images, commonest = record.selection.get("select_count"), record.data.get("majority_by_category") or {}
+    images, commonest = record.selection.get("select_count"), find_commonest(record, confusion)
     labelled = record.selection.get("labelled") or {}
     rows = []
     for name in record.category_names:
