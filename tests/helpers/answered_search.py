@@ -54,8 +54,9 @@ def write_search(
             SearchStarted(
                 name=name,
                 settings={
-                    "trials": trials, "sampler": "tpe", "scheduler": "asha", "max_epochs": MAX_EPOCHS, "grace_epochs": 1,
-                    "reduction_factor": 2, "seed": 0, "select_on": "val", "concurrent": 1, "cpus_per_trial": 1,
+                    "trials": trials, "sampler": "tpe", "scheduler": "asha", "max_epochs": MAX_EPOCHS,
+                    "grace_epochs": 1, "reduction_factor": 2, "seed": 0, "select_on": "val", "concurrent": 1,
+                    "cpus_per_trial": 1,
                 },
                 space=SPACE, space_name="tiny", space_hash="ab" * 32,
                 provenance={"command": "python search/run.py --data FashionDataset --space tiny", "torch": "2.14.1"},

@@ -78,7 +78,7 @@ def test_parallel_coordinates_have_every_trial(few):
 
 def test_values_are_placed_from_the_lowest_to_the_highest():
     assert place_values([1e-4, 1e-3, 1e-2, 3e-3, 1e-1, 5e-4])[0][:3] == pytest.approx([0, 1 / 3, 2 / 3])
-    assert place_values(["b", "a", None])[0] == [1 / 2, 0, 1]
+    assert place_values(["b", "a", None])[0] == [1, 1 / 2, 0]
     assert place_values([1024, 512, 512])[1:] == ("512", "1024")
     assert build_axis([0.5, 1.0, 1.5, 2.0])["type"] == "linear" and build_axis([0, 1, 10, 1000])["type"] == "linear"
 
@@ -87,7 +87,7 @@ def test_the_hypervolume_is_the_share_that_is_beaten(few):
     trials, rng = few.rank(), np.random.default_rng(0)
     priced = [
         PricedTrial(trial, USUAL, Cost(1000, float(ms)))
-        for trial, ms in zip(trials, rng.uniform(1, 9, 11), strict=False)
+        for trial, ms in zip(trials, rng.uniform(1, 9, len(trials)), strict=True)
     ]
     scores, costs = np.array([each.score for each in priced]), np.log([each.cost.ms for each in priced])
     heights, places = (scores - scores.min()) / np.ptp(scores), (costs - costs.min()) / np.ptp(costs)

@@ -103,7 +103,7 @@ def test_names_of_strangers_are_no_markup(tmp_path):
     for name in CATEGORIES:
         assert " ".join(show_text(name).split()) in hostile.text
     assert "\x1b" not in text and "onerror=alert" in hostile.text
-    classes = dict.fromkeys(CATEGORIES, list(CLASSES))
+    classes = {name: list(CLASSES) for name in CATEGORIES}
     write_confusion(layout, Confusion(trial=1, epoch=4, classes=classes, matrices=matrices))
     confused = Page(write(layout))
     assert all(" ".join(show_text(name).split()) in confused.text for name in CLASSES)
@@ -144,7 +144,7 @@ def test_answers_that_are_damaged_cost_no_page(tmp_path):
 
 def test_the_matrix_of_what_is_taken_for_what_stands_beside_it(layout):
     matrices = {"sleeve": [[30, 10], [4, 36]], "fit": [[39, 1], [0, 40]]}
-    classes = dict.fromkeys(matrices, ["long", "short"])
+    classes = {name: ["long", "short"] for name in matrices}
     write_confusion(layout, Confusion(trial=1, epoch=4, classes=classes, matrices=matrices))
     page = Page(write(layout))
     assert "sleeve: weakest class long, 75% of 40 images right" in page.text
@@ -157,7 +157,8 @@ def test_the_matrix_of_what_is_taken_for_what_stands_beside_it(layout):
 
 def test_the_audit_is_summed_up(layout):
     layout.audit.write_text(
-        "## Images\n\n- train and val: 2 byte-identical pairs, 3 nearly alike\n- 1 of all 5 pairs have different labels\n"
+        "## Images\n\n- train and val: 2 byte-identical pairs, 3 nearly alike\n"
+        "- 1 of all 5 pairs have different labels\n"
     )
     page = Page(write(layout))
     assert "train and val share pictures: 2 are the same files, 3 nearly alike" in page.text

@@ -23,11 +23,15 @@ def test_the_table_with_types_has_what_the_other_has(tmp_path):
         for value, text in zip(table[name].to_pylist(), (row[name] for row in rows), strict=True):
             shown = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
             assert shown == text
-    types = {
-        name: table.schema.field(name).type
-        for name in ("trial", "enqueued", "cutoff", "val/accuracy", "fc_layers", "lr")
-    }
-    assert list(types.values()) == [pa.int64(), pa.bool_(), pa.float64(), pa.float64(), pa.int64(), pa.float64()]
+    names = ("trial", "enqueued", "cutoff", "val/accuracy", "fc_layers", "lr")
+    assert [table.schema.field(name).type for name in names] == [
+        pa.int64(),
+        pa.bool_(),
+        pa.float64(),
+        pa.float64(),
+        pa.int64(),
+        pa.float64(),
+    ]
     assert table.schema.metadata[b"search"] == b"answered"
 
 
