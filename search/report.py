@@ -1,4 +1,4 @@
-"""The report of a search: `trials.csv`, `README.md`, `curves.png`. Made from the ledger alone, again at any time.
+"""The report of a search: `report.html`, `README.md`, tables and pictures. Made from the ledger alone, at any time.
 
 python -m search.report NAME
 """

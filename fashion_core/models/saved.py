@@ -152,13 +152,22 @@ def check_shapes(found: ModelDescription, shapes: dict[str, tuple[int, ...]]) ->
         )
 
 
+def read_description(file: Path) -> ModelDescription:
+    """What the header of a saved model tells; its weights are not read.
+
+    Raises:
+        CheckpointError: there is none, or it is not a model of this project.
+    """
+    return read_tensors(file, MODEL_FORMAT, ModelDescription, names=())[1]
+
+
 def read_score(folder: Path) -> tuple[float, int]:
     """The score, of its own objective, of the model in the folder, and its epoch; its weights are not read.
 
     Raises:
         CheckpointError: there is none, or it is not a model of this project.
     """
-    _, found = read_tensors(folder / MODEL_FILE, MODEL_FORMAT, ModelDescription, names=())
+    found = read_description(folder / MODEL_FILE)
     try:
         objective = found.build_config().objective
     except ValueError as error:

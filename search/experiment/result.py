@@ -10,7 +10,7 @@ from fashion_core.errors import SearchError
 from search.records.layout import SearchLayout
 from search.records.locks import is_running
 from search.records.record import SearchRecord, TrialRecord, load_record
-from search.reporting.report import tabulate_trials
+from search.reporting.trials import tabulate_trials
 
 if TYPE_CHECKING:
     import pandas as pd

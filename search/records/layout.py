@@ -113,6 +113,26 @@ class SearchLayout:
         return self.folder / "trials.csv"
 
     @property
+    def trials_parquet(self) -> Path:
+        """The same, each column of one type."""
+        return self.folder / "trials.parquet"
+
+    @property
+    def page(self) -> Path:
+        """What people open of it: the report as one file for a browser."""
+        return self.folder / "report.html"
+
+    @property
+    def photographs_page(self) -> Path:
+        """The same with photographs of the data set, which are not everybody's to pass on."""
+        return self.folder / "report-photographs.html"
+
+    @property
+    def confusions(self) -> Path:
+        """What the best trial's model took for what, by category: see `search.reporting.won`."""
+        return self.folder / "confusion.json"
+
+    @property
     def curves(self) -> Path:
         """A row an epoch: see `search.reporting.curves`."""
         return self.folder / "curves.parquet"
@@ -192,7 +212,9 @@ class SearchLayout:
         """The files that are kept with the search's run in MLflow, those that exist."""
         files = [
             self.report,
+            self.page,
             self.trials_csv,
+            self.trials_parquet,
             self.curves,
             self.audit,
             self.best_config,

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.registry.comparing import SIDES, Comparison, find_winner
-from search.reporting.terminal import plain
+from search.reporting.terminal import FoldingTable, plain
 from search.statistics.gate import write_p_value
 from search.statistics.intervals import LEVEL, POWER, Estimate
 
@@ -39,7 +39,7 @@ def render_comparison(comparison: Comparison) -> Group:
 
 def build_table(comparison: Comparison) -> Table:
     """A row for the score, one for each category, and one for the calibration error."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = FoldingTable()
     table.add_column("")
     heads = [*SIDES, "A less B, points", "interval", *(["labelled images"] if comparison.labelled else [])]
     for head in heads:

@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from search.reporting.effects import write_effects
     from search.reporting.figures import draw_confusion, draw_curves
     from search.reporting.live import LiveView
-    from search.reporting.report import tabulate_trials, write_report
+    from search.reporting.report import write_report
     from search.reporting.summary import render_summary
     from search.reporting.tables import hide_places, render_table
+    from search.reporting.trials import tabulate_trials
     from search.reporting.words import SearchWords, describe_search
 
 __all__ = [
@@ -32,9 +33,10 @@ __getattr__ = attach(
         "effects": ["write_effects"],
         "figures": ["draw_confusion", "draw_curves"],
         "live": ["LiveView"],
-        "report": ["tabulate_trials", "write_report"],
+        "report": ["write_report"],
         "summary": ["render_summary"],
         "tables": ["hide_places", "render_table"],
+        "trials": ["tabulate_trials"],
         "words": ["SearchWords", "describe_search"],
     },
 )

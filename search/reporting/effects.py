@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -188,39 +189,80 @@ def write_effects(layout: SearchLayout, record: SearchRecord) -> Path:
     return layout.effects
 
 
-def render_effects(record: SearchRecord) -> str:
-    """The effects as markdown."""
-    categories, objective = record.category_names, write_code(record.objective.name)
-    trials = [trial for _, trial in sorted(record.trials.items()) if trial.status in SCORED and trial.correct]
-    parts = [f"# What mattered in the search {write_code(record.name)}", *render_stages(record)]
-    design = build_design([trial.params for trial in trials], record.param_names, categories)
-    wanted = count_wanted(design) if trials else MIN_SPARE
-    if len(trials) < wanted:
-        if len(parts) > 1:  # what there is to say of the stages stands for itself
-            return "\n\n".join(parts) + "\n"
+@dataclass(frozen=True)
+class Mattered:
+    """What the trials of a search tell of its parameters.
+
+    Attributes:
+        trials: those that tell; correct: what they answered, [T, N, K].
+        epochs, rungs: see `find_rungs`; last: the place of the rung that the effects are of.
+    """
+
+    trials: list[TrialRecord]
+    correct: np.ndarray
+    epochs: list[int]
+    rungs: list[Rung]
+    last: int
+    design: Design
+    effects: Effects
+
+
+def list_telling(record: SearchRecord) -> list[TrialRecord]:
+    """The trials that tell of parameters: with a score and the answers behind it."""
+    return [trial for _, trial in sorted(record.trials.items()) if trial.status in SCORED and trial.correct]
+
+
+def count_missing(record: SearchRecord) -> int:
+    """How many more trials the effects of its parameters need; 0 where they can be estimated."""
+    trials = list_telling(record)
+    design = build_design([trial.params for trial in trials], record.param_names, record.category_names)
+    return max((count_wanted(design) if trials else MIN_SPARE) - len(trials), 0)
+
+
+def estimate_mattered(record: SearchRecord) -> Mattered:
+    """The effects of the parameters of a search.
+
+    Raises:
+        SearchError: too few of its trials finished, or too few images of a class were scored.
+    """
+    categories, trials = record.category_names, list_telling(record)
+    if missing := count_missing(record):
         raise SearchError(
-            f"effects of this space need at least {wanted} trials that finished or that ASHA stopped, but "
-            f"{record.name} has {len(trials)}; run {wanted - len(trials)} more of them"
+            f"effects of this space need at least {len(trials) + missing} trials that finished or that ASHA stopped, "
+            f"but {record.name} has {len(trials)}; run {missing} more of them"
         )
     if record.measure.list_single():
         raise SearchError(
             f"effects on {record.objective.name} need two images or more of each class among those selected on, but in "
             f"{record.name} some class has one; label more of them"
         )
+    design = build_design([trial.params for trial in trials], record.param_names, categories)
     images = record.begun.tell("selection", "select_count")
     correct = np.stack([unpack_correct(trial.correct or "", images, len(categories)) for trial in trials])
     epochs, rungs = find_rungs(record, trials, correct)
     last = max(n for n, rung in enumerate(rungs) if n == 0 or len(rung.rows) >= count_wanted(design, n))
     effects = estimate_effects(design, correct, rungs[: last + 1], record.measure)
+    return Mattered(trials, correct, epochs, rungs, last, design, effects)
+
+
+def render_effects(record: SearchRecord) -> str:
+    """The effects as markdown."""
+    objective = write_code(record.objective.name)
+    parts = [f"# What mattered in the search {write_code(record.name)}", *render_stages(record)]
+    if len(parts) > 1 and count_missing(record):
+        return "\n\n".join(parts) + "\n"  # what there is to say of the stages stands for itself
+    found = estimate_mattered(record)
+    trials, effects = found.trials, found.effects
+    images = record.begun.tell("selection", "select_count")
     labelled = describe_labelled(record.selection.get("labelled"))
     parts.append(
-        f"{len(trials)} {describe_scored(epochs, rungs, last, count_wanted(design, len(rungs) - 1))} on the same "
+        f"{len(trials)} {describe_estimated(found)} on the same "
         f"{images:,} images{labelled}. Changes of {objective} and of the accuracy of each category in "
         "percentage points, ± half a 95% interval over trials and images together; **bold** where it does not hold 0. "
         "Of 20 cells, about one is bold by chance. A change of one parameter goes with the others as they were drawn."
     )
-    parts += describe_selection(record, trials, len(rungs) > 1)
-    parts += [render_effect_table(record, design, effects), *describe_conditional(trials, record.param_names)]
+    parts += describe_selection(record, trials, len(found.rungs) > 1)
+    parts += [render_effect_table(record, found.design, effects), *describe_conditional(trials, record.param_names)]
     parts.append("## How much of the spread is whose")
     rows = [
         [write_code(name), f"{share:.1%}"] for name, share in sorted(effects.shares.items(), key=lambda item: -item[1])
@@ -230,8 +272,13 @@ def render_effects(record: SearchRecord) -> str:
         f"Less what chance alone would give a parameter, so a share may be below 0. The model leaves "
         f"{effects.noise:.1%} to the seed, to parameters acting together, and to curves it cannot follow."
     )
-    parts += render_together(record, trials, correct, rungs, find_strongest(effects, trials))
+    parts += render_together(record, trials, found.correct, found.rungs, find_strongest(effects, trials))
     return "\n\n".join(parts) + "\n"
+
+
+def describe_estimated(found: Mattered) -> str:
+    """Which scores the effects are of."""
+    return describe_scored(found.epochs, found.rungs, found.last, count_wanted(found.design, len(found.rungs) - 1))
 
 
 def find_rungs(

@@ -57,7 +57,8 @@ class LiveView:
         self.console, self.record = console, record
         self.total_trials, self.max_epochs = total_trials, max_epochs
         self.started = time.monotonic()
-        self.before = count_done(record)  # pace and time left are of what this view has seen
+        self.before = count_done(record)  # pace and time left are of what this view has seen,
+        self.paced_from: float | None = None  # from its first epoch on: what comes before is start-up
         self.shown, self.look_at = Standing(), 0.0  # what is drawn, and from when on to look again
         self.ended = self.before[1]
         self.last_line = self.started
@@ -96,13 +97,14 @@ class LiveView:
             self.shown = self.standing
             self.look_at = now + LOOK_SHARE * (time.monotonic() - now)
         elapsed = max(now - self.started, 1e-3)
+        paced = self.measure_paced(now)
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", no_wrap=True, min_width=TOPIC_WIDTH)
         table.add_column(overflow="fold")
         lines = self.shown.lines or (("trials", f"0 of {self.total_trials} done; the first is starting"),)
         times = (
-            ("pace", self.shown.describe_pace(elapsed)),
-            ("time left", self.describe_left(self.shown, elapsed)),
+            ("pace", self.shown.describe_pace(paced)),
+            ("time left", self.describe_left(self.shown, elapsed, paced)),
         )
         at = ((f"in trial {number}", text) for number, text in list(self.doing.items())[:MAX_RUNNING_SHOWN])
         for topic, text in (*lines, *times, *self.shown.running, *at):
@@ -121,6 +123,8 @@ class LiveView:
         """Show the record as it is now, after this event."""
         if isinstance(event, TrialEnded) and event.status.is_over:
             self.ended += 1
+        if isinstance(event, EpochEnded) and self.paced_from is None:
+            self.paced_from, self.before = time.monotonic(), count_done(self.record)
         if isinstance(event, SearchBroke):
             self.print_line(time.monotonic(), f"Ray broke: {first_line(event.error)}")
         if self.live is None:
@@ -133,12 +137,16 @@ class LiveView:
             self.print_line(now, describe_end(self.record.trials[event.trial], self.max_epochs))
         elif isinstance(event, EpochEnded) and now - self.last_line >= PROGRESS_INTERVAL_S:
             best = ranked[0].best if (ranked := self.record.rank()) else None
-            left = self.describe_left(self.standing, max(now - self.started, 1e-3))
+            left = self.describe_left(self.standing, max(now - self.started, 1e-3), self.measure_paced(now))
             self.print_line(now, f"{self.record.count_epochs()} epochs, best {format_score(best)}, time left {left}")
 
-    def describe_left(self, standing: Standing, elapsed: float) -> str:
-        """Time left, and what is left of the time budget."""
-        text, budget = standing.describe_left(elapsed), self.record.limits.seconds
+    def measure_paced(self, now: float) -> float:
+        """Seconds since the first epoch ended: pace and time left are of these."""
+        return max(now - (self.started if self.paced_from is None else self.paced_from), 1e-3)
+
+    def describe_left(self, standing: Standing, elapsed: float, paced: float) -> str:
+        """Time left at the pace of so many seconds, and what is left of the time budget."""
+        text, budget = standing.describe_left(paced), self.record.limits.seconds
         if budget is None:
             return text
         left = max(budget - self.spent - elapsed, 0.0)
@@ -162,7 +170,7 @@ class Standing:
 
     Attributes:
         lines: (topic, text) on the whole search. running: the same on each running trial.
-        epochs_here, ended_here: epochs and trials that ended since the view began.
+        epochs_here, ended_here: epochs and trials that ended since the first epoch that the view saw.
         epochs_left: expected.
     """
 
@@ -175,7 +183,7 @@ class Standing:
     def describe_pace(self, elapsed: float) -> str:
         """Trials per hour, and seconds from one epoch to the next over all trials."""
         if not self.epochs_here:
-            return "known after the first epoch"
+            return "known after two epochs"
         rate = 3600 * self.ended_here / elapsed
         trials = f"{rate:,.{0 if rate >= 10 else 1}f} trials/h, " if self.ended_here else ""
         return f"{trials}an epoch every {format_value(elapsed / self.epochs_here)} s"
@@ -183,7 +191,7 @@ class Standing:
     def describe_left(self, elapsed: float) -> str:
         """Time left, at the pace so far and with as many epochs a trial as those had that ended."""
         if not self.epochs_here:
-            return "known after the first epoch"
+            return "known after two epochs"
         return f"about {format_duration(self.epochs_left * elapsed / self.epochs_here)}"
 
 

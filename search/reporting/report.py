@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 import time
 from collections import Counter
-from io import StringIO
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from search.records.events import SearchStarted, TakenOver, TrialStatus
 from search.reporting.figures import draw_curves, draw_front
 from search.reporting.front import describe_front, list_priced
 from search.reporting.tables import Part, Rows, hide_places, join_parts
+from search.reporting.trials import write_trials_csv, write_trials_parquet
 from search.reporting.words import (
     SearchWords,
     describe_counts,
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 NUMBER = attrgetter("number")
 AGAINST = "less the best, points"
-FIXED_COLUMNS = ("trial", "status", "reason", "rung", "cutoff", "enqueued", "epochs", "best_epoch", "seconds")
 
 
 def write_report(layout: SearchLayout, record: SearchRecord, search: SearchWords) -> list[Path]:
@@ -47,6 +45,7 @@ def write_report(layout: SearchLayout, record: SearchRecord, search: SearchWords
     from search.reporting.curves import write_curves  # pyarrow takes time: not for those who draw tables alone
 
     write_trials_csv(record, layout.trials_csv)
+    write_trials_parquet(record, layout.trials_parquet)
     write_curves(record, layout.curves)
     curves = layout.folder / "curves.png"
     has_curves = draw_curves(record, curves)
@@ -57,33 +56,7 @@ def write_report(layout: SearchLayout, record: SearchRecord, search: SearchWords
     parts = build_report(search, record, [curves.name] if has_curves else [], pictures)
     write_whole(layout.report, join_parts(parts))
     drawn = [*([curves] if has_curves else []), *([front] if priced else [])]
-    return [layout.report, layout.trials_csv, layout.curves, *drawn]
-
-
-def tabulate_trials(record: SearchRecord) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows of all trials, by number; metrics are those of a trial's best epoch."""
-    own = record.objective
-    scores = [own.name, own.error_name, metrics.ACCURACY, metrics.ACCURACY_SE, metrics.CLASS_ACCURACY]
-    scores = list(dict.fromkeys([*scores, *(f"{metrics.ACCURACY}/{name}" for name in record.category_names)]))
-    params, rows = record.param_names, []
-    for number, trial in sorted(record.trials.items()):
-        found = {**trial.best_metrics, own.name: trial.best}
-        seconds = None if trial.seconds is None else round(trial.seconds, 1)
-        fixed = [number, str(trial.status), hide_places(trial.reason), trial.rung, trial.cutoff]
-        fixed += [trial.enqueued, len(trial.epochs), trial.best_epoch, seconds]
-        rows.append([*fixed, *(found.get(name) for name in scores), *(trial.params.get(name) for name in params)])
-    return [*FIXED_COLUMNS, *scores, *params], rows
-
-
-def write_trials_csv(record: SearchRecord, path: Path) -> None:
-    """One row a trial. Empty: none, true and false as in JSON."""
-    columns, rows = tabulate_trials(record)
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([str(cell).lower() if isinstance(cell, bool) else cell for cell in row])
-    write_whole(path, text.getvalue())
+    return [layout.report, layout.trials_csv, layout.trials_parquet, layout.curves, *drawn]
 
 
 LIBRARIES = ("python", "torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pyarrow")

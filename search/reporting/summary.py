@@ -26,7 +26,7 @@ STYLES = {
     "interrupted": "magenta",
     "paused": "cyan",
 }
-NUMBERS = "{:>4} {:>6}  {:<11} {:>6}  {:<15}  {}"  # columns of the summary's table; 58 wide without the last
+NUMBERS = "{:>4} {:>5} {:<{width}} {:>6}  {:<15}  {}"  # columns of the summary's table
 
 
 class Wrapped:
@@ -67,12 +67,13 @@ def render_summary(search: SearchWords, steps: Sequence[tuple[str, str]]) -> Ren
     parts.append(describe_whole(search))
     if search.ranked:
         score = search.objective.name if search.objective.is_default else "score"
+        width = max(len(str(trial.status)) for trial in search.ranked[:TOP])
         head = ("rank", "trial", "status", "epochs", score, "origin")
-        parts += [Text(), Text(NUMBERS.format(*head), style="dim")]
+        parts += [Text(), Text(NUMBERS.format(*head, width=width), style="dim")]
     for rank, trial in enumerate(search.ranked[:TOP], 1):
         origin = trial.origin + ", tied" * (trial.number in (search.tied or ()))
         row = (rank, trial.number, trial.status, trial.epochs, trial.score, origin)
-        parts.append(Text(NUMBERS.format(*row), style="bold" if rank == 1 else ""))
+        parts.append(Text(NUMBERS.format(*row, width=width), style="bold" if rank == 1 else ""))
         pieces = [f"{name} {value}" for name, value in trial.params.items()]
         parts.append(Wrapped(pieces, "dim", ", ", ",", (13, 13)))
     parts += [Text(), Text(describe_certainty(search))]

@@ -349,8 +349,8 @@ def name_trials(numbers: Sequence[int]) -> str:
 
 
 def write_interval(estimate: Estimate, level: float = LEVEL, digits: int = 4) -> str:
-    """A score with its interval: `0.8437 [0.8301, 0.8573]`."""
-    low, high = estimate.compute_interval(level)
+    """A score with its interval, which ends at 0 and 1 as scores do: `0.8437 [0.8301, 0.8573]`."""
+    low, high = (min(max(bound, 0.0), 1.0) for bound in estimate.compute_interval(level))
     return f"{estimate.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 

@@ -32,6 +32,7 @@ ALLOWED_SKIPS = (
     "not a git checkout",
     "not root",
     "no hosts here",
+    "no browser",
     "needs Slurm",
     "needs SkyPilot",
     r"needs ray\[default\]",

@@ -63,7 +63,7 @@ def test_without_a_terminal_progress_is_told_once_a_minute(search, monkeypatch):
     search.epoch(0, 3, 0.78)
     lines = written(console).splitlines()
     assert len(lines) == 1 and "[0/5] 2 epochs, best 0.7500, time left about" in lines[0]
-    assert live.standing.epochs_here == 3
+    assert live.standing.epochs_here == 2  # from the first on
 
 
 def test_a_resumed_search_does_not_tell_again_what_has_ended(search):
@@ -78,20 +78,35 @@ def test_pace_counts_this_session_only(search):
     search.run()
     live = view(search, plain_console())
     search.append(SearchResumed(trials=6))
-    assert live.standing.describe_pace(100) == live.standing.describe_left(100) == "known after the first epoch"
+    assert live.standing.describe_pace(100) == live.standing.describe_left(100) == "known after two epochs"
 
 
 def test_pace_and_time_left(search):
     search.start(0)
     live = view(search, plain_console())
     search.epoch(0, 1, 0.7)
+    assert live.standing.describe_pace(100) == "known after two epochs"
     search.epoch(0, 2, 0.7)
-    # 4 of this trial, 24 of the other four, 50 s each
+    search.epoch(0, 3, 0.7)
+    # 3 of this trial, 24 of the other four, 50 s each
     assert live.standing.describe_pace(100) == "an epoch every 50 s"
-    assert live.standing.describe_left(100) == "about 23 min 20 s"
+    assert live.standing.describe_left(100) == "about 22 min 30 s"
     search.end(0, "stopped", 0.7, 1)
     assert live.standing.describe_pace(100) == "36 trials/h, an epoch every 50 s"
-    assert live.standing.describe_left(100) == "about 6 min 40 s"  # the four like the one: 2 epochs
+    assert live.standing.describe_left(100) == "about 10 min 00 s"  # the four like the one: 3 epochs
+
+
+def test_what_comes_before_the_first_epoch_is_not_in_the_pace(search, monkeypatch):
+    now = time.monotonic()
+    live = view(search, plain_console())
+    search.start(0)
+    monkeypatch.setattr("search.reporting.live.time.monotonic", lambda: now + 500)  # of starting up
+    search.epoch(0, 1, 0.7)
+    monkeypatch.setattr("search.reporting.live.time.monotonic", lambda: now + 510)
+    search.epoch(0, 2, 0.7)
+    paced = live.measure_paced(now + 510)
+    assert live.standing.describe_pace(paced) == "an epoch every 10 s"
+    assert live.describe_left(live.standing, 510, paced) == "about 4 min 40 s"
 
 
 def test_a_trial_beyond_the_usual_is_expected_to_go_to_the_end(search):

@@ -175,11 +175,11 @@ def run_command(monkeypatch, layout, name):
 
 
 def test_a_report_can_be_made_again(layout, monkeypatch, capsys):
-    paths = [layout.report, layout.trials_csv, layout.curves, layout.folder / "curves.png"]
+    paths = [layout.report, layout.trials_csv, layout.trials_parquet, layout.curves, layout.folder / "curves.png"]
     before = [path.read_bytes() for path in paths]
     assert run_command(monkeypatch, layout, "tiny") == 0
     assert [path.read_bytes() for path in paths] == before
-    assert capsys.readouterr().out.splitlines() == [f"wrote {path}" for path in paths]
+    assert capsys.readouterr().out.splitlines() == [f"wrote {path}" for path in (*paths, layout.page)]
 
 
 def test_a_search_that_is_not_there_is_told_without_a_traceback(layout, monkeypatch, capsys):

@@ -96,7 +96,7 @@ def test_the_top_few_are_shown_and_the_first_failures(search):
         search.start(number)
         search.end(number, "failed", None, None, f"reason {number}")
     text = summary(search.record)
-    assert f"{TOP}      2  finished" in text and "finished" in text and f"   {TOP + 1}      1  finished" not in text
+    assert f"{TOP}     2 finished" in text and "finished" in text and f"   {TOP + 1}     1 finished" not in text
     assert "trial 12 failed: reason 12" in text and "trial 13" not in text
     assert "and 2 more that failed or diverged" in text
 

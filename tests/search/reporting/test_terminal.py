@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from search.reporting.terminal import choose_console, draw_pairs, plain
+from search.reporting.terminal import choose_console, draw_pairs, draw_table, plain
 
 
 def show(renderable, width=40):
@@ -68,3 +68,25 @@ def test_no_console_is_given_bare_text():
     """It would read mark-up in it: only what `plain` made, or a table of such cells, is printed."""
     packages = Path(__file__).resolve().parents[3] / "search"
     assert not [fault for path in sorted(packages.rglob("*.py")) for fault in find_prints(path)]
+
+
+def test_a_table_that_is_too_wide_is_a_block_a_row():
+    head, rows = (
+        ("model", "score [95%]", "size"),
+        [("trial 7, trained again", "0.812 [0.790, 0.834]", "4.1 M"), ("soup", "", "9 M")],
+    )
+    table = draw_table(head, rows)
+    wide, narrow = show(table, width=80), show(table, width=40)
+    assert [line.split()[0] for line in wide] == ["model", "trial", "soup"] and "4.1 M" in wide[1]
+    assert [line.rstrip() for line in narrow] == [
+        "trial 7, trained again",
+        "  score [95%]  0.812 [0.790, 0.834]",
+        "  size         4.1 M",
+        "soup",
+        "  size  9 M",
+    ]
+
+
+def test_the_first_column_of_a_table_is_folded_before_that():
+    lines = show(draw_table(("name", "score"), [("a_name_that_is_long_" * 2, "0.81234567890123")]), width=40)
+    assert len(lines) > 2 and lines[0].split() == ["name", "score"] and all(len(line) <= 40 for line in lines)

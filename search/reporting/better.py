@@ -1,0 +1,204 @@
+"""Whether the best trial is better: than what was known before, than the other trials, than the champion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from search.records.events import TrialStatus
+from search.reporting.answers import Answer
+from search.reporting.charts import draw_differences
+from search.reporting.markup import Html, command, fold, join, note, say, table, tag
+from search.reporting.ties import compare_trials, compare_with_best, find_answers
+from search.reporting.won import name_search
+from search.reporting.words import describe_pairing, name_trials, write_count, write_points
+from search.statistics.gate import compare_answers
+
+if TYPE_CHECKING:
+    from search.records.record import SearchRecord, TrialRecord
+    from search.reporting.answers import Source
+    from search.reporting.words import SearchWords
+    from search.statistics.intervals import Estimate
+
+MAX_KNOWN = 10  # known configurations that the best is compared with
+MAX_TIED = 8  # trials that are named
+MAX_SHOWN = 40  # trials of a table that is open at first
+
+
+def judge_gain(gain: Estimate) -> str:
+    """`better`, `worse` or `within noise`: by the 95% interval."""
+    low, high = gain.compute_interval()
+    return "better" if low > 0 else "worse" if high < 0 else "within noise"
+
+
+def find_known(record: SearchRecord) -> list[TrialRecord]:
+    """The known configurations that were tried first and have a score, the best first."""
+    if record.settings.get("sampler") == "grid":
+        return []
+    return [trial for trial in record.rank() if trial.enqueued][:MAX_KNOWN]
+
+
+def answer_better(source: Source) -> Answer:
+    """Whether it is better."""
+    record, search = source.record, source.search
+    ranked = record.rank()
+    if not ranked:
+        return Answer("There is nothing to compare yet.", [say("There is nothing to compare yet.")])
+    best, known = ranked[0], find_known(record)
+    gains = [(trial, *compare_gain(record, best, trial)) for trial in known if trial is not best]
+    short = describe_known(best, known, gains)
+    if search.tied:
+        short += f" {write_count(len(search.tied), 'other trial')} cannot be told apart from the best."
+    parts = [Html(say(short).replace("<p>", '<p class="lead">', 1))]
+    if gains:
+        rows = [
+            (
+                f"trial {trial.number}",
+                f"{trial.best:.4f}",
+                describe_end(trial),
+                "" if gain is None else write_points(gain),
+                "" if gain is None else show_verdict(judge_gain(gain)),
+                "image by image" if is_paired else "without each image's answers",
+            )
+            for trial, gain, is_paired in gains
+        ]
+        head = ("known configuration", "score", "trained", "the best more, points [95%]", "verdict", "compared")
+        parts.append(table(head, rows, class_="short"))
+        parts += compare_categories(record, best, gains[0][0])
+    parts.append(
+        note(
+            f"The best of {len(ranked)} scores on one set of images looks better than it is, and another seed may "
+            "order them otherwise: neither is in these intervals. Only images that the search has not selected on, and "
+            "fresh seeds, can say: that is what promoting does."
+        )
+    )
+    parts += [tag("h3", "Beside the champion"), *compare_champion(source)]
+    standings = compare_with_best(record, ranked)
+    parts.append(tag("h3", "Beside the other trials"))
+    if standings is not None and (chart := draw_differences(record, standings)):
+        parts += [say(describe_tied(search)), chart.render()]
+    parts.append(list_trials(search))
+    return Answer(short, parts)
+
+
+def compare_gain(record: SearchRecord, best: TrialRecord, other: TrialRecord) -> tuple[Estimate | None, bool]:
+    """The best less another trial, and whether image by image."""
+    return compare_trials(record, best, other, record.measure, find_answers(record, other))
+
+
+def describe_known(
+    best: TrialRecord, known: list[TrialRecord], gains: list[tuple[TrialRecord, Estimate | None, bool]]
+) -> str:
+    """Whether the best is better than the best known configuration, in a sentence."""
+    if not known:
+        return "No known configuration was tried, so there is nothing from before to be better than."
+    if known[0] is best:
+        return (
+            f"The best is itself a known configuration, trial {best.number}: the search found none that scores better."
+        )
+    trial, gain, _ = gains[0]
+    if gain is None:
+        return f"Against the best known configuration, trial {trial.number}, no error is known."
+    verdict = {
+        "better": "Yes: better than the best known configuration",
+        "worse": "No: worse than the best known configuration",
+        "within noise": "Not surely: within noise of the best known configuration",
+    }[judge_gain(gain)]
+    return f"{verdict} (trial {trial.number}) by {write_points(gain)} points, 95% interval over images."
+
+
+def describe_end(trial: TrialRecord) -> str:
+    """How far it was trained."""
+    stopped = ", then stopped" if trial.status == TrialStatus.STOPPED else ""
+    return write_count(len(trial.epochs), "epoch") + stopped
+
+
+def show_verdict(verdict: str) -> Html:
+    """A verdict in its colour."""
+    return tag("span", verdict, class_={"better": "good", "worse": "bad"}.get(verdict))
+
+
+def compare_categories(record: SearchRecord, best: TrialRecord, other: TrialRecord) -> list[Html]:
+    """The best less a known configuration, by category; nothing where the ledger has not what both answered."""
+    own, theirs = find_answers(record, best), find_answers(record, other)
+    if own is None or theirs is None:
+        return []
+    found = compare_answers(own, theirs, [], record.measure)
+    rows = [
+        (name, write_points(each, found.category_level), show_verdict(judge_category(each, found.category_level)))
+        for name, each in zip(record.category_names, found.categories, strict=True)
+    ]
+    head = ("category", "the best more, points", "verdict")
+    words = f"By category, against trial {other.number}. The intervals hold together with 95%."
+    return [say(words), table(head, rows, class_="short")]
+
+
+def judge_category(gain: Estimate, level: float) -> str:
+    """`better`, `worse` or `within noise`, at a level."""
+    low, high = gain.compute_interval(level)
+    return "better" if low > 0 else "worse" if high < 0 else "within noise"
+
+
+def compare_champion(source: Source) -> list[Html]:
+    """Where it stands beside the model in use, or how to find out."""
+    layout, name = source.layout, name_search(source.layout)
+    if layout.promotion_report.is_file():
+        report = tag("a", layout.promotion_report.name, href=layout.promotion_report.name)
+        return [
+            say(
+                "This search has been promoted, or that was tried: what was judged, against what, stands in ",
+                report,
+                ".",
+            )
+        ]
+    return [
+        say("Not compared here: that takes both models and the images."),
+        command("compare them", f"python search/promote.py --compare {name} models:/MODEL@champion"),
+    ]
+
+
+def describe_tied(search: SearchWords) -> str:
+    """Who cannot be told apart from the best."""
+    if not search.tied:
+        who = "No other trial is tied with the best."
+    else:
+        verb = "is" if len(search.tied) == 1 else "are"
+        more = f", and {len(search.tied) - MAX_TIED} more," if len(search.tied) > MAX_TIED else ""
+        who = (
+            f"{name_trials(search.tied[:MAX_TIED])}{more} {verb} tied with the best: this data cannot tell them apart."
+        )
+        who = who[0].upper() + who[1:]
+    return f"{who} {describe_pairing(search)}"
+
+
+def list_trials(search: SearchWords) -> Html:
+    """All trials, the ranked first; marked is who is tied with the best."""
+    everyone = (*search.ranked, *search.others)
+    columns = list(dict.fromkeys(name for trial in everyone for name in trial.params))
+    tied, rows = set(search.tied or ()), []
+    for place, trial in enumerate(everyone, 1):
+        mark = "best" if place == 1 and search.ranked else "tied" if trial.number in tied else ""
+        status = (
+            f"stopped below {trial.cutoff:.4f}"
+            if trial.cutoff and trial.status == TrialStatus.STOPPED
+            else trial.status
+        )
+        rank = str(place) if place <= len(search.ranked) else "-"
+        cells = (
+            rank,
+            str(trial.number),
+            tag("strong", mark),
+            trial.score,
+            trial.against,
+            str(status),
+            str(trial.epochs),
+            trial.origin,
+        )
+        rows.append((*cells, *(trial.params.get(name, "") for name in columns)))
+    head = ("rank", "trial", "", "score", "less the best, points", "status", "epochs", "origin", *columns)
+    whole = join(
+        [
+            table(head, rows, class_="trials"),
+            note("± one standard error over images; = tied with the best. In full: trials.csv, trials.parquet."),
+        ]
+    )
+    return fold(f"all {len(everyone)} trials", whole, is_open=len(everyone) <= MAX_SHOWN)

@@ -1,0 +1,114 @@
+"""Where the compute went: curves, rungs, why each trial ended, epochs and hours beside full training."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from search.records.events import TrialStatus
+from search.reporting.answers import Answer
+from search.reporting.charts import draw_learning, draw_time, find_rungs
+from search.reporting.markup import Html, fold, note, say, table, tag
+from search.reporting.tables import hide_places
+from search.reporting.words import format_duration, write_count
+
+if TYPE_CHECKING:
+    from search.records.record import SearchRecord
+    from search.reporting.answers import Source
+
+MAX_REASONS = 40
+
+
+def answer_spent(source: Source) -> Answer:
+    """Where the compute went."""
+    record, search = source.record, source.search
+    short = f"{write_count(search.trials, 'trial')}, {write_count(search.epochs, 'epoch')}"
+    if search.full_epochs:
+        short += f": {search.epochs / search.full_epochs:.0%} of training all to the end ({search.full_epochs})"
+    if saved := search.saved_epochs:
+        short += f"; stopping the weak early saved {write_count(saved, 'epoch')}"
+    short += f". {search.duration} in all." if record.seconds else "."
+    parts = [Html(say(short).replace("<p>", '<p class="lead">', 1)), say(f"By how they ended: {search.counts}.")]
+    if chart := draw_learning(record):
+        parts.append(chart.render())
+    if rungs := list_rung_counts(record):
+        parts += [tag("h3", "At the rungs"), table(("after epoch", "reached it", "stopped there", "share"), rungs)]
+    parts += [tag("h3", "Where the hours went"), *show_hours(source)]
+    parts += [tag("h3", "Why each ended"), *list_reasons(record)]
+    return Answer(short, parts)
+
+
+def list_rung_counts(record: SearchRecord) -> list[tuple[str, str, str, str]]:
+    """Of each rung: how many reached it, and how many were stopped there."""
+    rows = []
+    for rung in find_rungs(record):
+        reached = sum(trial.last_epoch >= rung for trial in record.trials.values())
+        stopped = sum(trial.rung == rung and trial.status == TrialStatus.STOPPED for trial in record.trials.values())
+        if reached:
+            rows.append((str(rung), str(reached), str(stopped), f"{stopped / reached:.0%}"))
+    return rows
+
+
+def show_hours(source: Source) -> list[Html]:
+    """Hours of trials by how they ended, and what full training would have taken."""
+    record, search = source.record, source.search
+    seconds: dict[str, float] = defaultdict(float)
+    epochs: Counter[str] = Counter()
+    for trial in record.trials.values():
+        seconds[str(trial.status)] += trial.seconds or 0.0
+        epochs[str(trial.status)] += len(trial.epochs)
+    statuses = {status: count for status, count in record.count_statuses().items() if count}
+    total = sum(seconds.values())
+    rows = [
+        (
+            status,
+            str(count),
+            str(epochs[status]),
+            format_duration(seconds[status]),
+            f"{seconds[status] / total:.0%}" if total else "",
+        )
+        for status, count in statuses.items()
+    ]
+    parts = [table(("trials that", "how many", "epochs", "time", "share"), rows, class_="short")]
+    if total:
+        parts.append(draw_time({status: seconds[status] for status in statuses}).render())
+    if total and search.epochs and search.full_epochs > search.epochs:
+        full = total * search.full_epochs / search.epochs
+        parts.append(
+            say(
+                f"All trials together took {format_duration(total)}. Trained to the end, at the same pace, they would "
+                f"have taken about {format_duration(full)}."
+            )
+        )
+    if search.spent:
+        parts.append(note(f"Of the search: {search.spent}."))
+    return parts
+
+
+def list_reasons(record: SearchRecord) -> list[Html]:
+    """Why trials ended, in one line each; what went wrong first."""
+    lost = (TrialStatus.FAILED, TrialStatus.DIVERGED)
+    trials = sorted(record.trials.values(), key=lambda trial: (trial.status not in lost, trial.number))
+    rows = [
+        (
+            str(trial.number),
+            str(trial.status),
+            str(len(trial.epochs)),
+            hide_places(trial.reason) or describe_stay(trial.status),
+        )
+        for trial in trials
+    ]
+    head = ("trial", "how", "epochs", "why")
+    wrong = [row for row, trial in zip(rows, trials, strict=True) if trial.status in lost]
+    parts = [table(head, wrong)] if wrong else [say("No trial failed or diverged.")]
+    parts.append(
+        fold(
+            f"all {write_count(len(rows), 'trial')}", table(head, rows), is_open=not wrong and len(rows) <= MAX_REASONS
+        )
+    )
+    return parts
+
+
+def describe_stay(status: TrialStatus) -> str:
+    """Why a trial has no reason in the ledger."""
+    return {TrialStatus.RUNNING: "it still runs", TrialStatus.FINISHED: "trained to its end"}.get(status, "")

@@ -1,0 +1,263 @@
+"""What won: the best trial in words, as commands, by category and class, and what it takes for what."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel
+
+from fashion_core import metrics
+from fashion_core.errors import FashionError
+from fashion_core.files import MODEL_FILE, read_json, write_whole
+from search.cli import DEFAULT_RESULTS
+from search.reporting.answers import Answer
+from search.reporting.markup import Html, code, command, fold, join, note, say, table, tag
+from search.reporting.report import ORIGINS
+from search.reporting.words import format_score, group_params
+from search.space.weights import WEIGHTS
+from search.statistics.intervals import IMAGES, Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord, TrialRecord
+    from search.reporting.answers import Source
+
+DEEP = 0.55  # share of a row above which a cell is too dark for the ink of the page
+MAX_CLASSES = 30  # of a matrix that can still be read
+
+
+class Confusion(BaseModel):
+    """What the best trial's model took for what.
+
+    Attributes:
+        classes, matrices: by category; of a matrix, a row is a true class, a column an answer.
+    """
+
+    trial: int
+    epoch: int
+    classes: dict[str, list[str]]
+    matrices: dict[str, list[list[int]]]
+
+
+def write_confusion(layout: SearchLayout, found: Confusion) -> None:
+    """Keep it beside the report, which can then be made without the model."""
+    write_whole(layout.confusions, json.dumps(found.model_dump()) + "\n")
+
+
+def read_confusion(layout: SearchLayout, trial: int) -> Confusion | None:
+    """What the model of a trial took for what; None where neither it nor its model is kept, or they are damaged."""
+    try:
+        if layout.confusions.is_file():
+            kept = read_json(layout.confusions, Confusion, "hold matrices", "write the report again", FashionError)
+            if kept.trial == trial:
+                return kept
+        file = layout.checkpoint_folder(trial) / MODEL_FILE
+        if not file.is_file():
+            return None
+        from fashion_core.models.saved import read_description  # torch takes seconds
+
+        found = read_description(file)
+        schema = found.build_schema()
+        classes = {category.name: list(category.classes) for category in schema.categories}
+        return Confusion(
+            trial=trial, epoch=found.epoch, classes=classes, matrices=dict(zip(classes, found.confusion, strict=True))
+        )
+    except (FashionError, OSError, ValueError):
+        return None
+
+
+def answer_won(source: Source) -> Answer:
+    """What won."""
+    record, search = source.record, source.search
+    ranked = record.rank()
+    if not ranked:
+        return Answer("No trial has a score yet.", [say("No trial has a score yet.")])
+    best, words = ranked[0], search.ranked[0]
+    own, params = record.objective, words.params
+    network = " at ".join(
+        f"{params[name]}{unit}" for name, unit in (("backbone", ""), ("image_size", " px")) if name in params
+    )
+    against = "" if search.majority is None else f" Always answering the commonest class scores {search.majority}."
+    what = f"mean over {len(search.categories)} categories" if own.is_default else own.words
+    on = "" if not search.scored else f" on {search.scored:,} images"
+    lead = say(
+        tag("strong", f"Trial {best.number}"),
+        f"{f' ({network})' if network else ''}, {ORIGINS[words.origin]}, scores ",
+        tag("strong", words.score),
+        f" in {own.name} ({what}){on}, after epoch {best.best_epoch} of {len(best.epochs)}."
+        f"{write_span(best.best, best.standard_error)}{against}",
+    )
+    confusion = read_confusion(source.layout, best.number)
+    parts = [
+        Html(lead.replace("<p>", '<p class="lead">', 1)),
+        list_params(record, best),
+        *list_commands(source),
+        tag("h3", "By category"),
+        list_categories(source, best, confusion),
+        *list_classes(confusion),
+        *(show_photographs(source)),
+    ]
+    short = f"Trial {best.number}{f', {network}' if network else ''}: {own.name} {words.score}.{against}"
+    return Answer(short, parts)
+
+
+def name_search(layout: SearchLayout) -> str:
+    """The search's name as a command takes it, with its folder of results where that is not the usual one."""
+    where = "" if layout.results == DEFAULT_RESULTS else f" --results {shlex.quote(layout.results.name or '.')}"
+    return shlex.quote(layout.name) + where
+
+
+def write_span(score: float | None, error: float | None) -> str:
+    """` 95% interval: 0.82 to 0.86.`: within 0 and 1; empty where the error is not known."""
+    if score is None or not error:
+        return ""
+    low, high = Estimate(score, error, np.inf, IMAGES).compute_interval()
+    return f" 95% interval over images: {max(low, 0.0):.4f} to {min(high, 1.0):.4f}."
+
+
+def list_params(record: SearchRecord, best: TrialRecord) -> Html:
+    """The searched parameters of the best trial, beside those of the first known configuration."""
+    categories = record.category_names
+    own = group_params(best.params, categories)
+    known = next((trial for trial in record.rank() if trial.enqueued and trial is not best), None)
+    if known is None or record.settings.get("sampler") == "grid":
+        return table(("parameter", "value"), ((code(name), value) for name, value in own.items()))
+    other = group_params(known.params, categories)
+    rows = [
+        (code(name), tag("strong", value) if value != other.get(name) else value, other.get(name, ""))
+        for name, value in own.items()
+    ]
+    weighted = [name for name in categories if f"weight_{name}" in best.params]
+    parts = [table(("parameter", "the best", f"known: trial {known.number}"), rows)]
+    if len(weighted) > 1 and not own.get(WEIGHTS, "all").startswith("all"):
+        parts.append(note(f"Weights of categories, in this order: {', '.join(weighted)}."))
+    return join(parts)
+
+
+def list_commands(source: Source) -> list[Html]:
+    """What to do with the best trial."""
+    layout, parts = source.layout, []
+    name, where = name_search(layout), f"{layout.results.name}/{layout.name}"
+    if layout.best_model.is_file():
+        parts.append(command("ask it", f"python -m search.predict {name} IMAGE.jpg"))
+        parts.append(
+            command(
+                "train it again with fresh seeds, judge it, and ship it if it holds", f"python search/promote.py {name}"
+            )
+        )
+    if layout.best_config.is_file():
+        config = shlex.quote(f"{where}/best_config.json")
+        again = f"python search/run.py --data DIR --space SPACE --enqueue {config}"
+        parts.append(command("try this configuration first in another search", again))
+    return parts
+
+
+def find_commonest(record: SearchRecord, confusion: Confusion | None) -> dict[str, float]:
+    """Of each category, what always answering its commonest class would score; empty where nothing tells."""
+    known: dict[str, float] = record.data.get("majority_by_category") or {}
+    if known or confusion is None:
+        return known
+    totals = {name: np.array(matrix).sum(1) for name, matrix in confusion.matrices.items()}
+    return {name: float(counts.max() / counts.sum()) for name, counts in totals.items() if counts.sum()}
+
+
+def list_categories(source: Source, best: TrialRecord, confusion: Confusion | None) -> Html:
+    """Accuracy of each category, beside always answering the commonest class."""
+    record, search = source.record, source.search
+    images, commonest = record.selection.get("select_count"), find_commonest(record, confusion)
+    labelled = record.selection.get("labelled") or {}
+    rows = []
+    for name in record.category_names:
+        value = best.best_metrics.get(f"{metrics.ACCURACY}/{name}")
+        if value is None:
+            rows.append((name, "-", "", "", ""))
+            continue
+        mark = commonest.get(name)
+        count = labelled.get(name, images)
+        bar = tag(
+            "span",
+            tag("i"),
+            *([tag("b")] if mark is not None else []),
+            class_="bar",
+            style=f"--share:{value};--mark:{mark or 0}",
+        )
+        span = write_wilson(value, count) if isinstance(count, int) and count else ""
+        rows.append((name, f"{value:.4f}", bar, span, format_score(mark)))
+    mean = search.accuracies[-1]
+    rows.append(("mean", mean[1], "", "", mean[2] or ""))
+    words = note("The upright line in a bar is what always answering the category's commonest class would score.")
+    whole = table(("category", "accuracy", "", "95% interval", "commonest class"), rows, class_="short")
+    return join(
+        [whole, words]
+        if commonest
+        else [table(("category", "accuracy", "", "95% interval"), (row[:4] for row in rows), class_="short")]
+    )
+
+
+def write_wilson(share: float, count: int) -> str:
+    """`0.82 to 0.88`: Wilson's interval of a share of so many images (Wilson 1927, JASA 22), which stays in 0 to 1."""
+    z = 1.959964
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return f"{max(middle - half, 0.0):.3f} to {min(middle + half, 1.0):.3f}"
+
+
+def list_classes(confusion: Confusion | None) -> list[Html]:
+    """Every class: how often it was seen, and what it was taken for."""
+    if confusion is None:
+        return [note("Classes and confusion are left out: the model of this trial is not kept beside the report.")]
+    parts: list[Html] = [tag("h3", "By class, and what is taken for what")]
+    for name, rows in confusion.matrices.items():
+        classes, matrix = confusion.classes[name], np.array(rows)
+        recalls = matrix.diagonal() / np.maximum(matrix.sum(1), 1)
+        seen = np.flatnonzero(matrix.sum(1))
+        if not len(seen):
+            continue
+        worst = min(seen, key=lambda row: recalls[row])
+        title = f"{name}: weakest class {classes[worst]}, {recalls[worst]:.0%} of {matrix[worst].sum()} images right"
+        parts.append(
+            fold(title, draw_matrix(classes, matrix) if len(classes) <= MAX_CLASSES else list_worst(classes, matrix))
+        )
+    parts.append(
+        note("A row is a true class, a column an answer; the deeper the colour, the larger the share of the row.")
+    )
+    return parts
+
+
+def draw_matrix(classes: Sequence[str], matrix: np.ndarray) -> Html:
+    """A confusion matrix as a table. matrix: [C, C], row = truth."""
+    rows: list[tuple[object, ...]] = []
+    for name, row in zip(classes, matrix, strict=True):
+        total = int(row.sum())
+        cells = [draw_cell(int(count), total) for count in row]
+        right = row[len(rows)] / total if total else None
+        rows.append((name, *cells, "-" if right is None else f"{right:.0%}"))
+    return table(("truth \\ answer", *classes, "right"), rows, class_="matrix")
+
+
+def draw_cell(count: int, total: int) -> Html:
+    """A cell of a matrix, as deep as its share of the row."""
+    share = count / total if total else 0.0
+    deep = "deep" if share > DEEP else None
+    return tag("td", count or "", class_=deep, style=f"--share:{share:.3f}")
+
+
+def list_worst(classes: Sequence[str], matrix: np.ndarray) -> Html:
+    """Of a category with many classes, those that are most often taken for another."""
+    wrong = matrix - np.diag(matrix.diagonal())
+    places = np.dstack(np.unravel_index(np.argsort(-wrong, axis=None)[:MAX_CLASSES], wrong.shape))[0]
+    rows = [(classes[t], classes[a], str(wrong[t, a]), str(matrix[t].sum())) for t, a in places if wrong[t, a]]
+    return table(("truth", "answer", "images", "of the class"), rows)
+
+
+def show_photographs(source: Source) -> list[Html]:
+    """Photographs that it gets right and wrong, where they were asked for; else how to see them."""
+    if source.photographs is not None:
+        return [tag("h3", "Photographs it gets right and wrong"), source.photographs]
+    name = name_search(source.layout)
+    return [command("see photographs that it gets right and wrong", f"python -m search.report {name} --photographs")]

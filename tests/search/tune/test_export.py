@@ -1,0 +1,59 @@
+"""A search as a study of Optuna's: read again by Optuna, against the ledger."""
+
+from dataclasses import replace
+
+import optuna
+import pytest
+from answered_search import write_search
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from fashion_core.errors import SearchError
+from search.records.record import load_record
+from search.tune.export import export_study, guess_distribution
+
+
+def load(path):
+    return optuna.load_study(study_name=None, storage=f"sqlite:///{path}")
+
+
+def test_optuna_reads_the_trials_that_the_ledger_tells(tmp_path):
+    record, path = load_record(write_search(tmp_path)), tmp_path / "new" / "study.db"
+    assert export_study(record, path) == 12 and [each.name for each in path.parent.iterdir()] == ["study.db"]
+    study = load(path)
+    assert study.study_name == "answered" and study.direction.name == "MAXIMIZE"
+    best = record.rank()[0]
+    assert study.best_trial.user_attrs["trial"] == best.number and study.best_value == best.best
+    for told, (_, trial) in zip(study.trials, sorted(record.trials.items()), strict=True):
+        assert told.params == trial.params
+        assert told.intermediate_values == {row.epoch: trial.read_score(row) for row in trial.epochs}
+        assert told.user_attrs.get("val/accuracy/fit") == trial.best_metrics.get("val/accuracy/fit")
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.COMPLETE] * 6 + [TrialState.PRUNED] * 5 + [TrialState.FAIL]
+    assert study.trials[0].distributions == {
+        "lr": FloatDistribution(1e-4, 1e-1, log=True),
+        "dropout": FloatDistribution(0, 0.5),
+        "fc_layers": CategoricalDistribution([0, 2]),
+    }  # those of the space
+
+
+def test_without_the_space_the_values_tell_how_they_were_drawn(tmp_path):
+    record = load_record(write_search(tmp_path, ended=False))
+    record.search = replace(record.begun, space="")
+    export_study(record, tmp_path / "study.db")
+    assert load(tmp_path / "study.db").trials[3].params == record.trials[3].params
+
+
+def test_what_can_have_drawn_values():
+    assert guess_distribution([3, 1, 2]) == IntDistribution(1, 3)
+    assert guess_distribution([0.5, 1]) == FloatDistribution(0.5, 1)
+    assert guess_distribution([0.001, 0.1]) == FloatDistribution(0.001, 0.1, log=True)
+    assert guess_distribution(["a", None, "a", True]) == CategoricalDistribution(["a", None, True])
+
+
+def test_a_file_that_is_there_stays(tmp_path):
+    path = tmp_path / "study.db"
+    path.write_text("mine")
+    with pytest.raises(SearchError, match="is there; name another"):
+        export_study(load_record(write_search(tmp_path)), path)
+    assert path.read_text() == "mine"
