@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from fashion_core.errors import FashionError, SearchError, first_line
 from search.address import Address
+from search.cli import DEFAULT_RESULTS
 from search.records.layout import ARTIFACTS
 from search.records.provenance import python_command
 
@@ -160,8 +161,10 @@ def tell_errors(uri: Address | str) -> Iterator[None]:
 
 
 def ui_command(layout: SearchLayout, uri: Address | str | None) -> str:
-    """How to look at the runs."""
-    address = Address.of(uri or default_uri(layout))
-    if address.scheme in ("http", "https"):
-        return f"open {address} in a browser"
-    return f"{python_command()} -m mlflow ui --backend-store-uri {shlex.quote(str(address))}"
+    """How to look at the runs: at the search's leaderboard."""
+    words = [layout.name]
+    if layout.results != DEFAULT_RESULTS:
+        words += ["--results", str(layout.results)]
+    if uri is not None:
+        words += ["--tracking-uri", str(uri)]
+    return f"{python_command()} -m search.ui {shlex.join(words)}"
