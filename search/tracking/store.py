@@ -17,6 +17,7 @@ from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.records.layout import ARTIFACTS
 from search.records.provenance import python_command
+from search.tracking.view import build_page_path, name_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,11 +161,19 @@ def tell_errors(uri: Address | str) -> Iterator[None]:
         raise build_error(uri, error) from name_cause(uri, error)
 
 
-def ui_command(layout: SearchLayout, uri: Address | str | None) -> str:
-    """How to look at the runs: at the search's leaderboard."""
+def ui_command(layout: SearchLayout, uri: Address | str | None, experiment: str = "") -> str:
+    """How to look at the runs: at the search's leaderboard.
+
+    Args:
+        experiment: MLflow's id of the space, where that is known: a server's page can be named by it.
+    """
+    address = Address.of(uri or default_uri(layout))
+    if experiment and address.scheme in ("http", "https"):
+        page = str(address).rstrip("/") + build_page_path(experiment, name_view(layout.name))
+        return f"open {shlex.quote(page)} in a browser"
     words = [layout.name]
     if layout.results != DEFAULT_RESULTS:
         words += ["--results", str(layout.results)]
     if uri is not None:
-        words += ["--tracking-uri", str(uri)]
+        words += ["--tracking-uri", str(address)]
     return f"{python_command()} -m search.ui {shlex.join(words)}"

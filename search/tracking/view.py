@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 VIEW_TAG = "mlflow.sharedViewState."
 LEADERBOARD = "leaderboard"  # the view of all searches of an experiment; that of one has its name too
-SCORES, CATEGORIES = "Score", "Categories"  # sections of charts
+PARAMETERS, SCORES, CATEGORIES = "Score over parameters", "Score", "Categories"
+COLUMNS = {PARAMETERS: 1, SCORES: 2, CATEGORIES: 3}  # sections of charts, and how many stand beside each other
 # MLflow adds a chart for every other metric, in sections of these names: they stay folded.
 FOLDED = ("best", "train", "trial", ACCURACY, "val", "Model metrics", "System metrics")
 MAX_PLAIN = 18_000  # characters; MLflow takes 20,000 in a tag of an experiment
@@ -62,7 +63,7 @@ def build_view(record: SearchRecord, searched: Sequence[str], search_id: str | N
         "hideEmptyCharts": True,
         "isAccordionReordered": True,
         "compareRunCharts": build_charts(record, searched),
-        "compareRunSections": [build_section(name) for name in (SCORES, CATEGORIES, *FOLDED)],
+        "compareRunSections": [build_section(name) for name in (*COLUMNS, *FOLDED)],
     }
 
 
@@ -82,6 +83,7 @@ def build_section(name: str) -> dict[str, Any]:
         "isReordered": True,
         "deleted": False,
         "isGenerated": name in FOLDED,
+        "columns": COLUMNS.get(name, 3),
     }
 
 
@@ -105,10 +107,10 @@ def build_charts(record: SearchRecord, searched: Sequence[str]) -> list[dict[str
             "runsCountToCompare": 100,
         },
     ]
+    for chart in charts:
+        chart["metricSectionId"] = PARAMETERS if chart["type"] == "PARALLEL" else SCORES
     if not searched:
         del charts[0]
-    for chart in charts:
-        chart["metricSectionId"] = SCORES
     for name in record.begun.categories:
         if (key := name_key(f"{ACCURACY}/{name}")) != objective:
             charts.append({**build_lines(key, f"{key} by epoch"), "metricSectionId": CATEGORIES})

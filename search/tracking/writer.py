@@ -257,7 +257,8 @@ class Writer:
 
     def log_inputs(self, run: str) -> None:
         """The data sets of a run, unless it has them."""
-        if not (run in self.found and self.found[run].inputs.dataset_inputs) and (rows := build_inputs(self.record)):
+        inputs = self.found[run].inputs if run in self.found else None
+        if not (inputs and inputs.dataset_inputs) and (rows := build_inputs(self.record)):
             self.connect().log_inputs(run, rows)
 
     def start_trial(self, trial: TrialRecord) -> None:

@@ -9,14 +9,14 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fashion_core.errors import SearchError
-from search.tracking.pages import find_free_port
+from search.tracking.pages import end, find_free_port
 
 ARGUMENTS = (
     "--headless=new",
@@ -79,7 +79,10 @@ def open_browser(profile: Path, width: int = 1600, height: int = 1200) -> Iterat
         pytest.skip("no browser: apt-get install chromium chromium-driver")
     port = find_free_port()
     driver = subprocess.Popen(
-        [str(programs[1]), f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [str(programs[1]), f"--port={port}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         options = {
@@ -89,11 +92,13 @@ def open_browser(profile: Path, width: int = 1600, height: int = 1200) -> Iterat
         wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}}
         made = begin(f"http://127.0.0.1:{port}/session", wanted)
         session = f"http://127.0.0.1:{port}/session/{made['sessionId']}"
-        yield Browser(session)
-        ask(session, method="DELETE")
+        try:
+            yield Browser(session)
+        finally:
+            with suppress(OSError):
+                ask(session, method="DELETE")
     finally:
-        driver.terminate()
-        driver.wait()
+        end(driver)
 
 
 def begin(address: str, wanted: dict[str, Any], timeout_s: float = 30) -> Any:
