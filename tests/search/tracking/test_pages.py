@@ -132,11 +132,14 @@ def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
 
 CELLS = """return [...document.querySelectorAll(`.ag-center-cols-container [role="row"]`)]
     .sort((one, other) => one.getAttribute("row-index") - other.getAttribute("row-index"))
-    .map(row => [...row.querySelectorAll(`[role="gridcell"]`)].map(cell => cell.innerText.trim()))"""
+    .map(row => [...row.querySelectorAll(`[role="gridcell"]`)]
+        .sort((one, other) => one.getBoundingClientRect().left - other.getBoundingClientRect().left)
+        .map(cell => cell.innerText.trim()))"""
 NAMES = """return [...document.querySelectorAll(`.ag-pinned-left-cols-container [role="row"]`)]
     .sort((one, other) => one.getAttribute("row-index") - other.getAttribute("row-index"))
     .map(row => row.querySelector("a")?.innerText.trim())"""
 HEADERS = """return [...document.querySelectorAll(`.ag-header-viewport [role="columnheader"]`)]
+    .sort((one, other) => one.getBoundingClientRect().left - other.getBoundingClientRect().left)
     .map(each => each.innerText.trim()).filter(Boolean)"""
 
 
@@ -144,12 +147,10 @@ HEADERS = """return [...document.querySelectorAll(`.ag-header-viewport [role="co
 def test_the_page_is_the_leaderboard(served: Served, browser: Browser) -> None:
     (page,) = list_pages(default_uri(served.layout), "mine", "tiny")
     browser.open(served.address + page.path)
-    rows = browser.wait(CELLS, lambda found: len(found) == 4, timeout_s=180)
     ranked = sorted(SCORES, key=lambda number: -SCORES[number])
-    assert browser.run(NAMES) == [f"trial-{number:04d}" for number in ranked]
-    assert [row[:4] for row in rows] == [
-        [str(SCORES[number]), STATUSES[number], f"why {STATUSES[number]}", "test_resnet"] for number in ranked
-    ]
+    browser.wait(NAMES, lambda found: found == [f"trial-{number:04d}" for number in ranked], timeout_s=180)
+    wanted = [[str(SCORES[number]), STATUSES[number], f"why {STATUSES[number]}", "test_resnet"] for number in ranked]
+    browser.wait(CELLS, lambda found: [row[:4] for row in found] == wanted)
     headers = list(dict.fromkeys(browser.run(HEADERS)))
     wanted = ["best/val_accuracy", "status", "reason", "backbone", "lr", "dropout"]
     shown = [name for name in headers if name in wanted]  # the last may be beyond the window
