@@ -19,7 +19,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 help:
 	@echo "make env    the environment in $(VENV) (about 6.9 GB, once; again only when its pins change)"
 	@echo "make demo   draw a small data set, search on it, and promote the best (4 minutes on 2 CPU cores)"
-	@echo "make ui     MLflow's pages of all searches, at http://127.0.0.1:$(PORT)"
+	@echo "make ui     the trials of all searches in MLflow's pages, best first, at http://127.0.0.1:$(PORT)"
 	@echo "make test   the tests, as CI runs them (about 25 minutes on 2 CPU cores)"
 	@echo "make test-fast   an answer in 100 seconds: those marked neither slow nor long, fewer examples"
 	@echo "make test-all    the tests and the long ones, with more examples; its summary is results/tests/README.md"
@@ -68,8 +68,7 @@ coverage: env
 	$(BIN)/python .ci/coverage_rooms.py
 
 ui: env
-	@test -f results/mlflow.db || { echo "results/mlflow.db is not there yet: run a search first, e.g. make demo" >&2; exit 1; }
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///results/mlflow.db --host 127.0.0.1 --port $(PORT)
+	@$(BIN)/python -m search.ui --port $(PORT)
 
 lint: env
 	$(BIN)/ruff check .

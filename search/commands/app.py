@@ -18,6 +18,7 @@ from fashion_core.errors import RayLostError, SearchError
 from search.cli import EXIT_STATUSES
 from search.commands import predict as asking
 from search.commands.again import Command, begin_again, can_begin_again
+from search.commands.pages import ui
 from search.commands.promote import compare, promote, rollback
 from search.commands.registry import champions, copy
 from search.commands.reports import effects, report, resend
@@ -61,6 +62,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "extend": extend,
     "list": list_,
     "show": show,
+    "ui": ui,
     "stop": stop,
     "report": report,
     "effects": effects,

@@ -238,7 +238,9 @@ def run_search(
             for path in wait(lambda: write_results(layout, record, search, tell)):
                 tracker.send_file(path)
         missing = tracker.close()
-        console.print(render_summary(search, list_next_steps(layout, options.tracking_uri)), crop=False)
+        experiment = tracker.writer.experiment if isinstance(tracker, Tracker) else ""
+        steps = list_next_steps(layout, options.tracking_uri, experiment)
+        console.print(render_summary(search, steps), crop=False)
         if missing is not None:
             console.print(plain(missing, "yellow"))
         if fault is not None:

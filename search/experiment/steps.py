@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from search.records.layout import SearchLayout
 
 
-def list_next_steps(layout: SearchLayout, tracking_uri: Address | str | None) -> list[tuple[str, str]]:
-    """What to do next: (purpose, command)."""
+def list_next_steps(
+    layout: SearchLayout, tracking_uri: Address | str | None, experiment: str = ""
+) -> list[tuple[str, str]]:
+    """What to do next: (purpose, command).
+
+    Args:
+        experiment: MLflow's id of the search's space, where that is known.
+    """
     python = python_command()
     where = "" if layout.results == DEFAULT_RESULTS else f" --results {shlex.quote(str(layout.results))}"
-    steps = [("compare trials", ui_command(layout, tracking_uri))]
+    steps = [("compare trials", ui_command(layout, tracking_uri, experiment))]
     if layout.best_model.is_file():
         best = shlex.quote(str(layout.best_model))
         box = " --box x1,y1,x2,y2" if looks_at_box(layout) else ""

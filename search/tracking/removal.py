@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.tracking.store import open_store, tell_errors
+from search.tracking.view import VIEW_TAG, is_of_search, name_view
 from search.tracking.writer import SEARCH_TAG
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ def delete_runs(record: SearchRecord, uri: Address | str) -> int:
         experiment = client.get_experiment_by_name(record.begun.space_name)
         if experiment is None:
             return 0
+        view = VIEW_TAG + name_view(record.name)
+        if is_of_search(experiment.tags.get(view, ""), record.search_id):
+            client.delete_experiment_tag(experiment.experiment_id, view)
         count, wanted = 0, f"tags.{SEARCH_TAG} = '{record.search_id}'"
         while page := client.search_runs([experiment.experiment_id], wanted):  # those deleted are found no more
             for run in page:

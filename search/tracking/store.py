@@ -14,8 +14,10 @@ from urllib.parse import unquote
 
 from fashion_core.errors import FashionError, SearchError, first_line
 from search.address import Address
+from search.cli import DEFAULT_RESULTS
 from search.records.layout import ARTIFACTS
 from search.records.provenance import python_command
+from search.tracking.view import build_page_path, name_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,9 +161,19 @@ def tell_errors(uri: Address | str) -> Iterator[None]:
         raise build_error(uri, error) from name_cause(uri, error)
 
 
-def ui_command(layout: SearchLayout, uri: Address | str | None) -> str:
-    """How to look at the runs."""
+def ui_command(layout: SearchLayout, uri: Address | str | None, experiment: str = "") -> str:
+    """How to look at the runs: at the search's leaderboard.
+
+    Args:
+        experiment: MLflow's id of the space, where that is known: a server's page can be named by it.
+    """
     address = Address.of(uri or default_uri(layout))
-    if address.scheme in ("http", "https"):
-        return f"open {address} in a browser"
-    return f"{python_command()} -m mlflow ui --backend-store-uri {shlex.quote(str(address))}"
+    if experiment and address.scheme in ("http", "https"):
+        page = str(address).rstrip("/") + build_page_path(experiment, name_view(layout.name))
+        return f"open {shlex.quote(page)} in a browser"
+    words = [layout.name]
+    if layout.results != DEFAULT_RESULTS:
+        words += ["--results", str(layout.results)]
+    if uri is not None:
+        words += ["--tracking-uri", str(address)]
+    return f"{python_command()} -m search.ui {shlex.join(words)}"

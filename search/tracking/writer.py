@@ -6,16 +6,12 @@ sending an event twice changes nothing, and a whole search can be sent again: `s
 
 from __future__ import annotations
 
-import re
-import zlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from fashion_core.escaping import write_bytes
 from fashion_core.metrics import ACCURACY
 from search.address import Address
 from search.records.events import (
-    EndReason,
     EpochEnded,
     Event,
     SearchEnded,
@@ -28,31 +24,47 @@ from search.records.events import (
 )
 from search.records.layout import REPORT
 from search.records.record import SearchRecord, TrialRecord
+from search.tracking.facts import (
+    build_source,
+    collect_parameters,
+    describe_data,
+    describe_end,
+    describe_trial,
+    is_failure,
+    measure_trial,
+    read_own_space,
+)
+from search.tracking.names import name_best, name_key
 from search.tracking.store import NOTE_TAG, gather_statistics, open_store, take_head
+from search.tracking.view import VIEW_TAG, build_view, name_view, write_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import DatasetInput, Metric, Run
     from mlflow.tracking import MlflowClient
 
-# The run's status is the UI's icon; the tag `status` is its word.
+    from fashion_core.data.schema import AttributeSchema
+    from search.space.space import Space
+
+# The run's status is the UI's icon, a red cross for what failed alone; the tag `status` is its word.
 RUN_STATUSES = {
     TrialStatus.FINISHED: "FINISHED",
-    TrialStatus.STOPPED: "KILLED",
+    TrialStatus.STOPPED: "FINISHED",
     TrialStatus.FAILED: "FAILED",
     TrialStatus.DIVERGED: "FAILED",
-    TrialStatus.INTERRUPTED: "KILLED",
-    TrialStatus.PAUSED: "SCHEDULED",
+    TrialStatus.INTERRUPTED: "FINISHED",
+    TrialStatus.PAUSED: "FINISHED",
 }
+WAITING = "SCHEDULED"  # of a trial that pauses while its search runs
 BEST_EPOCH = "best/epoch"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the pages for training, not GenAI
 SEARCH_TAG, TRIAL_TAG, PARENT_TAG = "search_id", "trial", "mlflow.parentRunId"
 MAX_TAG = 5_000  # characters; MLflow's own limit is 8,000
 MAX_METRICS = 1_000  # in one batch
-MAX_KEY = 250  # characters, of a metric's or parameter's name
-NO_KEY = re.compile(r"[^\w.\- :]")
+MAX_PARAMS = 100  # in one batch
+PRIMARY = "mlflow.experiment.primaryMetric"
 
 
 class RunsAhead(Exception):
@@ -73,6 +85,12 @@ class Writer:
         self.runs: dict[int | None, str] = {}  # run id by trial number; None: the search's
         self.client: MlflowClient | None = None
         self.experiment = ""
+        self.found: dict[str, Run] = {}  # runs that MLflow had before, by id
+        self.configured: set[str] = set()  # runs of trials that have their parameters
+        self.searched: dict[str, None] = {}  # names of the searched parameters, in their order
+        self.is_shown = False  # of these, on the pages
+        self.source: dict[str, str] = {}
+        self.own_space: tuple[Space, AttributeSchema] | None = None
         self.ended: set[int] = set()  # trials
         self.best: float | None = None
 
@@ -94,6 +112,7 @@ class Writer:
                 case SearchResumed():
                     self.check_runs()
                     self.connect().update_run(self.find_parent(), status="RUNNING")
+                    self.own_space = read_own_space(self.record, event.max_epochs) or self.own_space
                     if event.changed:
                         self.log(
                             self.find_parent(), [], {f"changed.{name}": was for name, was in event.changed.items()}
@@ -130,10 +149,12 @@ class Writer:
         """Parameters, and tags, of one run, in one call."""
         from mlflow.entities import Param, RunTag
 
-        rows = [RunTag(name, str(value)) for name, value in (tags or {}).items()]
-        self.connect().log_batch(
-            run, params=[Param(name_key(name), format_param(value)) for name, value in params.items()], tags=rows
-        )
+        tag_rows = [RunTag(name, str(value)) for name, value in (tags or {}).items()]
+        known = self.found[run].data.params if run in self.found else {}
+        rows = [Param(name_key(name), str(value)) for name, value in params.items()]
+        rows = [row for row in rows if row.key not in known]  # MLflow takes no other value: older ones were rounded
+        for start in range(0, max(len(rows), 1), MAX_PARAMS):
+            self.connect().log_batch(run, params=rows[start : start + MAX_PARAMS], tags=tag_rows)
 
     def find_runs(self, filter_string: str) -> list[Run]:
         """All runs of the experiment that the filter lets through."""
@@ -143,6 +164,7 @@ class Writer:
             page = self.connect().search_runs([self.experiment], filter_string, page_token=token)
             runs += page
             if (token := page.token) is None:
+                self.found |= {run.info.run_id: run for run in runs}
                 return runs
 
     def find_parent(self) -> str:
@@ -156,7 +178,7 @@ class Writer:
                     self.runs[int(run.data.tags[TRIAL_TAG])] = run.info.run_id
             parents = [run for run in found if run.data.tags["kind"] == "search"]
             if not parents:
-                tags = {SEARCH_TAG: self.record.search_id, "kind": "search", "status": "running"}
+                tags = {SEARCH_TAG: self.record.search_id, "kind": "search", "status": "running", **self.find_source()}
                 parents = [client.create_run(self.experiment, int(search.time * 1000), tags, search.name)]
             self.runs[None] = parents[0].info.run_id
         return self.runs[None]
@@ -197,6 +219,7 @@ class Writer:
                 "kind": "trial",
                 "status": "running",
                 "enqueued": str(trial.enqueued).lower(),
+                **self.find_source(),
             }
             run = self.connect().create_run(
                 self.experiment, int(trial.started * 1000), tags, run_name=f"trial-{number:04d}"
@@ -204,31 +227,71 @@ class Writer:
             self.runs[number] = run.info.run_id
         return self.runs[number]
 
+    def find_source(self) -> dict[str, str]:
+        """MLflow's tags of where the runs come from."""
+        if not self.source:
+            self.source = build_source(self.record.begun.provenance)
+        return self.source
+
+    def find_missing(self, run: str) -> dict[str, str]:
+        """Of these, what a run that MLflow had before does not have: older ones have none."""
+        known = self.found[run].data.tags if run in self.found else self.find_source()
+        return {name: value for name, value in self.find_source().items() if name not in known}
+
     def start_search(self, event: SearchStarted) -> None:
         """The search's run, with its settings, provenance, space and selection."""
         client, run, data = self.connect(), self.find_parent(), event.data
+        self.own_space = read_own_space(self.record)
         params: dict[str, Any] = {key: str(value) for key, value in event.settings.items()}
         params |= {"space": event.space_name, "space_hash": event.space_hash}
         params |= {"data": data.get("folder"), "data_fingerprint": data.get("fingerprint")}
         params |= {f"{key}_images": event.selection.get(f"{key}_count") for key in ("train", "select")}
-        self.log_params(run, params, {f"provenance.{key}": value for key, value in event.provenance.items()})
+        tags = {f"provenance.{key}": value for key, value in event.provenance.items()}
+        self.log_params(run, params, tags | self.find_missing(run))
+        self.log_inputs(run)
         client.log_text(run, event.space, "space.yaml")
         client.log_dict(run, event.selection, "selection.json")
+        primary = {"name": name_best(self.record), "greaterIsBetter": "true"}
+        for name, value in (EXPERIMENT_TAGS | {f"{PRIMARY}.{key}": value for key, value in primary.items()}).items():
+            client.set_experiment_tag(self.experiment, name, value)
+
+    def log_inputs(self, run: str) -> None:
+        """The data sets of a run, unless it has them."""
+        inputs = self.found[run].inputs if run in self.found else None
+        if not (inputs and inputs.dataset_inputs) and (rows := build_inputs(self.record)):
+            self.connect().log_inputs(run, rows)
 
     def start_trial(self, trial: TrialRecord) -> None:
         """A trial's run; running again where it goes on."""
         self.find_parent()
         client, is_new = self.connect(), trial.number not in self.runs
         run = self.find_trial(trial.number)
-        self.log_params(run, trial.params, {} if is_new else {"status": "running"})
+        if run not in self.configured:  # a search that was extended goes on with more epochs: the first stand there
+            params = collect_parameters(self.own_space, trial.params)
+            self.log_params(run, params, self.find_missing(run))
+            self.log_inputs(run)
+            self.configured.add(run)
+        self.show_searched(trial)
         if not is_new:
+            self.log(run, [], {"status": TrialStatus.RUNNING, NOTE_TAG: describe_trial(self.record, trial)})
             client.update_run(run, status="RUNNING")
+
+    def show_searched(self, trial: TrialRecord) -> None:
+        """Prepare the pages of the experiment, and of the search in it, where the trial has parameters not seen yet."""
+        if trial.params.keys() <= self.searched.keys() and self.is_shown:
+            return
+        self.searched |= dict.fromkeys(trial.params)
+        views = {name_view(): None, name_view(self.record.name): self.record.search_id}
+        for name, search_id in views.items():
+            view = build_view(self.record, list(self.searched), search_id)
+            self.connect().set_experiment_tag(self.experiment, VIEW_TAG + name, write_view(view))
+        self.is_shown = True
 
     def pause_trial(self, event: TrialPaused) -> None:
         """A trial's run waits: it is neither running nor at its end."""
-        run = self.find_trial(event.trial)
-        self.log(run, [], {"status": TrialStatus.PAUSED})
-        self.connect().update_run(run, status=RUN_STATUSES[TrialStatus.PAUSED])
+        run, trial = self.find_trial(event.trial), self.record.trials[event.trial]
+        self.log(run, [], {"status": TrialStatus.PAUSED, NOTE_TAG: describe_trial(self.record, trial)})
+        self.connect().update_run(run, status=WAITING)
 
     def end_trial(self, event: TrialEnded, metrics: Sequence[Metric], milliseconds: int) -> None:
         """The end of a trial's run.
@@ -236,16 +299,17 @@ class Writer:
         Args:
             metrics: of its last epochs, not sent yet.
         """
-        run = self.find_trial(event.trial)
+        run, trial = self.find_trial(event.trial), self.record.trials[event.trial]
         tags = {"status": event.status, "reason": event.reason, "rung": event.rung, "cutoff": event.cutoff}
-        tags |= {"error": event.error, "checkpoint": event.checkpoint}
+        tags |= {"error": event.error, "checkpoint": event.checkpoint, NOTE_TAG: describe_trial(self.record, trial)}
         lost = {name_best(self.record): event.best} if event.status == TrialStatus.DIVERGED else {}
-        last = self.record.trials[event.trial].last_epoch
-        self.log(run, [*metrics, *build_metrics(lost, milliseconds, last + 1)], tags)
-        self.connect().set_terminated(run, RUN_STATUSES[event.status], milliseconds)
+        rows = build_metrics(lost, milliseconds, trial.last_epoch + 1)
         if event.status.is_over:  # one that was interrupted may go on: what is sent now would be sent again
+            rows += build_metrics(measure_trial(trial), milliseconds, trial.last_epoch)
             self.ended.add(event.trial)
             self.best = max((value for value in (self.best, event.best) if value is not None), default=None)
+        self.log(run, [*metrics, *rows], tags)
+        self.connect().set_terminated(run, RUN_STATUSES[event.status], milliseconds)
 
     def end_search(self, event: SearchEnded, milliseconds: int) -> None:
         """The end of the search's run."""
@@ -253,25 +317,23 @@ class Writer:
         tags = {"status": event.reason, **{f"trials.{status}": counts[status] for status in RUN_STATUSES}}
         if ranked := self.record.rank():
             tags["best_trial"] = ranked[0].number
-        self.log(run, [], tags)
-        status = "FINISHED" if event.reason == EndReason.ALL_ENDED else "KILLED"
-        self.connect().set_terminated(run, status, milliseconds)
+        self.log(run, [], tags | {NOTE_TAG: describe_end(self.record)})
+        self.connect().set_terminated(run, "FAILED" if is_failure(event.reason) else "FINISHED", milliseconds)
         gather_statistics(self.uri)
 
     def send_file(self, path: Path) -> None:
         """Keep a file with the search's run. The head of the report becomes the run's description."""
         self.connect().log_artifact(self.find_parent(), str(path))
         if path.name == REPORT:
-            self.log(self.find_parent(), [], {NOTE_TAG: take_head(path.read_text(encoding="utf-8", errors="replace"))})
+            head = take_head(path.read_text(encoding="utf-8", errors="replace"))
+            self.log(self.find_parent(), [], {NOTE_TAG: f"{describe_end(self.record)}\n\n{head}"})
 
     def forget_runs(self) -> None:
         """After an error: what was made may not be known here, so look it up again."""
         self.runs.clear()
-
-
-def name_best(record: SearchRecord) -> str:
-    """The metric of a search's best score, and of a trial's: `best/val_accuracy` of `val/accuracy`."""
-    return f"best/{record.objective.name.replace('/', '_')}"
+        self.found.clear()
+        self.configured.clear()
+        self.is_shown = False
 
 
 def build_metrics(values: Mapping[str, float | None], milliseconds: int, step: int) -> list[Metric]:
@@ -281,17 +343,14 @@ def build_metrics(values: Mapping[str, float | None], milliseconds: int, step: i
     return [Metric(name_key(name), value, milliseconds, step) for name, value in values.items() if value is not None]
 
 
-def name_key(name: str) -> str:
-    """The name of a metric or parameter as MLflow takes it: what it refuses, in a category's name, as `:` and its code.
+def build_inputs(record: SearchRecord) -> list[DatasetInput]:
+    """The data sets of a search as MLflow's inputs of a run."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    It takes letters, digits and `_-. :/`, and no path that can be written shorter.
-    """
-    parts = [NO_KEY.sub(lambda match: write_bytes(match[0], ":"), part) for part in name.split("/")]
-    parts = [":" + part if part in ("", ".", "..") else part for part in parts]
-    key = "/".join(parts)
-    return key if len(key) <= MAX_KEY else f"{key[: MAX_KEY - 9]}:{zlib.crc32(key.encode()):08X}"
-
-
-def format_param(value: Any) -> str:
-    """A parameter as MLflow shows it: numbers short enough to read."""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return [
+        DatasetInput(
+            Dataset(name=name, digest=digest, source_type="local", source="{}", profile=profile),
+            [InputTag("mlflow.data.context", context)],
+        )
+        for context, name, digest, profile in describe_data(record)
+    ]

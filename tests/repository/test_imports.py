@@ -54,7 +54,7 @@ SEARCH_FLOORS = (
     ("experiment",),
     ("promotion", "reproduction"),
     ("commands",),
-    ("run", "promote", "predict", "report", "effects", "reproduce", "__main__"),
+    ("run", "promote", "predict", "report", "effects", "reproduce", "ui", "__main__"),
 )
 CORE_FLOORS = tuple(tuple(f"fashion_core.{room}" for room in floor) for floor in CORE_FLOORS)
 SEARCH_FLOORS = tuple(tuple(f"search.{room}" for room in floor) for floor in SEARCH_FLOORS)

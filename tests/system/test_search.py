@@ -133,12 +133,12 @@ def test_mlflow_holds_every_trial(searched):
         assert len(client.get_metric_history(run.info.run_id, ACCURACY)) == 3
         assert {"lr", "backbone", "weight_pattern"} <= run.data.params.keys()
     (parent,) = [run for run in runs if run not in children]
-    assert parent.data.tags["mlflow.note.content"].startswith("Best `val/accuracy`")
+    assert parent.data.tags["mlflow.note.content"].startswith("all trials ended; trials: ")
 
 
 def test_the_terminal_tells_a_person_what_to_do_next(searched):
     _, output = searched
-    assert "mlflow ui" in output and "fashion_core.predict" in output
+    assert "search.ui" in output and "fashion_core.predict" in output
     assert "Traceback" not in output and "ray::" not in output and "\x1b[" not in output
 
 

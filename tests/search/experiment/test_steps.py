@@ -55,13 +55,18 @@ def test_results_are_named_where_they_are_not_the_usual_ones(layout, monkeypatch
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "https://tracking.example.org"])
 def test_a_servers_pages_are_opened_in_a_browser(uri, layout):
-    assert dict(list_next_steps(layout, uri))["compare trials"] == f"open {uri} in a browser"
+    steps = dict(list_next_steps(layout, uri, "7"))
+    page = f"{uri}/#/experiments/7/runs?viewStateShareKey=leaderboard.mine&workflowType=machine_learning"
+    assert steps["compare trials"] == f"open '{page}' in a browser"
+    command = dict(list_next_steps(layout, uri))["compare trials"]  # where nothing tells the experiment
+    assert command.endswith(f"-m search.ui mine --results {layout.results} --tracking-uri {uri}")
 
 
 @pytest.mark.parametrize("uri", [None, "sqlite:////elsewhere/mlflow.db"])
 def test_a_databases_pages_are_served_first(uri, layout):
     command = dict(list_next_steps(layout, uri))["compare trials"]
-    assert command.endswith(f"-m mlflow ui --backend-store-uri {uri or f'sqlite:///{layout.tracking_db}'}")
+    given = "" if uri is None else f" --tracking-uri {uri}"
+    assert command.endswith(f"-m search.ui mine --results {layout.results}{given}")
 
 
 def test_what_they_name_exists(layout):
@@ -79,4 +84,4 @@ def test_they_can_be_copied_from_any_folder(tmp_path):
     words = {purpose: shlex.split(command) for purpose, command in list_next_steps(layout, None)}
     assert words["use the best model"][-4] == str(layout.best_model)
     assert words["promote it, if it holds"][-1] == str(layout.results)
-    assert words["compare trials"][-1] == f"sqlite:///{layout.tracking_db}"
+    assert words["compare trials"][-1] == str(layout.results)

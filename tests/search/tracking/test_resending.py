@@ -43,7 +43,9 @@ def test_all_of_it_is_sent_and_told(layout):
     assert resend(layout) == Sent(events=len(events), trials=2, files=2)
     runs = look(default_uri(layout))
     assert runs.keys() == {"mine", "trial-0000", "trial-0001"}
-    assert runs["mine"][1] == "FINISHED" and runs["mine"][2]["mlflow.note.content"] == "Best score: 0.5."
+    assert runs["mine"][1] == "FINISHED" and runs["mine"][2]["mlflow.note.content"] == (
+        "all trials ended; trials: 2 finished; best val/accuracy 0.5000 (trial 0)\n\nBest score: 0.5."
+    )
     assert [runs[f"trial-000{number}"][4] for number in (0, 1)] == [[(1, 0.5)], [(1, 0.25)]]
     names = {each.path for each in open_store(default_uri(layout)).list_artifacts(runs["mine"][0])}
     assert {layout.report.name, layout.trials_csv.name} <= names
@@ -70,7 +72,7 @@ def test_one_that_did_not_end_can_be_sent(tmp_path, empty_database):
     assert look(default_uri(layout))["mine"][1] == "RUNNING"
     budget = make_search(tmp_path, "budget", [0.5], ended=EndReason.TIME_BUDGET)
     resend(budget)
-    assert look(default_uri(layout))["budget"][1] == "KILLED"
+    assert look(default_uri(layout))["budget"][1] == "FINISHED"  # its tag says that it ended early
 
 
 def test_one_that_is_none_is_told(tmp_path):

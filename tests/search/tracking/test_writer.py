@@ -12,8 +12,9 @@ from tracked_runs import STATUSES, look
 from search.records.events import EpochEnded, SearchStarted, TrialEnded, TrialPaused
 from search.records.ledger import read_events
 from search.records.record import replay
+from search.tracking.names import name_best, name_key
 from search.tracking.store import default_uri
-from search.tracking.writer import Writer, name_best, name_key
+from search.tracking.writer import Writer
 
 
 def test_every_end_is_told_apart(layout):
@@ -30,7 +31,8 @@ def test_every_end_is_told_apart(layout):
             (epoch, pytest.approx(0.1 * number + 0.01 * epoch)) for epoch in (1, 2)
         ]
         assert "nothing" not in history and times[1] >= times[0]
-        assert run_status == {"finished": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}.get(status, "KILLED")
+        assert run_status == ("FAILED" if status in ("failed", "diverged") else "FINISHED")  # no red cross for others
+        assert tags["mlflow.note.content"].startswith(f"{status}: why {status}")
     assert runs["trial-0001"][4]["rung"] == "2" and runs["trial-0001"][4]["cutoff"] == "0.9"
     assert runs["search"][4]["provenance.git_commit"] == "f00" and runs["search"][4]["best_trial"] == "4"
     artifacts = {file.path for file in MlflowClient(default_uri(layout)).list_artifacts(runs["search"][0])}
@@ -86,11 +88,11 @@ def test_a_trial_that_pauses_is_one_run_that_waits(layout):
         ([TrialPaused(trial=0, rung=1)], ("SCHEDULED", "paused")),
         (
             [TrialEnded(trial=0, status="paused", best=0.5, time=started.time + 1)],
-            ("SCHEDULED", "paused"),
+            ("FINISHED", "paused"),
         ),  # the search ended first
         ([replace(started, time=started.time + 2), EpochEnded(epoch=2, **row)], ("RUNNING", "running")),
         ([TrialPaused(trial=0, rung=2)], ("SCHEDULED", "paused")),
-        ([TrialEnded(trial=0, status="stopped", best=0.5, rung=2, time=started.time + 3)], ("KILLED", "stopped")),
+        ([TrialEnded(trial=0, status="stopped", best=0.5, rung=2, time=started.time + 3)], ("FINISHED", "stopped")),
     ]
     writer, sent = Writer(default_uri(layout), layout.artifacts), []
     for events, wanted in steps:

@@ -1,0 +1,119 @@
+"""What MLflow's pages say of a run beside its scores: what happened, whose it is, its whole configuration."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from typing import TYPE_CHECKING, Any
+
+from fashion_core.config import build_config
+from fashion_core.data.schema import AttributeSchema
+from fashion_core.errors import FashionError, first_line
+from fashion_core.metrics import IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS
+from search.records.events import EndReason, TrialStatus
+from search.space.reading import parse_space
+from search.space.weights import WEIGHTS, flatten_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from search.records.record import SearchRecord, TrialRecord
+    from search.space.space import Space
+
+OF_EACH = ("seed", "start_seed")  # drawn for every trial from the search's seed and the trial's number
+MAX_LINE = 400  # characters
+TRIAL_SECONDS, TRIAL_SPEED = "trial/seconds", "trial/images_per_second"
+
+
+def describe_trial(record: SearchRecord, trial: TrialRecord) -> str:
+    """What became of a trial, in one line."""
+    is_told = trial.reason.startswith(trial.status)  # "paused after epoch 2"
+    words = [trial.reason if is_told else f"{trial.status}: {trial.reason}" if trial.reason else str(trial.status)]
+    if trial.best is not None and trial.status != TrialStatus.DIVERGED:
+        epoch = "" if trial.best_epoch is None else f" in epoch {trial.best_epoch}"
+        words.append(f"best {record.objective.name} {trial.best:.4f}{epoch}")
+    return "; ".join(words)[:MAX_LINE]
+
+
+def describe_end(record: SearchRecord) -> str:
+    """What became of a search, in one line."""
+    counts = record.count_statuses()
+    trials = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    words = [record.ended.reason if record.ended is not None else "running", f"trials: {trials or 'none'}"]
+    if ranked := record.rank():
+        words.append(f"best {record.objective.name} {ranked[0].best:.4f} (trial {ranked[0].number})")
+    return first_line("; ".join(words))[:MAX_LINE]
+
+
+def is_failure(reason: str) -> bool:
+    """Whether a search that ended so has failed: not where a rule or a person ended it."""
+    return reason in (EndReason.BROKEN, EndReason.INCOMPLETE)
+
+
+def build_source(provenance: Mapping[str, str]) -> dict[str, str]:
+    """MLflow's own tags of where a run comes from, as its clients set them: user, program, commit."""
+    words = provenance.get("command", "").split()
+    program = next((word for word in words if word != "python"), "fashion-search")
+    tags = {"mlflow.user": find_user(), "mlflow.source.name": program, "mlflow.source.type": "LOCAL"}
+    if commit := provenance.get("git_commit"):
+        tags["mlflow.source.git.commit"] = commit
+    return tags
+
+
+def find_user() -> str:
+    """Who runs this process."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name, as in a container
+        return "unknown"
+
+
+def read_own_space(record: SearchRecord, max_epochs: int | None = None) -> tuple[Space, AttributeSchema] | None:
+    """The space that the trials were drawn from, with the data's categories; None where the ledger does not tell it.
+
+    Args:
+        max_epochs: None: as the search began.
+    """
+    try:
+        schema = AttributeSchema.from_dict(record.begun.categories)
+        space = parse_space(record.begun.space, record.begun.space_name)
+        return space.with_scheduler(max_epochs=max_epochs or record.begun.tell("settings", "max_epochs")), schema
+    except FashionError:
+        return None
+
+
+def collect_parameters(own: tuple[Space, AttributeSchema] | None, searched: Mapping[str, Any]) -> dict[str, Any]:
+    """All that a trial trains with, by flat names: what was searched, what the space fixes, and the defaults."""
+    if own is None:
+        return dict(searched)
+    space, schema = own
+    try:
+        values = build_config(space.build_values(dict(searched), schema)).model_dump(exclude=set(OF_EACH))
+    except FashionError:
+        return dict(searched)
+    weights = flatten_weights(values.pop(WEIGHTS))
+    return {name: value for name, value in (values | weights | dict(searched)).items() if value is not None}
+
+
+def describe_data(record: SearchRecord) -> list[tuple[str, str, str, str]]:
+    """The data sets of a search: (context, name, fingerprint, profile as JSON)."""
+    data, selection, settings = record.begun.data, record.begun.selection, record.settings
+    folder, fingerprint = data.get("folder") or "data", data.get("fingerprint") or ""
+    if not fingerprint:
+        return []
+    chosen = selection.get("select_on", "val")
+    dealt = "" if chosen == "val" else f" of seed {selection.get('seed', settings.get('seed', 0))}"
+    less = "" if chosen == "val" else f" less {chosen}{dealt}"
+    return [
+        (context, f"{folder}: {name}", fingerprint, json.dumps({"images": selection.get(f"{part}_count")}))
+        for context, name, part in (("train", f"train{less}", "train"), ("select", f"{chosen}{dealt}", "select"))
+    ]
+
+
+def measure_trial(trial: TrialRecord) -> dict[str, float]:
+    """What a trial took: seconds of training and evaluation, and images a second over its epochs."""
+    rows = [row.metrics for row in trial.epochs]
+    found = {TRIAL_SECONDS: sum((row.get(TRAIN_SECONDS) or 0.0) + (row.get(VAL_SECONDS) or 0.0) for row in rows)}
+    if speeds := [speed for row in rows if (speed := row.get(IMAGES_PER_SECOND))]:
+        found[TRIAL_SPEED] = len(speeds) / sum(1 / speed for speed in speeds)
+    return {name: value for name, value in found.items() if value}
