@@ -38,6 +38,7 @@ def test_the_launcher_takes_the_cluster() -> None:
     validate_config(config)
     types = config["available_node_types"]
     assert types["head"]["resources"] == {"CPU": 0}
+    assert types["worker"]["min_workers"] > 0  # else a search that wants GPUs is refused
     assert types["worker"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     commands = [*config["head_start_ray_commands"], *config["worker_start_ray_commands"]]
     starts = [command for command in commands if "ray start" in command]
