@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from fashion_core.errors import SearchError
@@ -18,12 +19,10 @@ from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri
 from search.records.events import StopMode
 from search.records.layout import SearchLayout
 from search.records.locks import DELETE, hold_search, is_running
-from search.reporting.terminal import FoldingTable, draw_pairs, plain
+from search.reporting.terminal import draw_pairs, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.table import Table
 
     from search.experiment.housekeeping import Glance, Removal
     from search.experiment.result import SearchResult
@@ -63,7 +62,7 @@ def list_(results: Results = DEFAULT_RESULTS, tracking_uri: TrackingUri = None, 
 
 def render_list(found: Sequence[Glance], standings: Sequence[str], width: int) -> Table:
     """A row a search. width: of the terminal, in columns."""
-    table = FoldingTable()
+    table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("name", overflow="fold")
     for head, side in (("state", "left"), ("trials", "right"), ("best", "right"), ("started", "left"), ("", "left")):
         table.add_column(head, justify="right" if side == "right" else "left", no_wrap=True)

@@ -46,7 +46,7 @@ def test_wheel_holds_the_packages_and_their_spaces_alone(wheel: zipfile.ZipFile)
         path.relative_to(REPOSITORY).as_posix()
         for package in ("fashion_core", "search", "spaces")
         for path in (REPOSITORY / package).rglob("*")
-        if path.suffix in (".py", ".yaml") or path.name == "py.typed" or path.parent.name == "cluster"
+        if path.suffix in (".py", ".yaml", ".css", ".js") or path.name == "py.typed" or path.parent.name == "cluster"
     }
     assert {name for name in names if ".dist-info/" not in name} == wanted
     assert {"spaces/demo.yaml", "search/cluster/slurm.sbatch", "search/cluster/README.md"} <= wanted
