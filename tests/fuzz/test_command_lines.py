@@ -38,6 +38,7 @@ NEEDED = {
     "run": ["--data", "no_data", "--space", "demo"],
     "extend": ["no_search"],
     "promote": ["no_search"],
+    "reproduce": ["flip", "--data", "no_data"],
     "compare": ["one", "other"],
     "show": ["no_search"],
     "report": ["no_search"],

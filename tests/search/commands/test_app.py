@@ -28,6 +28,7 @@ NAMES = [
     "rollback",
     "champions",
     "copy",
+    "reproduce",
     "audit",
     "export",
     "resend",
@@ -35,7 +36,7 @@ NAMES = [
     "show",
     "delete",
 ]
-MODULES = [f"search.{name}" for name in ("run", "promote", "predict", "report", "effects", "tracking")]
+MODULES = [f"search.{name}" for name in ("run", "promote", "reproduce", "predict", "report", "effects", "tracking")]
 MODULES += [f"fashion_core.{name}" for name in ("predict", "audit", "onnx_export", "sample_data")]
 SHOW = f"import sys; print(set({HEAVY}) & {{name.split('.')[0] for name in sys.modules}})"
 
