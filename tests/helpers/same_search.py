@@ -13,6 +13,7 @@ from fashion_core.metrics import IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS
 from search.records.events import TrialProposed
 from search.records.ledger import read_events
 from search.records.record import replay
+from search.tracking.facts import TRIAL_SECONDS, TRIAL_SPEED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from search.records.layout import SearchLayout
 
 SAFETENSORS = ".safetensors"
-OF_CLOCKS = {IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS}
+OF_CLOCKS = {IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS, TRIAL_SECONDS, TRIAL_SPEED}
 
 
 def describe(layout: SearchLayout) -> dict[str, Any]:

@@ -34,9 +34,10 @@ NAMES = [
     "resend",
     "list",
     "show",
+    "ui",
     "delete",
 ]
-MODULES = [f"search.{name}" for name in ("run", "promote", "reproduce", "predict", "report", "effects", "tracking")]
+MODULES = [f"search.{name}" for name in ("run", "promote", "predict", "report", "effects", "reproduce", "ui", "tracking")]
 MODULES += [f"fashion_core.{name}" for name in ("predict", "audit", "onnx_export", "sample_data")]
 SHOW = f"import sys; print(set({HEAVY}) & {{name.split('.')[0] for name in sys.modules}})"
 

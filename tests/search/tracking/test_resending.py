@@ -1,6 +1,8 @@
 """A whole search sent to MLflow again: once, however often, and with the files it has."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 from made_search import make_search
@@ -49,6 +51,29 @@ def test_all_of_it_is_sent_and_told(layout):
     assert [runs[f"trial-000{number}"][4] for number in (0, 1)] == [[(1, 0.5)], [(1, 0.25)]]
     names = {each.path for each in open_store(default_uri(layout)).list_artifacts(runs["mine"][0])}
     assert {layout.report.name, layout.trials_csv.name} <= names
+
+
+def test_runs_of_an_older_version_are_mended(layout):
+    resend(layout)
+    uri = default_uri(layout)
+    before, client = look(uri), open_store(uri)
+    experiment = client.get_experiment_by_name("tiny")
+    views = {name: value for name, value in experiment.tags.items() if name.startswith("mlflow.sharedViewState.")}
+    assert views.keys() == {f"mlflow.sharedViewState.leaderboard{end}" for end in ("", ".mine")}
+    for name in views:
+        client.delete_experiment_tag(experiment.experiment_id, name)
+    for run_id, *_ in before.values():
+        client.set_terminated(run_id, "KILLED")
+        for tag in ("mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.note.content"):
+            client.delete_tag(run_id, tag)
+    trial = before["trial-0001"][0]
+    with closing(sqlite3.connect(layout.tracking_db)) as database, database:  # as older versions rounded it
+        database.execute("UPDATE params SET value = '0.21' WHERE run_uuid = ? AND key = 'lr'", [trial])
+    resend(layout)
+    after = look(uri)
+    assert after.pop("trial-0001")[3]["lr"] == "0.21"  # MLflow takes no other value
+    assert after == {name: run for name, run in before.items() if name != "trial-0001"}
+    assert views.items() <= client.get_experiment_by_name("tiny").tags.items()
 
 
 @pytest.mark.slow
