@@ -23,6 +23,15 @@ def test_figures_and_verdict_stand_at_the_top(stage):
     assert "**did not pass the gate, and was promoted by force**" in forced
 
 
+def test_a_later_attempt_has_its_number_and_place(stage):
+    result = replace(build_result(stage), attempt=3, stands=False)
+    assert render_promotion(result).startswith("# Promotion of `drawn`, attempt 3\n")
+    assert result.report.parts[-4:] == ("promotion", "attempts", "3", "PROMOTION.md")
+    assert result.final.folder == result.report.parent / "final"
+    found = result.to_dict()
+    assert (found["attempt"], found["stands"], found["report"]) == (3, False, str(result.report))
+
+
 def test_another_objective_is_named(stage):
     plain = render_promotion(build_result(stage))
     other = render_promotion(build_result(stage, objective="val/class_accuracy"))

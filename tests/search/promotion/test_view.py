@@ -10,7 +10,8 @@ from rich.console import Console
 from fashion_core.config import TrainConfig
 from search.jobs.reruns import FINISHED, Training
 from search.jobs.training import TrainingJob
-from search.promotion.view import RerunView, draw_decision, draw_judgement, show_end, show_gate
+from search.promotion.attempt_state import PROMOTED, REFUSED, open_attempt
+from search.promotion.view import RerunView, describe_own, draw_decision, draw_judgement, show_end, show_gate
 from search.records.layout import SearchLayout
 from search.registry.versions import Registry, Version
 from search.tracking.store import default_uri
@@ -54,7 +55,24 @@ def test_the_end_says_what_came_of_it(stage, single):
     refused = replace(version, aliases=())
     text = show(lambda console: show_end(replace(result, version=refused), registry, console))
     assert "is registered, but not the champion" in text and "search.predict" not in text
+    later = replace(result, version=refused, attempt=2, stands=False)
+    text = show(lambda console: show_end(later, registry, console))
+    assert "unchanged results/drawn/PROMOTION.md and results/drawn/final, of the attempt that was promoted" in text
+    assert "report results/drawn/promotion/attempts/2/PROMOTION.md" in text
     assert "nothing is trained once more" in show(lambda console: show_end(build_result(stage), registry, console))
+
+
+def test_a_later_attempt_says_what_stands(tmp_path):
+    layout = SearchLayout(tmp_path, "mine")
+
+    def begin():
+        return open_attempt(layout, "key", "m", 1.0)
+
+    assert describe_own(begin()) == ""
+    begin().end(2.0, REFUSED)
+    assert describe_own(begin()) == "2 of this search, none promoted so far"
+    begin().end(2.0, PROMOTED)
+    assert describe_own(begin()) == "3 of this search; attempt 2 was promoted, and stands unless this one passes"
 
 
 def test_a_line_a_network_where_there_is_no_terminal(tmp_path):
