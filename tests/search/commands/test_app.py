@@ -37,7 +37,9 @@ NAMES = [
     "ui",
     "delete",
 ]
-MODULES = [f"search.{name}" for name in ("run", "promote", "predict", "report", "effects", "reproduce", "ui", "tracking")]
+MODULES = [
+    f"search.{name}" for name in ("run", "promote", "predict", "report", "effects", "reproduce", "ui", "tracking")
+]
 MODULES += [f"fashion_core.{name}" for name in ("predict", "audit", "onnx_export", "sample_data")]
 SHOW = f"import sys; print(set({HEAVY}) & {{name.split('.')[0] for name in sys.modules}})"
 
