@@ -1,8 +1,8 @@
 """Hosts of our own on one machine, for tests of a cluster: what a node has and can lose, without a second machine.
 
 Each host is a set of Linux namespaces: its own network with an address on a bridge, its own processes, its own mounts
-(`/tmp`, `/dev/shm` and whatever a test asks for are empty and its alone; the rest of the disk is the machine's), and a
-share of the cores. Nothing passes between hosts but over the network, or through what a test puts elsewhere on purpose.
+(`/tmp`, `/dev/shm` and whatever a test asks for are empty and its alone; the rest of the disk, this code and its Python
+are the machine's), and a share of the cores. Nothing passes between hosts but over the network, or through what a test puts elsewhere on purpose.
 
 It needs Linux, root, and the programs `ip`, `unshare` and `nsenter` (Debian: iproute2, util-linux): see `find_lack`.
 """
@@ -24,6 +24,8 @@ from pathlib import Path
 PROGRAMS = ("ip", "unshare", "nsenter")
 OWN_FOLDERS = ("/tmp", "/dev/shm")  # of each host, empty at first
 HOME = "/tmp/home"  # of each host
+HELD = "/mnt"  # where what it needs is held meanwhile
+ROOT = Path(__file__).resolve().parents[2]
 GATEWAY = 254  # last part of the machine's own address on a bridge
 CPU_GROUPS = Path("/sys/fs/cgroup/cpu")
 PERIOD_US = 100_000
@@ -168,8 +170,7 @@ class Network:
         """
         number = len(self.hosts) + 1
         name, link = f"{self.number}-{number}", f"h{os.getpid()}n{self.number}x{number}"
-        mounts = " && ".join(f"mount -t tmpfs tmpfs {folder}" for folder in (*OWN_FOLDERS, *folders))
-        script = f"{mounts} && mkdir -p {HOME} && exec sleep infinity"
+        script = write_mounts((*OWN_FOLDERS, *folders)) + f" && mkdir -p {HOME} && exec sleep infinity"
         init = subprocess.Popen(
             ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script],
             stdin=subprocess.DEVNULL,
@@ -209,6 +210,19 @@ def open_hosts(count: int = 0, *, cores: float | None = None) -> Iterator[Networ
             if host.group is not None:
                 remove_group(host.group)
         run_on_machine("ip", "link", "delete", network.bridge)
+
+
+def write_mounts(folders: Sequence[str]) -> str:
+    """A shell's line that makes folders a host's own, and keeps what it needs of the machine that stands below them."""
+    needed = sorted({str(Path(place).resolve()) for place in (ROOT, sys.prefix, sys.base_prefix)})
+    hidden = [place for place in needed if any(Path(folder) in Path(place).parents for folder in folders)]
+    lines = [f"mount -t tmpfs tmpfs {HELD}"] if hidden else []
+    for number, place in enumerate(hidden):
+        lines += [f"mkdir {HELD}/{number}", f"mount --rbind '{place}' {HELD}/{number}"]
+    lines += [f"mount -t tmpfs tmpfs {folder}" for folder in folders]
+    for number, place in enumerate(hidden):
+        lines += [f"mkdir -p '{place}'", f"mount --move {HELD}/{number} '{place}'"]
+    return " && ".join(lines)
 
 
 def find_first_process(unshare: subprocess.Popen[bytes]) -> int:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hosts import find_lack, open_hosts
@@ -30,7 +31,8 @@ def test_hosts_reach_each_other_and_nothing_else_passes(network, tmp_path):
     server = first.start([sys.executable, "-c", SERVE])
     until(lambda: ask(second, first) == "here")
     first.run(["touch", "/tmp/mine"])
-    assert first.run(["ls", "/tmp"]).split() == ["home", "mine"] and second.run(["ls", "/tmp"]).split() == ["home"]
+    assert first.run(["cat", "/tmp/mine"]) == "" and "mine" not in second.run(["ls", "/tmp"]).split()
+    assert not Path("/tmp/mine").exists()
     assert "python" in first.run(["ps", "ax"]) and "python" not in second.run(["ps", "ax"])
     first.cut()
     with pytest.raises(AssertionError, match=r"timed out|No route"):
