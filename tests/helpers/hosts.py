@@ -2,7 +2,8 @@
 
 Each host is a set of Linux namespaces: its own network with an address on a bridge, its own processes, its own mounts
 (`/tmp`, `/dev/shm` and whatever a test asks for are empty and its alone; the rest of the disk, this code and its Python
-are the machine's), and a share of the cores. Nothing passes between hosts but over the network, or through what a test puts elsewhere on purpose.
+are the machine's), and a share of the cores. Nothing passes between hosts but over the network, or through what a test
+puts elsewhere on purpose.
 
 It needs Linux, root, and the programs `ip`, `unshare` and `nsenter` (Debian: iproute2, util-linux): see `find_lack`.
 """
