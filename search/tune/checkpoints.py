@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from fashion_core.files import MODEL_FILE, is_full
+from fashion_core.files import MODEL_FILE, hash_file, is_full
 from search.records.kept import find_damage
 
 if TYPE_CHECKING:
@@ -48,18 +48,8 @@ class BestModels:
             return None
         ranked = sorted((self.kept | {number: best}).items(), key=lambda item: item[1], reverse=True)
         if number in dict(ranked[: self.keep_best]):
-            folder = self.layout.checkpoint_folder(number)
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                self.store.fetch_file(number, trial.saves[-1].epoch, folder / MODEL_FILE)
-                if (fault := find_damage(folder / MODEL_FILE, trial)) is not None:
-                    raise OSError(fault)
-                if self.store.held is not None:
-                    self.store.keep_model(number, trial.saves[-1].epoch)
-            except OSError as error:
-                if not is_full(error):  # else what was kept before stays until there is room
-                    shutil.rmtree(folder)
-                raise
+            if not self.is_kept(trial):
+                self.copy(trial)
             self.kept[number] = best
         for dropped, _ in ranked[self.keep_best :]:
             if self.kept.pop(dropped, None) is not None:
@@ -67,3 +57,31 @@ class BestModels:
                 if self.store.held is not None:
                     self.store.drop_model(dropped)
         return self.layout.find_checkpoint(number)
+
+    def is_kept(self, trial: TrialRecord) -> bool:
+        """Whether the newest model stands there already: its state is gone where the ledger lost its last lines."""
+        digest = trial.saves[-1].digests.get(MODEL_FILE)
+        try:
+            return digest is not None and hash_file(self.layout.checkpoint_folder(trial.number) / MODEL_FILE) == digest
+        except OSError:
+            return False
+
+    def copy(self, trial: TrialRecord) -> None:
+        """Copy the newest model.
+
+        Raises:
+            OSError: it cannot be copied.
+        """
+        number, epoch = trial.number, trial.saves[-1].epoch
+        folder = self.layout.checkpoint_folder(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.store.fetch_file(number, epoch, folder / MODEL_FILE)
+            if (fault := find_damage(folder / MODEL_FILE, trial)) is not None:
+                raise OSError(fault)
+            if self.store.held is not None:
+                self.store.keep_model(number, epoch)
+        except OSError as error:
+            if not is_full(error):  # else what was kept before stays until there is room
+                shutil.rmtree(folder)
+            raise

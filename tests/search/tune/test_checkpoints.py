@@ -109,3 +109,17 @@ def test_a_state_that_was_damaged_gives_no_model(search):
     with pytest.raises(OSError, match=r"as trial 1 saved it, but .* has changed since; restore it"):
         search.models.keep(trial)
     assert search.read_kept() == {"trial-0000": "model 0"} and search.models.kept == {0: 0.5}
+
+
+def test_a_model_that_is_kept_already_stays_though_its_state_is_gone(tmp_path):
+    """As where a ledger lost the line that said so, behind which the states were deleted."""
+    search = Search(tmp_path, 1)
+    trial = search.save(0, 0.5, "model 0")
+    assert search.models.keep(trial) == "checkpoints/trial-0000"
+    search.store.delete(0)
+    assert Search(tmp_path, 1).models.keep(trial) == "checkpoints/trial-0000"
+    assert search.read_kept() == {"trial-0000": "model 0"}
+    (search.layout.checkpoint_folder(0) / MODEL_FILE).write_text("older")  # of a state before
+    with pytest.raises(OSError, match="No such file"):
+        Search(tmp_path, 1).models.keep(trial)
+    assert search.read_kept() == {}
