@@ -47,6 +47,9 @@ NEEDED = {
     "delete": ["no_search", "--yes"],
     "list": [],
     "rollback": [],
+    "champions": ["no_model"],
+    "copy": ["no_model", "--to", "sqlite:////no/registry.db"],
+    "ui": ["no_search"],
 }
 COMMANDS: dict[str, Any] = typer.main.get_command(app.app).commands  # type: ignore[attr-defined]
 NUMERIC = [
