@@ -190,7 +190,7 @@ def draw_differences(record: SearchRecord, standings: Mapping[int, Standing]) ->
         if not rows:
             continue
         found = [standings[trial.number].difference for trial in rows]
-        halves = [100 * (each.compute_interval()[1] - each.value) for each in found]
+        halves = [100 * standings[trial.number].bound for trial in rows]
         texts = [
             f"trial {trial.number}: {100 * each.value:+.2f} points, ± {half:.2f}"
             for trial, each, half in zip(rows, found, halves, strict=True)
@@ -212,10 +212,10 @@ def draw_differences(record: SearchRecord, standings: Mapping[int, Standing]) ->
         ],
     }
     words = (
-        "Score less that of the best trial, in points, with 95% intervals over images"
+        "Score less that of the best trial, in points, over images"
         + (f"; the {len(shown)} best of {len(standings)}" if len(shown) < len(standings) else "")
-        + ". An interval that reaches 0 is a difference within noise; ties are judged over all comparisons at once, so "
-        "some are tied that stay below 0 here."
+        + ". A trial whose line reaches 0 is tied with the best: within noise, judged one-sided at 95% over all "
+        "comparisons at once."
     )
     return Chart(words, traces, layout, height=120 + 24 * len(shown))
 

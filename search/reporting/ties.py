@@ -35,12 +35,17 @@ class Standing:
         difference: its score less the best.
         is_paired: compared image by image; otherwise as if each had been scored on images of its own, which tells
             fewer apart.
-        is_tied: not told apart from the best.
+        bound: how far below the best a trial must be to be told apart: one-sided, over all comparisons.
     """
 
     difference: Estimate
     is_paired: bool
-    is_tied: bool
+    bound: float
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether it is not told apart from the best."""
+        return self.difference.value + self.bound >= 0
 
 
 def compare_with_best(record: SearchRecord, ranked: Sequence[TrialRecord]) -> dict[int, Standing] | None:
@@ -59,7 +64,7 @@ def compare_with_best(record: SearchRecord, ranked: Sequence[TrialRecord]) -> di
         difference, is_paired = compare_trials(record, trial, best, measure, answers)
         if difference is not None:
             bound = difference.error * float(stdtrit(difference.df, level))
-            found[trial.number] = Standing(difference, is_paired, is_tied=difference.value + bound >= 0)
+            found[trial.number] = Standing(difference, is_paired, bound)
     return found
 
 

@@ -7,6 +7,7 @@ from scipy import stats
 from search.records.events import EpochEnded, SearchStarted, TrialEnded, TrialStarted
 from search.records.ledger import pack_correct
 from search.records.record import replay
+from search.reporting.charts import draw_differences
 from search.reporting.live import take_standing
 from search.reporting.ties import compare_with_best
 from search.reporting.words import describe_pairing, describe_search
@@ -114,3 +115,14 @@ def test_damaged_answers_are_as_none():
 def test_without_an_error_nothing_is_compared():
     record = build_record(draw_answers(np.random.default_rng(7), [0.8, 0.7]), error=None)
     assert compare_with_best(record, record.rank()) is None and compare_with_best(record, []) is None
+
+
+def test_a_line_of_the_picture_reaches_zero_where_the_trial_is_tied():
+    answers = draw_answers(np.random.default_rng(2), [0.8, 0.79, 0.775, 0.77, 0.76, 0.7])
+    record = build_record(answers)
+    standings = compare_with_best(record, record.rank())
+    assert {each.is_tied for each in standings.values()} == {True, False}
+    chart = draw_differences(record, standings)
+    for trace, is_tied in zip(chart.traces, (False, True), strict=True):
+        for value, half, name in zip(trace["x"], trace["error_x"]["array"], trace["y"], strict=True):
+            assert (value + half >= 0) == is_tied == standings[int(name.split()[1])].is_tied
