@@ -18,7 +18,7 @@ from search.reproduction.published import BACKBONES, DEPTHS, EXCHANGED, LOGS, PL
 from search.reproduction.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -219,6 +219,14 @@ def describe_making(found: Reproduction) -> str:
 def show_findings(found: Reproduction, studies: Sequence[Study], console: Console) -> None:
     """Print the verdicts of some studies."""
     names = [study.name for study in studies]
+    console.print(draw_verdicts(found, names))
+    if "table2" in names:
+        console.print()
+        console.print(draw_table(("", PRINTED, "exchanged", "here [95%]"), list_short(found)))
+
+
+def draw_verdicts(found: Reproduction, names: Collection[str]) -> Table:
+    """A row a claim of these studies."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -226,10 +234,7 @@ def show_findings(found: Reproduction, studies: Sequence[Study], console: Consol
         if each.study in names:
             verdict = Text(str(each.finding.verdict), STYLES[each.finding.verdict])
             table.add_row(verdict, Text("\n").join([plain(each.claim.text), plain(describe_finding(each), "dim")]))
-    console.print(table)
-    if "table2" in names:
-        console.print()
-        console.print(draw_table(("", PRINTED, "exchanged", "here [95%]"), list_short(found)))
+    return table
 
 
 def describe_finding(judged: Judged) -> str:

@@ -34,7 +34,7 @@ from search.records.requests import clear_request, read_request
 from search.tune.decisions import Promotions, Rungs
 from search.tune.liveness import Liveness
 from search.tune.results import CORRECT, EPOCH, ERROR, FULL, LOST, METRICS, SAVED, STATUS, WORST_SCORE
-from search.tune.storage import list_saves
+from search.tune.storage import CORRECT_FILE, list_saves
 from search.tune.study import RungStudy, Study
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from search.space.rungs import Scheduler
     from search.tune.checkpoints import BestModels
 
+ANSWERS_LOST = "which images it answered right is lost with its state"
 MAX_DEATHS = 1  # of a trial's process: it goes on from its last state so often
 
 
@@ -362,6 +363,8 @@ class Watch:
                 kept = self.keep(known)
             except OSError as error:  # the storage is away: the trial's result stands without its model
                 reason += f" (its model could not be kept: {error})"
+            if correct is None and any(CORRECT_FILE in save.digests for save in known.saves):
+                reason += f" ({ANSWERS_LOST})"  # with its state: the ledger lost the line that told its end
         if (lost := self.lost.pop(known.number, None)) is not None:
             reason += f" ({lost})"
         self.session.append(

