@@ -13,7 +13,7 @@ from search.records.kept import set_damaged_aside
 from search.reporting.figures import draw_confusion
 from search.reporting.page import write_page
 from search.reporting.report import write_report
-from search.reporting.won import Confusion, write_confusion
+from search.reporting.won import build_confusion, write_confusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,16 +53,7 @@ def write_best(layout: SearchLayout, record: SearchRecord) -> None:
         model = load_model(layout.best_model)
         config = {"trial": best.number, "params": best.params, "config": model.config.model_dump(mode="json")}
         write_whole(layout.best_config, json.dumps(config, indent=2) + "\n")
-        categories = model.schema.categories
-        found = Confusion(
-            trial=best.number,
-            epoch=model.epoch,
-            classes={category.name: list(category.classes) for category in categories},
-            matrices=dict(
-                zip(model.schema.names, (np.asarray(each).tolist() for each in model.confusion), strict=True)
-            ),
-        )
-        write_confusion(layout, found)
+        write_confusion(layout, build_confusion(best.number, model.epoch, model.schema, model.confusion))
         for category, matrix in zip(model.schema.categories, model.confusion, strict=True):
             title = f"{category.name}: trial {best.number}, epoch {model.epoch}"
             draw_confusion(np.array(matrix), category.classes, title, layout.confusion(category.name))

@@ -16,9 +16,9 @@ from fashion_core.data.reading import split_names
 from fashion_core.errors import SearchError
 from fashion_core.escaping import show_value
 from fashion_core.files import MAX_JSON_BYTES, build_damage, parse_json, read_plain
-from search.planning.own_space import load_own_space
 from search.records.events import Observed, OtherSearch, TakenOver, TrialStatus
 from search.records.layout import SearchLayout
+from search.records.own_space import load_own_space
 from search.records.record import load_record
 from search.space.points import build_point, find_impossible, list_differences, project, read_point
 

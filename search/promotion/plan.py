@@ -20,9 +20,9 @@ from fashion_core.errors import ConfigError, SearchError
 from fashion_core.escaping import show_value
 from fashion_core.files import build_damage, make_line, read_json, read_plain, write_whole
 from fashion_core.metrics import Objective
-from search.planning.own_space import load_own_space
 from search.promotion.options import LASTING, PromotionOptions
 from search.records.events import Moment, Score, TrialNumber
+from search.records.own_space import load_own_space
 from search.space.reading import MAX_SIZE, FaultList, read_yaml
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from search.experiment.identity import check_data, check_weights
 from search.experiment.resuming import begun_by_older
-from search.planning.own_space import load_own_space
+from search.records.own_space import load_own_space
 
 if TYPE_CHECKING:
     from pathlib import Path

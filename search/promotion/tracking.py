@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fashion_core.errors import first_line
 from fashion_core.files import retry_while_full
 from search.jobs.reruns import EPOCHS_FOLDER, FINISHED, Training
+from search.promotion.attempt_state import PROMOTED, REFUSED
 from search.promotion.plan import PromotionPlan, flatten_config
 from search.records.events import TrialStatus
 from search.records.ledger import ignore
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 PROMOTION_TAG, RUN_TAG = "promotion_id", "rerun"
 ATTEMPT_TAG = "attempt"  # of an attempt's run: its number
 RERUNS_TAG = "reruns_in"  # of a later attempt's run: the run that holds the networks both are about
-ENDS = ("promoted", "refused")  # values of the tag `status` of one that ended
 
 
 class PromotionTracker:
@@ -116,7 +116,7 @@ class PromotionTracker:
         """The attempt's run, by the tags of all; one of a version that did not number them where it was cut off."""
         for run_id, tags in runs.items():
             number = tags.get(ATTEMPT_TAG)
-            if number == str(self.number) or (number is None and tags.get("status") not in ENDS):
+            if number == str(self.number) or (number is None and tags.get("status") not in (PROMOTED, REFUSED)):
                 return run_id
         return None
 
@@ -151,7 +151,7 @@ class PromotionTracker:
         assert self.run_id is not None
         rows = build_metrics(values, int(self.plan.created * 1000), 0)
         note = take_head(files[0].read_text(encoding="utf-8", errors="replace"))
-        status = ENDS[0] if passed else ENDS[1]
+        status = PROMOTED if passed else REFUSED
         self.writer.log(self.run_id, rows, {"gate": "; ".join(reasons), "status": status, NOTE_TAG: note})
         for path in files:
             client.log_artifact(self.run_id, str(path))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from search.records.events import TrialStatus
 from search.reporting.answers import Answer
 from search.reporting.charts import draw_differences
-from search.reporting.markup import Html, command, fold, join, note, say, table, tag
+from search.reporting.markup import Html, command, fold, join, lead, note, say, table, tag
 from search.reporting.ties import compare_trials, compare_with_best, find_answers
 from search.reporting.won import name_search
 from search.reporting.words import describe_pairing, name_trials, write_count, write_points
 from search.statistics.gate import compare_answers
+from search.statistics.intervals import LEVEL
 
 if TYPE_CHECKING:
     from search.records.record import SearchRecord, TrialRecord
@@ -24,9 +25,9 @@ MAX_TIED = 8  # trials that are named
 MAX_SHOWN = 40  # trials of a table that is open at first
 
 
-def judge_gain(gain: Estimate) -> str:
-    """`better`, `worse` or `within noise`: by the 95% interval."""
-    low, high = gain.compute_interval()
+def judge_gain(gain: Estimate, level: float = LEVEL) -> str:
+    """`better`, `worse` or `within noise`: by an interval of this level."""
+    low, high = gain.compute_interval(level)
     return "better" if low > 0 else "worse" if high < 0 else "within noise"
 
 
@@ -48,7 +49,7 @@ def answer_better(source: Source) -> Answer:
     short = describe_known(best, known, gains)
     if search.tied:
         short += f" {write_count(len(search.tied), 'other trial')} cannot be told apart from the best."
-    parts = [Html(say(short).replace("<p>", '<p class="lead">', 1))]
+    parts = [lead(short)]
     if gains:
         rows = [
             (
@@ -124,18 +125,12 @@ def compare_categories(record: SearchRecord, best: TrialRecord, other: TrialReco
         return []
     found = compare_answers(own, theirs, [], record.measure)
     rows = [
-        (name, write_points(each, found.category_level), show_verdict(judge_category(each, found.category_level)))
+        (name, write_points(each, found.category_level), show_verdict(judge_gain(each, found.category_level)))
         for name, each in zip(record.category_names, found.categories, strict=True)
     ]
     head = ("category", "the best more, points", "verdict")
     words = f"By category, against trial {other.number}. The intervals hold together with 95%."
     return [say(words), table(head, rows, class_="short")]
-
-
-def judge_category(gain: Estimate, level: float) -> str:
-    """`better`, `worse` or `within noise`, at a level."""
-    low, high = gain.compute_interval(level)
-    return "better" if low > 0 else "worse" if high < 0 else "within noise"
 
 
 def compare_champion(source: Source) -> list[Html]:

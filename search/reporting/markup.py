@@ -59,6 +59,11 @@ def say(*parts: object) -> Html:
     return tag("p", *parts)
 
 
+def lead(*parts: object) -> Html:
+    """The paragraph that an answer begins with."""
+    return tag("p", *parts, class_="lead")
+
+
 def note(*parts: object) -> Html:
     """A paragraph for those who want to know more."""
     return tag("p", *parts, class_="note")

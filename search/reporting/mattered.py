@@ -11,7 +11,7 @@ from search.reporting.answers import Answer
 from search.reporting.charts import compute_hypervolume, draw_cost, draw_parallel, draw_shares, draw_slices
 from search.reporting.effects import describe_estimated, estimate_mattered
 from search.reporting.front import describe_front, list_priced
-from search.reporting.markup import Html, code, command, fold, note, render_markdown, say, table, tag
+from search.reporting.markup import Html, code, command, fold, lead, note, render_markdown, table, tag
 from search.reporting.report import AGAINST
 from search.reporting.won import name_search
 
@@ -28,11 +28,11 @@ def answer_mattered(source: Source) -> Answer:
     record = source.record
     try:
         found = estimate_mattered(record)
-        short, parts = describe_effects(found), show_effects(record, found, name_search(source.layout))
+        short, shown = describe_effects(found), show_effects(record, found, name_search(source.layout))
     except SearchError as error:
         short = "Too early to say which parameters mattered; the pictures show what there is."
-        parts = [say(short), note(f"{str(error)[:1].upper()}{str(error)[1:]}.")]
-    parts = [Html(parts[0].replace("<p>", '<p class="lead">', 1)), *parts[1:]]
+        shown = [note(f"{str(error)[:1].upper()}{str(error)[1:]}.")]
+    parts = [lead(short), *shown]
     if slices := draw_slices(record):
         parts.append(tag("h3", "The score against each parameter"))
         parts.append(tag("div", *(each.render(caption=False) for each in slices), class_="small"))
@@ -90,7 +90,6 @@ def show_effects(record: SearchRecord, found: Mattered, search: str) -> list[Htm
         ]
         rows.append((code(name), tag("td", change, class_="text"), *cells))
     parts = [
-        say(describe_effects(found)),
         note(
             f"{len(found.trials)} {describe_estimated(found)}. Changes of the score and of each category's accuracy in "
             "points, ± half a 95% interval over trials and images; the strongest first. Coloured and bold where the "

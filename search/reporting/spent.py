@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from search.records.events import TrialStatus
 from search.reporting.answers import Answer
 from search.reporting.charts import draw_learning, draw_time, find_rungs
-from search.reporting.markup import Html, fold, note, say, table, tag
+from search.reporting.markup import Html, fold, lead, note, say, table, tag
 from search.reporting.tables import hide_places
 from search.reporting.words import format_duration, write_count
 
@@ -28,7 +28,7 @@ def answer_spent(source: Source) -> Answer:
     if saved := search.saved_epochs:
         short += f"; stopping the weak early saved {write_count(saved, 'epoch')}"
     short += f". {search.duration} in all." if record.seconds else "."
-    parts = [Html(say(short).replace("<p>", '<p class="lead">', 1)), say(f"By how they ended: {search.counts}.")]
+    parts = [lead(short), say(f"By how they ended: {search.counts}.")]
     if chart := draw_learning(record):
         parts.append(chart.render())
     if rungs := list_rung_counts(record):

@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from search.reporting.answers import Answer
-from search.reporting.markup import Html, code, command, fold, note, render_line, render_markdown, say, table
+from search.reporting.markup import Html, code, command, fold, lead, note, render_line, render_markdown, table
 from search.reporting.report import describe_end, describe_run
 from search.reporting.tables import hide_places
 from search.reporting.won import name_search
@@ -36,13 +36,13 @@ def answer_trust(source: Source) -> Answer:
         found = summarise_audit(audit)
         worries += found
         looked = "The audit found nothing that splits share" if not found else "The audit found pictures to know of"
-        shown = [fold("the audit: classes, images that show one picture, odd boxes", *render_audit(audit))]
+        shown = [fold("the audit: classes, images that show one picture, odd boxes", render_audit(audit))]
     short = f"{looked}."
     if len(worries) == 1:
         short += f" To know: {worries[0]}."
     elif worries:
         short += f" {len(worries)} things to know before trusting a score, first: {worries[0]}."
-    parts = [Html(say(short).replace("<p>", '<p class="lead">', 1))]
+    parts = [lead(short)]
     if worries:
         parts.append(Html(f"<ul>{''.join(f'<li>{render_line(each)}</li>' for each in worries)}</ul>"))
     if facts:
@@ -86,9 +86,9 @@ def summarise_audit(text: str) -> list[str]:
     return found
 
 
-def render_audit(text: str) -> list[Html]:
+def render_audit(text: str) -> Html:
     """The audit as it stands beside the report."""
-    return [Html(render_markdown(part).replace("<h2>", "<h3>").replace("</h2>", "</h3>")) for part in [text]]
+    return Html(render_markdown(text).replace("<h2>", "<h3>").replace("</h2>", "</h3>"))
 
 
 def answer_repeat(source: Source) -> Answer:
@@ -118,4 +118,4 @@ def answer_repeat(source: Source) -> Answer:
         if line
         else "The ledger tells no command."
     )
-    return Answer(short, [Html(say(short).replace("<p>", '<p class="lead">', 1)), *parts])
+    return Answer(short, [lead(short), *parts])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -14,15 +14,16 @@ from fashion_core.errors import FashionError
 from fashion_core.files import MODEL_FILE, read_json, write_whole
 from search.cli import DEFAULT_RESULTS
 from search.reporting.answers import Answer
-from search.reporting.markup import Html, code, command, fold, join, note, say, table, tag
+from search.reporting.markup import Html, code, command, fold, join, lead, note, say, table, tag
 from search.reporting.report import ORIGINS
 from search.reporting.words import format_score, group_params
 from search.space.weights import WEIGHTS
-from search.statistics.intervals import IMAGES, Estimate
+from search.statistics.intervals import IMAGES, Estimate, compute_wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fashion_core.data.schema import AttributeSchema
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord, TrialRecord
     from search.reporting.answers import Source
@@ -44,6 +45,13 @@ class Confusion(BaseModel):
     matrices: dict[str, list[list[int]]]
 
 
+def build_confusion(trial: int, epoch: int, schema: AttributeSchema, matrices: Sequence[Any]) -> Confusion:
+    """What a model took for what. matrices: [C_i, C_i] of each category, in order."""
+    classes = {category.name: list(category.classes) for category in schema.categories}
+    rows = (np.asarray(matrix).tolist() for matrix in matrices)
+    return Confusion(trial=trial, epoch=epoch, classes=classes, matrices=dict(zip(classes, rows, strict=True)))
+
+
 def write_confusion(layout: SearchLayout, found: Confusion) -> None:
     """Keep it beside the report, which can then be made without the model."""
     write_whole(layout.confusions, json.dumps(found.model_dump()) + "\n")
@@ -62,11 +70,7 @@ def read_confusion(layout: SearchLayout, trial: int) -> Confusion | None:
         from fashion_core.models.saved import read_description  # torch takes seconds
 
         found = read_description(file)
-        schema = found.build_schema()
-        classes = {category.name: list(category.classes) for category in schema.categories}
-        return Confusion(
-            trial=trial, epoch=found.epoch, classes=classes, matrices=dict(zip(classes, found.confusion, strict=True))
-        )
+        return build_confusion(trial, found.epoch, found.build_schema(), found.confusion)
     except (FashionError, OSError, ValueError):
         return None
 
@@ -85,7 +89,7 @@ def answer_won(source: Source) -> Answer:
     against = "" if search.majority is None else f" Always answering the commonest class scores {search.majority}."
     what = f"mean over {len(search.categories)} categories" if own.is_default else own.words
     on = "" if not search.scored else f" on {search.scored:,} images"
-    lead = say(
+    words_of_best = lead(
         tag("strong", f"Trial {best.number}"),
         f"{f' ({network})' if network else ''}, {ORIGINS[words.origin]}, scores ",
         tag("strong", words.score),
@@ -94,7 +98,7 @@ def answer_won(source: Source) -> Answer:
     )
     confusion = read_confusion(source.layout, best.number)
     parts = [
-        Html(lead.replace("<p>", '<p class="lead">', 1)),
+        words_of_best,
         list_params(record, best),
         *list_commands(source),
         tag("h3", "By category"),
@@ -186,7 +190,7 @@ def list_categories(source: Source, best: TrialRecord, confusion: Confusion | No
             class_="bar",
             style=f"--share:{value};--mark:{mark or 0}",
         )
-        span = write_wilson(value, count) if isinstance(count, int) and count else ""
+        span = "{:.3f} to {:.3f}".format(*compute_wilson(value, count)) if isinstance(count, int) and count else ""
         rows.append((name, f"{value:.4f}", bar, span, format_score(mark)))
     mean = search.accuracies[-1]
     rows.append(("mean", mean[1], "", "", mean[2] or ""))
@@ -197,14 +201,6 @@ def list_categories(source: Source, best: TrialRecord, confusion: Confusion | No
         if commonest
         else [table(("category", "accuracy", "", "95% interval"), (row[:4] for row in rows), class_="short")]
     )
-
-
-def write_wilson(share: float, count: int) -> str:
-    """`0.82 to 0.88`: Wilson's interval of a share of so many images (Wilson 1927, JASA 22), which stays in 0 to 1."""
-    z = 1.959964
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return f"{max(middle - half, 0.0):.3f} to {min(middle + half, 1.0):.3f}"
 
 
 def list_classes(confusion: Confusion | None) -> list[Html]:

@@ -14,9 +14,9 @@ import numpy as np
 from fashion_core.config import build_config
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import FashionError, SearchError
-from search.planning.own_space import load_own_space
 from search.records.events import TrialStatus
 from search.records.layout import SearchLayout
+from search.records.own_space import load_own_space
 from search.records.record import list_searches, load_record
 from search.reporting.ties import find_answers
 from search.reproduction.protocol import build_key

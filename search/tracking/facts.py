@@ -11,7 +11,7 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import FashionError, first_line
 from fashion_core.metrics import IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS
 from search.records.events import EndReason, TrialStatus
-from search.space.reading import parse_space
+from search.records.own_space import load_own_space
 from search.space.weights import WEIGHTS, flatten_weights
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ def read_own_space(record: SearchRecord, max_epochs: int | None = None) -> tuple
         max_epochs: None: as the search began.
     """
     try:
-        schema = AttributeSchema.from_dict(record.begun.categories)
-        space = parse_space(record.begun.space, record.begun.space_name)
-        return space.with_scheduler(max_epochs=max_epochs or record.begun.tell("settings", "max_epochs")), schema
+        return load_own_space(record, max_epochs), AttributeSchema.from_dict(record.begun.categories)
     except FashionError:
         return None
 

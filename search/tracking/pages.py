@@ -87,13 +87,6 @@ def check_port(port: int) -> None:
             ) from None
 
 
-def find_free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def serve_pages(uri: Address | str, port: int = DEFAULT_PORT) -> Iterator[subprocess.Popen[bytes]]:
     """MLflow's server for a while, as soon as it answers. What it prints is kept, and told where it does not start.

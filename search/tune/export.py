@@ -14,7 +14,7 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import FashionError, SearchError
 from fashion_core.files import whole
 from search.records.events import TrialStatus
-from search.space.reading import parse_space
+from search.records.own_space import load_own_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +101,7 @@ def choose_drawing(record: SearchRecord) -> Callable[[TrialRecord], Drawn]:
 
     try:
         schema = AttributeSchema.from_dict(record.begun.categories)
-        space = parse_space(record.begun.space, record.begun.space_name or "space")
+        space = load_own_space(record)
     except FashionError:
         return guess
 

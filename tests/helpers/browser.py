@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_port import find_port
 
 from fashion_core.errors import SearchError
-from search.tracking.pages import end, find_free_port
+from search.tracking.pages import end
 
 ARGUMENTS = (
     "--headless=new",
@@ -77,7 +78,7 @@ def open_browser(profile: Path, width: int = 1600, height: int = 1200) -> Iterat
     programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if None in programs:
         pytest.skip("no browser: apt-get install chromium chromium-driver")
-    port = find_free_port()
+    port = find_port()
     driver = subprocess.Popen(
         [str(programs[1]), f"--port={port}"],
         stdout=subprocess.DEVNULL,

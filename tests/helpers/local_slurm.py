@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from free_port import find_port
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 NODES = ("n1", "n2")
@@ -140,12 +141,6 @@ def serve_slurm() -> Iterator[Slurm]:
         stack.callback(slurm.end)
         slurm.start()
         yield slurm
-
-
-def find_port() -> int:
-    """One that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float) -> None:

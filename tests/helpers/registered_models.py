@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from free_port import find_port
 
 from fashion_core import predict as core
 from search.registry.versions import PROMOTION_TAG, Registry, Version
@@ -71,13 +71,6 @@ def post(address: str, content: dict) -> dict:
     request = urllib.request.Request(f"{address}/invocations", body, kind)
     with urllib.request.urlopen(request, timeout=START_S) as response:
         return json.load(response)
-
-
-def find_port() -> int:
-    """A port where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def ask_core(final: Path, photos: list[Path], capsys: pytest.CaptureFixture[str], *options: str) -> list[dict]:

@@ -16,7 +16,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-from local_slurm import find_port
+from free_port import find_port
 
 from search.records.layout import SearchLayout
 from search.records.ledger import read_events

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from bench import NAME, Bench, Tried
 from disks import can_mount, mount
+from free_port import find_port
 from judge import REFUSED
 from plans import Row
 from processes import Command, Stuck, end_all, start, wait_until
@@ -130,13 +130,6 @@ def wait_for_events(tried: Tried, command: Command) -> None:
         wait_until(lambda: len(read_events(tried.layout.ledger)) >= AFTER_EVENTS, command, tried.layout.folder)
     except Stuck as error:
         tried.end_stuck(command, error)
-
-
-def find_port() -> int:
-    """One that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start_server(tried: Tried, port: int) -> Command:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from registered_models import find_port
+from free_port import find_port
 
 from fashion_core.errors import SearchError
 from search.registry import access

@@ -74,6 +74,12 @@ def test_all_parameters_are_there_in_full_precision():
     assert collect_parameters(read_own_space(replay(build_events()), 9), SEARCHED)["epochs"] == 9
 
 
+def test_a_trial_that_saw_whole_images_since_the_data_names_no_boxes_says_so():
+    for has_boxes, crop in ((True, "box"), (False, "whole")):
+        record = replay(build_events(data=DATA | {"has_boxes": has_boxes}))
+        assert collect_parameters(read_own_space(record), SEARCHED)["crop"] == crop
+
+
 @pytest.mark.parametrize("values", [{"space": "no space"}, {"data": {}}, {"settings": {}}])
 def test_a_ledger_that_tells_no_space_gives_what_was_searched(values):
     assert collect_parameters(read_own_space(replay(build_events(**values))), SEARCHED) == SEARCHED

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from browser import Browser, open_browser
+from free_port import find_port
 
 from fashion_core.errors import SearchError
 from search.records.events import EpochEnded, SearchEnded, SearchStarted, TrialEnded, TrialStarted
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
-from search.tracking.pages import HOST, check_port, find_free_port, list_pages, serve_pages
+from search.tracking.pages import HOST, check_port, list_pages, serve_pages
 from search.tracking.resending import resend
 from search.tracking.store import default_uri, open_store
 
@@ -69,7 +70,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Sear
 
 @pytest.fixture(scope="module")
 def served(sent: SearchLayout) -> Iterator[Served]:
-    port = find_free_port()
+    port = find_port()
     with serve_pages(default_uri(sent), port):
         yield Served(sent, f"http://{HOST}:{port}")
 
@@ -115,7 +116,7 @@ def test_a_used_port_is_told() -> None:
         port = used.getsockname()[1]
         with pytest.raises(SearchError, match=f"but {port} is not .*--port {port + 1}, or make ui PORT={port + 1}"):
             check_port(port)
-    check_port(find_free_port())
+    check_port(find_port())
 
 
 @pytest.mark.slow
@@ -123,7 +124,7 @@ def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
     (tmp_path / "no.db").write_text("no database")
     with (
         pytest.raises(SearchError, match="MLflow's server must start on port"),
-        serve_pages(f"sqlite:///{tmp_path}/no.db", find_free_port()),
+        serve_pages(f"sqlite:///{tmp_path}/no.db", find_port()),
     ):
         pass
 
