@@ -21,7 +21,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search.jobs.cluster import spare_warm_workers
-from search.jobs.health import STOPPED, read_state
+from search.jobs.health import STOPPED, list_processes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -285,14 +285,18 @@ def name_job(name: str, collector: str) -> str:
 def end_processes(job: str, heard: Collection[int]) -> None:
     """End the processes of this node that do a job, and the stopped ones that wait for any.
 
+    Only those of the raylet that started this process: another Ray on the machine is none of our business.
+
     Args:
         job: see `name_job`.
         heard: process ids that are left alone.
     """
-    for path in Path("/proc").glob("[0-9]*"):
-        pid = int(path.name)
+    raylet = os.getppid()
+    for pid, (_, state, parent) in list_processes().items():
+        if parent != raylet:
+            continue
         with suppress(OSError):
-            title = (path / "cmdline").read_bytes().split(b"\0", 1)[0].decode(errors="replace")
-            is_stuck = title.startswith(IDLE) and (read_state(pid) or "") in STOPPED
+            title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0", 1)[0].decode(errors="replace")
+            is_stuck = title.startswith(IDLE) and state in STOPPED
             if (title.startswith(f"{OF_RAY}{job}") or is_stuck) and pid not in heard:
                 end_process(pid)

@@ -1,6 +1,15 @@
 """Beats of trainings: what counts as silence, and what does not."""
 
-from search.jobs.beats import AWAKE_S, STEPLESS, Beat, Pulse, Silence
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from search.jobs import health
+from search.jobs.beats import AWAKE_S, STEPLESS, Beat, Pulse, Silence, end_processes
 
 
 def beat(count, pid=1):
@@ -67,3 +76,36 @@ def test_a_pulse_that_nobody_asks_for_sends_nothing():
         pulse.begin(3)
         pulse.step("epoch 1", 1, 10)
         assert (pulse.name, pulse.at) == (3, ("epoch 1", 1, 10)) and STEPLESS > 1
+
+
+@pytest.mark.parametrize(
+    ("title", "is_stopped", "is_ended"),
+    [("ray::job_1", False, True), ("ray::job_2", True, False), ("ray::IDLE", True, True), ("ray::IDLE", False, False)],
+)
+def test_only_processes_of_the_same_ray_are_ended(monkeypatch, title, is_stopped, is_ended):
+    """Those of the raylet that is this process's parent; first, the planted process has another one."""
+    process = subprocess.Popen(["bash", "-c", f"exec -a {title} sleep 600"])
+    try:
+        command = Path(f"/proc/{process.pid}/cmdline")
+        while not command.read_bytes().startswith(title.encode()):
+            time.sleep(0.01)
+        if is_stopped:
+            process.send_signal(signal.SIGSTOP)
+            while health.read_state(process.pid) not in health.STOPPED:
+                time.sleep(0.01)
+        end_processes("job_1", [])
+        time.sleep(0.1)
+        assert process.poll() is None
+        monkeypatch.setattr(os, "getppid", os.getpid)
+        end_processes("job_1", [process.pid])
+        time.sleep(0.1)
+        assert process.poll() is None
+        end_processes("job_1", [])
+        if is_ended:
+            assert process.wait() == -signal.SIGKILL
+        else:
+            time.sleep(0.1)
+            assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()

@@ -13,7 +13,7 @@ from ray.tune.execution import class_cache
 from search.jobs import cluster, warm
 from search.jobs.beats import Beats, name_collector
 from search.jobs.cluster import spare_warm_workers, use_ray
-from search.jobs.health import list_processes
+from search.jobs.health import find_servers, list_processes
 from search.planning.resources import MAX_CPU_TRIALS, Machine
 
 WAIT_S = 120  # far more than it needs on a busy machine
@@ -69,7 +69,11 @@ def test_trainings_get_the_workers_that_have_imported_and_who_takes_their_beats_
 
     with use_ray(Machine(2, 0)):
         time.sleep(2)  # as the plan takes; the workers are there by then
-        ready = {pid for pid, (name, _, _) in list_processes().items() if name.startswith("ray::IDLE")}
+        ready = {
+            pid
+            for pid, (name, _, parent) in list_processes().items()
+            if name.startswith("ray::IDLE") and parent in find_servers()
+        }
         beats = Beats(name_collector(), "none", 60.0)
         ray.get(beats.actor.tell.remote())
         time.sleep(3)  # Ray looks for processes too many every second
