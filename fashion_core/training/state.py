@@ -69,29 +69,41 @@ class TrainingState:
 
 def build_state(config: TrainConfig, data: PreparedData, train: np.ndarray, device: torch.device) -> TrainingState:
     """A network at its start, with optimizer and loss."""
-    if config.precision == "fp16" and device.type != "cuda":
-        raise ConfigError(f"precision fp16 needs a GPU, but the device is {device.type}; use auto, fp32 or bf16")
-    check_early_sizes(config.backbone, config.early_share)
-    network = build_network(config, data.schema.sizes).to(device)
-    if config.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")
     labels = data.labels[train]
     columns = [column[column >= 0] for column in labels.T]  # of the labelled images
     counts = [
         np.bincount(column, minlength=size).tolist() for column, size in zip(columns, data.schema.sizes, strict=True)
     ]
+    return assemble_state(config, data.schema, counts, data.fingerprint, device)
+
+
+def assemble_state(
+    config: TrainConfig, schema: AttributeSchema, counts: list[list[int]], fingerprint: str, device: torch.device
+) -> TrainingState:
+    """The same for images that are not at hand.
+
+    Args:
+        counts: images of each class, by category.
+        fingerprint: of the images.
+    """
+    if config.precision == "fp16" and device.type != "cuda":
+        raise ConfigError(f"precision fp16 needs a GPU, but the device is {device.type}; use auto, fp32 or bf16")
+    check_early_sizes(config.backbone, config.early_share)
+    network = build_network(config, schema.sizes).to(device)
+    if config.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
     return TrainingState(
         config,
-        data.schema,
-        data.fingerprint,
+        schema,
+        fingerprint,
         device,
         network,
         ema=ModelEmaV3(network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None,
         optimizer=build_optimizer(network, config, head_only=config.probe_epochs > 0),
         scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
-        loss=build_loss(config, data.schema.names, counts).to(device),
+        loss=build_loss(config, schema.names, counts).to(device),
         head=ProbedHead(network),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fashion_core.errors import WeightsError
 from fashion_core.files import ENSEMBLE_FILE, MODEL_FILE, whole
+from search.jobs.loads import measure
 from search.planning.plan import Plan, build_plan
 from search.records.layout import REGISTERED, FinalLayout
 from search.registry.history import read_history
@@ -51,7 +52,7 @@ def plan_with_starts(
     def find_start(weights: str) -> Path:
         return Path(kept[weights]) if weights in kept else fetch_start(weights, layout.results, options.tracking_uri)
 
-    return build_plan(options, layout, machine, find_start, costs)
+    return build_plan(options, layout, machine, find_start, costs, measure)
 
 
 def fetch_start(weights: str, results: Path, tracking_uri: Address | str | None) -> Path:

@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationError,
     ValidationInfo,
     create_model,
@@ -25,6 +26,7 @@ from fashion_core.escaping import show_value
 from fashion_core.files import MAX_JSON_BYTES, build_damage, describe_faults, parse_json, read_plain, write_whole
 from fashion_core.models.cost import MAX_MS, MAX_PARAMS, Cost
 from search.address import Address
+from search.planning.resources import AUTO
 from search.records.layout import SearchLayout, unique_name
 from search.records.limits import DEFAULT_PATIENCE, Limits
 from search.space.architectures import build_limit
@@ -66,11 +68,27 @@ def parse_share(text: Any) -> Any:
 Share = Annotated[bool | float, BeforeValidator(parse_share)]
 
 
-def check_gpus(count: float | None) -> float | None:
-    """The same. Raises ValueError where Ray could not give so many to one process."""
-    if count and not (MIN_GPU_SHARE <= count <= 1 or count == int(count)):
-        raise ValueError(f"must be 0, a share from {MIN_GPU_SHARE:g} to 1, or a whole number, but got {count:g}")
+def parse_gpus(value: Any) -> float | str:
+    """GPUs of one training; text is read as a number, but for `auto`.
+
+    Raises:
+        ValueError: it is neither, or Ray could not give so many to one process.
+    """
+    if value == AUTO:
+        return AUTO
+    try:
+        count = -1.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        count = -1.0
+    if not 0 <= count <= MAX_GPUS or not (count == 0 or MIN_GPU_SHARE <= count <= 1 or count == int(count)):
+        raise ValueError(
+            f"must be {AUTO}, 0, a share from {MIN_GPU_SHARE:g} to 1, or a whole number up to {MAX_GPUS}, but got "
+            f"{show_value(value)}"
+        )
     return count
+
+
+Gpus = Annotated[float | str, PlainValidator(parse_gpus)]
 
 
 def check_price(cost: float | None, info: ValidationInfo) -> float | None:
@@ -181,12 +199,10 @@ class SearchOptions(BaseModel):
     cpus_per_trial: int | None = Field(
         default=None, ge=1, le=MAX_CORES, description="CPU cores of one trial; default: what there is, shared evenly."
     )
-    gpus_per_trial: float | None = Field(
+    gpus_per_trial: Gpus | None = Field(
         default=None,
-        ge=0,
-        le=MAX_GPUS,
-        allow_inf_nan=False,
-        description="GPUs of one trial; 0.5 puts two on one; default: 1 where there is one.",
+        description="GPUs of one trial; 0.5 puts two on one, auto as many as fit by a short measurement; default: 1 "
+        "where there is one.",
     )
     concurrent: int | None = Field(
         default=None, ge=1, le=MAX_AT_ONCE, description="Trials at once; default: as many as the resources allow."
@@ -259,7 +275,6 @@ class SearchOptions(BaseModel):
     results: Path = Field(default=Path("results"), description="Folder that holds the folders of all searches.")
     keep_best: int = Field(default=3, ge=1, le=MAX_TRIALS, description="How many of the best trials' models are kept.")
 
-    _gpus = field_validator("gpus_per_trial")(check_gpus)
     _price = field_validator("budget_cost")(check_price)
     _open = field_validator("storage", "address")(check_open)
     _local = field_validator("address")(leave_out_local)

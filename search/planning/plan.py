@@ -16,7 +16,8 @@ from fashion_core.models.backbones import check_early_sizes
 from fashion_core.models.cost import UNLIMITED
 from search.planning.backbones import try_backbones
 from search.planning.costs import exclude, price
-from search.planning.resources import Machine, Resources, choose_resources
+from search.planning.packing import Packing, choose_packing, list_heaviest, read_gpus
+from search.planning.resources import AUTO, Machine, Resources, choose_resources
 from search.records.events import TakenOver
 from search.records.layout import REGISTERED
 from search.reporting.words import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from fashion_core.data.rows import Annotations
     from fashion_core.models.cost import Cost
     from search.planning.options import SearchOptions
+    from search.planning.packing import MeasureLoads
     from search.records.layout import SearchLayout
     from search.records.limits import Limits
     from search.space.architectures import Architecture
@@ -73,6 +75,7 @@ class Plan:
         left_out: known configurations that only such architectures could have, as flat parameters.
         missing: why the weights of a backbone cannot be had; None if all can.
         taken: what comes from elsewhere: see `search.planning.takeover`.
+        packing: how many trials share a GPU by measurement; None: it was not asked for.
     """
 
     options: SearchOptions
@@ -96,6 +99,7 @@ class Plan:
     costs: Mapping[Architecture, Cost] = field(default_factory=dict)
     left_out: Sequence[dict[str, Any]] = ()
     taken: TakenOver = field(default_factory=TakenOver)
+    packing: Packing | None = None
 
     @property
     def first(self) -> list[dict[str, Any]]:
@@ -130,6 +134,7 @@ def build_plan(
     machine: Machine,
     find_start: Callable[[str], Path] | None = None,
     costs: Mapping[Architecture, Cost] | None = None,
+    measure_loads: MeasureLoads | None = None,
 ) -> Plan:
     """Read space and annotations, and check that they, the backbones and the machine go together.
 
@@ -138,6 +143,7 @@ def build_plan(
     Args:
         find_start: gives the folder of a registered model that weights name; None: there is no registry to ask.
         costs: what is known of architectures; what is not, and is limited, is measured.
+        measure_loads: asked where as many trials are to share a GPU as fit; None: it cannot be, and none share.
 
     Raises:
         SearchError, SpaceError, DataError, ConfigError: what does not fit, and what to do.
@@ -167,12 +173,16 @@ def build_plan(
     named = [weights for (weights,) in space.list_settings("weights") if weights.startswith(REGISTERED)]
     space = space.with_starts({weights: str(find_start(weights)) for weights in named} if find_start else {})
     settings, probed, backbones = space.prepare_settings(), space.list_probed(), space.backbones()
+    packing = None
+    if options.gpus_per_trial == AUTO and machine.gpus and measure_loads is not None:
+        loads = measure_loads(list_heaviest(space), annotations.schema)
+        packing = choose_packing(loads, machine, trials, options.cpus_per_trial or 1)
     resources = choose_resources(
         machine,
         trials,
         concurrent=options.concurrent,
         cpus_per_trial=options.cpus_per_trial,
-        gpus_per_trial=options.gpus_per_trial,
+        gpus_per_trial=read_gpus(options.gpus_per_trial, packing),
     )
     check_gpu_limits(options.limits, resources)
     expected_epochs = space.scheduler.expect_epochs(trials, np.random.default_rng(EXPECTATION_SEED))
@@ -200,6 +210,7 @@ def build_plan(
         limit=limit,
         costs=costs or {},
         left_out=[point for point in left_out if point not in known],
+        packing=packing,
     )
 
 
@@ -292,6 +303,8 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("tracking", str(plan.options.tracking_uri or f"MLflow in {plan.layout.tracking_db}")),
     ]
     lines += describe_limit(plan)
+    if plan.packing is not None:
+        lines.append(("on a GPU", f"{write_count(plan.packing.count, 'trial')}: {plan.packing.words}"))
     lines += [("warm start", describe_taken(other)) for other in plan.taken.others]
     lines += [("weights", f"{weights}: {words}") for weights, words in plan.origins.items()]
     if not plan.annotations.has_boxes:

@@ -11,6 +11,7 @@ from fashion_core.errors import SearchError
 
 MAX_CPU_TRIALS = 8  # beyond it, more trials at once make the search blinder than they make it faster
 CPUS_PER_GPU_TRIAL = 4
+AUTO = "auto"  # in the place of a number of GPUs: see `search.planning.packing`
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA, AMD, and either under Windows: none, no GPU
 
 

@@ -15,11 +15,10 @@ from search.cli import DEFAULT_RESULTS
 from search.planning.options import (
     MAX_AT_ONCE,
     MAX_CORES,
-    MAX_GPUS,
     MAX_TRIALS,
     TRIAL_TIMEOUT,
     Duration,
-    check_gpus,
+    Gpus,
     check_open,
     leave_out_local,
 )
@@ -160,16 +159,12 @@ class Workplace(BaseModel):
         default=None, ge=1, le=MAX_AT_ONCE, description="Networks trained at once; default: what there is."
     )
     cpus_per_trial: int | None = Field(default=None, ge=1, le=MAX_CORES, description="CPU cores of one network.")
-    gpus_per_trial: float | None = Field(
+    gpus_per_trial: Gpus | None = Field(
         default=None,
-        ge=0,
-        le=MAX_GPUS,
-        allow_inf_nan=False,
-        description="GPUs of one network; 0.5 puts two on one.",
+        description="GPUs of one network; 0.5 puts two on one, auto as many as fit; default: 1 where there is one.",
     )
 
     trial_timeout_s: Duration | None = TRIAL_TIMEOUT
 
     _open = field_validator("storage", "address")(check_open)
     _local = field_validator("address")(leave_out_local)
-    _gpus = field_validator("gpus_per_trial")(check_gpus)

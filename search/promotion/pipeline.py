@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
 from fashion_core.files import write_whole
 from fashion_core.secrets import hide_secrets
@@ -89,7 +90,7 @@ def plan_promotion(
     search = find_record(settings, layout)
     plan = find_plan(layout, search, options, anew=replace)
     with look_at_cluster(place.address) as machine:
-        resources = share_out(place, plan, machine)
+        resources = share_out(place, plan, AttributeSchema.from_dict(search.begun.categories), machine)
     counts = search.begun.tell("data", "counts")
     console.print(draw_plan(plan, options, search, resources, find_registry(layout, settings, place), counts))
     return plan

@@ -16,8 +16,10 @@ from search.experiment.stored import bring_back, find_options, find_record, hold
 from search.jobs.beats import TRIAL_TIMEOUT_S
 from search.jobs.cluster import open_ray
 from search.jobs.guard import HeadGuard
+from search.jobs.loads import measure
 from search.jobs.material import Material, prepare_material
-from search.planning.resources import choose_resources
+from search.planning.packing import choose_packing, read_gpus
+from search.planning.resources import AUTO, choose_resources
 from search.promotion.attempt_state import PromotionAttempt, open_attempt
 from search.promotion.champion import check_champion
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
@@ -172,7 +174,7 @@ def open_promotion(
             options,
             plan,
             material,
-            share_out(place, plan, machine),
+            share_out(place, plan, schema, machine),
             place.trial_timeout_s or TRIAL_TIMEOUT_S,
             tracker,
             registry,
@@ -224,12 +226,16 @@ def find_registry(layout: SearchLayout, settings: SearchOptions, place: Workplac
     return Registry(uri, place.model or name_model(settings.data))
 
 
-def share_out(place: Workplace, plan: PromotionPlan, machine: Machine) -> Resources:
+def share_out(place: Workplace, plan: PromotionPlan, schema: AttributeSchema, machine: Machine) -> Resources:
     """What each network gets of a machine."""
+    networks, packing = len(plan.everyone) * len(plan.seeds), None
+    if place.gpus_per_trial == AUTO and machine.gpus:
+        loads = measure([each.config for each in plan.everyone], schema)
+        packing = choose_packing(loads, machine, networks, place.cpus_per_trial or 1)
     return choose_resources(
         machine,
-        len(plan.everyone) * len(plan.seeds),
+        networks,
         concurrent=place.concurrent,
         cpus_per_trial=place.cpus_per_trial,
-        gpus_per_trial=place.gpus_per_trial,
+        gpus_per_trial=read_gpus(place.gpus_per_trial, packing),
     )

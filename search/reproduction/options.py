@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from search.planning.options import MAX_AT_ONCE, MAX_CORES, MAX_GPUS, check_gpus, check_path
+from search.planning.options import MAX_AT_ONCE, MAX_CORES, Gpus, check_path
 from search.reproduction.studies import StudyName
 
 STUDIES: tuple[StudyName, ...] = get_args(StudyName)
@@ -53,16 +53,12 @@ class ReproductionOptions(BaseModel):
         le=MAX_CORES,
         description="CPU cores of one training; default: all, shared evenly.",
     )
-    gpus_per_trial: float | None = Field(
+    gpus_per_trial: Gpus | None = Field(
         default=None,
-        ge=0,
-        le=MAX_GPUS,
-        allow_inf_nan=False,
-        description="GPUs of one training; default: 1 where there is one.",
+        description="GPUs of one training; 0.5 puts two on one, auto as many as fit; default: 1 where there is one.",
     )
     allow_changed: Literal["code"] | None = Field(
         default=None, description="Go on though the code, or a library, is not that which a study began with."
     )
 
-    _gpus = field_validator("gpus_per_trial")(check_gpus)
     _paths = field_validator("data", "cache_dir", "results")(check_path)

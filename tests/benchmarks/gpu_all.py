@@ -58,13 +58,18 @@ from fashion_core.data.prepared import PreparedData, prepare, prepare_all  # noq
 from fashion_core.hardware.gpu_memory import limit_gpu_memory  # noqa: E402
 from fashion_core.samples.dataset import draw_sample_data  # noqa: E402
 from fashion_core.training.loop import EpochResult, fit  # noqa: E402
+from fashion_core.training.memory import measure_peak
 
 RESNETS = ("resnet50", "legacy_seresnet50", "legacy_seresnext50_32x4d")
 LITES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
 # Images a second of ResNet-50 at 224 px: NVIDIA's figure for one A100 in mixed precision, and what an H100 should do.
 RESNET50_FLOOR, RESNET50_AIM = 2470, 4500
 # Files whose tests of a GPU are skipped without one.
-GPU_TESTS = ("tests/fashion_core/hardware/test_gpu_memory.py", "tests/fashion_core/loading/test_augment.py")
+GPU_TESTS = (
+    "tests/fashion_core/hardware/test_gpu_memory.py",
+    "tests/fashion_core/loading/test_augment.py",
+    "tests/fashion_core/training/test_memory.py",
+)
 # How long a step may take, in seconds; together eight minutes. What one leaves, the last may use.
 # Most goes into starts and the choice of kernels: on an H200 some 15 s a network alone, 35 s where 8 processes choose.
 LIMITS = {"data": 30, "tests": 30, "speed": 110, "packed": 120, "shares": 40, "tuning": 150}
@@ -298,6 +303,7 @@ def measure_speed(task: Task, note: Note) -> None:
             figure = {"images_per_second": median(speeds), "by_epoch": speeds, "evaluated_per_second": evaluated}
             if workload.device == "cuda":
                 figure["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+                figure["reserved_gib"] = torch.cuda.max_memory_reserved() / 2**30
                 torch.cuda.reset_peak_memory_stats()
             note(backbone, figure)
             del results  # and its network
@@ -305,6 +311,8 @@ def measure_speed(task: Task, note: Note) -> None:
             note(backbone, f"failed: {describe(error)}")
         if workload.device == "cuda":
             torch.cuda.empty_cache()
+            peak = measure_peak(build_plain(workload, backbone), data.schema, torch.device("cuda", 0))
+            note(f"{backbone} gib_told_beforehand", None if peak is None else peak / 2**30)
             if backbone == workload.backbones[0]:  # its kernels are chosen
                 note("host_waits_per_step", count_waits(workload, data))
 
