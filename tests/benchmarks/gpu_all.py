@@ -58,7 +58,7 @@ from fashion_core.data.prepared import PreparedData, prepare, prepare_all  # noq
 from fashion_core.hardware.gpu_memory import limit_gpu_memory  # noqa: E402
 from fashion_core.samples.dataset import draw_sample_data  # noqa: E402
 from fashion_core.training.loop import EpochResult, fit  # noqa: E402
-from fashion_core.training.memory import measure_peak
+from fashion_core.training.memory import measure_peak  # noqa: E402
 
 RESNETS = ("resnet50", "legacy_seresnet50", "legacy_seresnext50_32x4d")
 LITES = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
