@@ -47,6 +47,10 @@ SETTINGS = {
 # Of Ray, `ray_constants.WORKER_PROCESS_SETUP_HOOK_ENV_VAR`: its public `worker_process_setup_hook` makes an environment
 # of its own, and workers that start with Ray have none.
 SETUP_HOOK = "__RAY_WORKER_PROCESS_SETUP_HOOK_ENV_VAR"
+# Of workers, for libgomp: how often a thread looks for the others of its training before it sleeps. 300,000 times where
+# nothing is said, in which it takes the core of a neighbour's thread: row 9 of the benchmarks.
+OF_WORKERS = {"GOMP_SPINCOUNT": "1000"}
+SAID = ("OMP_WAIT_POLICY", *OF_WORKERS)  # a person who says one of these knows better
 SOFT_LIMIT = "RAY_num_workers_soft_limit"  # of its processes: more, and it ends those that wait for work
 # Of its temp folder: below it, the paths of sockets take 66 more, of 107 that the system allows.
 MAX_TEMP = 40
@@ -80,7 +84,7 @@ def use_ray(machine: Machine, storage: str | None = None) -> Iterator[None]:
         SearchError: Ray cannot start.
     """
     options = {"address": "local", "num_cpus": machine.cpus, "num_gpus": machine.gpus, "include_dashboard": False}
-    variables = {"PYTHONPATH": os.pathsep.join(list_code_paths())}  # workers run the code that this process runs
+    variables = {"PYTHONPATH": os.pathsep.join(list_code_paths()), **find_waiting()}  # of workers: they run this code
     if not machine.gpus and machine.cpus <= MAX_CPU_TRIALS:  # else most of what starts with Ray is never needed
         variables |= {SETUP_HOOK: HOOK, SOFT_LIMIT: str(machine.cpus + 1)}  # one more: see `spare_warm_workers`
     if "RAY_TMPDIR" not in os.environ:
@@ -98,7 +102,7 @@ def join_ray(address: str) -> Iterator[Machine]:
     """
     # the nodes get this code; the libraries they have
     packages = [package.__path__[0] for package in (fashion_core, search, spaces)]
-    options = {"address": address, "runtime_env": {"py_modules": packages}}
+    options = {"address": address, "runtime_env": {"py_modules": packages, "env_vars": find_waiting()}}
     trouble = f"--address must name a running Ray cluster, but nothing answers at {show_value(address)}"
     with connect(options, trouble, None):
         resources = ray.cluster_resources()
@@ -211,6 +215,11 @@ def end() -> None:
     end_stopped_servers()
     Users.servers = {}  # nobody is to miss them
     ray.shutdown()
+
+
+def find_waiting() -> dict[str, str]:
+    """Variables that say how a training's threads wait for each other; none where the environment says it."""
+    return {} if any(name in os.environ for name in SAID) else dict(OF_WORKERS)
 
 
 def list_code_paths() -> list[str]:

@@ -16,7 +16,17 @@ from pathlib import Path
 
 from harness import SLOWNESS, VariantFailed, load_row, measure_row, measure_slowness, render_report, run_variant
 
-ROWS = ("trial_overhead", "bookkeeping", "tracking", "data", "training_step", "whole_search", "scale", "start")
+ROWS = (
+    "trial_overhead",
+    "bookkeeping",
+    "tracking",
+    "data",
+    "training_step",
+    "whole_search",
+    "scale",
+    "start",
+    "neighbour",
+)
 QUICK_ROWS = tuple(name for name in ROWS if name != "bookkeeping")  # 16 workers take a minute to start
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 PROGRESS = ".progress.json"  # rows finished since the last whole run; a row in it is not measured again

@@ -15,6 +15,8 @@ from fashion_core.errors import SearchError
 from search.jobs import cluster
 from search.jobs.cluster import (
     MAX_TEMP,
+    OF_WORKERS,
+    SAID,
     SETTINGS,
     Users,
     describe_remedy,
@@ -176,6 +178,23 @@ def test_a_cluster_is_used_as_large_as_it_is_and_gets_this_code(state, monkeypat
     with look_at_cluster("auto") as machine:
         assert machine == Machine(0, 0)
     assert (state.starts, state.ends) == (2, 2)
+
+
+@pytest.mark.parametrize("said", [None, *SAID])
+def test_threads_of_workers_wait_as_is_best_beside_others_unless_a_person_said_how(state, monkeypatch, said):
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    for name in SAID:
+        monkeypatch.delenv(name, raising=False)
+    if said is not None:
+        monkeypatch.setenv(said, "7")
+    wanted, seen = {} if said else OF_WORKERS, []
+    monkeypatch.setattr(ray, "init", lambda **given: seen.append({name: os.environ.get(name) for name in OF_WORKERS}))
+    with use_ray(Machine(1, 0)):
+        assert seen == [{name: wanted.get(name, os.environ.get(name)) for name in OF_WORKERS}]
+        assert (said in OF_WORKERS) == any(name in os.environ for name in OF_WORKERS)  # this process keeps its own
+    monkeypatch.setattr(ray, "init", state.init)
+    with look_at_cluster("auto"):
+        assert state.options["runtime_env"]["env_vars"] == wanted
 
 
 def test_looking_at_this_machine_starts_nothing(state):
