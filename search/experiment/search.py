@@ -66,6 +66,9 @@ class EventSink(Protocol):
     def send_file(self, path: Path) -> None:
         """Keep a file with the search's run, soon. Returns at once."""
 
+    def send_models(self) -> None:
+        """Tell which models the search keeps, soon. Returns at once."""
+
     def close(self) -> str | None:
         """Send what is left, for a bounded time. Returns what is missing, in words; None if nothing is."""
 
@@ -237,6 +240,7 @@ def run_search(
         if report:
             for path in wait(lambda: write_results(layout, record, search, tell)):
                 tracker.send_file(path)
+        tracker.send_models()
         missing = tracker.close()
         experiment = tracker.writer.experiment if isinstance(tracker, Tracker) else ""
         steps = list_next_steps(layout, options.tracking_uri, experiment)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from contextlib import closing
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file
 
-from fashion_core.metrics import IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS
+from fashion_core.metrics import OF_MACHINE
 from search.records.events import TrialProposed
 from search.records.ledger import read_events
 from search.records.record import replay
-from search.tracking.facts import TRIAL_SECONDS, TRIAL_SPEED
+from search.records.usage import Usage
+from search.tracking.facts import TRIAL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from search.records.layout import SearchLayout
 
 SAFETENSORS = ".safetensors"
-OF_CLOCKS = {IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS, TRIAL_SECONDS, TRIAL_SPEED}
+OF_CLOCKS = OF_MACHINE | {f"{TRIAL}{field.name}" for field in fields(Usage)}
 
 
 def describe(layout: SearchLayout) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from fashion_core.data.pixels import PrepareSettings
 from fashion_core.files import MODEL_FILE, TRAINING_FILE, hash_file
 from fashion_core.metrics import ACCURACY
 from fashion_core.models.saved import load_model
-from search.jobs.training import JobSite, draw_seeds, save_selection
+from search.jobs.training import JobSite, save_selection
 from search.records.ledger import unpack_correct
+from search.space.seeds import draw_seeds
 from search.tune import storage
 from search.tune import trainable as trial_module
 from search.tune.results import CORRECT, EPOCH, FULL, LOST, METRICS, SAVED, SCORE
