@@ -236,11 +236,11 @@ def run_search(
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
         fault = run_session(plan, session, prepared.site, console, trainable, events, goes_on=goes_on is not None)
         guard.close()
+        tracker.send_models()
         search = describe_search(record)
         if report:
             for path in wait(lambda: write_results(layout, record, search, tell)):
                 tracker.send_file(path)
-        tracker.send_models()
         missing = tracker.close()
         experiment = tracker.writer.experiment if isinstance(tracker, Tracker) else ""
         steps = list_next_steps(layout, options.tracking_uri, experiment)

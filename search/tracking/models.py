@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fashion_core.files import MODEL_FILE
+from search.records.kept import find_damage
 from search.tracking.facts import describe_data
 from search.tracking.names import name_best, name_key
 from search.tracking.store import NOTE_TAG
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 NAME_TAG, EPOCH_TAG, KIND_TAG, FILE_TAG = "search", "epoch", "kind", "checkpoint"
 KIND = "checkpoint"
 NO_NAME = re.compile(r"""[/:.%"']""")  # what MLflow refuses in the name of a model
-CONTEXT = "select"  # the data set that scores are of: see `describe_data`
+CONTEXTS = {"train/": "train", "val/": "select", "best/val": "select"}  # data set by begin of a metric: `describe_data`
 
 
 def send_models(writer: Writer, layout: SearchLayout) -> int:
@@ -57,8 +58,14 @@ def send_models(writer: Writer, layout: SearchLayout) -> int:
 
 
 def list_kept(layout: SearchLayout, record: SearchRecord) -> list[TrialRecord]:
-    """The trials whose models are kept, the best first."""
-    return [trial for trial in record.rank() if layout.find_checkpoint(trial.number) and trial.best_row is not None]
+    """The trials whose models are kept, undamaged, the best first."""
+    return [
+        trial
+        for trial in record.rank()
+        if trial.best_row is not None
+        and layout.find_checkpoint(trial.number)
+        and find_damage(layout.checkpoint_folder(trial.number) / MODEL_FILE, trial) is None
+    ]
 
 
 def is_kept(model: LoggedModel, writer: Writer, known: Iterable[int], kept: Iterable[TrialRecord]) -> bool:
@@ -141,19 +148,20 @@ def complete_model(writer: Writer, trial: TrialRecord, model: LoggedModel, tags:
 
 
 def build_points(record: SearchRecord, trial: TrialRecord, model: str) -> list[Metric]:
-    """The scores of a trial's best epoch as those of a model, on the images that the search selects on."""
+    """The metrics of a trial's best epoch as those of a model, each of the images that it was measured on."""
     from mlflow.entities import Metric
 
     row = trial.best_row
     assert row is not None
     values = row.metrics | {name_best(record): trial.best, BEST_EPOCH: float(row.epoch)}
-    dataset = next(((name, digest) for context, name, digest, _ in describe_data(record) if context == CONTEXT), None)
-    name, digest = dataset or (None, None)
-    return [
-        Metric(name_key(key), value, int(row.time * 1000), row.epoch, model, name, digest)
-        for key, value in values.items()
-        if value is not None
-    ]
+    datasets = {context: (name, digest) for context, name, digest, _ in describe_data(record)}
+    points = []
+    for key, value in values.items():
+        context = next((context for start, context in CONTEXTS.items() if key.startswith(start)), "")
+        name, digest = datasets.get(context, (None, None))
+        if value is not None:
+            points.append(Metric(name_key(key), value, int(row.time * 1000), row.epoch, model, name, digest))
+    return points
 
 
 def describe_file(layout: SearchLayout, trial: TrialRecord) -> dict[str, str]:

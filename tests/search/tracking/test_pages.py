@@ -198,6 +198,7 @@ def test_a_models_page_leads_back_to_its_trial(served: Served, browser: Browser)
     assert name == "trial-0001" and href.endswith(f"/runs/{models[0].source_run_id}")
     shown = browser.run("return document.body.innerText")
     assert "The model of trial 1 of mine after epoch 2" in shown and "val/accuracy" in shown and "0.75" in shown
+    browser.open("about:blank")
     browser.open(href)
     browser.wait("return document.body.innerText", lambda found: "mine-trial-0001" in found and "0.75" in found, 180)
 
