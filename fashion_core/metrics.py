@@ -25,6 +25,14 @@ PROBE = "train/probe"  # where a run has probe epochs: 1 in these, 0 in those th
 IMAGES_PER_SECOND = "train/images_per_second"
 TRAIN_SECONDS = "train/seconds"
 VAL_SECONDS = "val/seconds"
+PEAK_MEMORY = "train/peak_memory_mib"  # of the process, in MiB
+PEAK_GPU_MEMORY = "train/peak_gpu_memory_mib"  # that PyTorch allocated
+CPU_JOULES = "train/cpu_joules"  # the process's part of what the machine's processors took
+GPU_JOULES = "train/gpu_joules"
+# What differs where the same is trained again.
+OF_MACHINE = frozenset(
+    {IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS, PEAK_MEMORY, PEAK_GPU_MEMORY, CPU_JOULES, GPU_JOULES}
+)
 
 OBJECTIVE_PATTERN = rf"^({ACCURACY}|{CLASS_ACCURACY}|{ACCURACY}/[^\n]+)$"  # scores that can be an objective
 DIGITS = 12  # beyond them, means of the same answers differ by the order of their sum

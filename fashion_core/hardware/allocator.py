@@ -1,4 +1,4 @@
-"""Keeps glibc from giving a training step's memory back to the system after every step.
+"""Keeps glibc from giving a training step's memory back to the system after every step; gives it back after the last.
 
 Measured on two Zen 4 cores, EfficientNet-Lite0 at 160 px, batch 64: 34.0 images a second without, 56.5 with it.
 """
@@ -22,3 +22,14 @@ def keep_freed_memory() -> bool:
     except AttributeError:  # musl
         return False
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))
+
+
+def give_back_memory() -> bool:
+    """Give what the heap does not use back to the system, now. True if glibc had some."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        malloc_trim = ctypes.CDLL(None).malloc_trim
+    except AttributeError:  # musl
+        return False
+    return bool(malloc_trim(0))

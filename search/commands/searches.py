@@ -201,6 +201,7 @@ def delete(
         console.print(draw_pairs(describe_removal(removal, runs=runs)))
         if not yes:
             ask(f"delete {name}?")
+        remove_models(layout, tracking_uri)
         if runs:
             remove_runs(layout, tracking_uri, console)
         delete_search(removal)
@@ -243,6 +244,18 @@ def ask(question: str) -> None:
         raise SearchError("what is deleted must be agreed to at a terminal, but there is none; give --yes")
     if not typer.confirm(question):
         raise SearchError("nothing was deleted")
+
+
+def remove_models(layout: SearchLayout, tracking_uri: str | None) -> None:
+    """Delete a search's models in MLflow, whose files go."""
+    from search.records.record import load_record
+    from search.tracking.removal import delete_models
+
+    try:
+        record = load_record(layout)
+    except SearchError:  # without a ledger, or with a damaged one
+        record = None
+    delete_models(layout, record, list_registries(layout, tracking_uri)[0])
 
 
 def remove_runs(layout: SearchLayout, tracking_uri: str | None, console: Console) -> None:

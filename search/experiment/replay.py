@@ -11,11 +11,11 @@ from fashion_core.errors import SearchError
 from search.experiment.beginning import prepare
 from search.experiment.identity import check_data, check_space
 from search.experiment.starts import plan_with_starts
-from search.jobs.training import draw_seeds
 from search.planning.options import load_options
 from search.planning.resources import detect_machine
 from search.records.record import load_record
 from search.reporting.terminal import plain
+from search.space.seeds import draw_seeds
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -66,6 +66,9 @@ class EventSink(Protocol):
     def send_file(self, path: Path) -> None:
         """Keep a file with the search's run, soon. Returns at once."""
 
+    def send_models(self) -> None:
+        """Tell which models the search keeps, soon. Returns at once."""
+
     def close(self) -> str | None:
         """Send what is left, for a bounded time. Returns what is missing, in words; None if nothing is."""
 
@@ -233,6 +236,7 @@ def run_search(
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
         fault = run_session(plan, session, prepared.site, console, trainable, events, goes_on=goes_on is not None)
         guard.close()
+        tracker.send_models()
         search = describe_search(record)
         if report:
             for path in wait(lambda: write_results(layout, record, search, tell)):

@@ -93,19 +93,6 @@ def find_feature_key(config: TrainConfig) -> FeatureKey:
     return tuple(getattr(config, name) for name in FEATURE_FIELDS)
 
 
-def draw_seeds(seed: int, *path: int, with_start: bool = True) -> dict[str, int]:
-    """`seed` and `start_seed` of one training, such as a trial of a search.
-
-    Args:
-        seed: of the search.
-        path: whole numbers that name the training: of a trial, its number.
-        with_start: whether its new layers have a start of their own; not in older searches, where all had the
-            architecture's.
-    """
-    found, start = np.random.SeedSequence([seed, *path]).generate_state(2, np.uint32)
-    return {"seed": int(found), "start_seed": int(start)} if with_start else {"seed": int(found)}
-
-
 def save_selection(path: Path, train: np.ndarray, select: np.ndarray) -> None:
     """Write the images to train and to select on, int64 indices into the prepared data, for workers to read."""
     with whole(path) as temporary, temporary.open("wb") as file:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from statistics import median
 from typing import TYPE_CHECKING
 
 from search.records.events import TrialStatus
+from search.records.usage import measure_usage
 from search.reporting.answers import Answer
 from search.reporting.charts import draw_learning, draw_time, find_rungs
 from search.reporting.markup import Html, fold, lead, note, say, table, tag
@@ -13,10 +15,14 @@ from search.reporting.tables import hide_places
 from search.reporting.words import format_duration, write_count
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from search.records.record import SearchRecord
+    from search.records.usage import Usage
     from search.reporting.answers import Source
 
 MAX_REASONS = 40
+USAGE = ("images/s", "peak memory", "peak GPU memory")
 
 
 def answer_spent(source: Source) -> Answer:
@@ -80,25 +86,62 @@ def show_hours(source: Source) -> list[Html]:
                 f"have taken about {format_duration(full)}."
             )
         )
+    if usage := describe_usage({number: measure_usage(trial) for number, trial in record.trials.items()}):
+        parts.append(say(usage))
     if search.spent:
         parts.append(note(f"Of the search: {search.spent}."))
     return parts
+
+
+def describe_usage(usages: Mapping[int, Usage]) -> str:
+    """What trainings took of their machine, as far as the ledger tells. usages: by trial."""
+    texts = []
+    if speeds := [each.images_per_second for each in usages.values() if each.images_per_second is not None]:
+        between = f" ({min(speeds):.0f} to {max(speeds):.0f})" if len(speeds) > 1 else ""
+        texts.append(f"Trainings saw {median(speeds):.0f} images a second in the middle{between}.")
+    for name, words in (("peak_memory_mib", "memory"), ("peak_gpu_memory_mib", "GPU memory")):
+        peaks = {number: peak for number, each in usages.items() if (peak := getattr(each, name)) is not None}
+        if peaks:
+            number = max(peaks, key=peaks.__getitem__)
+            texts.append(
+                f"Most {words}: {format_memory(peaks[number])} (trial {number}); in the middle "
+                f"{format_memory(median(peaks.values()))}."
+            )
+    for name, words in (("cpu_joules", "processors"), ("gpu_joules", "GPUs")):
+        if joules := [value for each in usages.values() if (value := getattr(each, name)) is not None]:
+            texts.append(f"Energy of {words}: {sum(joules) / 3600:.1f} Wh in {write_count(len(joules), 'trial')}.")
+    return " ".join(texts)
+
+
+def write_usage(usage: Usage) -> dict[str, str]:
+    """Cells of a trial in a table, by column; empty where nothing is known."""
+    speed, peaks = usage.images_per_second, (usage.peak_memory_mib, usage.peak_gpu_memory_mib)
+    cells = ["" if speed is None else f"{speed:.0f}", *("" if peak is None else format_memory(peak) for peak in peaks)]
+    return dict(zip(USAGE, cells, strict=True))
+
+
+def format_memory(mib: float) -> str:
+    """`640 MiB`, `1.2 GiB`."""
+    return f"{mib:.0f} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"
 
 
 def list_reasons(record: SearchRecord) -> list[Html]:
     """Why trials ended, in one line each; what went wrong first."""
     lost = (TrialStatus.FAILED, TrialStatus.DIVERGED)
     trials = sorted(record.trials.values(), key=lambda trial: (trial.status not in lost, trial.number))
+    usages = {trial.number: write_usage(measure_usage(trial)) for trial in trials}
+    columns = [name for name in USAGE if any(usage[name] for usage in usages.values())]
     rows = [
         (
             str(trial.number),
             str(trial.status),
             str(len(trial.epochs)),
+            *(usages[trial.number][name] for name in columns),
             hide_places(trial.reason) or describe_stay(trial.status),
         )
         for trial in trials
     ]
-    head = ("trial", "how", "epochs", "why")
+    head = ("trial", "how", "epochs", *columns, "why")
     wrong = [row for row, trial in zip(rows, trials, strict=True) if trial.status in lost]
     parts = [table(head, wrong)] if wrong else [say("No trial failed or diverged.")]
     parts.append(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
 from fashion_core.files import whole, write_whole
+from search.records.usage import measure_usage
 from search.reporting.tables import hide_places
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from search.records.record import SearchRecord
 
 FIXED_COLUMNS = ("trial", "status", "reason", "rung", "cutoff", "enqueued", "epochs", "best_epoch", "seconds")
+# Of these, such as some trial has: energy and a GPU's memory are not known everywhere.
+USAGE_COLUMNS = ("images_per_second", "peak_memory_mib", "peak_gpu_memory_mib", "cpu_joules", "gpu_joules")
 TYPES = {
     "trial": "int64",
     "status": "string",
@@ -35,13 +38,16 @@ def tabulate_trials(record: SearchRecord) -> tuple[list[str], list[list[Any]]]:
     scores = [own.name, own.error_name, metrics.ACCURACY, metrics.ACCURACY_SE, metrics.CLASS_ACCURACY]
     scores = list(dict.fromkeys([*scores, *(f"{metrics.ACCURACY}/{name}" for name in record.category_names)]))
     params, rows = record.param_names, []
+    usages = {number: vars(measure_usage(trial)) for number, trial in record.trials.items()}
+    used = [name for name in USAGE_COLUMNS if any(usage[name] is not None for usage in usages.values())]
     for number, trial in sorted(record.trials.items()):
         found = {**trial.best_metrics, own.name: trial.best}
         seconds = None if trial.seconds is None else round(trial.seconds, 1)
         fixed = [number, str(trial.status), hide_places(trial.reason), trial.rung, trial.cutoff]
         fixed += [trial.enqueued, len(trial.epochs), trial.best_epoch, seconds]
+        fixed += [None if (value := usages[number][name]) is None else round(value, 1) for name in used]
         rows.append([*fixed, *(found.get(name) for name in scores), *(trial.params.get(name) for name in params)])
-    return [*FIXED_COLUMNS, *scores, *params], rows
+    return [*FIXED_COLUMNS, *used, *scores, *params], rows
 
 
 def write_trials_csv(record: SearchRecord, path: Path) -> None:

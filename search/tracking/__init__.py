@@ -5,17 +5,30 @@ from typing import TYPE_CHECKING
 from fashion_core.lazy import attach
 
 if TYPE_CHECKING:
-    from search.tracking.removal import delete_runs
+    from search.tracking.models import send_models
+    from search.tracking.removal import delete_models, delete_runs
     from search.tracking.resending import Sent, resend
     from search.tracking.sender import Tracker
     from search.tracking.store import default_uri, open_store, ui_command
     from search.tracking.writer import Writer
 
-__all__ = ["Sent", "Tracker", "Writer", "default_uri", "delete_runs", "open_store", "resend", "ui_command"]
+__all__ = [
+    "Sent",
+    "Tracker",
+    "Writer",
+    "default_uri",
+    "delete_models",
+    "delete_runs",
+    "open_store",
+    "resend",
+    "send_models",
+    "ui_command",
+]
 __getattr__ = attach(
     __name__,
     {
-        "removal": ["delete_runs"],
+        "models": ["send_models"],
+        "removal": ["delete_models", "delete_runs"],
         "resending": ["Sent", "resend"],
         "sender": ["Tracker"],
         "store": ["default_uri", "open_store", "ui_command"],

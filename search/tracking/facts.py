@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from fashion_core.config import build_config
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import FashionError, first_line
-from fashion_core.metrics import IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS
 from search.records.events import EndReason, TrialStatus
 from search.records.own_space import load_own_space
+from search.records.usage import measure_usage
+from search.space.seeds import draw_seeds
 from search.space.weights import WEIGHTS, flatten_weights
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 OF_EACH = ("seed", "start_seed")  # drawn for every trial from the search's seed and the trial's number
 MAX_LINE = 400  # characters
-TRIAL_SECONDS, TRIAL_SPEED = "trial/seconds", "trial/images_per_second"
+TRIAL = "trial/"  # begins the name of what a trial took
 
 
 def describe_trial(record: SearchRecord, trial: TrialRecord) -> str:
@@ -93,6 +94,12 @@ def collect_parameters(own: tuple[Space, AttributeSchema] | None, searched: Mapp
     return {name: value for name, value in (values | weights | dict(searched)).items() if value is not None}
 
 
+def find_seeds(record: SearchRecord, number: int) -> dict[str, int]:
+    """The seeds that a trial trains with; none where the ledger does not tell the search's."""
+    seed = record.settings.get("seed")
+    return {} if seed is None else draw_seeds(seed, number, with_start=record.has_start_seeds)
+
+
 def describe_data(record: SearchRecord) -> list[tuple[str, str, str, str]]:
     """The data sets of a search: (context, name, fingerprint, profile as JSON)."""
     data, selection, settings = record.begun.data, record.begun.selection, record.settings
@@ -109,9 +116,5 @@ def describe_data(record: SearchRecord) -> list[tuple[str, str, str, str]]:
 
 
 def measure_trial(trial: TrialRecord) -> dict[str, float]:
-    """What a trial took: seconds of training and evaluation, and images a second over its epochs."""
-    rows = [row.metrics for row in trial.epochs]
-    found = {TRIAL_SECONDS: sum((row.get(TRAIN_SECONDS) or 0.0) + (row.get(VAL_SECONDS) or 0.0) for row in rows)}
-    if speeds := [speed for row in rows if (speed := row.get(IMAGES_PER_SECOND))]:
-        found[TRIAL_SPEED] = len(speeds) / sum(1 / speed for speed in speeds)
-    return {name: value for name, value in found.items() if value}
+    """What a trial took, by name of a metric: see `Usage`."""
+    return {f"{TRIAL}{name}": value for name, value in vars(measure_usage(trial)).items() if value}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fashion_core.errors import SearchError
 from search.records.events import SearchStarted
 from search.records.ledger import read_events
+from search.tracking.models import send_models
 from search.tracking.store import default_uri, tell_errors
 from search.tracking.writer import Writer
 
@@ -23,6 +24,7 @@ class Sent:
     events: int
     trials: int
     files: int
+    models: int = 0
 
 
 def resend(layout: SearchLayout, tracking_uri: Address | str | None = None) -> Sent:
@@ -43,4 +45,5 @@ def resend(layout: SearchLayout, tracking_uri: Address | str | None = None) -> S
         writer.send(events)
         for path in files:
             writer.send_file(path)
-    return Sent(len(events), len(writer.record.trials), len(files))
+        models = send_models(writer, layout) if writer.record.ended is not None else 0
+    return Sent(len(events), len(writer.record.trials), len(files), models)

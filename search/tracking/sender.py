@@ -6,20 +6,23 @@ import queue
 import shlex
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from search.address import Address
+from search.records.events import Event
 from search.records.ledger import read_events
+from search.tracking.models import send_models
 from search.tracking.removal import delete_runs
 from search.tracking.store import default_uri, describe_error
 from search.tracking.writer import RunsAhead, Writer
 
 if TYPE_CHECKING:
-    from search.records.events import Event
     from search.records.layout import SearchLayout
 
 DAMAGED = ("malformed", "not a database")  # SQLite's words for a file that was damaged
 RETRY_SECONDS = (1, 2, 5, 10, 30)
+Models = Literal["models"]  # what is sent of them is read from the disk when its turn comes
+MODELS: Models = "models"
 
 
 class Tracker:
@@ -31,9 +34,9 @@ class Tracker:
 
     def __init__(self, layout: SearchLayout, uri: Address | str | None = None) -> None:
         self.layout, self.uri = layout, Address.of(uri or default_uri(layout))
-        self.queue: queue.SimpleQueue[Event | Path | None] = queue.SimpleQueue()
+        self.queue: queue.SimpleQueue[Event | Path | Models | None] = queue.SimpleQueue()
         self.writer = Writer(self.uri, layout.artifacts)
-        self.unsent: list[Event | Path] = []
+        self.unsent: list[Event | Path | Models] = []
         self.is_ahead = False  # MLflow, of the ledger: its runs of the search are to be made anew
         self.error: Exception | None = None
         self.closing = threading.Event()
@@ -53,6 +56,10 @@ class Tracker:
     def send_file(self, path: Path) -> None:
         """Keep a file with the search's run, soon. Returns at once."""
         self.queue.put(path)
+
+    def send_models(self) -> None:
+        """Tell MLflow which models the search keeps, soon. Returns at once."""
+        self.queue.put(MODELS)
 
     def close(self, timeout_s: float = 60) -> str | None:
         """Send what is left, for a bounded time.
@@ -108,22 +115,24 @@ class Tracker:
                 self.closing.wait(wait)
 
     def send_waiting(self) -> None:
-        """Send `unsent`, events in batches between files."""
+        """Send `unsent`, events in batches between all else."""
         while self.unsent:
-            count = next((i for i, item in enumerate(self.unsent) if isinstance(item, Path)), len(self.unsent))
+            count = next((i for i, item in enumerate(self.unsent) if not isinstance(item, Event)), len(self.unsent))
             if self.is_ahead:
                 self.send_anew()
             elif count:
                 try:
-                    self.writer.send([item for item in self.unsent[:count] if not isinstance(item, Path)])
+                    self.writer.send([item for item in self.unsent[:count] if isinstance(item, Event)])
                 except RunsAhead:
                     self.is_ahead = True
                 else:
                     del self.unsent[:count]
             else:
                 first = self.unsent[0]
-                assert isinstance(first, Path)
-                self.writer.send_file(first)
+                if isinstance(first, Path):
+                    self.writer.send_file(first)
+                else:
+                    send_models(self.writer, self.layout)
                 del self.unsent[0]
 
     def send_anew(self) -> None:
@@ -133,4 +142,4 @@ class Tracker:
         writer = Writer(self.uri, self.layout.artifacts)
         writer.send(events)
         self.writer, self.is_ahead = writer, False
-        self.unsent = [item for item in self.unsent if isinstance(item, Path) or item.seq > events[-1].seq]
+        self.unsent = [item for item in self.unsent if not isinstance(item, Event) or item.seq > events[-1].seq]

@@ -30,6 +30,7 @@ from search.tracking.facts import (
     describe_data,
     describe_end,
     describe_trial,
+    find_seeds,
     is_failure,
     measure_trial,
     read_own_space,
@@ -267,14 +268,17 @@ class Writer:
         client, is_new = self.connect(), trial.number not in self.runs
         run = self.find_trial(trial.number)
         if run not in self.configured:  # a search that was extended goes on with more epochs: the first stand there
-            params = collect_parameters(self.own_space, trial.params)
-            self.log_params(run, params, self.find_missing(run))
+            self.log_params(run, self.collect(trial), self.find_missing(run))
             self.log_inputs(run)
             self.configured.add(run)
         self.show_searched(trial)
         if not is_new:
             self.log(run, [], {"status": TrialStatus.RUNNING, NOTE_TAG: describe_trial(self.record, trial)})
             client.update_run(run, status="RUNNING")
+
+    def collect(self, trial: TrialRecord) -> dict[str, Any]:
+        """All that a trial trains with, its seeds too, by flat names."""
+        return collect_parameters(self.own_space, trial.params) | find_seeds(self.record, trial.number)
 
     def show_searched(self, trial: TrialRecord) -> None:
         """Prepare the pages of the experiment, and of the search in it, where the trial has parameters not seen yet."""

@@ -23,6 +23,8 @@ from ray.tune import Trainable
 from fashion_core.config import build_config
 from fashion_core.errors import CheckpointError, DivergedError, first_line
 from fashion_core.files import RETRY_SECONDS, describe_full, is_full
+from fashion_core.hardware.allocator import give_back_memory
+from fashion_core.hardware.usage import UsageMeter
 from fashion_core.models.saved import save_model
 from fashion_core.training.checkpoint import save_training
 from search.jobs.beats import BETWEEN, WAITING, Pulse
@@ -80,6 +82,7 @@ class TrialTrainable(Trainable):
         self.pulse = Pulse(self.collector, self.timeout_s)
         gc.freeze()  # what the libraries made on import stays: else every trial's end looks through it for 0.2 s
         self.begin()
+        self.meter = UsageMeter(self.site.gpus)
         self.pulse.begin(config["number"])
 
     def begin(self) -> None:
@@ -94,6 +97,7 @@ class TrialTrainable(Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin a trial in a process that has run others."""
         self.cleanup()
+        self.meter.restart()
         self.pulse.begin(new_config["number"])
         return True
 
@@ -152,7 +156,7 @@ class TrialTrainable(Trainable):
             SCORE: read_best(last),
             EPOCH: last.epoch,
             STATUS: str(TrialStatus.FINISHED if last.epoch >= epochs else TrialStatus.RUNNING),
-            METRICS: json.dumps(last.metrics),
+            METRICS: json.dumps(last.metrics | self.meter.read()),
             "done": done,
         }
         if (is_best or is_first) and self.correct:
@@ -228,6 +232,7 @@ class TrialTrainable(Trainable):
         """Let go of the trial's network and its memory."""
         self.begin()
         gc.collect()
+        give_back_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

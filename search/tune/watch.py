@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from fashion_core.errors import first_line
 from fashion_core.files import retry_while_full
-from search.jobs.training import draw_seeds
 from search.records.events import (
     EpochAgain,
     EpochEnded,
@@ -31,6 +30,7 @@ from search.records.events import (
     TrialStatus,
 )
 from search.records.requests import clear_request, read_request
+from search.space.seeds import draw_seeds
 from search.tune.decisions import Promotions, Rungs
 from search.tune.liveness import Liveness
 from search.tune.results import CORRECT, EPOCH, ERROR, FULL, LOST, METRICS, SAVED, STATUS, WORST_SCORE

@@ -23,8 +23,8 @@ sys.path.insert(0, str(REPOSITORY))
 
 from fashion_core.config import build_config  # noqa: E402
 from fashion_core.data.schema import KNOWN_CATEGORIES, AttributeSchema, Category  # noqa: E402
-from search.jobs.training import draw_seeds  # noqa: E402
 from search.space.reading import load_space  # noqa: E402
+from search.space.seeds import draw_seeds  # noqa: E402
 
 SEED = 0
 DRAWS, FIRST_DRAWS = 64, 32  # the first have all their runs before the others have one

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from contextlib import closing
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file
 
-from fashion_core.metrics import IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS
+from fashion_core.metrics import OF_MACHINE
 from search.records.events import TrialProposed
 from search.records.ledger import read_events
 from search.records.record import replay
-from search.tracking.facts import TRIAL_SECONDS, TRIAL_SPEED
+from search.records.usage import Usage
+from search.tracking.facts import TRIAL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,11 +23,11 @@ if TYPE_CHECKING:
     from search.records.layout import SearchLayout
 
 SAFETENSORS = ".safetensors"
-OF_CLOCKS = {IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS, TRIAL_SECONDS, TRIAL_SPEED}
+OF_CLOCKS = OF_MACHINE | {f"{TRIAL}{field.name}" for field in fields(Usage)}
 
 
 def describe(layout: SearchLayout) -> dict[str, Any]:
-    """Proposals, scores and ends of the ledger; kept models; every point that MLflow holds, and how often; its runs."""
+    """Proposals, scores and ends of the ledger; kept models; every point, run and model that MLflow holds."""
     events = read_events(layout.ledger)
     record = replay(events)
     return {
@@ -48,6 +50,7 @@ def describe(layout: SearchLayout) -> dict[str, Any]:
         },
         "points": count_points(layout.tracking_db, record.search_id),
         "runs": list_runs(layout.tracking_db, record.search_id),
+        "kept": list_kept(layout.tracking_db, record.search_id),
     }
 
 
@@ -84,6 +87,24 @@ def list_runs(database: Path, search_id: str) -> list[tuple[Any, ...]]:
         left join tags number on runs.run_uuid = number.run_uuid and number.key = 'trial'
         left join tags state on runs.run_uuid = state.run_uuid and state.key = 'status'
         where runs.lifecycle_stage = 'active'
+    """
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
+        return sorted(opened.execute(query, (search_id,)), key=repr)
+
+
+def list_kept(database: Path, search_id: str) -> list[tuple[Any, ...]]:
+    """(trial, epoch, status, metrics, whether its run is that of the trial) of every model that MLflow holds of it."""
+    query = """
+        select number.tag_value, epoch.tag_value, models.status,
+            (select group_concat(metric_name, ', ') from (select metric_name from logged_model_metrics
+                where logged_model_metrics.model_id = models.model_id order by metric_name)),
+            exists (select 1 from tags join runs on runs.run_uuid = tags.run_uuid and runs.lifecycle_stage = 'active'
+                where tags.run_uuid = models.source_run_id and tags.key = 'trial' and tags.value = number.tag_value)
+        from logged_models models
+        join logged_model_tags of on models.model_id = of.model_id and of.tag_key = 'search_id' and of.tag_value = ?
+        join logged_model_tags number on models.model_id = number.model_id and number.tag_key = 'trial'
+        join logged_model_tags epoch on models.model_id = epoch.model_id and epoch.tag_key = 'epoch'
+        where models.lifecycle_stage = 'active'
     """
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
         return sorted(opened.execute(query, (search_id,)), key=repr)

@@ -255,7 +255,7 @@ def test_one_run_a_trial_is_in_mlflow_and_none_is_left_running(twins):
         assert all(run.info.status != "RUNNING" for run in own)
 
 
-@pytest.mark.parametrize("what", ["proposals", "scores", "ends", "models", "points", "seconds", "runs"])
+@pytest.mark.parametrize("what", ["proposals", "scores", "ends", "models", "points", "seconds", "runs", "kept"])
 def test_a_planted_difference_is_seen(twins, what, tmp_path):
     """The check of equality, of a copy in which one thing is other."""
     shutil.copytree(twins[0].results, tmp_path / "results")
@@ -278,6 +278,9 @@ def test_a_planted_difference_is_seen(twins, what, tmp_path):
                 "insert into metrics (key, value, timestamp, run_uuid, step, is_nan) "
                 "select key, value, timestamp + 1, run_uuid, step, is_nan from metrics where key = 'train/seconds'"
             )
+    elif what == "kept":
+        with sqlite3.connect(copy.tracking_db) as database:
+            assert database.execute("update logged_model_tags set tag_value = '99' where tag_key = 'epoch'").rowcount
     elif what == "runs":
         with sqlite3.connect(copy.tracking_db) as database:
             database.execute("update params set value = 'other' where key = 'optimizer'")

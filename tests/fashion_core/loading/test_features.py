@@ -53,7 +53,7 @@ def train(config, data, **options):
 
 
 def strip_times(scores):
-    timed = {metrics.TRAIN_SECONDS, metrics.VAL_SECONDS, metrics.IMAGES_PER_SECOND}
+    timed = metrics.OF_MACHINE
     return {name: value for name, value in scores.items() if name not in timed}
 
 

@@ -11,12 +11,16 @@ import pytest
 from made_search import make_search
 
 from fashion_core.errors import SearchError
+from fashion_core.files import MODEL_FILE
 from search.commands import searches
 from search.records.events import EndReason, StopMode
+from search.records.layout import SearchLayout
 from search.records.locks import RUN, hold_search
 from search.records.requests import read_request
 from search.registry import sources
 from search.tracking import removal
+from search.tracking.resending import resend
+from search.tracking.store import default_uri, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,6 +139,20 @@ def test_the_source_of_a_model_in_use_stays(standing: str, results: Path, champi
     champions["away" if standing == "away" else "other"] = standing
     status, _, err = call("delete", "other", "--yes", "--results", results)
     assert status == 2 and ("comes from other" in err or "does not" in err) and (results / "other").is_dir()
+
+
+@pytest.mark.slow
+def test_delete_takes_its_models_out_of_mlflow(results: Path, champions, call) -> None:
+    """Their files go with the search. Its runs stay."""
+    layout = SearchLayout(results, "other")
+    layout.checkpoint_folder(0).mkdir(parents=True)
+    (layout.checkpoint_folder(0) / MODEL_FILE).write_text("a model")
+    assert resend(layout).models == 1
+    client = open_store(default_uri(layout))
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    assert len(client.search_logged_models(experiments)) == 1
+    assert call("delete", "other", "--yes", "--results", results)[0] == 0
+    assert not client.search_logged_models(experiments) and len(client.search_runs(experiments)) == 2
 
 
 def test_delete_with_its_runs(results: Path, champions, call, monkeypatch) -> None:

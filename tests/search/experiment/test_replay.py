@@ -16,8 +16,8 @@ from fashion_core.data.prepared import prepare
 from fashion_core.errors import SearchError
 from fashion_core.training.loop import fit
 from search.experiment.replay import replay_trial
-from search.jobs.training import draw_seeds
 from search.records.layout import SearchLayout
+from search.space.seeds import draw_seeds
 
 RATES = [3e-3, 1e-4]
 LINE = re.compile(

@@ -15,7 +15,6 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ConfigError, SearchError
 from fashion_core.samples.dataset import draw_sample_data
 from search.jobs.material import prepare_material
-from search.jobs.training import draw_seeds
 from search.promotion.options import PromotionOptions
 from search.promotion.plan import (
     build_baseline,
@@ -29,6 +28,7 @@ from search.promotion.plan import (
 )
 from search.records.layout import SearchLayout
 from search.records.record import load_record
+from search.space.seeds import draw_seeds
 
 RATES = [3e-3, 2e-3, 3e-3, 1e-3, 1e-4]
 

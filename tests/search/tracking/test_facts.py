@@ -9,12 +9,14 @@ import pytest
 from fashion_core.config import build_config
 from search.records.events import EpochEnded, SearchEnded, SearchStarted, TrialEnded, TrialPaused, TrialStarted
 from search.records.record import replay
+from search.space.seeds import draw_seeds
 from search.tracking.facts import (
     build_source,
     collect_parameters,
     describe_data,
     describe_end,
     describe_trial,
+    find_seeds,
     is_failure,
     measure_trial,
     read_own_space,
@@ -33,6 +35,7 @@ SEARCHED = {"lr": 0.00012345678901234567, "weight_sleeve": 1.25, "weight_neck": 
 def build_events(**values):
     begun = {"settings": {"max_epochs": 3, "seed": 4}, "space": SPACE, "space_name": "tiny", "data": DATA, **values}
     metrics = {"val/accuracy": 0.5, "train/seconds": 3.0, "val/seconds": 1.0, "train/images_per_second": 60.0}
+    metrics["train/peak_memory_mib"] = 640.0
     return [
         SearchStarted(name="mine", **begun),
         TrialStarted(trial=0, trial_id="0", params=SEARCHED, enqueued=False),
@@ -74,6 +77,15 @@ def test_all_parameters_are_there_in_full_precision():
     assert collect_parameters(read_own_space(replay(build_events()), 9), SEARCHED)["epochs"] == 9
 
 
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [({"seed": 7, "start_seeds": True}, ["seed", "start_seed"]), ({"seed": 7}, ["seed"]), ({}, [])],
+)
+def test_a_trial_has_the_seeds_that_it_trained_with(settings, names):
+    found = find_seeds(replay(build_events(settings=settings)), 4)
+    assert list(found) == names and found.items() <= draw_seeds(7, 4).items()
+
+
 def test_a_trial_that_saw_whole_images_since_the_data_names_no_boxes_says_so():
     for has_boxes, crop in ((True, "box"), (False, "whole")):
         record = replay(build_events(data=DATA | {"has_boxes": has_boxes}))
@@ -105,5 +117,9 @@ def test_data_sets_are_named_with_their_fingerprint():
 
 def test_what_a_trial_took_is_of_all_its_epochs():
     found = measure_trial(replay(build_events()).trials[0])
-    assert found == {"trial/seconds": 8.0, "trial/images_per_second": pytest.approx(40)}
+    assert found == {
+        "trial/seconds": 8.0,
+        "trial/images_per_second": pytest.approx(40),
+        "trial/peak_memory_mib": 640.0,
+    }
     assert measure_trial(replay(build_events()[:2]).trials[0]) == {}

@@ -11,6 +11,7 @@ from browser import Browser, open_browser
 from free_port import find_port
 
 from fashion_core.errors import SearchError
+from fashion_core.files import MODEL_FILE
 from search.records.events import EpochEnded, SearchEnded, SearchStarted, TrialEnded, TrialStarted
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
@@ -30,6 +31,7 @@ scheduler: {type: none, max_epochs: 2}
 """
 CATEGORIES = {"sleeve": ["short", "long"], "neck": ["v", "round"]}
 SCORES = {0: 0.5, 1: 0.75, 2: 0.625, 3: 0.25}  # by trial
+KEPT = (1, 2)  # trials whose models are kept
 STATUSES = {0: "stopped", 1: "finished", 2: "interrupted", 3: "failed"}
 
 
@@ -53,6 +55,9 @@ def write(layout: SearchLayout) -> None:
                 metrics = {"val/accuracy": score, "train/loss": 1 - score}
                 metrics |= {f"val/accuracy/{name}": score for name in CATEGORIES}
                 ledger.append(EpochEnded(trial=number, epoch=epoch, metrics=metrics))
+            if number in KEPT:
+                layout.checkpoint_folder(number).mkdir(parents=True)
+                (layout.checkpoint_folder(number) / MODEL_FILE).write_text("a model")
             status = STATUSES[number]
             ended = {"reason": f"why {status}", "best": best, "best_epoch": 2}
             ledger.append(TrialEnded(trial=number, status=status, checkpoint=None, **ended))
@@ -173,3 +178,46 @@ def test_charts_are_drawn(served: Served, browser: Browser) -> None:
         "Score over parameters\n(1)" in shown and "Score\n(2)" in shown and f"Categories\n({len(CATEGORIES)})" in shown
     )
     assert "lr" in shown and "dropout" in shown and "trial-0001 (val/accuracy)" in shown
+
+
+LINK = """const link = [...document.querySelectorAll("a")].find(each => each.href.includes("/runs/"));
+    return link && [link.href, link.innerText.trim()]"""
+
+
+@pytest.mark.slow
+def test_a_models_page_leads_back_to_its_trial(served: Served, browser: Browser) -> None:
+    """From the list of the experiment's models, the best first, to the page of one, and on to its run."""
+    client = open_store(served.address)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    best = [{"field_name": "metrics.val/accuracy", "ascending": False}]
+    models = list(client.search_logged_models([experiment], order_by=best))
+    assert [model.name for model in models] == [f"mine-trial-{number:04d}" for number in KEPT]
+    browser.open("about:blank")
+    browser.open(f"{served.address}/#/experiments/{experiment}/models/{models[0].model_id}")
+    href, name = browser.wait(LINK, timeout_s=180)
+    assert name == "trial-0001" and href.endswith(f"/runs/{models[0].source_run_id}")
+    shown = browser.run("return document.body.innerText")
+    assert "The model of trial 1 of mine after epoch 2" in shown and "val/accuracy" in shown and "0.75" in shown
+    browser.open("about:blank")
+    browser.open(href)
+    browser.wait("return document.body.innerText", lambda found: "mine-trial-0001" in found and "0.75" in found, 180)
+
+
+@pytest.mark.slow
+def test_a_server_takes_models_as_a_database_does(served: Served, tmp_path: Path) -> None:
+    """Once, ranked as the search ranks them, and none of its run's points a second time."""
+    layout = SearchLayout(tmp_path, "sent-to-a-server")
+    write(layout)
+    client, ranked = open_store(served.address), [{"field_name": "metrics.val/accuracy", "ascending": False}]
+    for _ in range(2):
+        assert resend(layout, served.address).models == len(KEPT)
+        experiment = client.get_experiment_by_name("tiny").experiment_id
+        found = client.search_logged_models([experiment], f"tags.search = '{layout.name}'", order_by=ranked)
+        assert [int(model.tags["trial"]) for model in found] == list(KEPT)
+        assert {len({point.key for point in model.metrics}) for model in found} == {len(found[0].metrics)}
+        history = client.get_metric_history(found[0].source_run_id, "val/accuracy")
+        assert [(point.step, point.value) for point in history] == [(1, 0.375), (2, 0.75)]
+    (layout.checkpoint_folder(1) / MODEL_FILE).unlink()
+    resend(layout, served.address)
+    found = client.search_logged_models([experiment], f"tags.search = '{layout.name}'")
+    assert [int(model.tags["trial"]) for model in found] == [2]

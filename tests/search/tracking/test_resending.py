@@ -42,7 +42,7 @@ def layout(tmp_path, empty_database):
 
 def test_all_of_it_is_sent_and_told(layout):
     events = read_events(layout.ledger)
-    assert resend(layout) == Sent(events=len(events), trials=2, files=2)
+    assert resend(layout) == Sent(events=len(events), trials=2, files=2, models=0)
     runs = look(default_uri(layout))
     assert runs.keys() == {"mine", "trial-0000", "trial-0001"}
     assert runs["mine"][1] == "FINISHED" and runs["mine"][2]["mlflow.note.content"] == (

@@ -1,5 +1,7 @@
 """MLflow shows what the ledger says: once, however often it is sent."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,7 @@ from tracked_runs import STATUSES, look
 from search.records.events import EpochEnded, SearchStarted, TrialEnded, TrialPaused
 from search.records.ledger import read_events
 from search.records.record import replay
+from search.space.seeds import draw_seeds
 from search.tracking.names import name_best, name_key
 from search.tracking.store import default_uri
 from search.tracking.writer import Writer
@@ -26,7 +29,8 @@ def test_every_end_is_told_apart(layout):
         _, run_status, times, params, tags, history = runs[f"trial-{number:04d}"]
         assert tags["status"] == status and tags["reason"] == f"why {status}"
         assert tags["mlflow.parentRunId"] == runs["search"][0]
-        assert params == {"lr": "0.001", "backbone": "resnet50", "weight_fit": "0.9"}
+        seed = draw_seeds(0, number, with_start=False)["seed"]  # that of the ledger has no starts of their own
+        assert params == {"lr": "0.001", "backbone": "resnet50", "weight_fit": "0.9", "seed": str(seed)}
         assert [(step, value) for _, step, value in history["val/accuracy"]] == [
             (epoch, pytest.approx(0.1 * number + 0.01 * epoch)) for epoch in (1, 2)
         ]
@@ -45,6 +49,16 @@ def test_sending_again_changes_nothing(layout):
     Writer(default_uri(layout), layout.artifacts).send(events)
     before = look(layout)
     Writer(default_uri(layout), layout.artifacts).send(events)  # as after a restart
+    assert look(layout) == before
+
+
+def test_runs_of_before_get_the_seeds_that_they_lack(layout):
+    events = read_events(layout.ledger)
+    Writer(default_uri(layout), layout.artifacts).send(events)
+    before = look(layout)
+    with closing(sqlite3.connect(layout.tracking_db)) as database, database:
+        assert database.execute("DELETE FROM params WHERE key = 'seed' AND value != '0'").rowcount == len(STATUSES)
+    Writer(default_uri(layout), layout.artifacts).send(events)
     assert look(layout) == before
 
 

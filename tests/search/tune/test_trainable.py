@@ -12,10 +12,11 @@ from small_disk import mount_disk
 
 from fashion_core.data.pixels import PrepareSettings
 from fashion_core.files import MODEL_FILE, TRAINING_FILE, hash_file
-from fashion_core.metrics import ACCURACY
+from fashion_core.metrics import ACCURACY, PEAK_MEMORY
 from fashion_core.models.saved import load_model
-from search.jobs.training import JobSite, draw_seeds, save_selection
+from search.jobs.training import JobSite, save_selection
 from search.records.ledger import unpack_correct
+from search.space.seeds import draw_seeds
 from search.tune import storage
 from search.tune import trainable as trial_module
 from search.tune.results import CORRECT, EPOCH, FULL, LOST, METRICS, SAVED, SCORE
@@ -69,6 +70,8 @@ def test_what_a_trial_reports(build):
         assert (CORRECT in result) == (scores[index] > max(scores[:index], default=-1))
         if CORRECT in result:
             assert unpack_correct(result[CORRECT], 8, 6).mean() == pytest.approx(scores[index])
+    peaks = [json.loads(result[METRICS]).get(PEAK_MEMORY) for result in results]
+    assert peaks == [None] * 6 or min(peaks) > 100  # in MiB: what PyTorch alone takes
 
 
 def test_a_trial_reports_the_score_of_its_objective(build, config):

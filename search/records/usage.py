@@ -1,0 +1,56 @@
+"""What a trial took: seconds, images a second, memory and energy, of all its epochs together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import harmonic_mean
+from typing import TYPE_CHECKING
+
+from fashion_core import metrics
+
+if TYPE_CHECKING:
+    from search.records.record import TrialRecord
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a trial took; None where its ledger does not tell.
+
+    Attributes:
+        seconds: of training and evaluation.
+        images_per_second: in training.
+        peak_memory_mib: most that its process had in RAM. peak_gpu_memory_mib: that PyTorch allocated.
+        cpu_joules, gpu_joules: its part of the energy of processors and GPUs; of all epochs, or none.
+    """
+
+    seconds: float | None
+    images_per_second: float | None
+    peak_memory_mib: float | None
+    peak_gpu_memory_mib: float | None
+    cpu_joules: float | None
+    gpu_joules: float | None
+
+
+def measure_usage(trial: TrialRecord) -> Usage:
+    """What the epochs of a trial took; one that was trained again counts once."""
+    seconds = read_all(trial, metrics.TRAIN_SECONDS) + read_all(trial, metrics.VAL_SECONDS)
+    speeds = [speed for speed in read_all(trial, metrics.IMAGES_PER_SECOND) if speed > 0]
+    return Usage(
+        sum(seconds) or None,
+        harmonic_mean(speeds) if speeds else None,  # every epoch has as many images
+        max(read_all(trial, metrics.PEAK_MEMORY), default=None),
+        max(read_all(trial, metrics.PEAK_GPU_MEMORY), default=None),
+        sum_all(trial, metrics.CPU_JOULES),
+        sum_all(trial, metrics.GPU_JOULES),
+    )
+
+
+def read_all(trial: TrialRecord, name: str) -> list[float]:
+    """A metric of all epochs that have it."""
+    return [value for row in trial.epochs if (value := row.metrics.get(name)) is not None]
+
+
+def sum_all(trial: TrialRecord, name: str) -> float | None:
+    """The sum of a metric over all epochs; None where one lacks it."""
+    found = read_all(trial, name)
+    return sum(found) if found and len(found) == len(trial.epochs) else None

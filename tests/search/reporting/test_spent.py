@@ -1,0 +1,74 @@
+"""What trainings took of their machine, in words, in the report's tables and in `trials.csv`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from answered_search import write_search
+
+from search.records.record import load_record
+from search.records.usage import Usage, measure_usage
+from search.reporting.answers import Source
+from search.reporting.spent import USAGE, answer_spent, describe_usage, write_usage
+from search.reporting.trials import FIXED_COLUMNS, tabulate_trials
+from search.reporting.words import describe_search
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from search.records.record import SearchRecord
+
+NOTHING = Usage(None, None, None, None, None, None)
+
+
+def take(record: SearchRecord) -> None:
+    """Let the trials of a record tell what they took: the later, the less."""
+    for number, trial in record.trials.items():
+        for row in trial.epochs:
+            row.metrics["train/images_per_second"] = 100.0 - number
+            row.metrics["train/peak_memory_mib"] = 2048.0 - number
+
+
+def test_what_is_known_is_told_in_a_line() -> None:
+    usages = {
+        0: Usage(8.0, 40.0, 512.4, None, 3600.0, None),
+        1: Usage(8.0, 80.0, 1536.0, 300.0, 1800.0, 900.0),
+        2: Usage(8.0, 20.0, 640.0, 200.0, None, None),
+        3: NOTHING,
+    }
+    assert describe_usage(usages) == (
+        "Trainings saw 40 images a second in the middle (20 to 80). Most memory: 1.5 GiB (trial 1); in the middle "
+        "640 MiB. Most GPU memory: 300 MiB (trial 1); in the middle 250 MiB. Energy of processors: 1.5 Wh in 2 trials. "
+        "Energy of GPUs: 0.2 Wh in 1 trial."
+    )
+
+
+@pytest.mark.parametrize("usages", [{}, {0: NOTHING}])
+def test_of_what_is_not_known_nothing_is_said(usages: dict[int, Usage]) -> None:
+    assert describe_usage(usages) == ""
+    assert all(write_usage(usage) == dict.fromkeys(USAGE, "") for usage in usages.values())
+
+
+def test_tables_have_columns_of_what_is_known_alone(tmp_path: Path) -> None:
+    record = load_record(write_search(tmp_path))
+    before, _ = tabulate_trials(record)
+    assert before[: len(FIXED_COLUMNS) + 1] == [*FIXED_COLUMNS, "val/accuracy"]
+    take(record)
+    columns, rows = tabulate_trials(record)
+    assert columns == [*FIXED_COLUMNS, "images_per_second", "peak_memory_mib", *before[len(FIXED_COLUMNS) :]]
+    place = len(FIXED_COLUMNS)
+    assert [row[place : place + 2] for row in rows] == [[100.0 - number, 2048.0 - number] for number in range(12)]
+    assert measure_usage(record.trials[3]).images_per_second == pytest.approx(97)
+
+
+def test_the_reports_page_shows_it_beside_each_trial(tmp_path: Path) -> None:
+    layout = write_search(tmp_path)
+    record, texts = load_record(layout), []
+    for _ in range(2):
+        answer = answer_spent(Source(layout, record, describe_search(record)))
+        texts.append("".join(str(part) for part in answer.parts))
+        take(record)
+    assert not any(name in texts[0] for name in USAGE) and "images a second" not in texts[0]
+    assert "images/s" in texts[1] and "peak memory" in texts[1] and "peak GPU memory" not in texts[1]
+    assert "Most memory: 2.0 GiB (trial 0)" in texts[1]
