@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from fashion_core.escaping import show_text
 from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
@@ -19,7 +20,17 @@ Photographs = Annotated[
         help="Write report-photographs.html too, with photographs that the best trial gets right and wrong.",
     ),
 ]
-Data = Annotated[Path | None, typer.Option(help="The data set, for --photographs; default: that of the search.")]
+CheckData = Annotated[
+    bool,
+    typer.Option(
+        "--check-data",
+        help="Look for wrong labels and near-duplicates again, by the best models kept and the images.",
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="The data set, for --photographs and --check-data; default: that of the search."),
+]
 Study = Annotated[
     Path | None,
     typer.Option("--export-study", metavar="FILE", help="Write an Optuna study too, which optuna-dashboard opens."),
@@ -30,6 +41,7 @@ def report(
     name: SearchName,
     results: Results = DEFAULT_RESULTS,
     photographs: Photographs = False,
+    check_data: CheckData = False,
     data: Data = None,
     study: Study = None,
     as_json: AsJson = False,
@@ -48,7 +60,12 @@ def report(
     layout = SearchLayout(results, name)
     record = load_record(layout)
     search = describe_search(record)
-    written = [*write_report(layout, record, search), write_page(layout, record, search)]
+    written = []
+    if check_data:
+        from search.experiment.data_check import look_at_data
+
+        written += look_at_data(layout, record, data, Console(stderr=True))
+    written += [*write_report(layout, record, search), write_page(layout, record, search)]
     if photographs:
         from search.reporting.photographs import show_photographs
 

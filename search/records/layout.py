@@ -108,6 +108,21 @@ class SearchLayout:
         return self.folder / "audit.md"
 
     @property
+    def audit_facts(self) -> Path:
+        """Its numbers: see `search.reporting.audited`."""
+        return self.folder / "audit.json"
+
+    @property
+    def label_errors(self) -> Path:
+        """Labels that look wrong: see `search.reporting.mislabelled`."""
+        return self.folder / "label_errors.json"
+
+    @property
+    def label_errors_csv(self) -> Path:
+        """The same as a table."""
+        return self.folder / "label_errors.csv"
+
+    @property
     def trials_csv(self) -> Path:
         """A row a trial."""
         return self.folder / "trials.csv"
@@ -217,6 +232,7 @@ class SearchLayout:
             self.trials_parquet,
             self.curves,
             self.audit,
+            self.label_errors_csv,
             self.best_config,
             *sorted(self.folder.glob("*.png")),
         ]
