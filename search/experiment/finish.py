@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from search.experiment.beginning import Prepared
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
+    from search.reporting.champion import Champion
     from search.reporting.words import SearchWords
 
 
@@ -32,12 +33,14 @@ def write_results(
     search: SearchWords,
     tell: Callable[[str], None],
     prepared: Prepared | None = None,
+    champion: Champion | str | None = None,
 ) -> list[Path]:
     """Put the best model in its place, and write the report. Returns the files that are kept with the run in MLflow.
 
     Args:
         tell: called with a line on each kept model that is damaged, and is passed over.
         prepared: its images; None: their labels are not checked.
+        champion: see `search.reporting.answers.Source`.
     """
     set_damaged_aside(layout, record, tell)
     try:
@@ -46,7 +49,7 @@ def write_results(
             check_labels(layout, record, prepared.images, prepared.selection, tell)
     finally:  # also where somebody presses Ctrl-C meanwhile
         write_report(layout, record, search)
-        write_page(layout, record, search)
+        write_page(layout, record, search, champion=champion)
     return layout.list_artifacts()
 
 

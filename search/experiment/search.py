@@ -36,6 +36,7 @@ from search.records.record import SearchRecord, replay
 from search.records.requests import clear_request
 from search.records.session import Session
 from search.registry.access import open_registry
+from search.registry.standing import find_champion
 from search.reporting.summary import render_summary
 from search.reporting.terminal import choose_console, draw_pairs, draw_table, plain
 from search.reporting.words import describe_search
@@ -235,7 +236,8 @@ def run_search(
         guard.close()
         search = describe_search(record)
         if report:
-            for path in wait(lambda: write_results(layout, record, search, tell, prepared)):
+            champion = find_champion(layout, record, options.tracking_uri)
+            for path in wait(lambda: write_results(layout, record, search, tell, prepared, champion)):
                 tracker.send_file(path)
         missing = tracker.close()
         experiment = tracker.writer.experiment if isinstance(tracker, Tracker) else ""

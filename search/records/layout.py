@@ -219,6 +219,16 @@ class SearchLayout:
         """What running trials can go on from, where no other storage is given: see `search.tune.storage`."""
         return self.folder / "states"
 
+    @property
+    def finished_stopped(self) -> Path:
+        """Stopped trials that were trained to their end: see `search.experiment.stopped`."""
+        return self.folder / "finished_stopped"
+
+    @property
+    def finished_trials(self) -> Path:
+        """What came of these."""
+        return self.finished_stopped / "finished.json"
+
     def confusion(self, category: str) -> Path:
         """Picture of the best trial's confusion matrix of one category."""
         return self.folder / f"confusion_{name_file(category)}.png"

@@ -21,12 +21,13 @@ class SharedPictures(BaseModel):
     """How many pairs of images of two splits, or of one, show one picture.
 
     Attributes:
-        splits: of the two.
+        first, second: the two.
         exact, near: the files are byte-identical; nearly alike.
         conflicting: of all these, those whose labels differ.
     """
 
-    splits: tuple[str, str]
+    first: str
+    second: str
     exact: int = 0
     near: int = 0
     conflicting: int = 0
@@ -60,7 +61,7 @@ def build_audited(found: Audit, judged: Collection[str]) -> Audited:
     names, in_train = set(judged), set()
     for pair in found.pairs:
         first, second = sorted(pair.splits, key=SPLITS.index)
-        counts = shared.setdefault((first, second), SharedPictures(splits=(first, second)))
+        counts = shared.setdefault((first, second), SharedPictures(first=first, second=second))
         counts.exact += pair.exact
         counts.near += not pair.exact
         counts.conflicting += pair.conflicting

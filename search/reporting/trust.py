@@ -111,11 +111,9 @@ def summarise_audit(audited: Audited) -> list[str]:
     """What an audit found that makes scores less sure."""
     found = []
     for each in audited.shared:
-        first, second = each.splits
-        if first != second:
-            found.append(
-                f"{first} and {second} share pictures: {each.exact} are the same files, {each.near} nearly alike"
-            )
+        if each.first != each.second:
+            where = f"{each.first} and {each.second} share pictures"
+            found.append(f"{where}: {each.exact} are the same files, {each.near} nearly alike")
     if audited.conflicting:
         found.append(
             f"{audited.conflicting} of {audited.pairs} pairs of images that show one picture have different labels"

@@ -7,6 +7,7 @@ import pytest
 from answered_search import IMAGES, draw_answers, write_search
 
 from fashion_core.data.audit import Audit, Pair, render_audit
+from fashion_core.data.lines import SPLITS
 from search.records.record import load_record
 from search.reporting.answers import Source
 from search.reporting.audited import build_audited, read_audited, write_audited
@@ -28,7 +29,14 @@ def answer(layout):
 
 
 def build_audit(pairs=PAIRS):
-    return Audit({"train": 400, "val": IMAGES, "test": 9}, {}, {}, {}, pairs, {"train": 0, "val": 0, "test": 0})
+    return Audit(
+        {"train": 400, "val": IMAGES, "test": 9},
+        dict.fromkeys(SPLITS, 0),
+        {},
+        {},
+        pairs,
+        {"train": 0, "val": 0, "test": 0},
+    )
 
 
 @pytest.fixture
