@@ -9,7 +9,7 @@ from fashion_core.metrics import ACCURACY
 from search.records.events import TrialStatus
 from search.reporting import published
 from search.reporting.answers import Answer
-from search.reporting.champion import Champion, say_unknown, show_champion
+from search.reporting.champion import Champion, say_unknown, show_champion, sum_up_champion
 from search.reporting.charts import draw_differences
 from search.reporting.markup import Html, command, fold, join, lead, note, say, table, tag
 from search.reporting.ties import compare_trials, compare_with_best, find_answers
@@ -50,7 +50,7 @@ def answer_better(source: Source) -> Answer:
         return Answer("There is nothing to compare yet.", [say("There is nothing to compare yet.")])
     best, known = ranked[0], find_known(record)
     gains = [(trial, *compare_gain(record, best, trial)) for trial in known if trial is not best]
-    short = describe_known(best, known, gains)
+    short = describe_known(best, known, gains) + sum_up_champion(record, best, source.champion)
     if search.tied:
         short += f" {write_count(len(search.tied), 'other trial')} cannot be told apart from the best."
     parts = [lead(short)]
@@ -170,7 +170,7 @@ def compare_published(record: SearchRecord, best: TrialRecord) -> list[Html]:
     logs = max(max(row) for row in published.LOGS.values())
     rows = [
         (f"trial {best.number} of this search", f"{accuracy:.4f}", chosen),
-        ("the report's best: three networks, weighted categories", f"{published.BEST_SCORE:.4f}", "its test images"),
+        ("the report's best, with category weights", f"{published.BEST_SCORE:.4f}", "its test images"),
         ("the best of its training logs", f"{logs:.4f}", "its validation images"),
     ]
     return [

@@ -58,10 +58,9 @@ def show_champion(record: SearchRecord, best: TrialRecord, champion: Champion) -
     if found is None:
         return show_unpaired(record, best, champion)
     difference, count = found
-    low, high = difference.mean.compute_interval()
-    verdict = "better than" if low > 0 else "worse than" if high < 0 else "within noise of"
     text = (
-        f"Trial {best.number} is {verdict} the champion, {champion.words}, by {write_points(difference.mean)} points "
+        f"Trial {best.number} is {judge(difference)} the champion, {champion.words}, by "
+        f"{write_points(difference.mean)} points "
         f"in {record.objective.name} on {count:,} images that both answered, compared image by image."
     )
     rows = [
@@ -76,6 +75,20 @@ def show_champion(record: SearchRecord, best: TrialRecord, champion: Champion) -
             "Promoting compares the two on images and seeds that neither was chosen by."
         ),
     ]
+
+
+def sum_up_champion(record: SearchRecord, best: TrialRecord, champion: Champion | str | None) -> str:
+    """The same in a sentence; empty where the two have not answered the same images."""
+    if not isinstance(champion, Champion) or champion.search == record.name:
+        return ""
+    found = compare_with_champion(record, best, champion)
+    return "" if found is None else f" It is {judge(found[0])} the champion, by {write_points(found[0].mean)} points."
+
+
+def judge(difference: Difference) -> str:
+    """`better than`, `worse than` or `within noise of`."""
+    low, high = difference.mean.compute_interval()
+    return "better than" if low > 0 else "worse than" if high < 0 else "within noise of"
 
 
 def compare_with_champion(record: SearchRecord, best: TrialRecord, champion: Champion) -> tuple[Difference, int] | None:

@@ -85,7 +85,7 @@ def draw_learning(record: SearchRecord) -> Chart | None:
         "hovermode": "closest",
         "shapes": shapes,
         "xaxis": {
-            "title": {"text": "epoch"},
+            "title": {"text": "epoch", "standoff": 4},
             "tickformat": "d",
             "dtick": max(1, round(last / 10)),
             "range": [0.5, last + 0.5],

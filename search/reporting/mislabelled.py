@@ -139,15 +139,15 @@ def show_mislabelled(layout: SearchLayout, name: str) -> list[Html]:
         rows = [
             (
                 code(each.image),
-                each.category,
                 each.given,
-                write_confidence(each.given_confidence),
                 tag("strong", each.suggested),
+                each.category,
+                write_confidence(each.given_confidence),
                 write_confidence(each.suggested_confidence),
             )
             for each in found.found[:SHOWN]
         ]
-        head = ("image", "category", "its label", "confidence in it", "suggested", "confidence in that")
+        head = ("image", "its label", "suggested", "category", "confidence in its label", "in the suggested")
         parts.append(table(head, rows))
     file = tag("a", layout.label_errors_csv.name, href=layout.label_errors_csv.name)
     parts.append(
@@ -155,9 +155,9 @@ def show_mislabelled(layout: SearchLayout, name: str) -> list[Html]:
             f"A suggestion, not a verdict: look at the images first. Asked were the networks of "
             f"{name_trials(found.trials)}, in the mean, which were trained on none of these images; how sure they are "
             "was set right on other images of these (a temperature, cross-fitted). A label looks wrong where "
-            "another class is as sure as in that class's own members (confident learning, Northcutt et al. 2021): ",
+            "another class is as sure as in that class's own members (confident learning, Northcutt et al. 2021). ",
             file,
-            ".",
+            " has all.",
         )
     )
     return parts

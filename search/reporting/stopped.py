@@ -95,6 +95,7 @@ def draw_place(seed: int, number: int) -> tuple[int, int]:
 
 def write_finished(layout: SearchLayout, finished: FinishedTrials) -> None:
     """Keep what came of them."""
+    layout.finished_stopped.mkdir(parents=True, exist_ok=True)
     write_whole(layout.finished_trials, finished.model_dump_json(indent=2) + "\n")
 
 
@@ -198,7 +199,7 @@ def describe_regret(record: SearchRecord, regret: Regret) -> str:
 def list_finished(record: SearchRecord, finished: FinishedTrials) -> Html:
     """A row a trial."""
     best = next((trial.best or 0.0 for trial in record.rank()), 0.0)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for each in finished.trials:
         trial = record.trials.get(each.trial)
         if trial is None:

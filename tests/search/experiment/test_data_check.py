@@ -27,7 +27,7 @@ def layout(tmp_path, sample_folder):
     """Two trials; the second kept its model."""
     layout = write_search(tmp_path / "results", "mine", sample_folder, [1e-3, 1e-4], select_on="val")
     drawn = draw_model(1, load_annotations(sample_folder).schema, image_size=32)
-    best = Best(6, {"val/accuracy": 0.5}, [np.eye(2)] * 6, drawn.network.state_dict())
+    best = Best(6, {"val/accuracy": 0.5}, [np.array(matrix) for matrix in drawn.confusion], drawn.network.state_dict())
     save_model(layout.checkpoint_folder(1), best, drawn.config, drawn.schema, "data")
     return layout, drawn
 
