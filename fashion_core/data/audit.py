@@ -115,7 +115,7 @@ def render_audit(found: Audit) -> str:
         for name, counts in classes.items():
             lines.append(render_row(f"{write_name(category)}: {write_name(name)}", [counts[split] for split in splits]))
     lines += ["", "## Images that show one picture", ""]
-    kinds = Counter((tuple(sorted(pair.splits, key=SPLITS.index)), pair.exact) for pair in found.pairs)
+    kinds = Counter((pair.splits, pair.exact) for pair in found.pairs)
     for first, second in [*((split, split) for split in splits), *combinations(splits, 2)]:
         exact, near = kinds[(first, second), True], kinds[(first, second), False]
         where = f"within {first}" if first == second else f"{first} and {second}"

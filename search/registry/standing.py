@@ -39,8 +39,8 @@ def find_champion(
         registry = Registry(tracking_uri or options.tracking_uri or default_uri(layout), name_model(options.data))
         version = registry.find(CHAMPION)
         return None if version is None else build_champion(layout, record, registry, version)
-    except (FashionError, OSError) as error:
-        return first_line(str(error))
+    except Exception as error:  # of a network, a database, another version: it costs the report this and nothing else
+        return first_line(str(error)) or type(error).__name__
 
 
 def build_champion(layout: SearchLayout, record: SearchRecord, registry: Registry, version: Version) -> Champion:
