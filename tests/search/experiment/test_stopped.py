@@ -1,4 +1,4 @@
-"""Stopped trials that are trained to their end: the search stays as it is, and what was cut off goes on."""
+"""Stopped trials that are trained to their end: what that takes, and what came of it."""
 
 import io
 import json
@@ -8,13 +8,12 @@ import pytest
 from answered_search import MAX_EPOCHS
 from answered_search import write_search as write_answered
 from rich.console import Console
-from written_search import write_search
 
 from fashion_core import metrics
 from fashion_core.errors import CheckpointError, SearchError
-from search.experiment.stopped import collect_finished, finish_stopped, name_folder, plan_stopped
+from search.experiment.stopped import collect_finished, name_folder, plan_stopped
 from search.records.record import load_record
-from search.reporting.stopped import draw_order, estimate_regret, read_finished
+from search.reporting.stopped import draw_order
 
 
 def write_run(layout, number, scores, status="finished"):
@@ -67,23 +66,3 @@ def test_a_dry_run_tells_what_it_takes_and_does_nothing(layout):
 def test_a_search_that_stopped_none_is_told(tmp_path):
     with pytest.raises(SearchError, match="answered has stopped none"):
         plan_stopped(write_answered(tmp_path, trials=6), 3, Console(file=io.StringIO()))
-
-
-@pytest.mark.slow
-@pytest.mark.long
-def test_a_stopped_trial_is_trained_to_its_end_beside_the_search(tmp_path, sample_folder):
-    layout = write_search(
-        tmp_path / "results", "mine", sample_folder, [3e-3, 1e-3, 1e-4], statuses=("finished", "stopped", "stopped")
-    )
-    ledger, console = layout.ledger.read_bytes(), Console(file=io.StringIO(), width=200)
-    finish_stopped(layout, 1, console)
-    record = load_record(layout)
-    number = draw_order(record)[0]
-    assert layout.ledger.read_bytes() == ledger and f"trial {number}, epoch 6" in console.file.getvalue()
-    found = read_finished(layout)
-    assert [(each.trial, each.epochs) for each in found.trials] == [(number, 6)]
-    assert estimate_regret(record, found).drawn == 1
-    model = next(layout.finished_stopped.glob("*/model.safetensors"))
-    first = model.stat().st_mtime_ns
-    assert [each.trial for each in finish_stopped(layout, 2, console).trials] == draw_order(record)
-    assert model.stat().st_mtime_ns == first  # what is done is not done again
