@@ -47,7 +47,7 @@ def begin_again(lost: RayLostError) -> NoReturn:
 
 
 def find_way_on(arguments: Sequence[str], name: str) -> list[str]:
-    """The arguments of the command that goes on with a search; a promotion or a reproduction has the same one.
+    """The arguments of the command that goes on with a search; one that promotes, reproduces or finishes has the same.
 
     Args:
         arguments: of the command that began it, from the sub-command on.
@@ -55,7 +55,7 @@ def find_way_on(arguments: Sequence[str], name: str) -> list[str]:
     """
     if not name:
         return list(arguments)
-    if arguments[0] in ("promote", "reproduce"):
+    if arguments[0] in ("promote", "reproduce", "finish-stopped"):
         return [word for word in arguments if word != "--replace"]
     kept = []
     for word, following in zip(arguments, [*arguments[1:], ""], strict=True):

@@ -21,7 +21,7 @@ from search.commands.again import Command, begin_again, can_begin_again
 from search.commands.pages import ui
 from search.commands.promote import compare, promote, rollback
 from search.commands.registry import champions, copy
-from search.commands.reports import effects, report, resend
+from search.commands.reports import effects, finish_stopped, report, resend
 from search.commands.reproduce import reproduce
 from search.commands.run import extend, run
 from search.commands.searches import delete, list_, show, stop
@@ -76,6 +76,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "export": export,
     "audit": audit,
     "resend": resend,
+    "finish-stopped": finish_stopped,
     "delete": delete,
 }
 for name, command in COMMANDS.items():

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from fashion_core.escaping import show_text
 from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
 from search.records.layout import SearchLayout
+from search.reporting.terminal import plain
 
 Photographs = Annotated[
     bool,
@@ -19,7 +21,17 @@ Photographs = Annotated[
         help="Write report-photographs.html too, with photographs that the best trial gets right and wrong.",
     ),
 ]
-Data = Annotated[Path | None, typer.Option(help="The data set, for --photographs; default: that of the search.")]
+CheckData = Annotated[
+    bool,
+    typer.Option(
+        "--check-data",
+        help="Look for wrong labels and near-duplicates again, by the best models kept and the images.",
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="The data set, for --photographs and --check-data; default: that of the search."),
+]
 Study = Annotated[
     Path | None,
     typer.Option("--export-study", metavar="FILE", help="Write an Optuna study too, which optuna-dashboard opens."),
@@ -30,6 +42,7 @@ def report(
     name: SearchName,
     results: Results = DEFAULT_RESULTS,
     photographs: Photographs = False,
+    check_data: CheckData = False,
     data: Data = None,
     study: Study = None,
     as_json: AsJson = False,
@@ -41,6 +54,7 @@ def report(
     fashion-search report my-search --export-study study.db
     """
     from search.records.record import load_record
+    from search.registry.standing import find_champion
     from search.reporting.page import write_page
     from search.reporting.report import write_report
     from search.reporting.words import describe_search
@@ -48,12 +62,18 @@ def report(
     layout = SearchLayout(results, name)
     record = load_record(layout)
     search = describe_search(record)
-    written = [*write_report(layout, record, search), write_page(layout, record, search)]
+    written = []
+    if check_data:
+        from search.experiment.data_check import look_at_data
+
+        written += look_at_data(layout, record, data, Console(stderr=True))
+    champion = find_champion(layout, record)
+    written += [*write_report(layout, record, search), write_page(layout, record, search, champion=champion)]
     if photographs:
         from search.reporting.photographs import show_photographs
 
         pictures = show_photographs(record, data or find_data(layout))
-        written.append(write_page(layout, record, search, pictures))
+        written.append(write_page(layout, record, search, pictures, champion))
     if study is not None:
         from search.tune.export import export_study
 
@@ -71,6 +91,38 @@ def find_data(layout: SearchLayout) -> Path:
     from search.planning.options import load_options
 
     return Path(load_options(layout).data)
+
+
+def finish_stopped(
+    name: SearchName,
+    trials: Annotated[int, typer.Option(min=1, help="How many; those that are done count.")] = 3,
+    results: Results = DEFAULT_RESULTS,
+    data: Annotated[Path | None, typer.Option(help="The data set; default: that of the search.")] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster; default: as the search did.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what that takes, and do nothing.")] = False,
+) -> None:
+    """Train some trials that ASHA stopped to their end, drawn by chance: what did stopping them cost?
+
+    The search stays as it is; its report.html tells, under "Where did the compute go?". The same command goes on where
+    it was cut off.
+    """
+    from search.experiment import stopped  # Ray and torch take seconds to import: not for --help
+    from search.records.record import load_record
+    from search.registry.standing import find_champion
+    from search.reporting.page import write_page
+    from search.reporting.stopped import describe_regret, estimate_regret
+    from search.reporting.words import describe_search
+
+    layout, console = SearchLayout(results, name), Console()
+    if dry_run:
+        stopped.plan_stopped(layout, trials, console)
+        return
+    finished = stopped.finish_stopped(layout, trials, console, data=data, address=address)
+    record = load_record(layout)
+    page = write_page(layout, record, describe_search(record), champion=find_champion(layout, record))
+    if (regret := estimate_regret(record, finished)) is not None:
+        console.print(plain(describe_regret(record, regret)))
+    console.print(plain(f"wrote {page}"))
 
 
 def effects(name: SearchName, results: Results = DEFAULT_RESULTS) -> None:

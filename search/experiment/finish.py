@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.files import MODEL_FILE, whole, write_whole
+from search.experiment.data_check import check_labels
 from search.records.kept import set_damaged_aside
 from search.reporting.figures import draw_confusion
 from search.reporting.page import write_page
@@ -19,25 +20,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from search.experiment.beginning import Prepared
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
+    from search.reporting.champion import Champion
     from search.reporting.words import SearchWords
 
 
 def write_results(
-    layout: SearchLayout, record: SearchRecord, search: SearchWords, tell: Callable[[str], None]
+    layout: SearchLayout,
+    record: SearchRecord,
+    search: SearchWords,
+    tell: Callable[[str], None],
+    prepared: Prepared | None = None,
+    champion: Champion | str | None = None,
 ) -> list[Path]:
     """Put the best model in its place, and write the report. Returns the files that are kept with the run in MLflow.
 
     Args:
         tell: called with a line on each kept model that is damaged, and is passed over.
+        prepared: its images; None: their labels are not checked.
+        champion: see `search.reporting.answers.Source`.
     """
     set_damaged_aside(layout, record, tell)
     try:
         write_best(layout, record)
+        if prepared is not None:
+            check_labels(layout, record, prepared.images, prepared.selection, tell)
     finally:  # also where somebody presses Ctrl-C meanwhile
         write_report(layout, record, search)
-        write_page(layout, record, search)
+        write_page(layout, record, search, champion=champion)
     return layout.list_artifacts()
 
 

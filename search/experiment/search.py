@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from fashion_core.data.audit import audit, render_audit
 from fashion_core.errors import SearchError
-from fashion_core.files import retry_while_full, write_whole
+from fashion_core.files import retry_while_full
 from search.experiment.beginning import describe_start, prepare, settle_taken, with_taken, write_beginning
+from search.experiment.data_check import write_audit
 from search.experiment.finish import write_results
 from search.experiment.identity import check_unchanged, note_changes, tell_differences
 from search.experiment.result import SearchResult
@@ -36,6 +36,7 @@ from search.records.record import SearchRecord, replay
 from search.records.requests import clear_request
 from search.records.session import Session
 from search.registry.access import open_registry
+from search.registry.standing import find_champion
 from search.reporting.summary import render_summary
 from search.reporting.terminal import choose_console, draw_pairs, draw_table, plain
 from search.reporting.words import describe_search
@@ -231,7 +232,7 @@ def run_search(
                 session.append(CostsMeasured(costs=write_costs(new)))
             close_trials(session, "the search was interrupted")
         else:
-            wait(lambda: write_whole(layout.audit, render_audit(audit(prepared.data))))
+            wait(lambda: write_audit(layout, prepared.data, prepared.selection))
             plan = settle_taken(plan, prepared, console)
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
         fault = run_session(plan, session, prepared.site, console, trainable, events, goes_on=goes_on is not None)
@@ -239,7 +240,8 @@ def run_search(
         tracker.send_models()
         search = describe_search(record)
         if report:
-            for path in wait(lambda: write_results(layout, record, search, tell)):
+            champion = find_champion(layout, record, options.tracking_uri)
+            for path in wait(lambda: write_results(layout, record, search, tell, prepared, champion)):
                 tracker.send_file(path)
         missing = tracker.close()
         experiment = tracker.writer.experiment if isinstance(tracker, Tracker) else ""

@@ -34,7 +34,7 @@ def list_next_steps(
         box = " --box x1,y1,x2,y2" if looks_at_box(layout) else ""
         steps.append(("use the best model", f"{python} -m fashion_core.predict {best} IMAGE{box}"))
         steps.append(("promote it, if it holds", f"{python} search/promote.py {layout.name}{where}"))
-    steps.append(("read the report", str(layout.report)))
+    steps.append(("read the report", f"open {shlex.quote(str(layout.page))} in a browser"))
     steps.append(("search your data", f"{python} search/run.py --data DIR --space spaces/lite_cpu.yaml --dry-run"))
     return steps
 

@@ -367,4 +367,4 @@ def train_waiting(
 def check_ray(fault: str | None) -> None:
     """Raise RayLostError where something is wrong with Ray."""
     if fault is not None:
-        raise RayLostError(fault, "", "the same promotion goes on where it was cut off")
+        raise RayLostError(fault, "", "the same command goes on where it was cut off")

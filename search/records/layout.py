@@ -108,6 +108,21 @@ class SearchLayout:
         return self.folder / "audit.md"
 
     @property
+    def audit_facts(self) -> Path:
+        """Its numbers: see `search.reporting.audited`."""
+        return self.folder / "audit.json"
+
+    @property
+    def label_errors(self) -> Path:
+        """Labels that look wrong: see `search.reporting.mislabelled`."""
+        return self.folder / "label_errors.json"
+
+    @property
+    def label_errors_csv(self) -> Path:
+        """The same as a table."""
+        return self.folder / "label_errors.csv"
+
+    @property
     def trials_csv(self) -> Path:
         """A row a trial."""
         return self.folder / "trials.csv"
@@ -204,6 +219,16 @@ class SearchLayout:
         """What running trials can go on from, where no other storage is given: see `search.tune.storage`."""
         return self.folder / "states"
 
+    @property
+    def finished_stopped(self) -> Path:
+        """Stopped trials that were trained to their end: see `search.experiment.stopped`."""
+        return self.folder / "finished_stopped"
+
+    @property
+    def finished_trials(self) -> Path:
+        """What came of these."""
+        return self.finished_stopped / "finished.json"
+
     def confusion(self, category: str) -> Path:
         """Picture of the best trial's confusion matrix of one category."""
         return self.folder / f"confusion_{name_file(category)}.png"
@@ -217,6 +242,7 @@ class SearchLayout:
             self.trials_parquet,
             self.curves,
             self.audit,
+            self.label_errors_csv,
             self.best_config,
             *sorted(self.folder.glob("*.png")),
         ]

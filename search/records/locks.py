@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from search.records.layout import SearchLayout
 
 TRIES, PAUSE_S = 6, 0.05  # whoever only looks whether a lock is held has it for a moment
-RUN, PROMOTE, DELETE = "runs", "promotes", "deletes"
+RUN, PROMOTE, DELETE, FINISH = "runs", "promotes", "deletes", "finishes stopped trials of"
 
 
 class Holder(BaseModel):
     """Who works on a search.
 
     Attributes:
-        does: runs, promotes or deletes it.
+        does: runs, promotes or deletes it, or finishes stopped trials of it.
         since: unix seconds.
     """
 
@@ -52,7 +52,7 @@ def hold_search(layout: SearchLayout, does: str, option: str = "--results") -> I
     """Be the one that works on a search.
 
     Args:
-        does: `RUN`, `PROMOTE` or `DELETE`.
+        does: `RUN`, `PROMOTE`, `DELETE` or `FINISH`.
         option: that named the folder.
 
     Raises:

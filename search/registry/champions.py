@@ -60,8 +60,11 @@ class Term:
     @property
     def score(self) -> str:
         """`0.8527 [0.8388, 0.8665]`; without interval for a version that was registered without."""
-        interval = self.get(INTERVAL_TAG).split()
-        return self.get(SCORE_TAG) + (f" [{interval[0]}, {interval[1]}]" if len(interval) == 2 else "")
+        try:
+            low, high = (min(max(float(end), 0.0), 1.0) for end in self.get(INTERVAL_TAG).split())
+        except ValueError:
+            return self.get(SCORE_TAG)
+        return f"{self.get(SCORE_TAG)} [{low:.4f}, {high:.4f}]"
 
     @property
     def verdict(self) -> str:

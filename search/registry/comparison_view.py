@@ -98,7 +98,7 @@ def describe_categories(comparison: Comparison) -> str:
 
 def describe_numbers(comparison: Comparison) -> list[str]:
     """How the table is to be read, and how far it reaches."""
-    spans = [score.mean.compute_interval() for score in comparison.scores]
+    spans = [[min(max(end, 0.0), 1.0) for end in score.mean.compute_interval()] for score in comparison.scores]
     level, count = comparison.difference.category_level, len(comparison.categories)
     floors = " and ".join(
         f"{side} {score.calibration_floor:.4f}" for side, score in zip(SIDES, comparison.scores, strict=True)

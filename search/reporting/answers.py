@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
+    from search.reporting.champion import Champion
     from search.reporting.markup import Html
     from search.reporting.words import SearchWords
 
@@ -20,12 +21,14 @@ class Source:
 
     Attributes:
         photographs: what is shown of these, see `search.reporting.photographs`; None: nothing.
+        champion: the model in use; a text: why it is not known; None: there is none, or nobody asked.
     """
 
     layout: SearchLayout
     record: SearchRecord
     search: SearchWords
     photographs: Html | None = None
+    champion: Champion | str | None = None
 
 
 @dataclass(frozen=True)

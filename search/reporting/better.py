@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fashion_core.data.schema import KNOWN_CATEGORIES
+from fashion_core.metrics import ACCURACY
 from search.records.events import TrialStatus
+from search.reporting import published
 from search.reporting.answers import Answer
+from search.reporting.champion import Champion, say_unknown, show_champion, sum_up_champion
 from search.reporting.charts import draw_differences
 from search.reporting.markup import Html, command, fold, join, lead, note, say, table, tag
 from search.reporting.ties import compare_trials, compare_with_best, find_answers
@@ -46,7 +50,7 @@ def answer_better(source: Source) -> Answer:
         return Answer("There is nothing to compare yet.", [say("There is nothing to compare yet.")])
     best, known = ranked[0], find_known(record)
     gains = [(trial, *compare_gain(record, best, trial)) for trial in known if trial is not best]
-    short = describe_known(best, known, gains)
+    short = describe_known(best, known, gains) + sum_up_champion(record, best, source.champion)
     if search.tied:
         short += f" {write_count(len(search.tied), 'other trial')} cannot be told apart from the best."
     parts = [lead(short)]
@@ -72,7 +76,8 @@ def answer_better(source: Source) -> Answer:
             "fresh seeds, can say: that is what promoting does."
         )
     )
-    parts += [tag("h3", "Beside the champion"), *compare_champion(source)]
+    parts += [tag("h3", "Beside the champion"), *compare_champion(source, best)]
+    parts += compare_published(record, best)
     standings = compare_with_best(record, ranked)
     parts.append(tag("h3", "Beside the other trials"))
     if standings is not None and (chart := draw_differences(record, standings)):
@@ -133,21 +138,48 @@ def compare_categories(record: SearchRecord, best: TrialRecord, other: TrialReco
     return [say(words), table(head, rows, class_="short")]
 
 
-def compare_champion(source: Source) -> list[Html]:
-    """Where it stands beside the model in use, or how to find out."""
-    layout, name = source.layout, name_search(source.layout)
+def compare_champion(source: Source, best: TrialRecord) -> list[Html]:
+    """Where it stands beside the model in use, and how to find out on the same images."""
+    layout, name, champion = source.layout, name_search(source.layout), source.champion
+    parts = []
+    if isinstance(champion, str):
+        parts += say_unknown(champion)
+    elif champion is not None:
+        parts += show_champion(source.record, best, champion)
     if layout.promotion_report.is_file():
         report = tag("a", layout.promotion_report.name, href=layout.promotion_report.name)
-        return [
-            say(
-                "This search has been promoted, or that was tried: what was judged, against what, stands in ",
-                report,
-                ".",
-            )
-        ]
+        text = "This search has been promoted, or that was tried: what was judged, against what, stands in "
+        return [*parts, say(text, report, ".")]
+    if champion is None:
+        parts.append(
+            say("No champion is known here: a search that is promoted, and passes the gate, becomes the first.")
+        )
+    model = f"{champion.model}@champion" if isinstance(champion, Champion) else "MODEL@champion"
+    line = f"python search/promote.py --compare {name} models:/{model}"
+    return [*parts, command("compare the two on the same validation images", line)]
+
+
+def compare_published(record: SearchRecord, best: TrialRecord) -> list[Html]:
+    """The best trial's figures beside those of the seed report; nothing of a data set with other categories."""
+    if record.search is None or record.search.categories != {name: [*own] for name, own in KNOWN_CATEGORIES.items()}:
+        return []
+    accuracy = best.best_metrics.get(ACCURACY)
+    if accuracy is None:
+        return []
+    chosen = "val" if record.settings.get("select_on") == "val" else "images held out of train"
+    logs = max(max(row) for row in published.LOGS.values())
+    rows = [
+        (f"trial {best.number} of this search", f"{accuracy:.4f}", chosen),
+        ("the report's best, with category weights", f"{published.BEST_SCORE:.4f}", "its test images"),
+        ("the best of its training logs", f"{logs:.4f}", "its validation images"),
+    ]
     return [
-        say("Not compared here: that takes both models and the images."),
-        command("compare them", f"python search/promote.py --compare {name} models:/MODEL@champion"),
+        tag("h3", "Beside the seed report"),
+        table(("", "mean accuracy", "on"), rows, class_="short"),
+        note(
+            "Side by side, unpaired: no verdict. Categories are the report's; images, networks and epochs are not, "
+            "and what it answered to each image is not known. Its studies, done again here: fashion-search reproduce."
+        ),
     ]
 
 

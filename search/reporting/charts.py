@@ -13,7 +13,7 @@ import numpy as np
 
 from search.records.events import TrialStatus
 from search.reporting.effects import is_logarithmic
-from search.reporting.front import find_front
+from search.reporting.front import bound_errors, find_front
 from search.reporting.markup import Chart, write_label
 from search.reporting.words import format_duration, format_score, format_value
 from search.space.rungs import list_rungs
@@ -85,7 +85,7 @@ def draw_learning(record: SearchRecord) -> Chart | None:
         "hovermode": "closest",
         "shapes": shapes,
         "xaxis": {
-            "title": {"text": "epoch"},
+            "title": {"text": "epoch", "standoff": 4},
             "tickformat": "d",
             "dtick": max(1, round(last / 10)),
             "range": [0.5, last + 0.5],
@@ -407,10 +407,11 @@ def draw_cost(priced: Sequence[PricedTrial]) -> Chart:
             f"{each.cost.parameters / 1e6:.1f} M parameters"
             for each in rows
         ]
+        below, above = bound_errors(rows)
         traces.append(
             {"type": "scatter", "mode": "lines+markers" if colour == "@c0" else "markers", "name": name}
             | {"x": [each.cost.ms for each in rows], "y": [each.score for each in rows]}
-            | {"error_y": {"array": [each.trial.standard_error or 0.0 for each in rows], "color": colour, "width": 0}}
+            | {"error_y": {"symmetric": False, "array": above, "arrayminus": below, "color": colour, "width": 0}}
             | {"line": {"color": colour, "dash": "dot", "shape": "hv"}, "marker": {"color": colour, "size": 8}}
             | {"hoverinfo": "text", "hovertext": texts}
         )

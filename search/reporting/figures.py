@@ -11,7 +11,7 @@ import numpy as np
 
 from fashion_core.escaping import take_literally
 from fashion_core.files import whole
-from search.reporting.front import find_front
+from search.reporting.front import bound_errors, find_front
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,7 +145,7 @@ def draw_front(priced: Sequence[PricedTrial], path: Path) -> None:
                 [each.cost.ms for each in group],
                 [each.score for each in group],
                 xerr=([0.0] * len(group), [each.cost.spread for each in group]),
-                yerr=[each.trial.standard_error or 0.0 for each in group],
+                yerr=bound_errors(group),
                 color=colour,
                 fmt="o",
                 ms=5,

@@ -102,3 +102,9 @@ def find_tied(search: SearchWords, priced: Sequence[PricedTrial]) -> list[Priced
     best = priced[0]
     tied = set(search.tied or ()) if search.ranked[0].number == best.trial.number else set()
     return [each for each in priced if each is best or each.trial.number in tied]
+
+
+def bound_errors(priced: Sequence[PricedTrial]) -> tuple[list[float], list[float]]:
+    """One standard error of each score, downwards and upwards: none reaches below 0 or above 1."""
+    pairs = [(each.score, each.trial.standard_error or 0.0) for each in priced]
+    return [min(error, score) for score, error in pairs], [min(error, 1 - score) for score, error in pairs]

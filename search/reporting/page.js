@@ -36,7 +36,7 @@
     const axis = { gridcolor: style.getPropertyValue("--line"), zeroline: false, automargin: true, fixedrange: true };
     const layout = { margin: { l: 8, r: 8, t: 8, b: 8 }, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
       font: { color: style.getPropertyValue("--ink"), size: 12, family: "system-ui, 'DejaVu Sans', sans-serif" },
-      legend: { orientation: "h", y: -0.18, yanchor: "top", x: 0 }, showlegend: false,
+      legend: { orientation: "h", y: place.clientWidth < 500 ? -0.28 : -0.18, yanchor: "top", x: 0 }, showlegend: false,
       hoverlabel: { namelength: -1 }, ...figure.layout };
     for (const name of Object.keys({ xaxis: 0, yaxis: 0, ...figure.layout }).filter((key) => /^[xy]axis/.test(key))) {
       layout[name] = { ...axis, ...layout[name] };

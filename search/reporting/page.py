@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
+    from search.reporting.champion import Champion
     from search.reporting.words import SearchWords
 
 QUESTIONS: tuple[tuple[str, str, Callable[[Source], Answer]], ...] = (
@@ -41,15 +42,20 @@ QUESTIONS: tuple[tuple[str, str, Callable[[Source], Answer]], ...] = (
 
 
 def write_page(
-    layout: SearchLayout, record: SearchRecord, search: SearchWords, photographs: Html | None = None
+    layout: SearchLayout,
+    record: SearchRecord,
+    search: SearchWords,
+    photographs: Html | None = None,
+    champion: Champion | str | None = None,
 ) -> Path:
     """Write the page of a search from its record; also of one that still runs. Returns where it stands.
 
     Args:
         photographs: what is shown of these; a page that has them has a name of its own.
+        champion: see `Source`.
     """
     path = layout.page if photographs is None else layout.photographs_page
-    write_whole(path, build_page(Source(layout, record, search, photographs)))
+    write_whole(path, build_page(Source(layout, record, search, photographs, champion)))
     return path
 
 

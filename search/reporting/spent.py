@@ -11,7 +11,9 @@ from search.records.usage import measure_usage
 from search.reporting.answers import Answer
 from search.reporting.charts import draw_learning, draw_time, find_rungs
 from search.reporting.markup import Html, fold, lead, note, say, table, tag
+from search.reporting.stopped import show_stopped
 from search.reporting.tables import hide_places
+from search.reporting.won import name_search
 from search.reporting.words import format_duration, write_count
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def answer_spent(source: Source) -> Answer:
         parts.append(chart.render())
     if rungs := list_rung_counts(record):
         parts += [tag("h3", "At the rungs"), table(("after epoch", "reached it", "stopped there", "share"), rungs)]
+    parts += show_stopped(record, source.layout, name_search(source.layout))
     parts += [tag("h3", "Where the hours went"), *show_hours(source)]
     parts += [tag("h3", "Why each ended"), *list_reasons(record)]
     return Answer(short, parts)

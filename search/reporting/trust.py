@@ -2,52 +2,84 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from search.reporting.answers import Answer
-from search.reporting.markup import Html, code, command, fold, lead, note, render_line, render_markdown, table
+from search.reporting.audited import read_audited
+from search.reporting.markup import (
+    Html,
+    code,
+    command,
+    fold,
+    lead,
+    note,
+    render_line,
+    render_markdown,
+    say,
+    table,
+    tag,
+)
+from search.reporting.mislabelled import read_mislabelled, show_mislabelled
 from search.reporting.report import describe_end, describe_run
 from search.reporting.tables import hide_places
+from search.reporting.ties import find_answers
 from search.reporting.won import name_search
+from search.reporting.words import write_interval, write_points
+from search.statistics.intervals import compare, estimate_score
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from search.records.record import SearchRecord
     from search.reporting.answers import Source
+    from search.reporting.audited import Audited
 
-ACROSS = re.compile(r"^- (train|val|test) and (train|val|test): (\d+) byte-identical pairs, (\d+) nearly alike", re.M)
-CONFLICTS = re.compile(r"^- (\d+) of all (\d+) pairs have different labels", re.M)
+MIN_LEFT = 2  # images that a score can be of, labelled in every category
 
 
 def answer_trust(source: Source) -> Answer:
     """Whether the data can be trusted."""
     record = source.record
     facts, worries = list_facts(record), list_worries(record)
-    audit = source.layout.audit.read_text(errors="replace") if source.layout.audit.is_file() else None
-    if audit is None:
-        looked = "The data was not audited"
-        folder = shlex.quote(hide_places(str(record.data.get("folder", "DIR"))))
-        shown: list[Html] = [
-            note("No audit stands beside this page."),
-            command("audit the data", f"python -m fashion_core.audit {folder}"),
-        ]
-    else:
-        found = summarise_audit(audit)
+    audited, name = read_audited(source.layout), name_search(source.layout)
+    looked, shown = show_audit(source, audited)
+    if audited is not None:
+        found = summarise_audit(audited)
         worries += found
         looked = "The audit found nothing that splits share" if not found else "The audit found pictures to know of"
-        shown = [fold("the audit: classes, images that show one picture, odd boxes", render_audit(audit))]
     short = f"{looked}."
     if len(worries) == 1:
         short += f" To know: {worries[0]}."
     elif worries:
         short += f" {len(worries)} things to know before trusting a score, first: {worries[0]}."
+    mislabelled = read_mislabelled(source.layout)
+    if mislabelled is not None and mislabelled.found:
+        short += f" {len(mislabelled.found):,} of {mislabelled.labels:,} labels look wrong."
     parts = [lead(short)]
     if worries:
         parts.append(Html(f"<ul>{''.join(f'<li>{render_line(each)}</li>' for each in worries)}</ul>"))
     if facts:
         parts.append(table(("", ""), facts, class_="pairs"))
-    return Answer(short, [*parts, *shown])
+    parts += compare_without_duplicates(record, audited)
+    return Answer(short, [*parts, *show_mislabelled(source.layout, name), *shown])
+
+
+def show_audit(source: Source, audited: Audited | None) -> tuple[str, list[Html]]:
+    """Whether the data was audited, in a sentence, and its text."""
+    path = source.layout.audit
+    if not path.is_file():
+        folder = shlex.quote(hide_places(str(source.record.data.get("folder", "DIR"))))
+        line = f"python -m fashion_core.audit {folder}"
+        return "The data was not audited", [note("No audit stands beside this page."), command("audit the data", line)]
+    text = path.read_text(errors="replace")
+    parts = [fold("the audit: classes, images that show one picture, odd boxes", render_audit(text))]
+    if audited is None:
+        line = f"python -m search.report {name_search(source.layout)} --check-data"
+        parts.append(command("sum the audit up, and score without near-duplicates", line))
+    return "The audit stands below; its numbers are not summed up", parts
 
 
 def list_facts(record: SearchRecord) -> list[tuple[str, Html]]:
@@ -75,15 +107,66 @@ def list_worries(record: SearchRecord) -> list[str]:
     return found
 
 
-def summarise_audit(text: str) -> list[str]:
-    """What an audit found that makes scores less sure; see `fashion_core.data.audit`."""
+def summarise_audit(audited: Audited) -> list[str]:
+    """What an audit found that makes scores less sure."""
     found = []
-    for first, second, exact, near in ACROSS.findall(text):
-        if int(exact) + int(near):
-            found.append(f"{first} and {second} share pictures: {exact} are the same files, {near} nearly alike")
-    if (match := CONFLICTS.search(text)) and int(match[1]):
-        found.append(f"{match[1]} of {match[2]} pairs of images that show one picture have different labels")
+    for each in audited.shared:
+        if each.first != each.second:
+            where = f"{each.first} and {each.second} share pictures"
+            found.append(f"{where}: {each.exact} are the same files, {each.near} nearly alike")
+    if audited.conflicting:
+        found.append(
+            f"{audited.conflicting} of {audited.pairs} pairs of images that show one picture have different labels"
+        )
     return found
+
+
+def compare_without_duplicates(record: SearchRecord, audited: Audited | None) -> list[Html]:
+    """The best trial's score, and its lead, on the images of whose picture none was trained on."""
+    ranked = record.rank()
+    names: list[str] = record.selection.get("select_images", [])
+    if audited is None or not ranked or not names:
+        return []
+    title = tag("h3", "The score without near-duplicates")
+    leave = set(audited.in_train)
+    kept = np.array([row for row, name in enumerate(names) if name not in leave], np.int64)
+    if len(kept) == len(names):
+        return [
+            title,
+            say(f"No near-duplicates found: none of the {len(names):,} images scored shows a picture of train."),
+        ]
+    left_out = f"{len(names) - len(kept):,} of {len(names):,} images scored show a picture that was trained on too"
+    answers = [find_answers(record, trial) for trial in ranked[:2]]
+    if answers[0] is None or answers[0].shape[1] != len(names):
+        return [
+            title,
+            say(f"{left_out}; the ledger does not tell what was answered to each, so no score leaves them out."),
+        ]
+    if len(kept) < MIN_LEFT or np.isfinite(answers[0][0, kept]).sum(0).min() < MIN_LEFT:
+        return [title, say(f"{left_out}: too few are left for a score.")]
+    rows = [
+        (words, *(score_on(record, answers, images)))
+        for words, images in (("all images", np.arange(len(names))), ("without them", kept))
+    ]
+    head = ["", "images", f"trial {ranked[0].number}"]
+    if answers[-1] is not None and len(ranked) > 1:
+        head.append(f"less trial {ranked[1].number}, points")
+    return [
+        title,
+        say(f"{left_out}. Scores are in {record.objective.name}, with 95% intervals over images."),
+        table(head, rows, class_="short"),
+    ]
+
+
+def score_on(record: SearchRecord, answers: Sequence[np.ndarray | None], images: np.ndarray) -> list[str]:
+    """How many images these are, the first one's score on them, and how much it is above the second's."""
+    measure = record.measure.take(images)
+    taken = [each[:, images] for each in answers if each is not None]
+    scores, freedom = [measure.score_images(each) for each in taken], measure.count_freedom(taken[0])
+    cells = [f"{len(images):,}", write_interval(estimate_score(scores[0], None, freedom))]
+    if len(scores) > 1:
+        cells.append(write_points(compare(scores[0], scores[1], None, freedom)))
+    return cells
 
 
 def render_audit(text: str) -> Html:

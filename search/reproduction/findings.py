@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.metrics import ACCURACY, Measure
-from search.reproduction.published import BACKBONES
+from search.reporting.published import BACKBONES
 from search.reproduction.studies import SizeClaim
 from search.reproduction.verdicts import Finding, judge_contrast, judge_fall
 from search.statistics.intervals import Estimate, estimate_score, estimate_seed_noise

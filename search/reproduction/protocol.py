@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.errors import SearchError
-from search.reproduction.published import BACKBONES, PLACES, Place
+from search.reporting.published import BACKBONES, PLACES, Place
 from search.space.reading import load_space
 from search.space.weights import WEIGHTS
 

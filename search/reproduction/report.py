@@ -10,11 +10,11 @@ from rich.text import Text
 
 from fashion_core.escaping import show_text
 from fashion_core.files import write_whole
+from search.reporting.published import BACKBONES, DEPTHS, EXCHANGED, LOGS, PLACES, PRINTED, read_table
 from search.reporting.tables import Part, Rows, join_parts
 from search.reporting.terminal import draw_table, plain
 from search.reporting.words import write_count, write_interval
 from search.reproduction.figures import draw_arms, draw_categories, draw_claims, draw_epochs
-from search.reproduction.published import BACKBONES, DEPTHS, EXCHANGED, LOGS, PLACES, PRINTED, read_table
 from search.reproduction.verdicts import Verdict
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from search.reproduction import published
-from search.reproduction.protocol import Arm
-from search.reproduction.published import (
+from search.reporting import published
+from search.reporting.published import (
     BACKBONES,
     DEPTHS,
     EXCHANGED,
@@ -20,11 +19,12 @@ from search.reproduction.published import (
     average_depth,
     read_table,
 )
+from search.reproduction.protocol import Arm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from search.reproduction.published import Place
+    from search.reporting.published import Place
 
 StudyName = Literal["table2", "depth", "flip", "focal", "weights", "backbones", "se", "box", "feature", "curves"]
 TABLE, PROTOCOL = "Table 2", "its protocol; no number of it is known here"

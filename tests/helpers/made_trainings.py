@@ -11,7 +11,7 @@ from search.planning.options import SearchOptions
 from search.records.events import EndReason, EpochEnded, SearchEnded, SearchStarted, TrialEnded, TrialStarted
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger, pack_correct
-from search.reproduction.published import WEIGHTS
+from search.reporting.published import WEIGHTS
 from search.reproduction.running import locate_space, write_space
 from search.space.reading import parse_space
 from search.tune.study import Study

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,10 +18,14 @@ from whole_commands import call, start
 from fashion_core.metrics import ACCURACY, PROBE
 from fashion_core.models.backbones import build_backbone
 from fashion_core.models.saved import load_model
+from search.commands import app
+from search.jobs.reruns import read_epoch
 from search.records.events import SearchResumed
 from search.records.layout import SearchLayout
 from search.records.ledger import read_events, unpack_correct
 from search.records.record import replay
+from search.reporting.mislabelled import read_mislabelled
+from search.reporting.stopped import draw_order, read_finished
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 
@@ -112,6 +117,9 @@ def test_the_best_model_is_the_best(searched):
     config = json.loads((folder / "best_config.json").read_text())
     assert record.trials[config["trial"]].best == best
     assert len(list((folder / "checkpoints").iterdir())) == 2
+    found = read_mislabelled(SearchLayout(folder.parent, "first"))
+    assert found.images == record.selection["select_count"] and len(found.trials) == 2
+    assert "Labels that look wrong" in (folder / "report.html").read_text() and (folder / "audit.json").is_file()
 
 
 def open_tracking(folder):
@@ -162,6 +170,27 @@ def test_one_trial_alone_gives_the_same_numbers(searched):
     for row in read(searched[0], "first").trials[0].epochs:
         score = f"{row.metrics[ACCURACY]:.4f}"
         assert f"{score} (in the search: {score})" in done.stdout
+
+
+@pytest.mark.long
+def test_stopped_trials_are_finished_beside_the_search(searched, monkeypatch):
+    """On one CPU worker they are what they were, up to where they were stopped."""
+    monkeypatch.chdir(searched[0])
+    layout, record = SearchLayout(Path("results"), "first"), read(searched[0], "first")
+    ledger, order = layout.ledger.read_bytes(), draw_order(record)
+    for count in (1, len(order)):  # what is done is not done again
+        models = {path: path.stat().st_mtime_ns for path in layout.finished_stopped.glob("*/model.safetensors")}
+        with pytest.raises(SystemExit) as stopped:
+            app.main(["finish-stopped", "first", "--trials", str(count)])
+        assert stopped.value.code == 0 and all(path.stat().st_mtime_ns == then for path, then in models.items())
+        assert [each.trial for each in read_finished(layout).trials] == order[:count]
+    assert layout.ledger.read_bytes() == ledger
+    for each in read_finished(layout).trials:
+        assert each.status == "diverged" or each.epochs == 3
+        for row in record.trials[each.trial].epochs:
+            file = layout.finished_stopped / f"trial-{each.trial:04d}-of-3" / "epochs" / f"{row.epoch:04d}.npz"
+            assert read_epoch(file)[0][ACCURACY] == row.metrics[ACCURACY]
+    assert f"{len(order)} drawn by chance were trained to their end" in layout.page.read_text()
 
 
 def test_a_name_is_used_once(searched, sample_folder):

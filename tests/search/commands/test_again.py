@@ -19,6 +19,7 @@ GIVEN = ["--data", "d", "--space", "s", "--tracking-uri", "http://host", "--resu
         (["extend", "one", "--trials", "5", "--results", "r"], "run --resume one --results r"),
         (["run", "--name", "one", "--replace"], "run --resume one"),
         (["promote", "one", "--replace", "--top", "2"], "promote one --top 2"),
+        (["finish-stopped", "one", "--trials", "2"], "finish-stopped one --trials 2"),
     ],
 )
 def test_the_words_of_the_command_that_goes_on(given, wanted):

@@ -32,6 +32,7 @@ NAMES = [
     "audit",
     "export",
     "resend",
+    "finish-stopped",
     "list",
     "show",
     "ui",

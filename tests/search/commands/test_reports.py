@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from answered_search import write_search
 from made_search import make_search
 
 if TYPE_CHECKING:
@@ -34,3 +35,20 @@ def test_trouble_with_mlflow_is_one_line(tmp_path: Path, call) -> None:
     make_search(tmp_path, "mine")
     status, out, err = call("resend", "mine", "--results", tmp_path, "--tracking-uri", "postgresql+none://x:secret@y/z")
     assert status == 2 and not out and err.startswith("error: MLflow must be") and "secret" not in err
+
+
+def test_what_finishing_stopped_trials_takes(tmp_path: Path, call) -> None:
+    layout = write_search(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    status, out, err = call("finish-stopped", "answered", "--trials", "2", "--dry-run", "--results", tmp_path)
+    assert status == 0 and not err and "drawn by chance of 5 stopped trials" in out and "takes about" in out
+    assert sorted(tmp_path.rglob("*")) == before and not layout.finished_stopped.exists()
+    make_search(tmp_path, "mine")
+    status, out, err = call("finish-stopped", "mine", "--results", tmp_path)
+    assert (status, out) == (2, "") and "mine has stopped none" in err and err.count("\n") == 1
+
+
+def test_data_is_checked_by_models_that_are_kept(tmp_path: Path, call) -> None:
+    make_search(tmp_path, "mine")
+    status, out, err = call("report", "mine", "--check-data", "--results", tmp_path)
+    assert (status, out) == (2, "") and "of mine it has kept no model" in err and err.count("\n") == 1

@@ -27,7 +27,7 @@ def test_a_model_can_be_used_and_promoted(layout):
     steps = dict(list_next_steps(layout, None))
     assert steps["use the best model"].split()[-4:] == [str(layout.best_model), "IMAGE", "--box", "x1,y1,x2,y2"]
     assert steps["promote it, if it holds"].endswith(f"search/promote.py mine --results {layout.results}")
-    assert steps["read the report"] == str(layout.report)
+    assert steps["read the report"] == f"open {layout.page} in a browser"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from registered_models import draw_versions
 from fashion_core.errors import SearchError
 from search.commands import app
 from search.registry.champions import Term, list_champions
-from search.registry.versions import CHAMPION, CHAMPION_TAG
+from search.registry.versions import CHAMPION, CHAMPION_TAG, Version
 
 TAGS = {"search": "demo", "score": "0.8527", "score_interval": "0.8388 0.8665", "gate": "passed", "forced": "false"}
 EVIDENCE = {**TAGS, "judged_against": "the champion, version 1", "try": "2"}
@@ -84,3 +84,9 @@ def test_what_is_no_champion_is_told_with_those_that_are(store: str, tmp_path) -
     with pytest.raises(SearchError, match="has none; promote a search"):
         list_champions(results=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_interval_of_a_score_ends_at_one() -> None:
+    tags = {"score": "0.9900", "score_interval": "0.9700 1.0100"}
+    assert Term(1, Version("m", 1, "", tags), None, None, "").score == "0.9900 [0.9700, 1.0000]"
+    assert Term(1, Version("m", 1, "", tags | {"score_interval": "a b"}), None, None, "").score == "0.9900"

@@ -13,7 +13,7 @@ from search.records.events import CostsMeasured, EpochEnded, SearchEnded, Search
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
 from search.records.record import load_record, replay
-from search.reporting.front import find_front, list_priced
+from search.reporting.front import bound_errors, find_front, list_priced
 from search.reporting.report import write_report
 from search.reporting.words import describe_search
 from search.space.architectures import USUAL
@@ -37,6 +37,13 @@ def tell(trials, costs, status="finished"):
         having = {each: [n for n, (_, size) in enumerate(trials) if size == each.image_size] for each in by_size}
         events.append(CostsMeasured(costs=write_costs(by_size, having)))
     return [*events, SearchEnded(reason="all trials ended", seconds=1.0)]
+
+
+def test_an_error_reaches_no_score_that_cannot_be():
+    costs = [Cost(1, float(n), 0.0) for n in range(1, 5)]
+    priced = list_priced(replay(tell([(0.99, 96), (0.5, 128), (0.01, 160)], costs)))
+    below, above = bound_errors(priced)
+    assert below == pytest.approx([0.02, 0.02, 0.01]) and above == pytest.approx([0.01, 0.02, 0.02])
 
 
 @given(st.lists(TRIAL, min_size=1, max_size=8), COSTS)

@@ -9,7 +9,7 @@ import subprocess
 from html.parser import HTMLParser
 
 import pytest
-from answered_search import IMAGES, write_search
+from answered_search import write_search
 from hostile_names import CATEGORIES, CLASSES
 from plotly.offline import get_plotlyjs
 
@@ -153,18 +153,6 @@ def test_the_matrix_of_what_is_taken_for_what_stands_beside_it(layout):
     layout.confusions.write_text("{")
     assert "Classes and confusion are left out" in Page(write(layout)).text
     layout.confusions.unlink()
-
-
-def test_the_audit_is_summed_up(layout):
-    layout.audit.write_text(
-        "## Images\n\n- train and val: 2 byte-identical pairs, 3 nearly alike\n"
-        "- 1 of all 5 pairs have different labels\n"
-    )
-    page = Page(write(layout))
-    assert "train and val share pictures: 2 are the same files, 3 nearly alike" in page.text
-    assert "1 of 5 pairs of images that show one picture have different labels" in page.text
-    assert f"{IMAGES} images are few" in page.text
-    layout.audit.unlink()
 
 
 @pytest.mark.slow

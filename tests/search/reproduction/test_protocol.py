@@ -4,8 +4,8 @@ import pytest
 
 from fashion_core.config import TrainConfig
 from fashion_core.errors import SearchError
+from search.reporting.published import BACKBONES
 from search.reproduction.protocol import Arm, build_key, load_protocol
-from search.reproduction.published import BACKBONES
 
 
 def test_the_reports_protocol_and_its_stand_ins() -> None:

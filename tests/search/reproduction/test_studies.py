@@ -2,9 +2,9 @@
 
 import pytest
 
+from search.reporting.published import BACKBONES, DEPTHS, EXCHANGED, LOGS, PLACES, PRINTED, read_table
 from search.reproduction.options import STUDIES
 from search.reproduction.protocol import load_protocol
-from search.reproduction.published import BACKBONES, DEPTHS, EXCHANGED, LOGS, PLACES, PRINTED, read_table
 from search.reproduction.studies import Claim, SizeClaim, build_studies
 
 PROTOCOL = load_protocol("report_lite")

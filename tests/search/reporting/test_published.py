@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fashion_core.models.network import FC_WIDTHS
-from search.reproduction import published
-from search.reproduction.published import DEPTHS, EXCHANGED, LOGS, PLACES, PRINTED, TABLE_2, read_table
+from search.reporting import published
+from search.reporting.published import DEPTHS, EXCHANGED, LOGS, PLACES, PRINTED, TABLE_2, read_table
 
 
 def table(rows) -> np.ndarray:

@@ -1,0 +1,193 @@
+"""Trials that ASHA stopped, drawn by chance and trained to their end beside the search, which stays as it is.
+
+FOLDER/trial-0007-of-9/         of each: see `search.jobs.reruns`; 9 are the epochs of full training
+FOLDER/finished.json            what came of them: see `search.reporting.stopped`
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from fashion_core import metrics
+from fashion_core.config import build_config
+from fashion_core.errors import CheckpointError, SearchError
+from fashion_core.files import build_damage, read_json
+from search.experiment.beginning import prepare
+from search.experiment.identity import check_data, check_space
+from search.experiment.starts import plan_with_starts
+from search.jobs.cluster import open_ray
+from search.jobs.guard import HeadGuard
+from search.jobs.reruns import EPOCHS_FOLDER, FAILED, RUN_FILE, RunEnd, Training, read_epoch, train_all
+from search.jobs.training import draw_seeds
+from search.planning.options import load_options
+from search.records.locks import FINISH, hold_search
+from search.records.record import load_record
+from search.reporting.stopped import FinishedTrial, FinishedTrials, draw_order, estimate_seconds, write_finished
+from search.reporting.terminal import draw_pairs, plain
+from search.reporting.words import format_duration, name_trials, write_count
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from search.planning.plan import Plan
+    from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord
+
+
+def plan_stopped(layout: SearchLayout, count: int, console: Console) -> tuple[SearchRecord, list[int]]:
+    """Show what finishing stopped trials takes. Returns the search, and those that are drawn.
+
+    Raises:
+        SearchError: there is no such search, or it has stopped none.
+    """
+    record = load_record(layout)
+    order = draw_order(record)
+    if not order:
+        raise SearchError(
+            f"trials can be finished that ASHA stopped, but {layout.name} has stopped none; see its report"
+        )
+    drawn = order[:count]
+    done = {each.trial for each in collect_finished(layout, record).trials}
+    waiting = [number for number in drawn if number not in done]
+    console.print(draw_pairs(describe_plan(record, order, drawn, waiting)))
+    return record, drawn
+
+
+def describe_plan(
+    record: SearchRecord, order: list[int], drawn: list[int], waiting: list[int]
+) -> list[tuple[str, str]]:
+    """(topic, text) on what is trained, and what that takes."""
+    settings, full = record.settings, record.settings.get("max_epochs", 0)
+    seconds, at_once = estimate_seconds(record, waiting), max(settings.get("concurrent") or 1, 1)
+    lines = [
+        ("search", f"{record.name}: stays as it is"),
+        ("finishes", f"{name_trials(drawn)}, drawn by chance of {write_count(len(order), 'stopped trial')}"),
+        ("still to do", f"{write_count(len(waiting), 'trial')}, {write_count(len(waiting) * full, 'epoch')}"),
+    ]
+    if waiting:
+        takes = seconds / min(at_once, len(waiting))
+        lines.append(("takes about", f"{format_duration(takes)}, {min(at_once, len(waiting))} at once"))
+    if hours := record.count_gpu_hours(seconds):
+        price = record.limits.price_per_gpu_hour
+        lines.append(("GPU hours", f"about {hours:.2f}" + ("" if price is None else f", cost {hours * price:.2f}")))
+    return lines
+
+
+def finish_stopped(
+    layout: SearchLayout, count: int, console: Console, *, data: Path | None = None, address: str | None = None
+) -> FinishedTrials:
+    """Train the first stopped trials, in the order drawn, to their end. The same call goes on where it was cut off.
+
+    Args:
+        count: how many; those that are done count.
+        data: where the data set is now; None: where it was.
+        address: of a Ray cluster; None: that of the search.
+
+    Raises:
+        SearchError: there is no such search, it runs, it has stopped no trial, or it was begun otherwise.
+        FashionError: data or weights cannot be had.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(hold_search(layout, FINISH))
+        record, drawn = plan_stopped(layout, count, console)
+        options = load_options(layout)
+        options = options.model_copy(update={"data": data or options.data, "address": address or options.address})
+        machine = stack.enter_context(open_ray(options.address))
+        stack.enter_context(HeadGuard(layout.name))
+        plan = plan_with_starts(options, layout, machine, begun=True, costs=record.costs)
+        plan.check_weights()
+        check_space(plan, record.begun)
+        check_data(plan.annotations, plan.settings[0], plan.cache_dir, record.begun)
+        trainings = build_trainings(plan, record, drawn, console)
+
+        def listen(training: Training, event: dict[str, Any]) -> None:
+            if text := describe_event(record, event):
+                console.print(plain(f"{training.label}, {text}"))
+            if event.get("status") is not None:
+                write_finished(layout, collect_finished(layout, record))
+
+        train_all(trainings, plan.resources, listen)
+        found = collect_finished(layout, record)
+        write_finished(layout, found)
+        failed = [training for training in trainings if training.status is None]
+    if failed:
+        end = failed[0].end
+        raise SearchError(
+            f"{write_count(len(failed), 'stopped trial')} could not be finished, the first, {failed[0].label}, since "
+            f"{end.error if end is not None else 'its process ended'}; the same command tries again"
+        )
+    return found
+
+
+def build_trainings(plan: Plan, record: SearchRecord, drawn: list[int], console: Console) -> list[Training]:
+    """Each trial as it was, with its own seed, but to the end."""
+    prepared = prepare(plan, console)
+    trainings = []
+    for number in drawn:
+        values = plan.space.build_values(record.trials[number].params, prepared.data.schema)
+        values |= draw_seeds(plan.options.seed, number, with_start=record.has_start_seeds)
+        config = build_config(values)
+        folder = name_folder(plan.layout, number, config.epochs)
+        trainings.append(Training(f"trial {number}", 0, prepared.site.build_job(config), folder))
+    return trainings
+
+
+def name_folder(layout: SearchLayout, number: int, epochs: int) -> Path:
+    """Where the files of a trial stand. epochs: of full training."""
+    return layout.finished_stopped / f"trial-{number:04d}-of-{epochs}"
+
+
+def describe_event(record: SearchRecord, event: dict[str, Any]) -> str:
+    """What happened in a training, in words; empty where nothing need be said."""
+    if "note" in event:
+        return str(event["note"])
+    if "epoch" in event:
+        score = event["metrics"].get(record.objective.name) or 0.0
+        return f"epoch {event['epoch']}: {record.objective.name} {score:.4f}"
+    return f"{event['status']}{': ' + event['error'] if event.get('error') else ''}"
+
+
+def collect_finished(layout: SearchLayout, record: SearchRecord) -> FinishedTrials:
+    """What came of those that are done, in the order drawn.
+
+    Raises:
+        CheckpointError: a file of one is damaged.
+    """
+    full = record.settings.get("max_epochs", 0)
+    found = [read_finished_trial(record, number, name_folder(layout, number, full)) for number in draw_order(record)]
+    return FinishedTrials(max_epochs=full, trials=[each for each in found if each is not None])
+
+
+def read_finished_trial(record: SearchRecord, number: int, folder: Path) -> FinishedTrial | None:
+    """What came of a trial; None where it is not done.
+
+    Raises:
+        CheckpointError: a file of it is damaged.
+    """
+    path, remedy = folder / RUN_FILE, f"delete {folder.name}, and finish it again"
+    if not path.is_file():
+        return None
+    end = read_json(path, RunEnd, "tell how a training ended", remedy, CheckpointError)
+    if end.status == FAILED:
+        return None
+    rows, objective = [], record.objective.name
+    for file in sorted((folder / EPOCHS_FOLDER).glob("*.npz")):
+        try:
+            rows.append(read_epoch(file, objective)[0])
+        except (OSError, ValueError) as error:
+            raise build_damage(file, "hold an epoch of a training", remedy, CheckpointError, error) from None
+    seconds = sum(row[metrics.TRAIN_SECONDS] + row[metrics.VAL_SECONDS] for row in rows)
+    if end.status != "finished" or not rows:
+        return FinishedTrial(trial=number, status="diverged", epochs=len(rows), seconds=seconds)
+    best = max(range(len(rows)), key=lambda place: rows[place][objective])
+    return FinishedTrial(
+        trial=number,
+        status="finished",
+        score=rows[best][objective],
+        epoch=best + 1,
+        epochs=len(rows),
+        seconds=seconds,
+    )

@@ -1,0 +1,185 @@
+"""Labels that look wrong among the images that trials are compared on: as a file beside the report, and shown in it."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel
+
+from fashion_core.errors import FashionError
+from fashion_core.files import read_json, write_whole
+from search.reporting.markup import Html, code, command, note, say, table, tag
+from search.reporting.words import name_trials
+from search.statistics.crossfit import FOLDS, assign_folds
+from search.statistics.label_errors import cross_fit_confidence, find_label_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fashion_core.data.schema import AttributeSchema
+    from search.records.layout import SearchLayout
+
+SHOWN = 20
+FOLD_SEED = 0
+
+
+class LabelError(BaseModel):
+    """A label that looks wrong.
+
+    Attributes:
+        image: name of its file.
+        given, suggested: classes; with the confidence in each.
+    """
+
+    image: str
+    category: str
+    given: str
+    suggested: str
+    given_confidence: float
+    suggested_confidence: float
+
+
+class Mislabelled(BaseModel):
+    """All labels that look wrong, the least likely first.
+
+    Attributes:
+        trials: whose networks were asked, in the mean.
+        images: that were looked at.
+        labels: of these, looked at.
+        by_chance: how many would look wrong were all of them right.
+        shown_by_chance: the same of the first `SHOWN`.
+    """
+
+    trials: list[int]
+    images: int
+    labels: int
+    by_chance: float
+    shown_by_chance: float
+    found: list[LabelError]
+
+
+def find_mislabelled(
+    probabilities: Sequence[np.ndarray],
+    labels: np.ndarray,
+    groups: np.ndarray,
+    names: Sequence[str],
+    schema: AttributeSchema,
+    trials: Sequence[int],
+) -> Mislabelled:
+    """The labels that look wrong to networks that were trained on none of these N images.
+
+    Args:
+        probabilities: K arrays [N, C_i].
+        labels: [N, K], negative where unlabelled.
+        groups: [N] near duplicates have one number.
+        names: N, of the images' files.
+        trials: whose networks these are.
+    """
+    folds = assign_folds(groups, FOLD_SEED, min(FOLDS, len(np.unique(groups))))
+    found, errors = [], []
+    for category, values, own in zip(schema.categories, probabilities, labels.T, strict=True):
+        each = find_label_errors(cross_fit_confidence(values, own, folds), own)
+        errors.append(each)
+        rows = zip(each.images, each.suggested, each.given_confidence, each.suggested_confidence, strict=True)
+        found += [
+            LabelError(
+                image=names[image],
+                category=category.name,
+                given=category.classes[own[image]],
+                suggested=category.classes[suggested],
+                given_confidence=float(given_confidence),
+                suggested_confidence=float(confidence),
+            )
+            for image, suggested, given_confidence, confidence in rows
+        ]
+    found.sort(key=lambda each: each.given_confidence)
+    last = found[:SHOWN][-1].given_confidence if found else 0.0
+    return Mislabelled(
+        trials=list(trials),
+        images=len(names),
+        labels=int((labels >= 0).sum()),
+        by_chance=sum(each.count_by_chance() for each in errors),
+        shown_by_chance=sum(each.count_by_chance(last) for each in errors),
+        found=found,
+    )
+
+
+def write_mislabelled(layout: SearchLayout, mislabelled: Mislabelled) -> None:
+    """Keep them beside the report, for it to be made again, and as a table for people."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(LabelError.model_fields)
+    for each in mislabelled.found:
+        writer.writerow([round(value, 4) if isinstance(value, float) else value for _, value in each])
+    write_whole(layout.label_errors_csv, text.getvalue())
+    write_whole(layout.label_errors, mislabelled.model_dump_json() + "\n")
+
+
+def read_mislabelled(layout: SearchLayout) -> Mislabelled | None:
+    """Those that were found; None where nobody looked, or the file is damaged."""
+    if not layout.label_errors.is_file():
+        return None
+    try:
+        return read_json(layout.label_errors, Mislabelled, "hold label errors", "check the data again", FashionError)
+    except (FashionError, OSError):
+        return None
+
+
+def show_mislabelled(layout: SearchLayout, name: str) -> list[Html]:
+    """The first of them; or how they are found. name: of the search, as a command takes it."""
+    found, title = read_mislabelled(layout), tag("h3", "Labels that look wrong")
+    if found is None:
+        why = "Not looked for: that takes the models kept and the images, and is done at the end of a search."
+        return [title, note(why), command("look for them now", f"python -m search.report {name} --check-data")]
+    parts = [title, say(describe_mislabelled(found))]
+    if found.found:
+        rows = [
+            (
+                code(each.image),
+                each.given,
+                tag("strong", each.suggested),
+                each.category,
+                write_confidence(each.given_confidence),
+                write_confidence(each.suggested_confidence),
+            )
+            for each in found.found[:SHOWN]
+        ]
+        head = ("image", "its label", "suggested", "category", "confidence in its label", "in the suggested")
+        parts.append(table(head, rows))
+    file = tag("a", layout.label_errors_csv.name, href=layout.label_errors_csv.name)
+    parts.append(
+        note(
+            f"A suggestion, not a verdict: look at the images first. Asked were the networks of "
+            f"{name_trials(found.trials)}, in the mean, which were trained on none of these images; how sure they are "
+            "was set right on other images of these (a temperature, cross-fitted). A label looks wrong where "
+            "another class is as sure as in that class's own members (confident learning, Northcutt et al. 2021). ",
+            file,
+            " has all.",
+        )
+    )
+    return parts
+
+
+def describe_mislabelled(found: Mislabelled) -> str:
+    """How many there are, and how many there would be by chance, in a sentence or two."""
+    if not found.found:
+        return f"None of {found.labels:,} labels of {found.images:,} images looks wrong."
+    shown = min(SHOWN, len(found.found))
+    return (
+        f"{len(found.found):,} of {found.labels:,} labels of {found.images:,} images look wrong. Were all right, "
+        f"about {found.by_chance:.0f} would look so by chance; as unlikely as the first {shown} here, "
+        f"about {write_expected(found.shown_by_chance)}."
+    )
+
+
+def write_confidence(value: float) -> str:
+    """A probability in percent; one that is small is not called none."""
+    return "under 0.1%" if value < 0.001 else f"{value:.1%}"
+
+
+def write_expected(count: float) -> str:
+    """A number of labels that are few."""
+    return "under 0.1" if count < 0.1 else f"{count:.1f}"

@@ -1,0 +1,68 @@
+"""Stopped trials that are trained to their end: what that takes, and what came of it."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from answered_search import MAX_EPOCHS
+from answered_search import write_search as write_answered
+from rich.console import Console
+
+from fashion_core import metrics
+from fashion_core.errors import CheckpointError, SearchError
+from search.experiment.stopped import collect_finished, name_folder, plan_stopped
+from search.records.record import load_record
+from search.reporting.stopped import draw_order
+
+
+def write_run(layout, number, scores, status="finished"):
+    """What a training left that has these scores, one an epoch."""
+    folder = name_folder(layout, number, MAX_EPOCHS)
+    (folder / "epochs").mkdir(parents=True)
+    for epoch, score in enumerate(scores, 1):
+        row = {metrics.ACCURACY: score, metrics.TRAIN_SECONDS: 2.0, metrics.VAL_SECONDS: 1.0}
+        values = np.full((2, 2), 0.5, np.float32)
+        np.savez(folder / "epochs" / f"{epoch:04d}.npz", scores=np.array(json.dumps(row)), probabilities_0=values)
+    (folder / "run.json").write_text(json.dumps({"status": status, "error": None}))
+    return folder
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return write_answered(tmp_path)
+
+
+def test_what_is_done_is_read_from_what_trainings_left(layout):
+    record = load_record(layout)
+    first, second, third, *_ = draw_order(record)
+    write_run(layout, first, [0.2, 0.6, 0.5, 0.6])
+    write_run(layout, second, [0.2], "diverged")
+    write_run(layout, third, [0.1], "failed")
+    found = collect_finished(layout, record)
+    assert [(each.trial, each.status, each.score, each.epoch) for each in found.trials] == [
+        (first, "finished", 0.6, 2),
+        (second, "diverged", None, None),
+    ]
+    assert found.trials[0].seconds == 12.0 and found.max_epochs == MAX_EPOCHS
+    (name_folder(layout, first, MAX_EPOCHS) / "epochs" / "0002.npz").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"0002\.npz.*delete trial-\d+-of-4, and finish it again"):
+        collect_finished(layout, record)
+
+
+def test_a_dry_run_tells_what_it_takes_and_does_nothing(layout):
+    before = sorted(layout.folder.rglob("*"))
+    console = Console(file=io.StringIO(), width=200)
+    record, drawn = plan_stopped(layout, 2, console)
+    text = console.file.getvalue()
+    assert drawn == draw_order(record)[:2] and "drawn by chance of 5 stopped trials" in text
+    assert f"2 trials, {2 * MAX_EPOCHS} epochs" in text and "takes about" in text
+    assert sorted(layout.folder.rglob("*")) == before
+    write_run(layout, drawn[0], [0.1] * 4)
+    plan_stopped(layout, 2, console)
+    assert f"1 trial, {MAX_EPOCHS} epochs" in console.file.getvalue()
+
+
+def test_a_search_that_stopped_none_is_told(tmp_path):
+    with pytest.raises(SearchError, match="answered has stopped none"):
+        plan_stopped(write_answered(tmp_path, trials=6), 3, Console(file=io.StringIO()))
