@@ -152,7 +152,8 @@ def launch(
 
     # where costs are limited they are measured first, and what starts with Ray would take time from that
     waits = not resume and options.find_limit(load_space(options.space)) != UNLIMITED
-    with nullcontext() if waits else open_ray(options.address, storage=options.storage):
+    allow_open = bool(options.allow_open_cluster)
+    with nullcontext() if waits else open_ray(options.address, storage=options.storage, allow_open=allow_open):
         from search.experiment.search import run_search
 
         result = run_search(

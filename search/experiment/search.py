@@ -22,6 +22,7 @@ from search.experiment.steps import list_next_steps
 from search.experiment.stored import bring_back, check_nothing_stored, check_vacant, hold_stored, store_beginning
 from search.jobs.cluster import look_at_cluster, open_ray
 from search.jobs.guard import GoesOn, HeadGuard
+from search.jobs.travel import send_site
 from search.planning.costs import measure_before
 from search.planning.disk import check_room, list_disks
 from search.planning.plan import Plan, list_costs, render_plan
@@ -86,7 +87,7 @@ def plan_search(options: SearchOptions, console: Console | None = None, machine:
     """
     layout, console = options.build_layout(), choose_console(console)
     costs = measure_before(options, layout, console)
-    with look_at_cluster(options.address, machine) as found:
+    with look_at_cluster(options.address, machine, allow_open=bool(options.allow_open_cluster)) as found:
         plan = take_over(plan_with_starts(options, layout, found, begun=False, costs=costs))
         show_plan(plan, console)
         return plan
@@ -187,7 +188,8 @@ def run_search(
             if storage is not None:
                 check_nothing_stored(storage)
         costs = record.costs if begun else wait(lambda: measure_before(options, layout, console))
-        found = stack.enter_context(open_ray(options.address, machine, options.storage))
+        allow_open = bool(options.allow_open_cluster)
+        found = stack.enter_context(open_ray(options.address, machine, options.storage, allow_open=allow_open))
         guard = stack.enter_context(HeadGuard(layout.name if begun else "", goes_on))
         plan = wait(lambda: plan_with_starts(options, layout, found, begun=begun, costs=costs))
         plan = with_taken(plan, record) if begun else take_over(plan)
@@ -212,6 +214,7 @@ def run_search(
         if storage is not None and not begun:
             store_beginning(storage, layout)
         prepared = wait(lambda: prepare(plan, console), plan.cache_dir)
+        site = prepared.site if options.travels is None else send_site(prepared.site, options.travels, tell)
         ledger = wait(lambda: Ledger(layout.ledger, tell, began, storage))
         session = Session(layout, stack.enter_context(ledger), record)
         tracker = stack.enter_context(tracker or Tracker(layout, options.tracking_uri))
@@ -235,7 +238,7 @@ def run_search(
             wait(lambda: write_audit(layout, prepared.data, prepared.selection))
             plan = settle_taken(plan, prepared, console)
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
-        fault = run_session(plan, session, prepared.site, console, trainable, events, goes_on=goes_on is not None)
+        fault = run_session(plan, session, site, console, trainable, events, goes_on=goes_on is not None)
         guard.close()
         tracker.send_models()
         search = describe_search(record)

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import warnings
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -28,11 +29,12 @@ from fashion_core.errors import SearchError, first_line
 from fashion_core.escaping import show_value
 from fashion_core.secrets import hide_secrets
 from search.jobs.health import end_stopped_servers, end_what_is_left, find_servers, is_headless
+from search.jobs.nodes import build_machine, check_cluster
 from search.jobs.warm import HOOK
 from search.planning.resources import MAX_CPU_TRIALS, Machine, detect_machine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -43,6 +45,7 @@ SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # seconds: nothing reads what Ray would write of the search
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of what nodes do beside trainings: its answer may not be waited for
 }
 # Of Ray, `ray_constants.WORKER_PROCESS_SETUP_HOOK_ENV_VAR`: its public `worker_process_setup_hook` makes an environment
 # of its own, and workers that start with Ray have none.
@@ -60,6 +63,8 @@ SECRET = re.compile(r"(?!RAY_|HF_|HUGGING).*(PASS|_PWD|TOKEN|SECRET|KEY|CRED|AUT
 CLOUD = re.compile(r"AWS_|GOOGLE_|AZURE_|R2_|S3_|FSSPEC_", re.IGNORECASE)  # what a storage there asks for
 LOCK = threading.Lock()
 TIMED_OUT = "timed out"  # in Ray's words, where it does not start in 30 s
+NO_NODE = "no node info found"  # in Ray's words, where this machine is no node of the cluster
+OTHER_VERSION = re.compile(r"Version mismatch: .*?Ray: (\S+)\s+Python: (\S+).*?Ray: (\S+)\s+Python: (\S+)", re.DOTALL)
 
 
 class Users:
@@ -94,58 +99,84 @@ def use_ray(machine: Machine, storage: str | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def join_ray(address: str) -> Iterator[Machine]:
+def join_ray(address: str, *, allow_open: bool = False) -> Iterator[Machine]:
     """Run on the cluster at the address. Gives what it has.
 
+    Args:
+        allow_open: though it asks for no token.
+
     Raises:
-        SearchError: no cluster answers there.
+        SearchError: no cluster answers there; strangers may use it too; a node has other libraries.
     """
     # the nodes get this code; the libraries they have
     packages = [package.__path__[0] for package in (fashion_core, search, spaces)]
     options = {"address": address, "runtime_env": {"py_modules": packages, "env_vars": find_waiting()}}
     trouble = f"--address must name a running Ray cluster, but nothing answers at {show_value(address)}"
-    with connect(options, trouble, None):
-        resources = ray.cluster_resources()
-        yield Machine(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
+    with connect(options, trouble, None, check=partial(check_cluster, allow_open=allow_open)):
+        yield build_machine()
 
 
-def look_at_cluster(address: str | None, machine: Machine | None = None) -> AbstractContextManager[Machine]:
+def look_at_cluster(
+    address: str | None, machine: Machine | None = None, *, allow_open: bool = False
+) -> AbstractContextManager[Machine]:
     """What there is to run on: the cluster at the address, joined; else this machine, or the part of it that is given.
 
+    Args:
+        allow_open: see `join_ray`.
+
     Raises:
-        SearchError: no cluster answers.
+        SearchError: no cluster answers, or a search may not run there.
     """
-    return join_ray(address) if address is not None else nullcontext(machine or detect_machine())
+    if address is not None:
+        return join_ray(address, allow_open=allow_open)
+    return nullcontext(machine or detect_machine())
 
 
 @contextmanager
-def open_ray(address: str | None, machine: Machine | None = None, storage: str | None = None) -> Iterator[Machine]:
+def open_ray(
+    address: str | None, machine: Machine | None = None, storage: str | None = None, *, allow_open: bool = False
+) -> Iterator[Machine]:
     """Run on the cluster at the address, or on a Ray of this machine. Gives what there is.
 
     Args:
         storage: see `use_ray`.
+        allow_open: see `join_ray`.
 
     Raises:
         SearchError: there is none, or Ray cannot start.
     """
-    with look_at_cluster(address, machine) as found, nullcontext() if address is not None else use_ray(found, storage):
+    with (
+        look_at_cluster(address, machine, allow_open=allow_open) as found,
+        nullcontext() if address is not None else use_ray(found, storage),
+    ):
         yield found
 
 
 @contextmanager
 def connect(
-    options: dict[str, Any], trouble: str, storage: str | None, variables: Mapping[str, str] | None = None
+    options: dict[str, Any],
+    trouble: str,
+    storage: str | None,
+    variables: Mapping[str, str] | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Be one of Ray's users in this process.
 
     Args:
         variables: of the environment, that what Ray starts has and this process has not.
+        check: called when this process has begun to use it; raises where it must not.
     """
     with LOCK:
         if Users.is_lost:
             raise SearchError("a process whose Ray died can use no other, but this one's did; go on in a new process")
         if not ray.is_initialized():
             begin(options, trouble, storage, variables or {})
+            try:
+                if check is not None:
+                    check()
+            except BaseException:
+                end()
+                raise
             Users.is_ours = True
         Users.count += 1
     try:
@@ -305,8 +336,11 @@ def start(options: dict[str, Any], trouble: str) -> None:
         try_init(options)
     except Exception as error:  # a port, a socket's path, a home that cannot be written, a time-out: all have own types
         end()
-        remedy = "see that it runs (`ray start --head`)" if "runtime_env" in options else describe_remedy(error)
-        raise SearchError(f"{trouble} ({type(error).__name__}: {first_line(error)}); {remedy}") from error
+        if "runtime_env" in options:
+            raise SearchError(describe_unjoined(options["address"], trouble, error)) from error
+        raise SearchError(
+            f"{trouble} ({type(error).__name__}: {first_line(error)}); {describe_remedy(error)}"
+        ) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         if is_main:  # Ray turns SIGTERM into an abort that leaves nothing behind
@@ -333,6 +367,23 @@ def say_nothing(*_: Any, **__: Any) -> None:
     """In the place of `ray._private.worker.print_to_stdstream`: 20 lines of a raylet's log when it dies. Ray has no
     public way to leave them out.
     """
+
+
+def describe_unjoined(address: str, trouble: str, error: Exception) -> str:
+    """Why a cluster cannot be joined, and what helps."""
+    causes = [str(each) for each in (error, error.__cause__, error.__context__) if each is not None]
+    if any(NO_NODE in cause for cause in causes):
+        return (
+            f"a search must start on a node of its cluster, but this machine is none of {show_value(address)}; make it "
+            f"one that trains nothing: `ray start --address {address} --num-cpus 0 --num-gpus 0`"
+        )
+    if (found := OTHER_VERSION.search(str(error))) is not None:
+        return (
+            f"all nodes must have the Ray and Python of the machine that searches, but {show_value(address)} has Ray "
+            f"{found[1]} and Python {found[2]} (here: {found[3]} and {found[4]}); install the same versions"
+        )
+    remedy = "see that it runs (`ray start --head`), and that RAY_AUTH_TOKEN_PATH names its token, if it asks for one"
+    return f"{trouble} ({type(error).__name__}: {first_line(error)}); {remedy}"
 
 
 def describe_remedy(error: Exception) -> str:

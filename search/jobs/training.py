@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fashion_core.training.loop import EpochResult
+    from search.jobs.travel import Parcel
 
 SAVE_INTERVAL_S = 10.0  # a training whose process dies goes on from a state this old at most, or an epoch old
 
@@ -73,6 +74,7 @@ class JobSite:
         prepared: file of the images by how they were prepared.
         features: file of the cached features by `find_feature_key`.
         selection, threads, gpus: see `TrainingJob`.
+        parcels: those of the files that nodes of a cluster can fetch, by path.
     """
 
     prepared: Mapping[PrepareSettings, Path]
@@ -80,12 +82,26 @@ class JobSite:
     threads: int
     gpus: float = 0.0
     features: Mapping[FeatureKey, Path] = field(default_factory=dict)
+    parcels: Mapping[Path, Parcel] = field(default_factory=dict)
 
-    def build_job(self, config: TrainConfig) -> TrainingJob:
-        """The training of one configuration."""
-        features = self.features[find_feature_key(config)] if config.probe_epochs else None
-        prepared = self.prepared[build_settings(config)]
-        return TrainingJob(config, prepared, self.selection, features, self.threads, self.gpus)
+    @property
+    def files(self) -> list[Path]:
+        """All that trainings open, what each of them needs first."""
+        return [self.selection, *self.prepared.values(), *self.features.values()]
+
+    def build_job(self, config: TrainConfig, progress: Progress = tell_nobody) -> TrainingJob:
+        """The training of one configuration, on this machine: what it opens is here, or is fetched.
+
+        Raises:
+            DataError, OSError: it cannot be fetched.
+        """
+        features = self.find(self.features[find_feature_key(config)], progress) if config.probe_epochs else None
+        prepared = self.find(self.prepared[build_settings(config)], progress)
+        return TrainingJob(config, prepared, self.find(self.selection, progress), features, self.threads, self.gpus)
+
+    def find(self, path: Path, progress: Progress) -> Path:
+        """Where a file stands on this machine."""
+        return self.parcels[path].find(progress) if path in self.parcels else path
 
 
 def find_feature_key(config: TrainConfig) -> FeatureKey:

@@ -27,7 +27,7 @@ from fashion_core.files import MAX_JSON_BYTES, build_damage, describe_faults, pa
 from fashion_core.models.cost import MAX_MS, MAX_PARAMS, Cost
 from search.address import Address
 from search.planning.resources import AUTO
-from search.records.layout import SearchLayout, unique_name
+from search.records.layout import IMAGES, SearchLayout, unique_name
 from search.records.limits import DEFAULT_PATIENCE, Limits
 from search.space.architectures import build_limit
 
@@ -129,6 +129,12 @@ TRIAL_TIMEOUT: Any = Field(
     description="End a training's process that takes no step for this time, such as 90s; it goes on from its last "
     "state, once; default: 5m.",
     json_schema_extra={"option": "--trial-timeout"},
+)
+
+ALLOW_OPEN: Any = Field(
+    default=None,
+    description="Join a Ray cluster that asks for no token: whoever reaches its ports runs code as you.",
+    json_schema_extra={"option": "--allow-open-cluster"},
 )
 
 
@@ -247,6 +253,7 @@ class SearchOptions(BaseModel):
         default=None,
         description="Ray cluster to join (`auto` on one of its nodes); default, and `local`: Ray on this machine.",
     )
+    allow_open_cluster: bool | None = ALLOW_OPEN
     select_on: Literal["val", "heldout"] = Field(
         default="val",
         description="Images that scores are compared on: val, or 15% held out of train, so that val stays unseen.",
@@ -337,11 +344,21 @@ class SearchOptions(BaseModel):
         """Where the states of trials are saved: a URI, what it says behind `?` at its end, or an absolute path."""
         if self.storage is None:
             return str(layout.states.resolve())
+        place = self.locate_stored(layout.name)
+        return str(layout.states.resolve()) if place == str(layout.folder.resolve()) else place
+
+    def locate_stored(self, name: str) -> str:
+        """What stands under a name on the storage, which is given: a URI, or an absolute path."""
+        assert self.storage is not None
         if "://" in self.storage:
             place, mark, query = self.storage.partition("?")
-            return f"{place.rstrip('/')}/{layout.name}{mark}{query}"
-        folder = Path(self.storage).expanduser().resolve() / layout.name
-        return str(layout.states.resolve() if folder == layout.folder.resolve() else folder)
+            return f"{place.rstrip('/')}/{name}{mark}{query}"
+        return str(Path(self.storage).expanduser().resolve() / name)
+
+    @property
+    def travels(self) -> str | None:
+        """Where on the storage images stand for the nodes of a cluster; None where nodes open them where they are."""
+        return None if self.address is None or self.storage is None else self.locate_stored(IMAGES)
 
     def build_layout(self) -> SearchLayout:
         """The paths of the search: of the name given, or of one made from the space and the time."""
@@ -354,7 +371,7 @@ EXTENDED = (
     "time_budget_s", "budget_gpu_hours", "budget_cost", "price_per_gpu_hour", "target", "stop_after", "without_gain"
 )  # fmt: skip
 # What a search, or an extension of one, may be given anew where it goes on: where things are now, and what to run on.
-MOVED = ("data", "cache_dir", "address", "concurrent", "cpus_per_trial", "gpus_per_trial")
+MOVED = ("data", "cache_dir", "address", "allow_open_cluster", "concurrent", "cpus_per_trial", "gpus_per_trial")
 MOVED_DATA: Any = (Path | None, Field(default=None, description="The same data set, where it is now."))
 MORE_TRIALS: Any = (int | None, Field(default=None, ge=1, le=MAX_TRIALS, description="How many trials more."))
 LIMITS: dict[str, Any] = {name: (field.annotation, field) for name, field in SearchOptions.model_fields.items()}

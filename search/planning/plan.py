@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -294,6 +296,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         ("epochs", f"about {plan.expected_epochs:.0f}, {share:.0%} of full training ({plan.full_epochs})"),
         *((("ends early", text),) if (text := describe_limits(plan.options.limits)) else ()),
         ("at once", f"{resources.concurrent} trials, each with {per_trial}"),
+        *describe_cluster(plan),
         ("backbones", ", ".join(f"{name} ({size / 1e6:.1f} M)" for name, size in plan.backbone_sizes.items())),
         (
             "prepared data",
@@ -321,6 +324,39 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     if skipped:
         lines.insert(3, ("skipped", f"{skipped} faults in the annotations; their rows are left out"))
     return lines
+
+
+def describe_cluster(plan: Plan) -> list[tuple[str, str]]:
+    """(topic, text) on the nodes of a cluster, what travels to them, and what their GPUs cost; nothing of one machine
+    without GPUs.
+    """
+    nodes, lines = plan.machine.nodes, []
+    if nodes:
+        of_kind = Counter((node.cpus, node.gpus) for node in nodes)
+        kinds = [
+            f"{count} with {write_count(cpus, 'CPU core')}" + (f" and {write_count(gpus, 'GPU')}" if gpus else "")
+            for (cpus, gpus), count in sorted(of_kind.items(), reverse=True)
+        ]
+        lines.append(("nodes", f"{write_count(len(nodes), 'node')} to train on: {', '.join(kinds)}"))
+        once = f"{plan.prepared_size} of images, once to each node by {plan.options.storage}"
+        images = once if plan.options.travels else "no images: each node must see the prepared data where it is"
+        lines.append(("travels", f"the code, and {images}"))
+    if gpus := plan.resources.concurrent * plan.resources.gpus_per_trial:
+        lines.append(("costs", describe_price(gpus, plan.options.limits)))
+    return lines
+
+
+def describe_price(gpus: float, limits: Limits) -> str:
+    """What a search costs an hour, and at most. gpus: of all trials at once."""
+    price, hours = limits.price_per_gpu_hour, limits.gpu_hours
+    if price is not None and limits.cost is not None:
+        hours = min(hours or math.inf, limits.cost / price)
+    if limits.seconds is not None:
+        hours = min(hours or math.inf, gpus * limits.seconds / 3600)
+    each = f"{gpus:g} GPU hours an hour" + (f", {gpus * price:.2f} at {price:g} a GPU hour" if price else "")
+    if hours is None:
+        return f"{each}; without a limit, such as --budget-gpu-hours"
+    return f"{each}; at most {hours:g} GPU hours" + (f", {hours * price:.2f}" if price else "")
 
 
 def describe_limit(plan: Plan) -> list[tuple[str, str]]:

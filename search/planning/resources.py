@@ -16,11 +16,30 @@ GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA, AMD, and 
 
 
 @dataclass(frozen=True)
+class Node:
+    """A machine of a cluster that trains.
+
+    Attributes:
+        address: on the network. id: Ray's name of it.
+    """
+
+    address: str
+    cpus: int
+    gpus: int
+    id: str
+
+
+@dataclass(frozen=True)
 class Machine:
-    """What there is to run on."""
+    """What there is to run on.
+
+    Attributes:
+        nodes: of a cluster; none of a machine alone.
+    """
 
     cpus: int
     gpus: int
+    nodes: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True)

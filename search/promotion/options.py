@@ -13,6 +13,7 @@ from fashion_core.models.cost import MAX_MS, MAX_PARAMS
 from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.planning.options import (
+    ALLOW_OPEN,
     MAX_AT_ONCE,
     MAX_CORES,
     MAX_TRIALS,
@@ -155,6 +156,7 @@ class Workplace(BaseModel):
         default=None, description="Name of the registered model; default: that of the search's data set."
     )
     address: str | None = Field(default=None, description="Ray cluster to join; default: start Ray on this machine.")
+    allow_open_cluster: bool | None = ALLOW_OPEN
     concurrent: int | None = Field(
         default=None, ge=1, le=MAX_AT_ONCE, description="Networks trained at once; default: what there is."
     )

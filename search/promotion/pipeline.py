@@ -89,7 +89,7 @@ def plan_promotion(
     settings = find_options(layout, place.storage)
     search = find_record(settings, layout)
     plan = find_plan(layout, search, options, anew=replace)
-    with look_at_cluster(place.address) as machine:
+    with look_at_cluster(place.address, allow_open=bool(place.allow_open_cluster)) as machine:
         resources = share_out(place, plan, AttributeSchema.from_dict(search.begun.categories), machine)
     counts = search.begun.tell("data", "counts")
     console.print(draw_plan(plan, options, search, resources, find_registry(layout, settings, place), counts))

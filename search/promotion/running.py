@@ -166,7 +166,7 @@ def open_promotion(
         tracker.error = trouble
         tracker.start(options)
         stack.callback(tracker.close)
-        machine = stack.enter_context(open_ray(place.address))
+        machine = stack.enter_context(open_ray(place.address, allow_open=bool(place.allow_open_cluster)))
         stack.enter_context(HeadGuard(layout.name))
         yield Promotion(
             layout,

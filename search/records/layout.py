@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCKS = ".locks"  # folder of the locks of all searches, under the results
+IMAGES = ".images"  # folder of images that travel to nodes, beside the searches of a storage
 ARTIFACTS = "mlartifacts"  # folder of MLflow's files under the results
 REPORT = "README.md"  # of a search
 PROMOTION_REPORT = "PROMOTION.md"

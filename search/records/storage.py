@@ -4,6 +4,7 @@
 <storage>/NAME/     options.json, space.yaml, starts/, trial-0007/epoch-0003/, models/trial-0007/
                     ledger.jsonl (folder), or ledger/00000012-00000001-<digest>.jsonl (object store)
 <storage>/.locks/   NAME.lock (folder, flock), or NAME/<claims> (object store): see `search.records.lease`
+<storage>/.images/  prepared images by SHA-256, for the nodes of clusters: see `search.jobs.travel`
 ```
 
 An object store has no append: each write of the ledger is a part of its own, written once. Its name tells its number,
@@ -144,6 +145,18 @@ class Storage(ABC):
             OSError: the storage is away, or full.
         """
 
+    def send(self, name: str, source: Path) -> None:
+        """Copy a file of this machine to the storage, whole or not at all."""
+        self.retry(lambda: self.send_once(name, source))
+
+    @abstractmethod
+    def send_once(self, name: str, source: Path) -> None:
+        """Try once to copy it.
+
+        Raises:
+            OSError: the storage is away, or full.
+        """
+
     @abstractmethod
     def save_folder(self, name: str, digests: dict[str, str]) -> AbstractContextManager[Path]:
         """A folder to write files into, which then stands on the storage under this name. A context manager.
@@ -259,6 +272,13 @@ class FolderStorage(Storage):
         path = Path(self.locate(name))
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
+
+    def send_once(self, name: str, source: Path) -> None:
+        """See `Storage`."""
+        path = Path(self.locate(name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as temporary:
+            shutil.copyfile(source, temporary)
 
     @contextmanager
     def save_folder(self, name: str, digests: dict[str, str]) -> Iterator[Path]:
@@ -384,6 +404,11 @@ class ObjectStorage(Storage):
         path = self.locate(name)
         self.filesystem.create_dir(path.rpartition("/")[0])
         write_file(self.filesystem, path, content)
+
+    def send_once(self, name: str, source: Path) -> None:
+        """See `Storage`."""
+        self.filesystem.create_dir(self.home)
+        pafs.copy_files(str(source), self.locate(name), destination_filesystem=self.filesystem)
 
     @contextmanager
     def save_folder(self, name: str, digests: dict[str, str]) -> Iterator[Path]:

@@ -168,7 +168,7 @@ class TrialTrainable(Trainable):
     def open_results(self) -> Iterator[EpochResult]:
         """Begin the training, or go on with it from the newest state that is whole."""
         self.saved = time.monotonic()
-        job = self.site.build_job(build_config(self.config["values"]))
+        job = self.site.build_job(build_config(self.config["values"]), self.pulse.step)
         for epoch, digests in self.config["saves"]:
             with tempfile.TemporaryDirectory(prefix="trial-") as name:
                 folder = Path(name)

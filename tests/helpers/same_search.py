@@ -26,11 +26,15 @@ SAFETENSORS = ".safetensors"
 OF_CLOCKS = OF_MACHINE | {f"{TRIAL}{field.name}" for field in fields(Usage)}
 
 
-def describe(layout: SearchLayout) -> dict[str, Any]:
-    """Proposals, scores and ends of the ledger; kept models; every point, run and model that MLflow holds."""
+def describe(layout: SearchLayout, *, tracked: bool = True) -> dict[str, Any]:
+    """Proposals, scores and ends of the ledger; kept models; every point, run and model that MLflow holds.
+
+    Args:
+        tracked: MLflow's database stands in the results; else nothing is told of it.
+    """
     events = read_events(layout.ledger)
     record = replay(events)
-    return {
+    found: dict[str, Any] = {
         "proposals": [(e.trial, e.params, e.drawn, e.enqueued) for e in events if isinstance(e, TrialProposed)],
         "scores": {
             (number, row.epoch, name): value
@@ -48,10 +52,12 @@ def describe(layout: SearchLayout) -> dict[str, Any]:
             for folder in (layout.checkpoints, layout.best_folder)
             for path in folder.rglob(f"*{SAFETENSORS}")
         },
-        "points": count_points(layout.tracking_db, record.search_id),
-        "runs": list_runs(layout.tracking_db, record.search_id),
-        "kept": list_kept(layout.tracking_db, record.search_id),
     }
+    if tracked:
+        found["points"] = count_points(layout.tracking_db, record.search_id)
+        found["runs"] = list_runs(layout.tracking_db, record.search_id)
+        found["kept"] = list_kept(layout.tracking_db, record.search_id)
+    return found
 
 
 def compute_digest(path: Path) -> str:
@@ -110,7 +116,7 @@ def list_kept(database: Path, search_id: str) -> list[tuple[Any, ...]]:
         return sorted(opened.execute(query, (search_id,)), key=repr)
 
 
-def find_differences(one: SearchLayout, other: SearchLayout) -> list[str]:
-    """In which of these two searches differ."""
-    first, second = describe(one), describe(other)
+def find_differences(one: SearchLayout, other: SearchLayout, *, tracked: bool = True) -> list[str]:
+    """In which of these two searches differ. tracked: see `describe`."""
+    first, second = describe(one, tracked=tracked), describe(other, tracked=tracked)
     return [name for name in first if first[name] != second[name]]

@@ -165,19 +165,69 @@ def test_a_cluster_that_does_not_answer_is_told(state, monkeypatch):
         assert "ray start --head" in str(caught.value) and "and more" not in str(caught.value)
 
 
+def make_node(address, **resources):
+    return {"NodeManagerAddress": address, "Alive": True, "NodeID": f"id of {address}", "Resources": resources}
+
+
 def test_a_cluster_is_used_as_large_as_it_is_and_gets_this_code(state, monkeypatch):
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 96.0, "GPU": 8.0, "memory": 1e12})
-    with open_ray("auto", Machine(1, 0)) as machine:
-        assert machine == Machine(96, 8) and state.options["address"] == "auto"
+    nodes = [make_node("10.0.0.3", CPU=64.0, GPU=8.0), make_node("10.0.0.2", CPU=32.0), make_node("10.0.0.1")]
+    asked = []
+    monkeypatch.setattr(cluster, "check_cluster", lambda *, allow_open: asked.append(allow_open))
+    monkeypatch.setattr(ray, "nodes", lambda: [*nodes, make_node("10.0.0.4", CPU=9.0) | {"Alive": False}])
+    with open_ray("auto", Machine(1, 0), allow_open=True) as machine:
+        assert (machine.cpus, machine.gpus) == (96, 8) and state.options["address"] == "auto"
+        assert [(node.address, node.cpus) for node in machine.nodes] == [("10.0.0.2", 32), ("10.0.0.3", 64)]
+    assert asked == [True]
     assert {path.rsplit("/", 1)[1] for path in state.options["runtime_env"]["py_modules"]} == {
         "fashion_core",
         "search",
         "spaces",
     }
-    monkeypatch.setattr(ray, "cluster_resources", dict)
+    nodes.clear()
     with look_at_cluster("auto") as machine:
         assert machine == Machine(0, 0)
-    assert (state.starts, state.ends) == (2, 2)
+    assert (state.starts, state.ends) == (2, 2) and asked == [True, False]
+
+
+def test_a_cluster_that_may_not_be_used_is_left(state, monkeypatch):
+    def refuse(*, allow_open):
+        raise SearchError("it asks for no token")
+
+    monkeypatch.setattr(cluster, "check_cluster", refuse)
+    with pytest.raises(SearchError, match="it asks for no token"), look_at_cluster("10.0.0.1:6379"):
+        raise AssertionError("it must not be used")
+    assert (state.starts, state.ends) == (1, 1)
+
+
+MISMATCH = """Version mismatch: The cluster was started with:
+    Ray: 2.50.0
+    Python: 3.11.2
+This process on node 10.0.0.1 was started with:
+    Ray: 2.60.0
+    Python: 3.11.9
+"""
+
+
+@pytest.mark.parametrize(
+    "cause, words",
+    [
+        (
+            RuntimeError(MISMATCH),
+            "has Ray 2.50.0 and Python 3.11.2 (here: 2.60.0 and 3.11.9); install the same",
+        ),
+        (ValueError("no node info found matching attributes: ''"), "ray start --address 10.0.0.1:6379 --num-cpus 0"),
+    ],
+)
+def test_what_helps_is_told_where_a_cluster_cannot_be_joined(cause, words, state, monkeypatch):
+    def init(**_):
+        if isinstance(cause, RuntimeError):
+            raise cause
+        raise ConnectionError("Failed to connect to Ray cluster") from cause
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(SearchError) as caught, look_at_cluster("10.0.0.1:6379"):
+        raise AssertionError("it was not joined")
+    assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("said", [None, *SAID])

@@ -1,0 +1,131 @@
+"""The nodes of a cluster that was joined: what they have, who may use them, and whether their libraries are ours."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import platform
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import ray
+from ray._private import worker
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from fashion_core.errors import SearchError
+from search.planning.resources import Machine, Node
+from search.records.provenance import find_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+ALIKE = ("ray", "torch", "timm", "optuna")  # libraries that decide results, or what can be read of each other
+ANSWER_S = 120.0  # a node begins a process before it answers, on a busy machine for half a minute
+# What a stranger would do: ask Ray's head for its nodes, without a token. Of Ray, `GcsClient`: the least that asks.
+ASK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1]).get_all_node_info(timeout=20)"
+TOKEN = "token"
+
+
+def list_nodes() -> list[Node]:
+    """The nodes that train, by address: a head, or the machine of a search, may have no cores for that."""
+    found = [
+        Node(node["NodeManagerAddress"], int(has.get("CPU", 0)), int(has.get("GPU", 0)), node["NodeID"])
+        for node in ray.nodes()
+        if node["Alive"] and ((has := node["Resources"]).get("CPU") or has.get("GPU"))
+    ]
+    return sorted(found, key=lambda node: node.address)
+
+
+def build_machine() -> Machine:
+    """What the joined cluster has."""
+    nodes = list_nodes()
+    return Machine(sum(node.cpus for node in nodes), sum(node.gpus for node in nodes), tuple(nodes))
+
+
+def check_cluster(*, allow_open: bool) -> None:
+    """Whether a search may run on the cluster that was joined.
+
+    Raises:
+        SearchError: strangers may use it too; a node has other libraries.
+    """
+    head = worker.global_worker.gcs_client.address
+    if not allow_open:
+        check_closed(head, [node["NodeManagerAddress"] for node in ray.nodes()])
+    check_libraries(ask_nodes(list_nodes(), tell_libraries))
+
+
+def check_closed(head: str, addresses: Sequence[str]) -> None:
+    """Raises SearchError where Ray asks for no token, and other machines reach it. head: host and port."""
+    if all(map(is_loopback, (head.rpartition(":")[0], *addresses))) or not lets_strangers_in(head):
+        return
+    raise SearchError(
+        f"a Ray cluster must ask for a token, since whoever reaches its ports runs code as you, but {head} asks for "
+        "none; start all its nodes, and this command, with RAY_AUTH_MODE=token and one token "
+        "(RAY_AUTH_TOKEN_PATH), or give --allow-open-cluster where nobody else reaches it"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is one of this machine, for this machine alone."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:  # a name
+        return False
+
+
+def lets_strangers_in(head: str) -> bool:
+    """Whether Ray's head answers who has no token."""
+    if os.environ.get("RAY_AUTH_MODE", "disabled").lower() == "disabled":
+        return True  # this process had none, and has joined
+    stranger = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
+    with suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(
+            [sys.executable, "-c", ASK, head],
+            env=stranger | {"RAY_AUTH_MODE": "disabled"},
+            capture_output=True,
+            timeout=ANSWER_S,
+            check=False,
+        )
+        return done.returncode == 0
+    return False
+
+
+def check_libraries(found: Mapping[str, Mapping[str, str]]) -> None:
+    """Raises SearchError where a node has other libraries than this process. found: versions by name, by address."""
+    own = tell_libraries()
+    for address, versions in found.items():
+        others = [
+            f"{name} {version} (here: {own[name]})" for name, version in versions.items() if version != own.get(name)
+        ]
+        if others:
+            raise SearchError(
+                f"all nodes must have the libraries of the machine that searches, but {address} has "
+                f"{', '.join(others)}; install the same versions there"
+            )
+
+
+def tell_libraries() -> dict[str, str]:
+    """Versions of what must be alike, by name. A build for another device, as in `2.14.1+cpu`, is alike."""
+    found = {name: find_version(name).partition("+")[0] for name in ALIKE}
+    return {"python": platform.python_version()} | found
+
+
+def start_on(node: Node, do: Callable[..., Any], *arguments: Any) -> Any:
+    """Have a node do something beside its trainings. Gives what Ray names its answer by."""
+    there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+    return ray.remote(num_cpus=0, max_retries=0)(do).options(scheduling_strategy=there).remote(*arguments)
+
+
+def ask_nodes(nodes: Sequence[Node], do: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+    """The answers of nodes, by address. One that does not answer in time, or dies meanwhile, is left out."""
+    asked = {start_on(node, do, *arguments): node.address for node in nodes}
+    found = {}
+    if asked:
+        ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
+        for answer in ready:
+            with suppress(ray.exceptions.RayError):
+                found[asked[answer]] = ray.get(answer)
+    return found

@@ -1,0 +1,55 @@
+"""Which clusters may be used: those that ask for a token, or that nobody else reaches, with our libraries."""
+
+import importlib.metadata
+
+import pytest
+
+from fashion_core.errors import SearchError
+from search.jobs import nodes
+from search.jobs.nodes import ALIKE, check_closed, check_libraries, lets_strangers_in, tell_libraries
+
+
+@pytest.mark.parametrize("head, addresses", [("127.0.0.1:1", ["127.0.0.1"]), ("[::1]:1", ["127.0.0.2", "localhost"])])
+def test_a_cluster_that_nobody_else_reaches_is_not_asked(head, addresses, monkeypatch):
+    monkeypatch.setattr(nodes, "lets_strangers_in", lambda _: pytest.fail("it was asked"))
+    check_closed(head, addresses)
+
+
+@pytest.mark.parametrize(
+    "head, addresses", [("10.0.0.1:6379", ["10.0.0.1"]), ("127.0.0.1:6379", ["127.0.0.1", "10.0.0.2"]), ("head:1", [])]
+)
+def test_a_cluster_that_asks_for_no_token_is_refused(head, addresses, monkeypatch):
+    monkeypatch.setattr(nodes, "lets_strangers_in", lambda _: True)
+    with pytest.raises(SearchError) as caught:
+        check_closed(head, addresses)
+    words = str(caught.value)
+    assert head in words and "RAY_AUTH_MODE=token" in words and "--allow-open-cluster" in words and "\n" not in words
+    monkeypatch.setattr(nodes, "lets_strangers_in", lambda _: False)
+    check_closed(head, addresses)
+
+
+def test_who_joined_without_a_token_needs_not_ask(monkeypatch):
+    for mode in ("disabled", None):
+        if mode is None:
+            monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+        else:
+            monkeypatch.setenv("RAY_AUTH_MODE", mode)
+        assert lets_strangers_in("10.0.0.1:6379")
+
+
+def test_a_head_that_does_not_answer_a_stranger_lets_none_in(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setattr(nodes, "ASK", "import sys; sys.exit(1)")
+    assert not lets_strangers_in("10.0.0.1:6379")
+    monkeypatch.setattr(nodes, "ASK", "import os; assert os.environ['RAY_AUTH_MODE'] == 'disabled'")
+    assert lets_strangers_in("10.0.0.1:6379")
+
+
+def test_a_node_with_other_libraries_is_told():
+    own = tell_libraries()
+    assert own["torch"] == importlib.metadata.version("torch").partition("+")[0] and set(ALIKE) < set(own)
+    check_libraries({"10.0.0.1": own, "10.0.0.2": dict(own)})
+    with pytest.raises(SearchError) as caught:
+        check_libraries({"10.0.0.1": own, "10.0.0.2": own | {"timm": "0.9", "optuna": "not installed"}})
+    words = str(caught.value)
+    assert f"10.0.0.2 has timm 0.9 (here: {own['timm']}), optuna not installed" in words and "10.0.0.1" not in words
