@@ -11,10 +11,16 @@ from rich.console import Console
 from fashion_core.errors import SearchError
 from search.cli import build, take_fields
 from search.commands.again import begin_again, can_begin_again
+from search.reproduction.levers import LEVERS
 from search.reproduction.options import ALL, STUDIES, ReproductionOptions
 
 StudyArgument = Annotated[
-    str, typer.Argument(metavar="STUDY", help=f"Which study: {', '.join(STUDIES)}; or {ALL} of them.")
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help=f"Which study: {', '.join(STUDIES)}; or {ALL} of them; or {LEVERS}, which is none of the report's: what "
+        "raises the score of a recipe.",
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and how long that takes.")]
 
@@ -27,8 +33,8 @@ def reproduce(values: dict[str, Any], study: StudyArgument, dry_run: DryRun = Fa
 
     fashion-search reproduce all --data FashionDataset
     """
-    if study not in (*STUDIES, ALL):
-        raise SearchError(f"STUDY must be one of {', '.join((*STUDIES, ALL))}, but got {study}; see --help")
+    if study not in (*STUDIES, ALL, LEVERS):
+        raise SearchError(f"STUDY must be one of {', '.join((*STUDIES, ALL, LEVERS))}, but got {study}; see --help")
     options = build(ReproductionOptions, values)
 
     from search.reproduction import running  # Ray, torch and MLflow take seconds to import: not for --help

@@ -19,13 +19,13 @@ from search.experiment.starts import plan_with_starts
 from search.jobs.cluster import open_ray
 from search.jobs.guard import HeadGuard
 from search.jobs.reruns import EPOCHS_FOLDER, FAILED, RUN_FILE, RunEnd, Training, read_epoch, train_all
-from search.jobs.training import draw_seeds
 from search.planning.options import load_options
 from search.records.locks import FINISH, hold_search
 from search.records.record import load_record
 from search.reporting.stopped import FinishedTrial, FinishedTrials, draw_order, estimate_seconds, write_finished
 from search.reporting.terminal import draw_pairs, plain
 from search.reporting.words import format_duration, name_trials, write_count
+from search.space.seeds import draw_seeds
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -27,6 +27,7 @@ from search.planning.options import (
 FitOn = Literal["train", "train+val"]
 SINGLE, ENSEMBLE, SOUP = FORMS = ("single", "ensemble", "soup")
 BEST = "best"  # of forms: that ships, whatever it costs
+REPORT, OWN, NO_BASELINE = "report", "own", "none"  # of baselines, if no file
 MAX_SEEDS, MAX_HOURS = 1_000, 87_600
 LASTING = ("top", "seeds", "baseline")
 
@@ -58,9 +59,10 @@ class PromotionOptions(BaseModel):
         description="How often each is trained, with fresh seeds; 1 says nothing of luck.",
     )
     baseline: str = Field(
-        default="report",
+        default=REPORT,
         description="What they must beat where there is no champion: `report` (its loss and optimizer on the best "
-        "trial's backbone), a YAML file of training fields, or `none`.",
+        "trial's backbone, images and epochs), `own` (the report's in its own protocol, 29 epochs at 224 px, as far as "
+        "that runs here), a YAML file of training fields, or `none`.",
     )
     fit_on: FitOn = Field(
         default="train",

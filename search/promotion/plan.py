@@ -8,7 +8,6 @@ import shutil
 import time
 import uuid
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -17,13 +16,12 @@ from pydantic import BaseModel, Field, model_validator
 from fashion_core.config import TrainConfig, build_config
 from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import ConfigError, SearchError
-from fashion_core.escaping import show_value
-from fashion_core.files import build_damage, make_line, read_json, read_plain, write_whole
+from fashion_core.files import build_damage, make_line, read_json, write_whole
 from fashion_core.metrics import Objective
-from search.promotion.options import LASTING, PromotionOptions
+from search.promotion.baseline import build_baseline, describe_baseline, is_alike
+from search.promotion.options import LASTING, REPORT, PromotionOptions
 from search.records.events import Moment, Score, TrialNumber
 from search.records.own_space import load_own_space
-from search.space.reading import MAX_SIZE, FaultList, read_yaml
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 
 if TYPE_CHECKING:
@@ -42,37 +40,6 @@ FRESH = (
     "was trained on one."
 )
 ONE_START = "All networks have one start of their new layers: what is said over seeds leaves out the luck of that."
-# The report's loss, optimizer and FC depth, and its weights of DeepFashion's categories.
-REPORT: dict[str, Any] = {
-    "fc_layers": 0,
-    "dropout": 0.1,
-    "focal_gamma": 2.0,
-    "optimizer": "adam",
-    "lr": 1e-3,
-    "probe_lr": 1e-3,
-    "weight_decay": 0.0,
-    "schedule": "constant",
-    "warmup_fraction": 0.0,
-    "batch_size": 32,
-    "flip": 0.5,
-}
-REPORT_WEIGHTS = {"pattern": 0.95, "sleeve": 0.85, "length": 0.85, "neckline": 0.9, "material": 1.0, "fit": 0.9}
-# What a baseline shares with the best candidate: the network it starts from, its pixels, its budget and its objective.
-SHARED_FIELDS = (
-    "image_size",
-    "crop",
-    "crop_margin",
-    "backbone",
-    "weights",
-    "feature",
-    "epochs",
-    "probe_epochs",
-    "objective",
-    "precision",
-    "channels_last",
-    "eval_batch_size",
-    "eval_flip",
-)
 
 
 @dataclass(frozen=True)
@@ -130,6 +97,7 @@ class PlanDescription(BaseModel):
     soup_start: Seed | None = None
     select_on: Literal["val", "heldout"]
     data: str
+    baseline_notes: list[str] = []
     candidates: list[CandidateDescription]
 
     @model_validator(mode="after")
@@ -164,6 +132,7 @@ class PromotionPlan:
         select_on: images that the search selected on, `val` or `heldout`.
         lasting: the options that cannot change, by name.
         data: fingerprint of the images' files and labels; "" before they are known.
+        baseline_notes: what of the baseline's own protocol could not be run here, a sentence each.
     """
 
     promotion_id: str
@@ -177,11 +146,27 @@ class PromotionPlan:
     data: str = ""
     start_seeds: tuple[int, ...] = ()
     soup_start: int | None = None
+    baseline_notes: tuple[str, ...] = ()
 
     @property
     def everyone(self) -> tuple[Candidate, ...]:
         """All that is trained again: the candidates, then the baseline."""
         return self.candidates + ((self.baseline,) if self.baseline is not None else ())
+
+    @property
+    def baseline_words(self) -> str:
+        """What the baseline is, and how its protocol differs from that of the best candidate."""
+        if self.baseline is None:
+            return "none"
+        best = self.candidates[0]
+        return describe_baseline(
+            self.lasting.get("baseline", REPORT), self.baseline.config, best.config, best.words, self.baseline_notes
+        )
+
+    @property
+    def is_baseline_alike(self) -> bool:
+        """Whether an epoch of the baseline is as long as one of the best candidate: same network and images."""
+        return self.baseline is None or is_alike(self.baseline.config, self.candidates[0].config)
 
     @property
     def objective(self) -> Objective:
@@ -237,13 +222,15 @@ def build_promotion(
     schema = AttributeSchema.from_dict(record.begun.categories)
     candidates = build_shortlist(record, schema, options.top, starts or {})
     seed = record.begun.tell("settings", "seed")
+    baseline, baseline_notes = build_baseline(options.baseline, candidates[0].config, schema)
     stream = np.random.SeedSequence([seed, SEED_STREAM]).generate_state(2 * options.seeds + 1, np.uint32).tolist()
     return PromotionPlan(
         promotion_id=uuid.uuid4().hex[:12],
         created=time.time(),
         search_id=record.search_id,
         candidates=candidates,
-        baseline=build_baseline(options.baseline, candidates[0].config, schema),
+        baseline=None if baseline is None else Candidate(BASELINE, None, None, baseline),
+        baseline_notes=baseline_notes,
         seeds=tuple(stream[: options.seeds]),
         start_seeds=tuple(stream[options.seeds : -1]),
         soup_start=stream[-1],
@@ -295,6 +282,7 @@ def load_promotion(layout: SearchLayout, record: SearchRecord, options: Promotio
         start_seeds=tuple(begun.start_seeds),
         soup_start=begun.soup_start,
         select_on=begun.select_on,
+        baseline_notes=tuple(begun.baseline_notes),
         lasting=lasting,
         data=begun.data,
     )
@@ -313,6 +301,7 @@ def save_promotion(layout: SearchLayout, plan: PromotionPlan) -> None:
         "soup_start": plan.soup_start,
         "select_on": plan.select_on,
         "data": plan.data,
+        "baseline_notes": plan.baseline_notes,
         "candidates": [
             {
                 "label": each.label,
@@ -373,43 +362,3 @@ def build_shortlist(
             f"({states or 'it has no trials'}); go on with it: search/run.py --resume {name}"
         )
     return tuple(candidates[:top])
-
-
-def build_baseline(wanted: str, best: TrainConfig, schema: AttributeSchema) -> Candidate | None:
-    """What the candidates must beat where there is no champion.
-
-    Args:
-        wanted: `report`, `none`, or a YAML file of `TrainConfig` fields; what it leaves out is the report's.
-        best: configuration of the best candidate: backbone, pixels and budget are taken from it.
-
-    Raises:
-        SearchError, ConfigError: no such file, or no possible configuration.
-    """
-    if wanted == "none":
-        return None
-    values = {name: getattr(best, name) for name in SHARED_FIELDS} | REPORT
-    if set(schema.names) == set(REPORT_WEIGHTS):
-        values["category_weights"] = {name: REPORT_WEIGHTS[name] for name in schema.names}
-    if wanted != "report":
-        values |= read_baseline(wanted)
-    return Candidate(BASELINE, None, None, build_config(values))
-
-
-def read_baseline(path: str) -> dict[str, Any]:
-    """Training fields of a YAML file, which is read as a space is: plain values alone, and not too many.
-
-    Raises:
-        SearchError: it cannot be read, or does not map training fields to values.
-    """
-    faults = FaultList(path)
-    try:
-        given = read_yaml(read_plain(Path(path), MAX_SIZE).decode("utf-8-sig"), faults)
-    except (OSError, ValueError) as error:
-        raise SearchError(
-            f"--baseline must be `report`, `none` or a YAML file of training fields, but {show_value(path)} cannot be "
-            f"read ({make_line(error)})"
-        ) from None
-    if given is None or faults.found or not isinstance(given.plain, dict):
-        reason = f": {make_line(faults.found[0].message)}" if faults.found else ""
-        raise SearchError(f"a baseline's file must map training fields to values, but {path} does not{reason}")
-    return dict(given.plain)

@@ -117,6 +117,7 @@ def render_candidates(result: PromotionResult) -> list[str]:
         render_table(head, rows),
         text,
         render_configs(result.judgement.rows, result.category_names),
+        "" if result.plan.baseline is None else f"The baseline: {escape_markdown(result.plan.baseline_words)}",
         render_versus(result),
     ]
 

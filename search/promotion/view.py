@@ -14,6 +14,7 @@ from fashion_core.errors import SearchError
 from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.jobs.reruns import FINISHED, Training
+from search.planning.steps import time_step
 from search.promotion.options import SINGLE
 from search.records.provenance import python_command
 from search.registry.versions import CHAMPION, list_models
@@ -150,16 +151,18 @@ def draw_plan(
     per_network = f"{resources.cpus_per_trial} CPU core{'s' if resources.cpus_per_trial > 1 else ''}"
     if resources.gpus_per_trial:
         per_network += f" and {resources.gpus_per_trial:g} GPU"
-    reruns = describe_price(plan.everyone, seeds, search, resources)
+    alike = plan.everyone if plan.is_baseline_alike else plan.candidates
+    reruns = describe_price(alike, seeds, search, resources)
     soup = describe_price([each for each in plan.candidates if not each.config.is_probe], seeds, search, resources)
     for topic, text in (
         ("search", f"{search.name}, which selected on {plan.select_on}"),
         ("attempt", "" if own is None else describe_own(own)),
         ("objective", describe_objective(plan.objective)),
         ("candidates", ", ".join(f"{each.words} ({format_score(each.search_score)})" for each in plan.candidates)),
-        ("baseline", "the report's recipe, or what --baseline names" if plan.baseline else "none"),
+        ("baseline", plan.baseline_words),
         ("trained on", f"{counts['train']:,} images"),
         ("re-runs", f"{reruns}, each with a start and a seed of its own"),
+        ("for the baseline", describe_baseline_price(plan, sum(map(len, search.begun.categories.values())), counts)),
         ("for soups", f"{soup}, all from one start" if options.has_soup else ""),
         ("judged on", f"{counts['val']:,} validation images, cross-fitted"),
         ("the gate", "" if attempt is None else describe_attempt(attempt)),
@@ -202,6 +205,22 @@ def describe_price(candidates: Sequence[Candidate], seeds: int, search: SearchRe
     if not seconds:
         return text
     return f"{text}, about {format_duration(epochs * sum(seconds) / len(seconds) / resources.concurrent)}"
+
+
+def describe_baseline_price(plan: PromotionPlan, classes: int, counts: Mapping[str, int]) -> str:
+    """What training the baseline takes where its epochs are unlike the candidates', timed here; else "".
+
+    Args:
+        classes: that its networks tell apart.
+        counts: images to train on, as `train`.
+    """
+    if plan.baseline is None or plan.is_baseline_alike:
+        return ""
+    config, networks = plan.baseline.config, len(plan.seeds)
+    epochs = networks * config.epochs
+    step = time_step(config.model_copy(update={"weights": "none"}), classes)
+    seconds = epochs * step * counts["train"] / config.batch_size
+    return f"{networks} networks, {epochs} epochs, about {format_duration(seconds)}, of steps that were timed here"
 
 
 def describe_model(registry: Registry) -> str:

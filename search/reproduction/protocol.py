@@ -44,7 +44,7 @@ class Protocol:
     Attributes:
         name: of the space.
         fixed: fields of `TrainConfig`.
-        backbones: in the places of the report's three.
+        backbones: in the places of the report's three; of other studies, one to three.
         epochs: of every training.
         on: place of the backbone in the studies of one factor.
     """
@@ -84,37 +84,41 @@ def build_key(config: TrainConfig) -> str:
     return json.dumps(values, sort_keys=True)
 
 
-def load_protocol(space_name: str, on: str | None = None) -> Protocol:
+def load_protocol(space_name: str, on: str | None = None, *, is_reports: bool = True) -> Protocol:
     """The protocol that a space describes.
 
     Args:
         space_name: a YAML file, or the name of a shipped space.
         on: backbone of the studies of one factor; None: the first.
+        is_reports: it is of studies of the report, which want three backbones; else one does.
 
     Raises:
         SpaceError: there is no such space, or it is at fault.
-        SearchError: it has not three backbones, searches something else, or stops trials; `on` is none of the three.
+        SearchError: it lacks backbones, searches something else, or stops trials; `on` is none of its backbones.
     """
     space = load_space(space_name)
-    backbones = list_backbones(space)
+    backbones = list_backbones(space, len(PLACES) if is_reports else 1)
     if on is not None and on not in backbones:
         raise SearchError(f"--on must be a backbone of {space.name}, {', '.join(backbones)}, but got {on}; name one")
     place = 0 if on is None else backbones.index(on)
     return Protocol(space.name, space.fixed, backbones, space.scheduler.max_epochs, place)
 
 
-def list_backbones(space: Space) -> tuple[str, ...]:
-    """The three backbones of a space.
+def list_backbones(space: Space, least: int) -> tuple[str, ...]:
+    """The backbones of a space, three or as many as `least`.
 
     Raises:
         SearchError: see `load_protocol`.
     """
     searched = {parameter.name: parameter.values for parameter in space.parameters}
     found = searched.get("backbone", ())
-    if len(found) != len(PLACES) or searched.keys() - SEARCHED or space.scheduler.type != "none":
+    if not least <= len(found) <= len(PLACES) or searched.keys() - SEARCHED or space.scheduler.type != "none":
+        wanted, model = (
+            ("three backbones", "report_table2 or report_lite") if least > 1 else ("backbones", "lite_levers")
+        )
         raise SearchError(
-            f"--space must search three backbones, with no more than their FC layers, and stop no trial, but "
+            f"--space must search {wanted}, with no more than their FC layers, and stop no trial, but "
             f"{space.name} has {len(found)}, searches {', '.join(searched)} and its scheduler is "
-            f"{space.scheduler.type}; take report_table2 or report_lite, or a copy of one"
+            f"{space.scheduler.type}; take {model}, or a copy of one"
         )
     return tuple(found)

@@ -15,6 +15,8 @@ from search.reporting.tables import Part, Rows, join_parts
 from search.reporting.terminal import draw_table, plain
 from search.reporting.words import write_count, write_interval
 from search.reproduction.figures import draw_arms, draw_categories, draw_claims, draw_epochs
+from search.reproduction.levers import LEVERS
+from search.reproduction.studies import Claim
 from search.reproduction.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.reproduction.findings import ArmResult, Judged, Reproduction
+    from search.reproduction.protocol import Arm
     from search.reproduction.studies import Study
 
 REPORT = "README.md"
@@ -36,21 +39,28 @@ def write_report(found: Reproduction, folder: Path) -> list[Path]:
     """Write `README.md` and its figures. Returns what was written."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = draw_figures(found, folder)
-    path = folder / REPORT
-    write_whole(path, join_parts(build_report(found, {each.name for each in pictures})))
+    path, names = folder / REPORT, {each.name for each in pictures}
+    parts = build_report(found, names) if is_reports(found) else build_levers_report(found, names)
+    write_whole(path, join_parts(parts))
     return [path, *pictures]
+
+
+def is_reports(found: Reproduction) -> bool:
+    """Whether these are studies of the report."""
+    return all(study.name != LEVERS for study in found.studies)
 
 
 def draw_figures(found: Reproduction, folder: Path) -> list[Path]:
     """Draw what there is to draw; a picture of before that has nothing to show any more goes."""
     studies = {study.name: study for study in found.studies}
-    drawn: dict[str, Callable[[Path], bool]] = {
-        "claims.png": lambda path: draw_claims(found.judged, path),
-        "flip.png": lambda path: draw_arms(found, studies["flip"], path),
-        "backbones.png": lambda path: draw_arms(found, studies["backbones"], path),
-        "categories.png": lambda path: draw_categories(found, studies["backbones"], path),
-        "curves.png": lambda path: draw_epochs(found, studies["curves"], path),
-    }
+    drawn: dict[str, Callable[[Path], bool]] = {"claims.png": lambda path: draw_claims(found.judged, path)}
+    if is_reports(found):
+        drawn |= {
+            "flip.png": lambda path: draw_arms(found, studies["flip"], path),
+            "backbones.png": lambda path: draw_arms(found, studies["backbones"], path),
+            "categories.png": lambda path: draw_categories(found, studies["backbones"], path),
+            "curves.png": lambda path: draw_epochs(found, studies["curves"], path),
+        }
     written = []
     for name, draw in drawn.items():
         if draw(folder / name):
@@ -211,6 +221,56 @@ def describe_making(found: Reproduction) -> str:
         "beside it, with its ledger and report. An arm that two studies share is trained once. Studies of one factor "
         f"are on `{show_text(protocol.backbones[protocol.on])}`."
     )
+
+
+# --------------------------------------------------------------------------------------------------------------- levers
+
+
+def build_levers_report(found: Reproduction, pictures: set[str]) -> list[Part]:
+    """The page of the levers."""
+    (study,) = found.studies
+    parts: list[Part] = ["# Levers of the score", describe_recipe(found), list_levers(found)]
+    parts += show_picture("claims.png", "every lever with its interval", pictures)
+    command = f"python search/reproduce.py {LEVERS} --data DIR --space {show_text(found.protocol.name)}"
+    made = f"`{command}` trains what is missing and writes this page; cut off, the same command goes on."
+    return [*parts, describe_verdicts(found), "## All configurations", list_arms(found, study), made]
+
+
+def describe_recipe(found: Reproduction) -> str:
+    """What is compared with what, on which images."""
+    protocol, trained = found.protocol, found.trained
+    text = (
+        f"Each lever is switched on alone in the recipe `{show_text(protocol.name)}` "
+        f"(`{show_text(protocol.backbones[protocol.on])}`, {protocol.fixed.get('image_size')} px, {protocol.epochs} "
+        "epochs), each training from a start and a seed of its own."
+    )
+    if trained.images:
+        text += (
+            f" Trained on {trained.train_count:,} images of train and scored on {len(trained.images):,} others held "
+            "out of train: no image of val or test was looked at."
+        )
+    return f"{text} The score is the accuracy averaged over the categories, of the best epoch."
+
+
+def list_levers(found: Reproduction) -> Rows:
+    """What each lever gains and costs."""
+    rows = []
+    for each in found.judged:
+        assert isinstance(each.claim, Claim)
+        (arm, _), (recipe, _) = each.claim.contrast
+        verdict = f"**{each.finding.verdict}**" + (f": {each.finding.reason}" if each.finding.reason else "")
+        pace = compare_seconds(found, arm, recipe)
+        rows.append((each.claim.text, f"`{each.claim.source}`", write_found(each), verdict, pace))
+    return Rows(("lever", "what it changes", "gain, points [95%]", "verdict", "time, of the recipe's"), rows)
+
+
+def compare_seconds(found: Reproduction, arm: Arm, recipe: Arm) -> str:
+    """How long a training of an arm takes, as a multiple of one of the recipe, in the mean of those that ended."""
+    ours, theirs = (found.trained.find(found.protocol.build_key(each)) for each in (arm, recipe))
+    base = sum(each.seconds for each in theirs) / max(len(theirs), 1)
+    if not ours or not base:
+        return NONE
+    return f"{sum(each.seconds for each in ours) / len(ours) / base:.2f}"
 
 
 # ------------------------------------------------------------------------------------------------------------- terminal

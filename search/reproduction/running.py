@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -26,6 +26,7 @@ from search.reporting.terminal import choose_console, draw_pairs, plain
 from search.reporting.words import format_duration, write_count
 from search.reproduction.costs import estimate_seconds
 from search.reproduction.findings import Reproduction, judge_studies
+from search.reproduction.levers import LEVERS, build_levers
 from search.reproduction.options import ALL, STUDIES
 from search.reproduction.protocol import Arm, Protocol, load_protocol
 from search.reproduction.report import show_findings, write_report
@@ -81,7 +82,7 @@ def reproduce(
     """Train what is missing of a study, judge its claims, and write the report.
 
     Args:
-        name: of the study, or `all`.
+        name: of the study, or `all` of the report's.
         dry_run: say what would be trained, and how long that takes; do nothing.
         console: what it prints on; None: nowhere.
         machine, command, goes_on: see `search.experiment.search.run_search`.
@@ -93,16 +94,15 @@ def reproduce(
         FashionError: it cannot start, or a search of it ended before its time.
         KeyboardInterrupt: a search was interrupted; all is written down.
     """
-    console = choose_console(console)
+    console, options = choose_console(console), options.settle(name)
     work = plan_work(name, options)
     if dry_run:
         show_plan(work, options, console)
         return None
     if options.data is not None:
         train(work, options, console, machine, command, goes_on)
-    found = judge_studies(
-        work.protocol, list(build_studies(work.protocol.on).values()), read_trainings(options.results)
-    )
+    told = work.studies if name == LEVERS else list(build_studies(work.protocol.on).values())
+    found = judge_studies(work.protocol, told, read_trainings(options.results))
     for path in write_report(found, options.results):
         console.print(plain(f"wrote {path}"))
     show_findings(found, work.studies, console)
@@ -112,11 +112,16 @@ def reproduce(
 def plan_work(name: str, options: ReproductionOptions) -> Work:
     """What is to be done.
 
+    Args:
+        options: with the study's own space and folder, see `ReproductionOptions.settle`.
+
     Raises:
         FashionError: the space is no protocol; searches in the folder are on different images.
     """
-    protocol = load_protocol(options.space, options.on)
-    known = build_studies(protocol.on)
+    options = options.settle(name) if options.space is None else options
+    assert options.space is not None
+    protocol = load_protocol(options.space, options.on, is_reports=name != LEVERS)
+    known = {LEVERS: build_levers(protocol.on)} if name == LEVERS else dict(build_studies(protocol.on))
     studies = [known[each] for each in (STUDIES if name == ALL else (name,))]
     arms = list({protocol.build_key(arm): arm for study in studies for arm in study.arms.values()}.values())
     return Work(
@@ -133,12 +138,13 @@ def list_missing(protocol: Protocol, arms: Sequence[Arm], trained: Trained, seed
 def show_plan(work: Work, options: ReproductionOptions, console: Console) -> None:
     """Say what would be trained, and how long that takes."""
     protocol = work.protocol
-    told = "the report's" if protocol.has_own_backbones else "stand-ins for the report's"
+    told = "; the report's" if protocol.has_own_backbones else "; stand-ins for the report's"
     rows = [
         ("studies", ", ".join(study.name for study in work.studies)),
         ("protocol", f"{protocol.name}: {protocol.fixed.get('image_size')} px, {protocol.epochs} epochs"),
-        ("backbones", f"{', '.join(protocol.backbones)}; {told}"),
+        ("backbones", f"{', '.join(protocol.backbones)}{'' if work.name == LEVERS else told}"),
         ("one factor", f"on {protocol.backbones[protocol.on]}"),
+        ("scored on", "images held out of train; val stays unseen" if work.name == LEVERS else "val"),
         ("trained", f"{len(work.arms) * options.seeds - len(work.missing)} of {len(work.arms) * options.seeds}"),
         ("to train", f"{write_count(len(work.missing), 'training')}, of {protocol.epochs} epochs each"),
     ]
@@ -161,7 +167,7 @@ def read_data(options: ReproductionOptions) -> Annotations:
     assert options.data is not None
     annotations = load_annotations(options.data, Reading(splits=SearchLayout(options.results, ALL).splits_folder))
     if not annotations.has_boxes:
-        raise DataError(f"the report's protocol crops by boxes, so data must name some, but {options.data} names none")
+        raise DataError(f"the protocol crops by boxes, so data must name some, but {options.data} names none")
     return annotations
 
 
@@ -186,7 +192,7 @@ def train(
 
     def run(name: str, space: Path, seed: int, *, resume: bool) -> None:
         result = run_search(
-            build_options(options, name, space, seed),
+            build_options(options, name, space, seed, select_on="heldout" if work.name == LEVERS else "val"),
             resume=resume,
             allow_changed=() if options.allow_changed is None else (options.allow_changed,),
             console=console,
@@ -215,13 +221,15 @@ def train(
         run(name, path, number, resume=False)
 
 
-def build_options(options: ReproductionOptions, name: str, space: Path, seed: int) -> SearchOptions:
+def build_options(
+    options: ReproductionOptions, name: str, space: Path, seed: int, select_on: Literal["val", "heldout"]
+) -> SearchOptions:
     """Of one of its searches. seed: its number, which no other in the folder has, so that no two trainings are one."""
     assert options.data is not None
     shared = options.model_dump(
         include={"data", "results", "cache_dir", "concurrent", "cpus_per_trial", "gpus_per_trial"}
     )
-    return SearchOptions(**shared, name=name, space=str(space), seed=seed, keep_best=1)
+    return SearchOptions(**shared, name=name, space=str(space), seed=seed, keep_best=1, select_on=select_on)
 
 
 def locate_space(results: Path, name: str) -> Path:
@@ -263,7 +271,7 @@ def write_space(protocol: Protocol, missing: Sequence[Arm]) -> str:
         else:
             search[name] = {"choice": list(dict.fromkeys(point[name] for point in points))}
     document = {
-        "description": f"trainings of studies of the report, in the protocol {protocol.name}",
+        "description": f"trainings of studies in the protocol {protocol.name}",
         "sampler": "random",  # every point is given
         "trials": len(points),
         "fixed": {name: value for name, value in protocol.fixed.items() if name not in search},

@@ -156,8 +156,11 @@ def load_surface(data: str, part: str) -> Surface:
     return Surface(load_half(data, part))
 
 
-def run_case(case: Case) -> dict[str, str | int]:
-    """A row of `replay.csv`: regrets in points after some full trainings, full trainings until a regret."""
+def run_case(case: Case, pause_epochs: float = 0.0) -> dict[str, str | int]:
+    """A row of `replay.csv`: regrets in points after some full trainings, full trainings until a regret.
+
+    pause_epochs: see `replay_clock.replay`.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     half, build = load_half(case.data, case.part), METHODS[case.part][case.method]
 
@@ -165,7 +168,8 @@ def run_case(case: Case) -> dict[str, str | int]:
         is_raw = case.part == "raw"
         world = RawWorld(half, case.seed) if is_raw else World(load_surface(case.data, case.part), case.seed)
         epochs = budget * half.max_epochs
-        return replay(build(half.space, half.max_epochs, epochs, case.seed), world, case.workers, epochs, case.seed)
+        method = build(half.space, half.max_epochs, epochs, case.seed)
+        return replay(method, world, case.workers, epochs, case.seed, pause_epochs)
 
     budgets = BUDGETS[:1] if case.method in SHORT else BUDGETS
     whole = search(budgets[-1])
@@ -196,13 +200,13 @@ def has_rungs(method: str, data: str) -> bool:
     return any(f"first rung {grace}, factor {factor}," in method for grace, factor in RUNGS[data])
 
 
-def run_all(cases: list[Case], path: Path) -> None:
+def run_all(cases: list[Case], path: Path, pause_epochs: float) -> None:
     """Run what the file does not hold yet, each row written as it comes; then put the rows in order."""
     known = {read_case(row): row for row in read_rows(path)}
     missing = [case for case in cases if case not in known]
     together = [list(group) for _, group in groupby(missing, lambda case: (case.data, case.part, case.seed))]
     with path.open("a", newline="") as file, ProcessPoolExecutor() as pool:
-        for future in as_completed([pool.submit(run_cases, group) for group in together]):
+        for future in as_completed([pool.submit(run_cases, group, pause_epochs) for group in together]):
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             if file.tell() == 0:
                 writer.writeheader()
@@ -218,9 +222,9 @@ def run_all(cases: list[Case], path: Path) -> None:
         writer.writerows(rows)
 
 
-def run_cases(cases: list[Case]) -> list[dict[str, str | int]]:
+def run_cases(cases: list[Case], pause_epochs: float) -> list[dict[str, str | int]]:
     """One after another, in one process."""
-    return [run_case(case) for case in cases]
+    return [run_case(case, pause_epochs) for case in cases]
 
 
 def read_case(row: dict[str, str]) -> Case:
@@ -245,7 +249,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds; into results/.bench-quick")
     parser.add_argument("--out", type=Path, help="folder of the raw numbers and the report")
     parser.add_argument("--report", action="store_true", help="replay nothing")
+    parser.add_argument(
+        "--pause-epochs",
+        type=float,
+        default=0.0,
+        help="what going on after a pause costs, in epochs, see pauses.py; needs --out: a folder holds one such cost",
+    )
     options = parser.parse_args()
+    if options.pause_epochs and not options.out:
+        parser.error("--pause-epochs needs --out: the rows of another cost of pauses must not be mixed with it")
     folder = options.out or REPOSITORY / "results" / (".bench-quick" if options.quick else "benchmarks")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "replay.csv"
@@ -254,7 +266,8 @@ def main() -> None:
         cases = list(
             list_cases(options.data, options.parts, options.seeds or (QUICK_SEEDS if options.quick else SEEDS))
         )
-        run_all([case for case in cases if options.methods is None or case.method in options.methods], path)
+        chosen = [case for case in cases if options.methods is None or case.method in options.methods]
+        run_all(chosen, path, options.pause_epochs)
         print(f"{len(cases)} searches in {time.monotonic() - begun:.0f} s")
     write_report(
         folder / "REPLAY.md", read_rows(path), {name: load_recordings(name) for name in list_files()}, SPLIT_SEED

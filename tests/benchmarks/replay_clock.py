@@ -58,13 +58,23 @@ class Trace:
         return next((place for place, regret in enumerate(self.regrets, 1) if regret <= points), None)
 
 
-def replay(method: Method, world: World | RawWorld, workers: int, budget_epochs: int, seed: int) -> Trace:
+def replay(
+    method: Method,
+    world: World | RawWorld,
+    workers: int,
+    budget_epochs: int,
+    seed: int,
+    pause_epochs: float = 0.0,
+) -> Trace:
     """Run a search until its budget is spent.
+
+    Args:
+        pause_epochs: what it costs that a trial goes on after a pause, in epochs of the budget: see `pauses.py`.
 
     Raises:
         RuntimeError: no worker has anything to do.
     """
-    trace, best, now = Trace(), -np.inf, 0.0
+    trace, best, now, owed = Trace(), -np.inf, 0.0, 0.0
     idle, order = list(range(workers)), 0
     running: list[tuple[float, int, int, Segment, int]] = []  # when, tie-break, worker, segment, epoch
     while len(trace.regrets) < budget_epochs:
@@ -76,10 +86,16 @@ def replay(method: Method, world: World | RawWorld, workers: int, budget_epochs:
                 continue
             trace.trials = max(trace.trials, segment.trial + 1)
             order += 1
-            heapq.heappush(running, (now + draw_seconds(seed, segment.trial), order, worker, segment, segment.first))
+            start = pause_epochs if segment.first > 1 else 0.0
+            owed += start
+            when = now + (1 + start) * draw_seconds(seed, segment.trial)
+            heapq.heappush(running, (when, order, worker, segment, segment.first))
         idle = waiting
         if not running:
             raise RuntimeError(f"a method must give work to one of {workers} free workers, but gave none")
+        while owed >= 1 and trace.regrets:  # whole epochs that pauses have taken: nothing was learned in them
+            trace.regrets.append(trace.regrets[-1])
+            owed -= 1
         now, _, worker, segment, epoch = heapq.heappop(running)
         score, truth = world.score(segment.trial, segment.params, epoch)
         if score > best:
@@ -90,6 +106,7 @@ def replay(method: Method, world: World | RawWorld, workers: int, budget_epochs:
         else:
             order += 1
             heapq.heappush(running, (now + draw_seconds(seed, segment.trial), order, worker, segment, epoch + 1))
+    del trace.regrets[budget_epochs:]
     return trace
 
 

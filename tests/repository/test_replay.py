@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from search.records.events import EpochEnded, SearchResumed, SearchStarted, TrialStarted
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 BENCHMARKS = REPOSITORY / "tests" / "benchmarks"
 MODULES = ("replay_curves", "replay_surface", "replay_clock", "replay_methods", "replay_peers")
@@ -102,6 +104,61 @@ def test_eight_workers_spend_the_same_and_wait_where_they_must(modules):
         trace = modules["clock"].replay(halving, Table(rows), workers, 16, 0)
         first = [(0, 1, 1), (1, 1, 1), (2, 1, 1), (3, 1, 1), (3, 2, 2), (2, 2, 2), (3, 3, 4), (4, 1, 1)]
         assert halving.segments[:8] == first and len(trace.regrets) == 16
+
+
+def test_a_pause_costs_its_share_of_the_budget(modules):
+    """The same order of trials; of two pauses at half an epoch each, one epoch of the budget is gone."""
+    rows = [[0.5, 0.6, 0.7, 0.8], [0.4, 0.9, 0.9, 0.9], [0.6, 0.7, 0.8, 0.95], *([[0.1] * 4] * 9)]
+
+    def run(cost):
+        method = Followed(modules["methods"].PromotionASHA(Numbers(), [1, 2, 4], 2))
+        return modules["clock"].replay(method, Table(rows), 1, 9, 0, cost), method.segments
+
+    (free, order), (dear, others) = run(0.0), run(0.5)
+    pauses = [first for _, first, _ in others].count(2)
+    assert pauses == 2 and len(dear.regrets) == len(free.regrets) == 9 and order[: len(others)] == others
+    assert free.regrets == pytest.approx([50, 50, 40, 40, 30, 20, 5, 5, 5])
+    assert dear.regrets == pytest.approx([50, 50, 40, 40, 40, 30, 20, 5, 5])
+
+
+def test_what_a_pause_costs_is_read_off_a_ledger(modules):
+    """Two workers, so two cold starts; a new trial begins in 1 s, one that goes on in 4; an epoch takes 10."""
+    pauses = importlib.import_module("pauses")
+    events = [SearchStarted(name="a", elapsed=0.0)]
+    for trial, began, epoch, start in ((0, 0, 1, 30), (1, 0, 1, 30), (2, 50, 1, 1), (3, 60, 1, 1), (0, 80, 2, 4)):
+        events.append(TrialStarted(trial=trial, trial_id="", params={}, enqueued=False, elapsed=float(began)))
+        told = {"train/seconds": 8.0, "val/seconds": 2.0}
+        events.append(EpochEnded(trial=trial, epoch=epoch, metrics=told, elapsed=float(began + start + 10)))
+    events.append(EpochEnded(trial=0, epoch=3, metrics={"train/seconds": 8.0, "val/seconds": 2.0}, elapsed=200.0))
+    starts = pauses.measure_starts(events, workers=2)
+    assert starts.new == (1, 1) and starts.resumed == (4,) and starts.epochs == (10,) * 6
+    assert (starts.pause_seconds, starts.pause_epochs) == (3, 0.3)
+    resumed = [*events, SearchResumed(trials=4, elapsed=0.0)]  # its clock begins anew, and its processes are cold
+    assert pauses.measure_starts(resumed, workers=2) == starts
+    assert np.isnan(pauses.measure_starts(events, workers=5).pause_seconds)
+
+
+def test_smaller_images_at_a_rung_are_counted_in_pixels(modules):
+    """Six configurations whose order is turned round at 96 px: the rung there throws the best away, for less."""
+    sizes = importlib.import_module("replay_sizes")
+    full = np.linspace(0.5, 0.75, 6)[:, None] + np.zeros(8)
+    scores = {"full": full, "small": full[::-1], "growing": full}
+    drawn = sizes.draw_searches(6)
+    assert drawn.shape == (sizes.DRAWS, 6) and all(len(set(row)) == 6 for row in drawn[:50])
+    spent, regrets = sizes.run_ways(sizes.Way("full", "full", 2), scores, drawn)
+    assert spent == (6 * 2 + 2 * 6) / 8 and not regrets.any()
+    spent, regrets = sizes.run_ways(sizes.Way("small", "growing", 3), scores, drawn)
+    assert spent == (6 * 3 * 0.5625 + 2 * 5) / 8 and regrets == pytest.approx(20)  # the second worst of six
+    assert sizes.run_ways(sizes.Way("small", "full", 3, anew=True), scores, drawn)[0] == (6 * 3 * 0.5625 + 2 * 8) / 8
+    gap, error = sizes.jackknife(sizes.Way("full", "full", None), sizes.Way("full", "full", 1), scores)
+    assert (gap, error) == (0, 0)
+
+
+def test_recorded_sizes_are_those_that_results_curves_speaks_of(modules):
+    sizes = importlib.import_module("replay_sizes")
+    scores = sizes.load_scores(sizes.LINES)
+    means = [scores[group][:, -1].mean() for group in sizes.GROUPS]
+    assert len(scores["full"]) == 16 and means == pytest.approx([0.8146, 0.7998, 0.8098], abs=6e-5)
 
 
 def test_a_method_that_gives_nothing_is_told(modules):

@@ -41,7 +41,7 @@ def test_without_data_a_plan_tells_trainings_alone(tmp_path: Path, call) -> None
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        (["colour"], f"STUDY must be one of {', '.join(STUDIES)}, all, but got colour"),
+        (["colour"], f"STUDY must be one of {', '.join(STUDIES)}, all, levers, but got colour"),
         (["flip", "--seeds", "0"], "--seeds must be greater than or equal to 1, but got 0"),
         (["flip", "--space", "probe"], "--space must search three backbones"),
         (["flip", "--on", "resnet18"], "--on must be a backbone of report_lite"),

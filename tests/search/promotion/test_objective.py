@@ -9,10 +9,10 @@ from sklearn.metrics import recall_score
 from fashion_core.data.schema import AttributeSchema, Category
 from fashion_core.errors import SearchError
 from fashion_core.metrics import ACCURACY, CLASS_ACCURACY, Measure, Objective
+from search.promotion.baseline import build_baseline
 from search.promotion.forms import SINGLE, Pool, choose_ensemble, choose_single, decide
 from search.promotion.judgement import Trained, judge_candidates
 from search.promotion.opponent import answer_by_recipe
-from search.promotion.plan import build_baseline
 from search.promotion.running import check_measure
 from search.statistics.gate import judge
 
@@ -130,4 +130,5 @@ def test_a_class_of_one_image_cannot_be_judged():
 def test_the_baseline_has_the_objective_of_the_candidates():
     best = plant_candidate(0, ("even",), CLASS_ACCURACY).candidate.config
     schema = AttributeSchema((Category("kind", ("a", "b")),))
-    assert build_baseline("report", best, schema).config.objective == CLASS_ACCURACY
+    baseline, _ = build_baseline("report", best, schema)
+    assert baseline.objective == CLASS_ACCURACY

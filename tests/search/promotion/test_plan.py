@@ -12,12 +12,11 @@ from written_search import write_search
 
 from fashion_core.data.reading import Reading
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import ConfigError, SearchError
+from fashion_core.errors import SearchError
 from fashion_core.samples.dataset import draw_sample_data
 from search.jobs.material import prepare_material
 from search.promotion.options import PromotionOptions
 from search.promotion.plan import (
-    build_baseline,
     build_promotion,
     check_data,
     find_plan,
@@ -80,43 +79,6 @@ def test_a_promotion_begun_before_there_were_starts_goes_on_with_one(layout):
     path.write_text(json.dumps(told))
     plan = load_promotion(layout, record, options)
     assert [plan.choose_seeds(number) for number in range(2)] == [{"seed": seed} for seed in plan.seeds]
-
-
-def test_the_baseline_is_the_reports_on_the_best_candidates_network(layout):
-    plan = build_promotion(load_record(layout), PromotionOptions())
-    config, best = plan.baseline.config, plan.candidates[0].config
-    assert (config.optimizer, config.lr, config.focal_gamma, config.schedule) == ("adam", 1e-3, 2, "constant")
-    assert list(config.category_weights.values()) == [0.95, 0.85, 0.85, 0.9, 1, 0.9]
-    assert (config.backbone, config.image_size, config.epochs) == (best.backbone, best.image_size, best.epochs)
-
-
-def test_the_reports_weights_are_for_its_own_categories(layout):
-    """Six others have none of their own."""
-    best = build_promotion(load_record(layout), PromotionOptions()).candidates[0].config
-    categories = load_record(layout).begun.categories
-    turned = dict(reversed(categories.items()))
-    weights = build_baseline("report", best, AttributeSchema.from_dict(turned)).config.category_weights
-    assert weights == {"fit": 0.9, "material": 1, "neckline": 0.9, "length": 0.85, "sleeve": 0.85, "pattern": 0.95}
-    others = {f"c{number}": classes for number, classes in enumerate(categories.values())}
-    assert not build_baseline("report", best, AttributeSchema.from_dict(others)).config.category_weights
-
-
-def test_another_baseline(layout, tmp_path):
-    best = build_promotion(load_record(layout), PromotionOptions()).candidates[0].config
-    schema = AttributeSchema.from_dict(load_record(layout).begun.categories)
-    assert build_baseline("none", best, schema) is None
-    path = tmp_path / "mine.yaml"
-    path.write_text("focal_gamma: 0")
-    assert build_baseline(str(path), best, schema).config.focal_gamma == 0
-    path.write_text("focal_gama: 0")
-    with pytest.raises(ConfigError, match="focal_gamma"):
-        build_baseline(str(path), best, schema)
-    with pytest.raises(SearchError, match=r"no\.yaml' cannot be read \(.*No such file"):
-        build_baseline("no.yaml", best, schema)
-    for text in ("- 1", "{"):
-        path.write_text(text)
-        with pytest.raises(SearchError, match=r"mine\.yaml"):
-            build_baseline(str(path), best, schema)
 
 
 def test_it_goes_on_with_what_was_written_down(layout):
