@@ -29,9 +29,10 @@ PEAK_MEMORY = "train/peak_memory_mib"  # of the process, in MiB
 PEAK_GPU_MEMORY = "train/peak_gpu_memory_mib"  # that PyTorch allocated
 CPU_JOULES = "train/cpu_joules"  # the process's part of what the machine's processors took
 GPU_JOULES = "train/gpu_joules"
+GPU_BUSY = "train/gpu_busy"  # share of the time that the GPU worked, for whomever
 # What differs where the same is trained again.
 OF_MACHINE = frozenset(
-    {IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS, PEAK_MEMORY, PEAK_GPU_MEMORY, CPU_JOULES, GPU_JOULES}
+    {IMAGES_PER_SECOND, TRAIN_SECONDS, VAL_SECONDS, PEAK_MEMORY, PEAK_GPU_MEMORY, CPU_JOULES, GPU_JOULES, GPU_BUSY}
 )
 
 OBJECTIVE_PATTERN = rf"^({ACCURACY}|{CLASS_ACCURACY}|{ACCURACY}/[^\n]+)$"  # scores that can be an objective

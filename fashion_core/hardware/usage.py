@@ -1,4 +1,4 @@
-"""What a training takes of its machine: peak memory, and energy where the machine tells it."""
+"""What a training takes of its machine: peak memory, and where the machine tells it, energy and how busy a GPU is."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import os
 import time
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fashion_core.metrics import CPU_JOULES, GPU_JOULES, PEAK_GPU_MEMORY, PEAK_MEMORY
+from fashion_core.metrics import CPU_JOULES, GPU_BUSY, GPU_JOULES, PEAK_GPU_MEMORY, PEAK_MEMORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROC, POWERCAP = Path("/proc"), Path("/sys/class/powercap")
 PACKAGES = "intel-rapl:*[0-9]"  # energy meters of whole processors, AMD's too; of their parts: `intel-rapl:0:1`
 RESET_PEAK = "5"  # proc_pid_clear_refs(5)
 PEAK_LINE = "VmHWM:"
-NVML = "pynvml"  # of the package nvidia-ml-py; without it a GPU's energy is not known
+NVML = "pynvml"  # of the package nvidia-ml-py; without it a GPU tells neither its energy nor how busy it is
 MIB = 2**20
 
 
@@ -44,7 +48,7 @@ class UsageMeter:
                 torch.cuda.reset_peak_memory_stats(index)
         self.cpu = [read_number(path / "energy_uj") for path in self.packages]
         self.busy, self.own = self.read_busy(), time.process_time()
-        self.gpu = read_gpu_energy()
+        self.gpu, self.at = read_gpu_energy(), time.time()
 
     def read(self) -> dict[str, float]:
         """By name of a metric, what was taken since the last reading; what the machine does not tell is left out."""
@@ -53,6 +57,7 @@ class UsageMeter:
             PEAK_GPU_MEMORY: read_gpu_peak(),
             CPU_JOULES: self.read_cpu(),
             GPU_JOULES: self.read_gpu(),
+            GPU_BUSY: read_gpu_busy(self.at),
         }
         self.restart()
         return {name: value for name, value in found.items() if value is not None}
@@ -126,13 +131,36 @@ def read_gpu_peak() -> float | None:
 
 def read_gpu_energy() -> dict[str, float] | None:
     """Joules since their driver was loaded, of the GPUs that this process sees, by name; None where nobody tells."""
+    return ask_gpus(lambda nvml, handle: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3)
+
+
+def read_gpu_busy(since: float) -> float | None:
+    """Share of the time that the GPUs worked which this process sees, for it and for others; None where nobody tells.
+
+    Args:
+        since: unix seconds; the driver remembers the last 20 seconds or so.
+    """
+
+    def average(nvml: Any, handle: Any) -> float:
+        _, samples = nvml.nvmlDeviceGetSamples(handle, nvml.NVML_GPU_UTILIZATION_SAMPLES, int(since * 1e6))
+        return float(mean(sample.sampleValue.uiVal for sample in samples)) / 100
+
+    found = ask_gpus(average)
+    return mean(found.values()) if found else None
+
+
+def ask_gpus(ask: Callable[[Any, Any], float]) -> dict[str, float] | None:
+    """What NVIDIA's library tells of each GPU that this process sees, by name; None where it does not.
+
+    Args:
+        ask: of the library, and a GPU.
+    """
     if not torch.cuda.is_initialized():
         return None
     try:
         nvml: Any = import_module(NVML)
         nvml.nvmlInit()
         names = [f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in range(torch.cuda.device_count())]
-        handles = {name: nvml.nvmlDeviceGetHandleByUUID(name) for name in names}
-        return {name: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3 for name, handle in handles.items()}
+        return {name: ask(nvml, nvml.nvmlDeviceGetHandleByUUID(name)) for name in names}
     except Exception:  # not installed, a GPU that does not tell, a driver that is not NVIDIA's
         return None

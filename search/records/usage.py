@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import harmonic_mean
+from statistics import harmonic_mean, mean
 from typing import TYPE_CHECKING
 
 from fashion_core import metrics
@@ -21,6 +21,7 @@ class Usage:
         images_per_second: in training.
         peak_memory_mib: most that its process had in RAM. peak_gpu_memory_mib: that PyTorch allocated.
         cpu_joules, gpu_joules: its part of the energy of processors and GPUs; of all epochs, or none.
+        gpu_busy: share of the time that its GPU worked, for it and for others, as far as that is known.
     """
 
     seconds: float | None
@@ -29,6 +30,7 @@ class Usage:
     peak_gpu_memory_mib: float | None
     cpu_joules: float | None
     gpu_joules: float | None
+    gpu_busy: float | None = None
 
 
 def measure_usage(trial: TrialRecord) -> Usage:
@@ -42,6 +44,7 @@ def measure_usage(trial: TrialRecord) -> Usage:
         max(read_all(trial, metrics.PEAK_GPU_MEMORY), default=None),
         sum_all(trial, metrics.CPU_JOULES),
         sum_all(trial, metrics.GPU_JOULES),
+        mean(busy) if (busy := read_all(trial, metrics.GPU_BUSY)) else None,
     )
 
 

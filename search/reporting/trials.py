@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FIXED_COLUMNS = ("trial", "status", "reason", "rung", "cutoff", "enqueued", "epochs", "best_epoch", "seconds")
 # Of these, such as some trial has: energy and a GPU's memory are not known everywhere.
-USAGE_COLUMNS = ("images_per_second", "peak_memory_mib", "peak_gpu_memory_mib", "cpu_joules", "gpu_joules")
+USAGE_COLUMNS = ("images_per_second", "peak_memory_mib", "peak_gpu_memory_mib", "cpu_joules", "gpu_joules", "gpu_busy")
 TYPES = {
     "trial": "int64",
     "status": "string",

@@ -12,7 +12,7 @@ import torch
 
 from fashion_core.hardware import usage
 from fashion_core.hardware.usage import UsageMeter
-from fashion_core.metrics import CPU_JOULES, GPU_JOULES, OF_MACHINE, PEAK_GPU_MEMORY, PEAK_MEMORY
+from fashion_core.metrics import CPU_JOULES, GPU_BUSY, GPU_JOULES, OF_MACHINE, PEAK_GPU_MEMORY, PEAK_MEMORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,12 +92,22 @@ def test_a_gpu_tells_memory_and_energy(gpus: float, share: float, monkeypatch: p
         nvmlInit=lambda: None,
         nvmlDeviceGetHandleByUUID=lambda name: name,
         nvmlDeviceGetTotalEnergyConsumption=counters.__getitem__,  # in millijoules
+        nvmlDeviceGetSamples=lambda name, kind, since: (1, samples[name] if (kind, since) == (1, 5_000_000) else []),
+        NVML_GPU_UTILIZATION_SAMPLES=1,
     )
+    samples = {
+        name: [SimpleNamespace(sampleValue=SimpleNamespace(uiVal=value)) for value in values]
+        for name, values in {"GPU-a": (100, 60), "GPU-b": (0,)}.items()
+    }
+    monkeypatch.setattr(time, "time", lambda: 5.0)
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     meter = UsageMeter(gpus)
     counters |= {"GPU-a": 3000, "GPU-b": 9000}
     found = meter.read()
     assert found[GPU_JOULES] == pytest.approx(6 * share) and found[PEAK_GPU_MEMORY] == 4
+    assert found[GPU_BUSY] == pytest.approx(0.4)
     assert reset == [0, 1, 0, 1]
+    samples["GPU-b"] = []  # nothing new yet
+    assert GPU_BUSY not in meter.read()
     monkeypatch.setitem(sys.modules, "pynvml", None)  # as where it is not installed
     assert GPU_JOULES not in meter.read()

@@ -36,3 +36,7 @@ def test_what_no_ledger_tells_is_none() -> None:
 def test_energy_is_of_all_epochs_or_not_told() -> None:
     """A trial that went on on a machine that does not tell it."""
     assert measure(ROW, ROW | {"train/cpu_joules": None}).cpu_joules is None
+
+
+def test_how_busy_a_gpu_was_is_the_mean_of_what_is_known() -> None:
+    assert measure(ROW | {"train/gpu_busy": 0.5}, ROW, ROW | {"train/gpu_busy": 0.9}).gpu_busy == pytest.approx(0.7)
