@@ -1,7 +1,7 @@
 """The rules of a run of the tests: how much of them it takes, which skips are allowed, and what it tells at its end.
 
 FASHION_TESTS   `all` takes the tests marked `long` along and draws more examples; `fast` draws fewer; else CI's form
-FASHION_CI      `1`: seconds a room are told, and a skip that is not allowed fails the run
+FASHION_CI      `1`: seconds a room and of the slowest tests are told, and a skip that is not allowed fails the run
 --summary FILE  writes the run down, in Markdown
 """
 
@@ -37,6 +37,7 @@ ALLOWED_SKIPS = (
     "needs SkyPilot",
     r"needs ray\[default\]",
 )
+SLOWEST = 30  # tests that are told with their seconds
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed", "deselected")
 
 
@@ -103,6 +104,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # No test is timed: a busy machine is not a fault.
     hypothesis.settings.register_profile(SIZE, deadline=None, max_examples=EXAMPLES[SIZE])
     hypothesis.settings.load_profile(SIZE)
+    if is_strict():
+        config.option.durations = config.option.durations or SLOWEST
     config.stash[RUN] = Run()
     config.pluginmanager.register(config.stash[RUN])
 

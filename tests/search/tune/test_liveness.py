@@ -177,7 +177,7 @@ def test_a_hanging_trial_is_seen_though_nobody_takes_its_beats_for_a_time(search
     assert find_differences(twin, result.layout) == []
 
 
-@pytest.mark.parametrize("kind", [Misbehaves, StopsItself, KillsItself])
+@pytest.mark.parametrize("kind", by_size(ci=[KillsItself], whole=[Misbehaves, StopsItself, KillsItself]))
 def test_a_trial_that_hangs_or_dies_goes_on_once_and_nothing_is_changed(kind, search, twin, tmp_path):
     kind.mark = str(tmp_path / "happened")
     result = search(kind.__name__, kind)
@@ -204,10 +204,10 @@ DIED = "the trial's process died"
 FIRST_WAYS = (
     (raise_error, "RuntimeError: a fault"),
     (lambda: os._exit(7), DIED),
-    (run_for_ever, "no step for 15 seconds: in epoch 1, batch 1 of 7"),
     (refuse_memory, "out of memory: a smaller batch_size"),
 )
 OTHER_WAYS = (
+    (run_for_ever, "no step for 15 seconds: in epoch 1, batch 1 of 7"),
     (lambda: sys.exit(7), DIED),
     (lambda: os.kill(os.getpid(), signal.SIGKILL), DIED),  # as the system does, out of memory
 )
