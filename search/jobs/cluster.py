@@ -62,7 +62,8 @@ TEMP = "r"  # in a folder of ours: Ray opens its own to everybody
 SECRET = re.compile(r"(?!RAY_|HF_|HUGGING).*(PASS|_PWD|TOKEN|SECRET|KEY|CRED|AUTH)", re.IGNORECASE)
 CLOUD = re.compile(r"AWS_|GOOGLE_|AZURE_|R2_|S3_|FSSPEC_", re.IGNORECASE)  # what a storage there asks for
 LOCK = threading.Lock()
-TIMED_OUT = "timed out"  # in Ray's words, where it does not start in 30 s
+TIMED_OUT = "timed out"  # in Ray's words, where it does not start in 30 s, which nobody can change
+STARTS = 4  # that are tried then: the machine may be busy for a while
 NO_NODE = "no node info found"  # in Ray's words, where this machine is no node of the cluster
 OTHER_VERSION = re.compile(r"Version mismatch: .*?Ray: (\S+)\s+Python: (\S+).*?Ray: (\S+)\s+Python: (\S+)", re.DOTALL)
 
@@ -353,14 +354,16 @@ def start(options: dict[str, Any], trouble: str) -> None:
 
 
 def try_init(options: dict[str, Any]) -> None:
-    """Start or join Ray; once more where the machine was too busy to do it in time."""
-    try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-    except Exception as error:
-        if TIMED_OUT not in str(error):
-            raise
-        end()
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    """Start or join Ray; again, and again, where the machine was too busy to do it in time."""
+    for tries_left in reversed(range(STARTS)):
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        except Exception as error:
+            if TIMED_OUT not in str(error) or not tries_left:
+                raise
+            end()
+        else:
+            return
 
 
 def say_nothing(*_: Any, **__: Any) -> None:

@@ -6,6 +6,7 @@ import signal
 import stat
 import tempfile
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,22 @@ def test_what_helps_is_told_where_it_does_not_start(error, remedy, state, monkey
         raise AssertionError("it did not start")
     assert remedy in str(caught.value) and type(error).__name__ in str(caught.value)
     assert not state.runs and caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(("busy", "starts"), [(0, 1), (1, 2), (3, 4), (9, 4)])
+def test_it_is_started_again_where_the_machine_was_too_busy(busy, starts, state, monkeypatch):
+    tried = []
+
+    def init(**options):
+        tried.append(options)
+        if len(tried) <= busy:
+            raise Exception("The current node timed out during startup.")
+        state.init(**options)
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(SearchError, match="too busy") if busy == 9 else nullcontext(), use_ray(Machine(1, 0)):
+        pass
+    assert len(tried) == starts
 
 
 def test_a_cluster_that_does_not_answer_is_told(state, monkeypatch):
