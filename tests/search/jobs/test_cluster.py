@@ -249,7 +249,8 @@ def test_what_helps_is_told_where_a_cluster_cannot_be_joined(cause, words, state
 
 @pytest.mark.parametrize("said", [None, *SAID])
 def test_threads_of_workers_wait_as_is_best_beside_others_unless_a_person_said_how(state, monkeypatch, said):
-    monkeypatch.setattr(ray, "cluster_resources", dict)
+    monkeypatch.setattr(cluster, "check_cluster", lambda *, allow_open: None)
+    monkeypatch.setattr(ray, "nodes", list)
     for name in SAID:
         monkeypatch.delenv(name, raising=False)
     if said is not None:
