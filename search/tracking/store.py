@@ -56,6 +56,7 @@ def open_store(uri: Address | str) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of each batch with a point that was there already
     address = Address.of(uri)
     if (file := address.file) is not None:
         # MLflow goes on with what it once opened under this address, whatever folder this process works in by then

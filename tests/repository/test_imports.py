@@ -19,6 +19,7 @@ FILES = sorted(path for package in (*PACKAGES, "tests") for path in (REPOSITORY 
 SHIPPED = [path for path in FILES if path.relative_to(REPOSITORY).parts[0] in PACKAGES]
 FACES = [path for path in SHIPPED if path.name == "__init__.py" and len(path.relative_to(REPOSITORY).parts) > 2]
 MLFLOW_FILES = (
+    "search/tracking/models.py",
     "search/tracking/store.py",
     "search/tracking/writer.py",
     "search/registry/versions.py",

@@ -38,13 +38,34 @@ def test_freed_memory_stays_with_the_process():
     assert 10 * count_faults("kept") < count_faults("plain")
 
 
+GIVEN_BACK = """
+from pathlib import Path
+from fashion_core.hardware.allocator import give_back_memory, keep_freed_memory
+def count_mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) >> 8  # of pages of 4 KiB
+assert keep_freed_memory()
+before = count_mib()
+bytes([120]) * 200_000_000
+kept = count_mib()
+assert give_back_memory()
+print(kept - before, count_mib() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_what_was_kept_is_given_back_when_that_is_asked():
+    command = [sys.executable, "-c", GIVEN_BACK]
+    kept, after = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert kept > 150 and after < 50
+
+
 def test_other_systems_keep_their_own(monkeypatch):
     allocator.keep_freed_memory.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "platform", "darwin")
-        assert not allocator.keep_freed_memory()
+        assert not allocator.keep_freed_memory() and not allocator.give_back_memory()
     allocator.keep_freed_memory.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(ctypes, "CDLL", lambda _: object())  # musl has no mallopt
-        assert not allocator.keep_freed_memory()
+        assert not allocator.keep_freed_memory() and not allocator.give_back_memory()
     allocator.keep_freed_memory.cache_clear()

@@ -11,7 +11,6 @@ import pytest
 from made_search import make_search
 
 from fashion_core.errors import SearchError
-from fashion_core.files import MODEL_FILE
 from search.commands import searches
 from search.records.events import EndReason, StopMode
 from search.records.layout import SearchLayout
@@ -19,11 +18,12 @@ from search.records.locks import RUN, hold_search
 from search.records.requests import read_request
 from search.registry import sources
 from search.tracking import removal
-from search.tracking.resending import resend
-from search.tracking.store import default_uri, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from search.address import Address
+    from search.records.record import SearchRecord
 
 
 @pytest.fixture
@@ -141,18 +141,20 @@ def test_the_source_of_a_model_in_use_stays(standing: str, results: Path, champi
     assert status == 2 and ("comes from other" in err or "does not" in err) and (results / "other").is_dir()
 
 
-@pytest.mark.slow
-def test_delete_takes_its_models_out_of_mlflow(results: Path, champions, call) -> None:
-    """Their files go with the search. Its runs stay."""
-    layout = SearchLayout(results, "other")
-    layout.checkpoint_folder(0).mkdir(parents=True)
-    (layout.checkpoint_folder(0) / MODEL_FILE).write_text("a model")
-    assert resend(layout).models == 1
-    client = open_store(default_uri(layout))
-    experiments = [each.experiment_id for each in client.search_experiments()]
-    assert len(client.search_logged_models(experiments)) == 1
-    assert call("delete", "other", "--yes", "--results", results)[0] == 0
-    assert not client.search_logged_models(experiments) and len(client.search_runs(experiments)) == 2
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_delete_takes_its_models_out_of_mlflow(is_damaged: bool, results: Path, champions, call, monkeypatch) -> None:
+    """Their files go with the search, and its runs stay."""
+    asked, layout = [], SearchLayout(results, "other")
+    if is_damaged:
+        layout.ledger.write_text("no ledger\n" * 3)
+
+    def note(layout: SearchLayout, record: SearchRecord | None, uri: Address) -> None:
+        assert layout.folder.is_dir()
+        asked.append((layout, None if record is None else record.name, str(uri)))
+
+    monkeypatch.setattr(removal, "delete_models", note)
+    assert call("delete", "other", "--yes", "--results", results)[0] == 0 and not layout.folder.exists()
+    assert asked == [(layout, None if is_damaged else "other", f"sqlite:///{results / 'mlflow.db'}")]
 
 
 def test_delete_with_its_runs(results: Path, champions, call, monkeypatch) -> None:

@@ -11,8 +11,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND, INTERNAL_ERROR
 
-from fashion_core.files import MODEL_FILE
-from search.records.events import EpochEnded, SearchEnded, SearchResumed, TrialEnded, TrialStarted
+from fashion_core.files import MODEL_FILE, hash_file
+from search.records.events import EpochEnded, SearchEnded, SearchResumed, TrialEnded, TrialSaved, TrialStarted
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger, read_events
 from search.records.record import load_record
@@ -186,6 +186,31 @@ def test_a_better_model_of_a_trial_takes_the_place_of_the_one_before(layout: Sea
     assert [model[:2] for model in describe(search_models(layout))] == [(1, 3), (4, 2), (0, 2)]
     assert resend(layout).models == 3
     assert [model[:2] for model in describe(search_models(layout))] == [(1, 3), (4, 2), (0, 2)]
+
+
+def test_a_model_leads_to_the_run_that_there_is(layout: SearchLayout, writer: Writer) -> None:
+    """Somebody deleted one in MLflow's pages, and the search was sent again."""
+    send_models(writer, layout)
+    before = {model.tags["trial"]: model.source_run_id for model in search_models(layout)}
+    open_store(default_uri(layout)).delete_run(before["4"])
+    resend(layout)
+    after = {model.tags["trial"]: model.source_run_id for model in search_models(layout)}
+    assert list(after) == ["4", "1", "0"] and after.pop("4") != before.pop("4") and after == before
+
+
+def test_a_damaged_file_is_no_model(layout: SearchLayout) -> None:
+    """The ledger has the SHA-256 of what trials saved."""
+    keep(layout, KEPT)
+    writer, events = Writer(default_uri(layout), layout.artifacts), read_events(layout.ledger)
+    digest = hash_file(layout.checkpoint_folder(4) / MODEL_FILE)
+    place = next(n for n, event in enumerate(events) if isinstance(event, TrialEnded) and event.trial == 1)
+    for number in (1, 4):
+        events.insert(place, TrialSaved(trial=number, epoch=2, digests={MODEL_FILE: digest}))
+        place = next(n for n, event in enumerate(events) if isinstance(event, TrialEnded) and event.trial == 4)
+    writer.send(events)
+    (layout.checkpoint_folder(4) / MODEL_FILE).write_text("a mode1")
+    send_models(writer, layout)
+    assert [int(model.tags["trial"]) for model in search_models(layout)] == [1, 0]
 
 
 def test_a_search_that_has_not_ended_gets_none(layout: SearchLayout) -> None:
