@@ -186,7 +186,7 @@ def describe_mislabelled(found: Mislabelled) -> str:
 
 def write_confidence(value: float) -> str:
     """A probability in percent; one that is small is not called none."""
-    return "under 0.1%" if value < 0.001 else f"{value:.1%}"
+    return "<0.1%" if value < 0.001 else f"{value:.1%}"
 
 
 def write_expected(count: float) -> str:
