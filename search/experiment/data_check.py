@@ -14,11 +14,14 @@ from fashion_core.data.splits import select_images
 from fashion_core.errors import FashionError, SearchError, first_line
 from fashion_core.files import write_whole
 from search.experiment.identity import check_data
+from search.experiment.resuming import begun_by_older
 from search.jobs.images import prepare_images
 from search.planning.options import load_options
 from search.records.events import LIMITS, EndReason
+from search.records.own_space import load_own_space
 from search.reporting.audited import build_audited, write_audited
-from search.reporting.mislabelled import find_mislabelled, write_mislabelled
+from search.reporting.mislabelled import SEEN, find_mislabelled, has_seen, write_mislabelled
+from search.reporting.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,8 +65,8 @@ def check_labels(
 
 def find_reason(layout: SearchLayout, record: SearchRecord) -> str | None:
     """Why wrong labels cannot be told; None where they can."""
-    if record.selection.get("seen_by_starts"):
-        return "its networks start from a model that was trained on some of the images that trials are compared on"
+    if has_seen(record):
+        return SEEN
     if not any(layout.find_checkpoint(trial.number) for trial in record.rank()):
         return "it has kept no model"
     return None
@@ -107,20 +110,23 @@ def look_at_data(layout: SearchLayout, record: SearchRecord, data: Path | None, 
         data: where the data set is now; None: where it was.
 
     Raises:
-        SearchError: its data has changed; or its models cannot tell.
+        SearchError: its data has changed, or it has kept no model.
         FashionError: the data, or a model, cannot be read.
     """
-    if (reason := find_reason(layout, record)) is not None:
-        raise SearchError(
-            f"labels are checked by models that were trained on other images, but of {layout.name} {reason}"
-        )
+    reason, models = find_reason(layout, record), load_best(layout, record)
+    if not models:
+        raise SearchError(f"data is checked by models that a search has kept, but of {layout.name} {reason}")
     options = load_options(layout)
     annotations = load_annotations(data or options.data, options.build_reading(layout))
-    settings = list(dict.fromkeys(build_settings(model.config) for _, model in load_best(layout, record)))
     cache_dir = options.cache_dir or layout.prepared_folder
-    check_data(annotations, settings[0], cache_dir, record.begun)
+    if not begun_by_older(record.begun.provenance.get("version", "")):
+        check_data(annotations, load_own_space(record).prepare_settings()[0], cache_dir, record.begun)
+    settings = dict.fromkeys(build_settings(model.config) for _, model in models)
     images = prepare_images(annotations, settings, [], cache_dir, console)
     selection = select_images(images.first, options.select_on, options.seed)
     write_audit(layout, images.first, selection)
+    if reason is not None:
+        console.print(plain(f"note: labels were not checked: {reason}", "yellow"))
+        return [layout.audit, layout.audit_facts]
     write_label_errors(layout, record, images, selection)
     return [layout.audit, layout.audit_facts, layout.label_errors, layout.label_errors_csv]

@@ -136,8 +136,8 @@ def build_trainings(plan: Plan, record: SearchRecord, drawn: list[int], console:
 
 
 def name_folder(layout: SearchLayout, number: int, epochs: int) -> Path:
-    """Where the files of a trial stand. epochs: of full training."""
-    return layout.finished_stopped / f"trial-{number:04d}-of-{epochs}"
+    """Where the files of a trial stand, for a worker in another folder too. epochs: of full training."""
+    return layout.finished_stopped.resolve() / f"trial-{number:04d}-of-{epochs}"
 
 
 def describe_event(record: SearchRecord, event: dict[str, Any]) -> str:

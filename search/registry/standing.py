@@ -11,8 +11,6 @@ from fashion_core.errors import FashionError, first_line
 from search.planning.options import load_options
 from search.records.layout import FinalLayout
 from search.registry.champions import build_terms
-from search.registry.history import read_answers
-from search.registry.served_model import FINAL
 from search.registry.versions import CHAMPION, Registry, name_model
 from search.reporting.champion import Champion
 from search.tracking.store import default_uri
@@ -57,6 +55,9 @@ def match_answers(
 
     None where it was judged on others, or what tells images apart is gone.
     """
+    from search.registry.history import read_answers  # torch takes seconds, and is of use where there is a champion
+    from search.registry.served_model import FINAL
+
     folder = load_options(layout).cache_dir or layout.prepared_folder
     path = folder / f"prepared-{record.data.get('fingerprint')}.arrow"
     if not path.is_file():

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from fashion_core.data.schema import AttributeSchema
     from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord
 
 SHOWN = 20
+SEEN = "its networks start from a model that was trained on some of the images that trials are compared on"
 FOLD_SEED = 0
 
 
@@ -128,9 +130,16 @@ def read_mislabelled(layout: SearchLayout) -> Mislabelled | None:
         return None
 
 
-def show_mislabelled(layout: SearchLayout, name: str) -> list[Html]:
+def has_seen(record: SearchRecord) -> bool:
+    """Whether its networks may know the labels of the images that trials are compared on."""
+    return bool(record.selection.get("seen_by_starts"))
+
+
+def show_mislabelled(record: SearchRecord, layout: SearchLayout, name: str) -> list[Html]:
     """The first of them; or how they are found. name: of the search, as a command takes it."""
     found, title = read_mislabelled(layout), tag("h3", "Labels that look wrong")
+    if found is None and has_seen(record):
+        return [title, note(f"Not looked for: {SEEN}.")]
     if found is None:
         why = "Not looked for: that takes the models kept and the images, and is done at the end of a search."
         return [title, note(why), command("look for them now", f"python -m search.report {name} --check-data")]
@@ -177,7 +186,7 @@ def describe_mislabelled(found: Mislabelled) -> str:
 
 def write_confidence(value: float) -> str:
     """A probability in percent; one that is small is not called none."""
-    return "under 0.1%" if value < 0.001 else f"{value:.1%}"
+    return "<0.1%" if value < 0.001 else f"{value:.1%}"
 
 
 def write_expected(count: float) -> str:

@@ -64,7 +64,7 @@ def answer_trust(source: Source) -> Answer:
     if facts:
         parts.append(table(("", ""), facts, class_="pairs"))
     parts += compare_without_duplicates(record, audited)
-    return Answer(short, [*parts, *show_mislabelled(source.layout, name), *shown])
+    return Answer(short, [*parts, *show_mislabelled(record, source.layout, name), *shown])
 
 
 def show_audit(source: Source, audited: Audited | None) -> tuple[str, list[Html]]:

@@ -54,8 +54,19 @@ def test_where_models_cannot_tell_it_is_said_why(layout):
     record = load_record(layout)
     record.selection["seen_by_starts"] = {"models:/garments@champion": 3}
     assert "trained on some of the images" in find_reason(layout, record)
-    with pytest.raises(SearchError, match="labels are checked by models that were trained on other images"):
-        look_at_data(layout, record, None, CONSOLE)
+    assert layout.label_errors not in look_at_data(layout, record, None, CONSOLE)
+    assert layout.audit_facts.is_file() and not layout.label_errors.exists()
     del record.selection["seen_by_starts"]
     (layout.checkpoint_folder(1) / layout.best_model.name).unlink()
-    assert find_reason(layout, record) == "it has kept no model"
+    with pytest.raises(SearchError, match="by models that a search has kept, but of mine it has kept no"):
+        look_at_data(layout, record, None, CONSOLE)
+
+
+def test_images_of_another_size_are_the_same_data(layout):
+    """The fingerprint is that of the first size that trials can want, not of the kept model's."""
+    layout, drawn = layout
+    other = draw_model(1, drawn.schema, image_size=48)
+    best = Best(6, {"val/accuracy": 0.5}, [np.array(matrix) for matrix in other.confusion], other.network.state_dict())
+    save_model(layout.checkpoint_folder(1), best, other.config, other.schema, "data")
+    look_at_data(layout, load_record(layout), None, CONSOLE)
+    assert read_mislabelled(layout).images == 48

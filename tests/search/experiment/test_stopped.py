@@ -8,10 +8,16 @@ import pytest
 from answered_search import MAX_EPOCHS
 from answered_search import write_search as write_answered
 from rich.console import Console
+from written_search import write_search
 
 from fashion_core import metrics
 from fashion_core.errors import CheckpointError, SearchError
-from search.experiment.stopped import collect_finished, name_folder, plan_stopped
+from search.experiment.starts import plan_with_starts
+from search.experiment.stopped import build_trainings, collect_finished, name_folder, plan_stopped
+from search.jobs.reruns import train
+from search.jobs.training import draw_seeds
+from search.planning.options import load_options
+from search.planning.resources import Machine
 from search.records.record import load_record
 from search.reporting.stopped import draw_order
 
@@ -66,3 +72,18 @@ def test_a_dry_run_tells_what_it_takes_and_does_nothing(layout):
 def test_a_search_that_stopped_none_is_told(tmp_path):
     with pytest.raises(SearchError, match="answered has stopped none"):
         plan_stopped(write_answered(tmp_path, trials=6), 3, Console(file=io.StringIO()))
+
+
+@pytest.mark.slow
+def test_a_trial_is_trained_with_its_own_seed_to_the_end(tmp_path, sample_folder):
+    layout = write_search(tmp_path / "results", "mine", sample_folder, [3e-3, 1e-4], statuses=("finished", "stopped"))
+    record, options = load_record(layout), load_options(layout)
+    plan = plan_with_starts(options, layout, Machine(2, 0), begun=True)
+    (training,) = build_trainings(plan, record, draw_order(record), Console(file=io.StringIO()))
+    seeds = draw_seeds(options.seed, 1, with_start=record.has_start_seeds)
+    assert {"seed": training.config.seed, "start_seed": training.config.start_seed} | seeds == seeds
+    assert training.config.lr == 1e-4 and training.label == "trial 1"
+    *_, last = train(training)
+    assert last["status"] == "finished"
+    (found,) = collect_finished(layout, record).trials
+    assert (found.trial, found.status, found.epochs) == (1, "finished", 6) and 0 < found.score <= 1

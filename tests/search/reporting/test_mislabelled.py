@@ -7,6 +7,7 @@ import pytest
 from answered_search import write_search
 
 from fashion_core.data.schema import AttributeSchema, Category
+from search.records.record import load_record
 from search.reporting.mislabelled import (
     SHOWN,
     Mislabelled,
@@ -50,7 +51,7 @@ def test_the_table_and_the_page_tell_the_same(found, tmp_path):
     assert read_mislabelled(layout) == found
     rows = list(csv.DictReader(layout.label_errors_csv.open()))
     assert [row["image"] for row in rows] == [each.image for each in found.found]
-    page = "".join(show_mislabelled(layout, "answered"))
+    page = "".join(show_mislabelled(load_record(layout), layout, "answered"))
     assert page.count("<tr>") == 1 + min(SHOWN, len(found.found)) and f"{len(found.found)} of 800 labels" in page
     assert "trials 3 and 1" in page and "&lt;b&gt;tight" in page and "<b>tight" not in page
     assert 'href="label_errors.csv"' in page
@@ -58,9 +59,17 @@ def test_the_table_and_the_page_tell_the_same(found, tmp_path):
 
 def test_where_nobody_looked_the_page_says_how(tmp_path):
     layout = write_search(tmp_path)
-    assert "--check-data" in "".join(show_mislabelled(layout, "answered"))
+    assert "--check-data" in "".join(show_mislabelled(load_record(layout), layout, "answered"))
     layout.label_errors.write_text("{}")
-    assert "--check-data" in "".join(show_mislabelled(layout, "answered"))
+    assert "--check-data" in "".join(show_mislabelled(load_record(layout), layout, "answered"))
+
+
+def test_networks_that_know_the_labels_are_not_asked(tmp_path):
+    layout = write_search(tmp_path)
+    record = load_record(layout)
+    record.selection["seen_by_starts"] = {"models:/garments@champion": 3}
+    page = "".join(show_mislabelled(record, layout, "answered"))
+    assert "start from a model that was trained on some" in page and "--check-data" not in page
 
 
 def test_none_is_said(tmp_path):
@@ -68,4 +77,6 @@ def test_none_is_said(tmp_path):
     write_mislabelled(
         layout, Mislabelled(trials=[1], images=80, labels=160, by_chance=0.0, shown_by_chance=0.0, found=[])
     )
-    assert "None of 160 labels of 80 images looks wrong" in "".join(show_mislabelled(layout, "answered"))
+    assert "None of 160 labels of 80 images looks wrong" in "".join(
+        show_mislabelled(load_record(layout), layout, "answered")
+    )
