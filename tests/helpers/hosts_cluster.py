@@ -52,7 +52,7 @@ while True:
         time.sleep(0.5)
 """
 TOKEN_MODE = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": TOKEN}
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "OMP_NUM_THREADS": "1"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "10", "OMP_NUM_THREADS": "1"}
 
 
 def find_cluster_lack(*, tracking: bool = False) -> str | None:
@@ -107,13 +107,8 @@ class HostsCluster:
     @property
     def environment(self) -> dict[str, str]:
         """Of whatever runs on a host."""
-        mode = (
-            {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": TOKEN}
-            if self.has_token
-            else {"RAY_AUTH_MODE": "disabled"}
-        )
-        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "OMP_NUM_THREADS": "1"}
-        return mode | quiet | CREDENTIALS | {"PYTHONPATH": ""}
+        mode = TOKEN_MODE if self.has_token else {"RAY_AUTH_MODE": "disabled"}
+        return QUIET | CREDENTIALS | {"PYTHONPATH": ""} | mode
 
     def start_store(self) -> None:
         """Start the object store, with an empty bucket."""
