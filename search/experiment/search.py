@@ -22,7 +22,7 @@ from search.experiment.steps import list_next_steps
 from search.experiment.stored import bring_back, check_nothing_stored, check_vacant, hold_stored, store_beginning
 from search.jobs.cluster import look_at_cluster, open_ray
 from search.jobs.guard import GoesOn, HeadGuard
-from search.jobs.travel import send_site
+from search.jobs.travel import send_unseen
 from search.planning.costs import measure_before
 from search.planning.disk import check_room, list_disks
 from search.planning.plan import Plan, list_costs, render_plan
@@ -214,7 +214,9 @@ def run_search(
         if storage is not None and not begun:
             store_beginning(storage, layout)
         prepared = wait(lambda: prepare(plan, console), plan.cache_dir)
-        site = prepared.site if options.travels is None else send_site(prepared.site, options.travels, tell)
+        site = prepared.site
+        if options.travels is not None:
+            site = site.with_parcels(send_unseen(site.files, options.travels, tell))
         ledger = wait(lambda: Ledger(layout.ledger, tell, began, storage))
         session = Session(layout, stack.enter_context(ledger), record)
         tracker = stack.enter_context(tracker or Tracker(layout, options.tracking_uri))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray._private import worker
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search.jobs.cluster import spare_warm_workers
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 TRIAL_TIMEOUT_S = 300.0
 BEAT_S = 1.0  # between two beats of a worker
+ASK_S = 2.0  # how long Ray may take to tell whether a node is to be taken away
 HEARD_S = 20.0  # a training waits so long for its first beat to be taken: an actor that begins takes seconds
 START_S = 60.0  # the least time for a process to start in, before its training tells anything
 ANSWER_S = 20.0  # how long the actor may leave a question open
@@ -89,6 +91,7 @@ class Pulse:
         self.at = ("", 0, 0)
         self.since = time.monotonic()  # when the phase began
         self.count = 0
+        self.is_leaving = False  # this node is about to be taken away
         self.stopped = threading.Event()
         if collector is not None:
             threading.Thread(target=self.run, name="beats", daemon=True).start()
@@ -126,6 +129,7 @@ class Pulse:
             try:
                 actor = actor or ray.get_actor(self.collector)
                 actor.take.remote(self.name, self.make_beat())
+                self.is_leaving = is_leaving()
             except (ray.exceptions.RayError, ValueError):  # it begins again: the next beat finds it
                 actor = None
 
@@ -153,6 +157,11 @@ class Silence:
         """A training begins, or goes on in another process."""
         self.stale[name] = self.last.pop(name, None) or self.stale.get(name)
         self.seconds[name] = 0.0
+
+    def find_node(self, name: Any) -> str | None:
+        """Where a training is; None where it was not heard yet."""
+        beat = self.last.get(name)
+        return None if beat is None else beat.node
 
     def take(self, beats: dict[Any, Beat], names: Iterable[Any], passed_s: float) -> None:
         """Count what the newest beats say of the trainings that run.
@@ -264,6 +273,17 @@ class Beats:
         for beat in self.silence.last.values():
             if beat.node == self.node:
                 end_process(beat.pid)
+
+
+def is_leaving() -> bool:
+    """Whether Ray was told that this node is about to be taken away: `ray start --block` got a SIGTERM, for instance.
+
+    Of Ray, `GcsClient.get_draining_nodes`: there is no public way to it.
+    """
+    with suppress(Exception):  # a head that does not answer: the next beat asks again
+        draining = worker.global_worker.gcs_client.get_draining_nodes(timeout=ASK_S)
+        return ray.get_runtime_context().get_node_id() in draining
+    return False
 
 
 def end_process(pid: int) -> None:

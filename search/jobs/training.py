@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -88,6 +88,10 @@ class JobSite:
     def files(self) -> list[Path]:
         """All that trainings open, what each of them needs first."""
         return [self.selection, *self.prepared.values(), *self.features.values()]
+
+    def with_parcels(self, parcels: Mapping[Path, Parcel]) -> JobSite:
+        """The same, for nodes that fetch these files."""
+        return replace(self, parcels=parcels)
 
     def build_job(self, config: TrainConfig, progress: Progress = tell_nobody) -> TrainingJob:
         """The training of one configuration, on this machine: what it opens is here, or is fetched.

@@ -18,7 +18,7 @@ import stat
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,6 @@ from search.records.storage import open_storage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from search.jobs.training import JobSite
     from search.records.storage import Storage
 
 FETCHING = "fetching images"  # a phase of a training
@@ -108,6 +107,24 @@ class DamagedError(Exception):
     """What came is not what was sent."""
 
 
+def send_unseen(paths: Sequence[Path], uri: str, tell: Callable[[str], None]) -> dict[Path, Parcel]:
+    """Send files to the storage, and have every node fetch them; nothing, where every node sees all where they are.
+
+    Args:
+        uri, tell: see `send_files`.
+
+    Returns:
+        What nodes can have, by path.
+    """
+    sizes, nodes = {path: path.stat().st_size for path in paths}, list_nodes()
+    seen = ask_nodes(nodes, sees_all, sizes)
+    if nodes and len(seen) == len(nodes) and all(seen.values()):
+        return {}
+    parcels = send_files(paths, uri, tell)
+    begin_fetching(list(parcels.values()))
+    return parcels
+
+
 def sees_all(sizes: Mapping[Path, int]) -> bool:
     """Whether files of these sizes stand on this machine, by the same paths."""
     return all(is_here(path, size) for path, size in sizes.items())
@@ -136,20 +153,6 @@ def send_files(paths: Iterable[Path], uri: str, tell: Callable[[str], None]) -> 
             storage.send(parcel.digest, parcel.path)
             there.add(parcel.digest)
     return parcels
-
-
-def send_site(site: JobSite, uri: str, tell: Callable[[str], None]) -> JobSite:
-    """The same, with all that its trainings open sent to the storage, and on its way to the nodes: see `send_files`.
-
-    Nothing is sent where every node sees it where it is.
-    """
-    sizes, nodes = {path: path.stat().st_size for path in site.files}, list_nodes()
-    seen = ask_nodes(nodes, sees_all, sizes)
-    if nodes and len(seen) == len(nodes) and all(seen.values()):
-        return site
-    parcels = send_files(site.files, uri, tell)
-    begin_fetching(list(parcels.values()))
-    return replace(site, parcels=parcels)
 
 
 def begin_fetching(parcels: Sequence[Parcel]) -> None:

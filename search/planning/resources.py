@@ -6,12 +6,17 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fashion_core.errors import SearchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_CPU_TRIALS = 8  # beyond it, more trials at once make the search blinder than they make it faster
 CPUS_PER_GPU_TRIAL = 4
 AUTO = "auto"  # in the place of a number of GPUs: see `search.planning.packing`
+REQUEST = "`ray.autoscaler.sdk.request_resources(bundles=[{'GPU': 1}])` asks it to"
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA, AMD, and either under Windows: none, no GPU
 
 
@@ -76,24 +81,37 @@ def choose_resources(
 ) -> Resources:
     """What the user gave, and for the rest: a trial per GPU; without one, all cores shared by up to 8 trials.
 
+    A trial has all that is its own on one machine.
+
     Raises:
         SearchError: a trial asks for more than there is.
     """
+    parts: Sequence[Machine | Node] = machine.nodes or (machine,)
     gpus = gpus_per_trial if gpus_per_trial is not None else min(machine.gpus, 1)
     limits = [trials]
     if gpus:
-        limits.append(int(machine.gpus / gpus))
-    limits.append(machine.cpus // (cpus_per_trial or 1))
+        limits.append(sum(int(part.gpus / gpus) for part in parts))
+    limits.append(count_fitting(parts, cpus_per_trial or 1))
     if not gpus and not cpus_per_trial:
         limits.append(min(machine.cpus, MAX_CPU_TRIALS))
     for name, wanted, available in (
-        ("--cpus-per-trial", cpus_per_trial or 1, machine.cpus),
-        ("--gpus-per-trial", gpus, machine.gpus),
+        ("--cpus-per-trial", cpus_per_trial or 1, max(part.cpus for part in parts)),
+        ("--gpus-per-trial", gpus, max(part.gpus for part in parts)),
     ):
         if wanted > available:
-            raise SearchError(f"{name} must be at most what there is, {available}, but got {wanted:g}; give less")
+            where = f" on one of the {len(parts)} nodes" if machine.nodes else ""
+            raise SearchError(
+                f"{name} must be at most what there is{where}, {available}, but got {wanted:g}; give less, or, where a "
+                f"cluster starts its nodes when they are wanted, have it start one first: {REQUEST}"
+            )
     at_once = concurrent or max(1, min(limits))
     if cpus_per_trial is None:
-        share = max(1, machine.cpus // at_once)
+        shares = range(machine.cpus // at_once, 0, -1)
+        share = next((cpus for cpus in shares if count_fitting(parts, cpus) >= at_once), 1)
         cpus_per_trial = min(share, CPUS_PER_GPU_TRIAL) if gpus else share
     return Resources(at_once, cpus_per_trial, gpus)
+
+
+def count_fitting(parts: Sequence[Machine | Node], cpus: int) -> int:
+    """How many trials of so many cores fit on these machines."""
+    return sum(part.cpus // cpus for part in parts)

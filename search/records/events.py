@@ -407,11 +407,16 @@ class TrialPaused(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRetried(Event):
-    """A trial's process died; it goes on from the last epoch saved."""
+    """A trial's process died; it goes on from the last epoch saved.
+
+    Attributes:
+        node: that it was on, as Ray names it; None where it had told nothing yet, or in older ledgers.
+    """
 
     kind: ClassVar[str] = "trial_retried"
     trial: TrialNumber
     error: str
+    node: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -503,7 +508,7 @@ NEEDED = {
     for each in KINDS.values()
 }
 # left out of an event on the disk where they are None
-OPTIONAL = ("elapsed", "max_epochs", "rung", "cutoff", "error", "correct")
+OPTIONAL = ("elapsed", "max_epochs", "rung", "cutoff", "error", "correct", "node")
 
 
 def write_event(event: Event) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class TrialRecord:
         end: None while it runs, and again after it went on.
         started: unix seconds.
         saves: what it could go on from, the newest last.
-        deaths: how often its process died.
+        died_on: the nodes that its processes died on, see `TrialRetried`.
         again: epochs that were trained again.
         began, left: when it began, later by the length of its pauses, and last ended or paused; in seconds that the
             search ran.
@@ -72,7 +72,7 @@ class TrialRecord:
     best: float | None = None
     end: TrialEnded | None = None
     saves: list[TrialSaved] = field(default_factory=list)
-    deaths: int = 0
+    died_on: list[str | None] = field(default_factory=list)
     again: list[EpochAgain] = field(default_factory=list)
     began: float = 0.0
     left: float = 0.0
@@ -336,7 +336,7 @@ class SearchRecord:
             case TrialPaused():
                 self.pause(self.find_started(event), event)
             case TrialRetried():
-                self.find_started(event).deaths += 1
+                self.find_started(event).died_on.append(event.node)
             case EpochEnded():
                 self.find_started(event).take_epoch(event)
             case EpochAgain():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import ray
+
 from search.jobs.beats import Beats, name_collector, name_job
 from search.jobs.cluster import Users
 from search.jobs.health import HEAD, Health, is_headless
@@ -96,6 +98,16 @@ class Liveness:
         ended = self.beats.look(running)
         self.doing = self.beats.tell(running)
         return ended
+
+    def find_node(self, number: int) -> str | None:
+        """The node that a trial was on, as Ray names it; None where it has told nothing."""
+        return None if self.beats is None else self.beats.silence.find_node(number)
+
+    def list_lost(self, nodes: Collection[str]) -> set[str]:
+        """Those nodes of the cluster that are there no more."""
+        if self.health is None or not nodes:
+            return set()
+        return set(nodes) - {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
     def close(self, error: BaseException | None) -> RayDied | None:
         """Look no more. Returns that Ray died, where it did; None where it lives. error: what broke Tune."""

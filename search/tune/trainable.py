@@ -163,6 +163,7 @@ class TrialTrainable(Trainable):
             result[CORRECT] = self.correct
         is_good_enough = self.target is not None and read_best(last) >= self.target
         is_due = last.epoch in self.rungs or time.monotonic() - self.saved >= SAVE_INTERVAL_S
+        is_due = is_due or self.pulse.is_leaving
         return Pending(result, is_saved=done or is_good_enough or is_due)
 
     def open_results(self) -> Iterator[EpochResult]:

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from search.tune.checkpoints import BestModels
 
 ANSWERS_LOST = "which images it answered right is lost with its state"
-MAX_DEATHS = 1  # of a trial's process: it goes on from its last state so often
+MAX_DEATHS = 1  # of a trial's process, on nodes that live: it goes on from its last state so often
+MAX_LOSSES = 20  # with those on nodes that were lost: a trial that takes its nodes along comes to an end too
 
 
 @dataclass
@@ -302,13 +303,18 @@ class Watch:
         # a trial that has no end now: the search ends first, and says so of all that still run
 
     def bury(self, trial: Trial, error: str) -> None:
-        """A trial's process died: it goes on from its last state, or has failed."""
+        """A trial's process died: it goes on from its last state, or has failed.
+
+        A node that is lost costs no trial: whether one was, Ray knows by the next death of the same trial.
+        """
         number = trial.config["number"]
-        error = self.silent.pop(number, error)
+        error, node = self.silent.pop(number, error), self.liveness.find_node(number)
         self.start(trial)  # where it died before it began
         known = self.session.record.trials[number]
-        if known.deaths < MAX_DEATHS:
-            self.session.append(TrialRetried(trial=number, error=error))
+        lost = self.liveness.list_lost([each for each in known.died_on if each is not None])
+        own = [each for each in known.died_on if each not in lost]
+        if len(own) < MAX_DEATHS and len(known.died_on) < MAX_LOSSES:
+            self.session.append(TrialRetried(trial=number, error=error, node=node))
             self.waiting.appendleft(number)
         else:
             self.end(known, TrialStatus.FAILED, keep=False, reason=first_line(error), error=error)

@@ -15,11 +15,12 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ while True:
         time.sleep(0.5)
 """
 TOKEN_MODE = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": TOKEN}
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "OMP_NUM_THREADS": "1"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "10", "OMP_NUM_THREADS": "1"}
 
 
 def find_cluster_lack(*, tracking: bool = False) -> str | None:
@@ -106,13 +107,8 @@ class HostsCluster:
     @property
     def environment(self) -> dict[str, str]:
         """Of whatever runs on a host."""
-        mode = (
-            {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": TOKEN}
-            if self.has_token
-            else {"RAY_AUTH_MODE": "disabled"}
-        )
-        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "OMP_NUM_THREADS": "1"}
-        return mode | quiet | CREDENTIALS | {"PYTHONPATH": ""}
+        mode = TOKEN_MODE if self.has_token else {"RAY_AUTH_MODE": "disabled"}
+        return QUIET | CREDENTIALS | {"PYTHONPATH": ""} | mode
 
     def start_store(self) -> None:
         """Start the object store, with an empty bucket."""
@@ -163,17 +159,59 @@ class HostsCluster:
         """Start Ray's head, again if it was lost."""
         self.start_ray(self.head, "--head", "--port", RAY_PORT, "--include-dashboard", "false", cpus=0)
 
-    def join(self, host: Host, cpus: int) -> None:
-        """Make a host a node of Ray."""
-        self.start_ray(host, "--address", self.address, cpus=cpus)
+    def restart_ray(self) -> None:
+        """The head ends at once, and with it its nodes; all are started again."""
+        self.end_ray(self.head, signal.SIGKILL)
+        for host in (self.driver, *self.workers):
+            self.end_ray(host, signal.SIGKILL)
+        self.start_head()
+        self.join(self.driver, cpus=0)
+        for host in self.workers:
+            self.join(host, cpus=1)
 
-    def start_ray(self, host: Host, *options: object, cpus: int) -> None:
-        """Start a node of Ray."""
+    def end_ray(self, host: Host, number: signal.Signals = signal.SIGTERM) -> None:
+        """Signal Ray's node on a host: to end in order, or at once."""
+        for name in ("ray", "raylet", "gcs_server") if number == signal.SIGKILL else ("ray",):
+            for pid in self.list_processes(host, name):
+                os.kill(pid, number)
+
+    def list_processes(self, host: Host, name: str) -> list[int]:
+        """Ids, on the machine, of the processes of a host whose program has this name; `ray` is what `ray start` is."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if os.readlink(path / "ns/pid") == os.readlink(f"/proc/{host.pid}/ns/pid"):
+                    line = (path / "cmdline").read_bytes().split(b"\0")
+                    is_start = b"ray.scripts.scripts" in line and b"start" in line
+                    if Path(line[0].decode()).name == name or (name == "ray" and is_start):
+                        found.append(int(path.name))
+        return found
+
+    def is_busy(self, host: Host) -> bool:
+        """Whether a trial's process runs there."""
+        found = host.run(["ps", "ax", "-o", "args"])
+        return "ray::TrialTrainable" in found
+
+    def find_busy(self) -> Host:
+        """The worker that trains."""
+        deadline = time.monotonic() + RAY_START_S
+        while time.monotonic() < deadline:
+            for host in self.workers:
+                if self.is_busy(host):
+                    return host
+        raise AssertionError("a worker must train, but none does")
+
+    def join(self, host: Host, cpus: int, environment: Mapping[str, str] | None = None) -> None:
+        """Make a host a node of Ray."""
+        self.start_ray(host, "--address", self.address, cpus=cpus, environment=environment)
+
+    def start_ray(self, host: Host, *options: object, cpus: int, environment: Mapping[str, str] | None = None) -> None:
+        """Start a node of Ray. environment: beside that of all."""
         log = self.logs / f"ray-{host.name}.log"
         log.unlink(missing_ok=True)
         command = [*RAY, "start", "--block", "--num-cpus", cpus, "--num-gpus", 0, "--node-ip-address", host.address]
         command += ["--temp-dir", "/tmp/r", "--object-store-memory", OBJECT_STORE_BYTES, *options]
-        host.start(command, environment=self.environment, output=log)
+        host.start(command, environment=self.environment | dict(environment or {}), output=log)
         wait_for(lambda: "Ray runtime started" in log.read_text(), RAY_START_S, "Ray must start on a host")
 
     def add_worker(self) -> Host:

@@ -31,7 +31,8 @@ def test_a_search_survives_the_loss_of_a_node(tmp_path, sample_folder):
     try:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
         command = [sys.executable, str(REPOSITORY / "search" / "run.py"), "--data", str(sample_folder)]
-        command += ["--space", "tiny.yaml", "--name", "spread", "--storage", "shared", "--address", cluster.address]
+        command += ["--space", "tiny.yaml", "--name", "spread", "--storage", "shared"]
+        command += ["--address", cluster.address, "--allow-open-cluster"]
         process = subprocess.Popen(
             command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
         )

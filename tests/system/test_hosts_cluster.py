@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +19,9 @@ from same_search import find_differences
 from whole_commands import start
 
 from fashion_core.metrics import ACCURACY
+from search.records.events import EpochEnded, Event
 from search.records.layout import SearchLayout
+from search.records.lease import LEASE_SECONDS
 from search.records.ledger import read_events
 from search.records.record import replay
 from search.records.storage import open_storage
@@ -29,10 +33,11 @@ description: a tiny network on drawn garments
 trials: 4
 fixed: {image_size: 32, weights: none, batch_size: 16, backbone: test_resnet}
 search: {lr: {loguniform: [1e-4, 1]}, drop_path: {uniform: [0, 0.5]}}
-scheduler: {type: asha, max_epochs: 8, grace_epochs: 2, reduction_factor: 2}
+scheduler: {type: asha, max_epochs: 8, grace_epochs: 4, reduction_factor: 2}
 """
 GIVEN = ("--space", "tiny.yaml", "--name", NAME, "--concurrent", 1, "--cpus-per-trial", 1, "--data")
-FINISH_S = 300.0
+FINISH_S, AWAY_S, NOTICE_S, JOIN_S = 300.0, 60.0, 5.0, 10.0
+MAX_LINES = 80  # of a command, with its plan and its summary
 TELL_RUNS = """
 import json, sys
 import mlflow
@@ -44,12 +49,12 @@ trials = {run.data.tags["trial"]: run.info.run_id for run in runs if "trial" in 
 steps = {trial: [point.step for point in client.get_metric_history(run, sys.argv[3])] for trial, run in trials.items()}
 print(json.dumps({"trials": steps, "files": [file.path for file in client.list_artifacts(parent)]}))
 """
-FETCHED = re.compile(r"^(\S+) .*\"GET /searches/\.images/([0-9a-f]{64})", re.MULTILINE)
+FETCHED = re.compile(r"^(\S+) .*GET /searches/\.images/([0-9a-f]{64})", re.MULTILINE)
 
 
 @dataclass
 class Stage:
-    """A cluster, a driver that has the data set and a space, and the same search on one machine.
+    """A cluster, and a driver that has the data set and a space.
 
     Attributes:
         folder: of the machine.
@@ -65,18 +70,34 @@ class Stage:
         found = (*GIVEN, f"{WORK}/photographs", "--address", cluster.address, "--storage", cluster.storage)
         return (*found, "--tracking-uri", cluster.tracking_uri) if cluster.tracking is not None else found
 
+    def find_ledger(self) -> Path:
+        """Of the driver's view, as the machine sees it."""
+        return self.cluster.look(self.cluster.driver, f"{WORK}/results/{NAME}/ledger.jsonl")
+
+    def wait_for(self, process: subprocess.Popen[str], kind: type[Event], count: int) -> None:
+        """Wait until the search that runs has told so many events of a kind."""
+        deadline = time.monotonic() + FINISH_S
+        while sum(isinstance(event, kind) for event in read_events(self.find_ledger())) < count:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
     def take_results(self) -> SearchLayout:
         """What the driver has, copied to the machine."""
         shutil.rmtree(self.folder / "results", ignore_errors=True)
         self.cluster.take(self.cluster.driver, f"{WORK}/results", self.folder / "results")
         return SearchLayout(self.folder / "results", NAME)
 
-    def run_twin(self) -> SearchLayout:
-        """The same search on one machine, undisturbed."""
-        process = start(self.folder, "run.py", *GIVEN, self.folder / "photographs", "--results", "twin")
-        output = process.communicate(timeout=FINISH_S)[0]
-        assert process.returncode == 0, output
-        return SearchLayout(self.folder / "twin", NAME)
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) -> SearchLayout:
+    """The same search on one machine, undisturbed."""
+    folder = tmp_path_factory.mktemp("twin")
+    (folder / "tiny.yaml").write_text(SPACE)
+    process = start(folder, "run.py", *GIVEN, sample_folder)
+    output = process.communicate(timeout=FINISH_S)[0]
+    assert process.returncode == 0, output
+    return SearchLayout(folder / "results", NAME)
 
 
 def build_stage(cluster: HostsCluster, folder: Path, sample_folder: Path) -> Stage:
@@ -96,7 +117,9 @@ def logs(tmp_path: Path) -> Iterator[Path]:
     yield folder
 
 
-def test_a_search_is_the_same_as_on_one_machine(tmp_path: Path, logs: Path, sample_folder: Path) -> None:
+def test_a_search_is_the_same_as_on_one_machine(
+    tmp_path: Path, logs: Path, sample_folder: Path, twin: SearchLayout
+) -> None:
     """One worker, which sees nothing of the driver's disk; MLflow and the storage are elsewhere too."""
     with open_cluster(logs, 1, tracking=True) as cluster:
         stage = build_stage(cluster, tmp_path, sample_folder)
@@ -111,7 +134,6 @@ def test_a_search_is_the_same_as_on_one_machine(tmp_path: Path, logs: Path, samp
         assert set(fetched.values()) == {1} and {host for host, _ in fetched} == {worker.address}
         assert len(fetched) == 2  # the images, and which of them are trained and judged on
         check_tracked(cluster, layout)
-        twin = stage.run_twin()
     assert not find_differences(twin, layout, tracked=False)
 
 
@@ -133,3 +155,141 @@ def check_tracked(cluster: HostsCluster, layout: SearchLayout) -> None:
     assert told["trials"] == expected and told["files"], told
     kept = open_storage(f"{cluster.storage.partition('?')[0]}/mlflow?{cluster.storage.partition('?')[2]}")
     assert kept.measure() > 0
+
+
+def test_a_cluster_that_may_not_be_used_is_refused(tmp_path: Path, logs: Path, sample_folder: Path) -> None:
+    """One that asks strangers for no token; one whose node has another library. A dry run tells what it has."""
+    with open_cluster(logs, 1, has_token=False) as cluster:
+        stage = build_stage(cluster, tmp_path, sample_folder)
+        status, words = tell(cluster, *stage.given)
+        assert status == 2 and words.count("error:") == 1 and "Traceback" not in words, words
+        assert f"{cluster.address} asks for none" in words and "--allow-open-cluster" in words
+        status, words = tell(cluster, *stage.given, "--allow-open-cluster", "--dry-run")
+        assert status == 0 and "1 node to train on: 1 with 1 CPU core" in words, words
+        assert "the code, and 1 MiB of images, once to each node by s3://" in words, words
+        odd = cluster.add_host()
+        library = cluster.look(odd, "/tmp/other/torch-0.1.dist-info")
+        library.mkdir(parents=True)
+        (library / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.1\n")
+        cluster.join(odd, cpus=1, environment={"PYTHONPATH": "/tmp/other"})
+        status, words = tell(cluster, *stage.given, "--allow-open-cluster")
+        assert status == 2 and f"{odd.address} has torch 0.1 (here: " in words, words
+
+
+def tell(cluster: HostsCluster, *options: object) -> tuple[int, str]:
+    """The status of a search that ends soon, and what it prints, on one line."""
+    process = cluster.command("run.py", *options)
+    output = process.communicate(timeout=FINISH_S)[0]
+    return process.returncode, " ".join(output.split())
+
+
+# ---------------------------------------------------------------------------------------------- what is taken away
+
+
+def test_what_is_taken_away_changes_nothing(
+    tmp_path: Path, logs: Path, sample_folder: Path, twin: SearchLayout
+) -> None:
+    """MLflow, its database, the object store and the node that trains, while a search runs: it ends as undisturbed."""
+    with open_cluster(logs, 1, tracking=True) as cluster:
+        stage = build_stage(cluster, tmp_path, sample_folder)
+        assert cluster.tracking is not None
+        process = cluster.command("run.py", *stage.given)
+        stage.wait_for(process, EpochEnded, 2)
+        cluster.tracking.cut()
+        stage.wait_for(process, EpochEnded, 5)
+        cluster.store.cut()
+        time.sleep(AWAY_S)
+        cluster.store.plug_in()
+        cluster.tracking.plug_in()
+        stage.wait_for(process, EpochEnded, 8)
+        cluster.restart_postgres()
+        busy = cluster.find_busy()
+        busy.cut()
+        busy.power_off()
+        cluster.add_worker()
+        output = process.communicate(timeout=FINISH_S)[0]
+        layout = stage.take_results()
+        check_quiet(output)
+        assert process.returncode == 0 and "answers again" in output, output
+        check_tracked(cluster, layout)
+    assert not find_differences(twin, layout, tracked=False)
+
+
+def test_nodes_that_are_cut_off_or_taken_back_change_nothing(
+    tmp_path: Path, logs: Path, sample_folder: Path, twin: SearchLayout
+) -> None:
+    """The node that trains is cut off for a minute; the other one is told to end. A third goes on with what is left."""
+    with open_cluster(logs, 2) as cluster:
+        stage = build_stage(cluster, tmp_path, sample_folder)
+        process = cluster.command("run.py", *stage.given)
+        stage.wait_for(process, EpochEnded, 3)
+        host = cluster.find_busy()
+        host.cut()
+        time.sleep(AWAY_S)
+        host.plug_in()
+        stage.wait_for(process, EpochEnded, 8)
+        other = next(each for each in cluster.workers if each is not host)
+        cluster.end_ray(other)
+        time.sleep(NOTICE_S)
+        other.power_off()
+        cluster.add_worker()
+        output = process.communicate(timeout=FINISH_S)[0]
+        layout = stage.take_results()
+        check_quiet(output)
+        assert process.returncode == 0, output
+    assert not find_differences(twin, layout, tracked=False)
+
+
+def test_a_search_goes_on_elsewhere(tmp_path: Path, logs: Path, sample_folder: Path, twin: SearchLayout) -> None:
+    """Its driver loses its power; from another host it goes on with nothing but the storage. Then the head does."""
+    with open_cluster(logs, 1) as cluster:
+        stage = build_stage(cluster, tmp_path, sample_folder)
+        process = cluster.command("run.py", *stage.given)
+        stage.wait_for(process, EpochEnded, 5)
+        told = len(read_events(stage.find_ledger()))
+        cluster.driver.cut()
+        cluster.driver.power_off()
+        process.wait()
+        died = time.monotonic()
+        cluster.driver = cluster.add_host()
+        cluster.join(cluster.driver, cpus=0)
+        cluster.give(cluster.driver, stage.folder / "photographs", f"{WORK}/moved")
+        time.sleep(max(0.0, died + LEASE_SECONDS - time.monotonic()))
+        going_on = ("--resume", NAME, "--storage", cluster.storage, "--data", f"{WORK}/moved")
+        process = cluster.command("run.py", *going_on, "--address", cluster.address)
+        stage.wait_for(process, EpochEnded, 9)
+        assert len(read_events(stage.find_ledger())) > told
+
+        cluster.restart_ray()
+        output = process.communicate(timeout=FINISH_S)[0]
+        check_quiet(output)
+        if process.returncode:
+            process = cluster.command("run.py", *going_on, "--address", cluster.address)
+            output = process.communicate(timeout=FINISH_S)[0]
+            check_quiet(output)
+        assert process.returncode == 0, output
+        layout = stage.take_results()
+    assert not find_differences(twin, layout, tracked=False)
+
+
+def test_a_node_that_joins_gets_work(tmp_path: Path, logs: Path, sample_folder: Path) -> None:
+    """Two trials at once, on one node; the second node has one as soon as it is there."""
+    with open_cluster(logs, 1) as cluster:
+        stage = build_stage(cluster, tmp_path, sample_folder)
+        at_once = stage.given.index("--concurrent") + 1
+        process = cluster.command("run.py", *stage.given[:at_once], 2, *stage.given[at_once + 1 :])
+        stage.wait_for(process, EpochEnded, 2)
+        host = cluster.add_worker()
+        joined = time.monotonic()
+        while not cluster.is_busy(host):
+            assert process.poll() is None and time.monotonic() < joined + FINISH_S
+            time.sleep(0.2)
+        taken_s = time.monotonic() - joined
+        output = process.communicate(timeout=FINISH_S)[0]
+        assert process.returncode == 0, output
+    assert taken_s <= JOIN_S
+
+
+def check_quiet(output: str) -> None:
+    """That a command says what happened in lines of its own: no traces, no state of Ray's."""
+    assert "Traceback" not in output and "(raylet" not in output and len(output.splitlines()) < MAX_LINES, output

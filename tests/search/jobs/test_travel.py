@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 from local_s3 import join, serve_s3
@@ -113,7 +112,8 @@ def test_a_site_opens_what_was_fetched(sent, tmp_path):
 
     config = TrainConfig(image_size=32)
     here = tmp_path / "selection.npz"
-    site = JobSite({build_settings(config): sent.path}, here, 1, parcels={sent.path: sent})
+    plain = JobSite({build_settings(config): sent.path}, here, 1)
+    site = plain.with_parcels({sent.path: sent})
     job = site.build_job(config)
     assert job.prepared.read_bytes() == CONTENT and job.selection == here and site.files == [here, sent.path]
-    assert replace(site, parcels={}).build_job(config).prepared == sent.path
+    assert plain.build_job(config).prepared == sent.path

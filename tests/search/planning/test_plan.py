@@ -15,7 +15,7 @@ from fashion_core.errors import ConfigError, DataError, SearchError, WeightsErro
 from fashion_core.models.backbones import build_backbone
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan, render_plan
-from search.planning.resources import Machine
+from search.planning.resources import Machine, Node
 from search.space.reading import load_space
 
 SPACE = """
@@ -56,6 +56,24 @@ def test_gpu_hours_are_limited_where_trials_have_gpus(limit, sample_folder, tmp_
         plan_with(weights, sample_folder, tmp_path, **limit)
     shown = dict(render_plan(plan_with(weights, sample_folder, tmp_path, Machine(2, 1), **limit)))
     assert "GPU hours" in shown["ends early"]
+
+
+def test_nodes_what_travels_and_what_it_costs_are_shown(sample_folder, tmp_path):
+    weights = tmp_path / "weights.safetensors"
+    save_file(build_backbone("test_resnet", weights="none", feature="logits").network.state_dict(), weights)
+    nodes = (Node("10.0.0.1", 8, 1, "a"), Node("10.0.0.2", 8, 1, "b"), Node("10.0.0.3", 4, 0, "c"))
+    cluster = Machine(20, 2, nodes)
+    given = {"address": "auto", "price_per_gpu_hour": 1.5}
+    stored = given | {"storage": "s3://searches?scheme=http", "budget_cost": 30.0, "time_budget_s": 7200.0}
+    shown = dict(render_plan(plan_with(weights, sample_folder, tmp_path, cluster, **stored)))
+    assert shown["nodes"] == "3 nodes to train on: 2 with 8 CPU cores and 1 GPU, 1 with 4 CPU cores"
+    assert shown["travels"].startswith("the code, and") and "once to each node by s3://searches" in shown["travels"]
+    assert shown["costs"] == "2 GPU hours an hour, 3.00 at 1.5 a GPU hour; at most 4 GPU hours, 6.00"
+    shown = dict(render_plan(plan_with(weights, sample_folder, tmp_path, cluster, **given)))
+    assert "each node must see the prepared data" in shown["travels"]
+    assert shown["costs"].endswith("without a limit, such as --budget-gpu-hours")
+    shown = dict(render_plan(plan_with(weights, sample_folder, tmp_path)))
+    assert not {"nodes", "travels", "costs"} & set(shown)
 
 
 def test_what_is_shown_is_what_will_be_used(plan):

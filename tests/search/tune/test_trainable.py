@@ -94,6 +94,13 @@ def test_what_a_trial_may_be_stopped_after_and_its_end_are_saved(build, store, m
     assert SAVED in build().train()
 
 
+def test_every_epoch_is_saved_once_the_node_is_about_to_go(build):
+    trial = build()
+    assert SAVED not in trial.train()
+    trial.pulse.is_leaving = True
+    assert SAVED in trial.train()
+
+
 def read_scores(results):
     return [json.loads(result[METRICS])[ACCURACY] for result in results]
 

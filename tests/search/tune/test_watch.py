@@ -32,6 +32,7 @@ from search.records.record import replay
 from search.records.requests import ask_to_stop, read_request
 from search.records.session import Session
 from search.space.reading import parse_space
+from search.tune import watch as watch_module
 from search.tune.callback import Recorder
 from search.tune.checkpoints import BestModels
 from search.tune.results import CORRECT, EPOCH, FULL, LOST, METRICS, SAVED, SCORE
@@ -350,7 +351,7 @@ def test_a_paused_trial_whose_process_dies_as_it_goes_on_does_so_once_more(promo
         going_on = search.searcher.suggest("ray9")  # its process dies before Ray tells that it began
         assert (going_on["number"], going_on["until"], going_on["saves"][0][0]) == (1, 2, 1)
         search.die(SimpleNamespace(trial_id="ray9", config=going_on, last_result=None, error_file=None))
-        assert watched.session.record.trials[1].deaths == 1
+        assert len(watched.session.record.trials[1].died_on) == 1
         again = search.begin()
         assert (again.config["number"], again.config["until"]) == (1, 2)
         search.train(again)
@@ -390,6 +391,30 @@ def test_a_proposal_is_written_down_before_ray_has_it(search):
     assert first.config["values"]["lr"] == events[1].params["lr"]
 
 
+def test_a_trial_whose_node_is_lost_has_not_died_itself(search):
+    """Whether it was lost is known by the next death."""
+    alive = {"b", "c"}
+    for number, node in enumerate(["a", "b", "c"]):
+        trial = search.begin_with_two_epochs() if not number else search.begin()
+        search.watch.liveness.find_node = lambda _, node=node: node
+        search.watch.liveness.list_lost = lambda nodes: set(nodes) - alive
+        search.die(trial)
+    known = search.watch.session.record.trials[0]
+    assert known.died_on == ["a", "b"] and known.status == "failed"  # on b, which lives, and on c
+    events = [event for event in read_events(search.layout.ledger) if event.kind == "trial_retried"]
+    assert [event.node for event in events] == ["a", "b"]
+
+
+def test_a_trial_that_takes_its_nodes_along_ends(search, monkeypatch):
+    monkeypatch.setattr(watch_module, "MAX_LOSSES", 3)
+    search.watch.liveness.find_node = lambda _: "gone"
+    search.watch.liveness.list_lost = set
+    for number in range(4):
+        search.die(search.begin_with_two_epochs() if not number else search.begin())
+    known = search.watch.session.record.trials[0]
+    assert known.died_on == ["gone"] * 3 and known.status == "failed"
+
+
 def test_a_trial_whose_process_dies_goes_on_once(search):
     trial = search.begin_with_two_epochs()
     search.die(trial)
@@ -398,7 +423,7 @@ def test_a_trial_whose_process_dies_goes_on_once(search):
     search.report(again, 3)
     search.die(again)
     ended = search.watch.session.record.trials[0]
-    assert ended.status == "failed" and ended.deaths == 1 and not ended.has_standing
+    assert ended.status == "failed" and ended.died_on == [None] and not ended.has_standing
     assert search.begin().config["number"] == 1
 
 
