@@ -113,6 +113,19 @@ def measure_way(way: Way, spread: float, seed_sd: float, repetitions: int) -> di
     return means | errors
 
 
+def describe_savings(rows: Sequence[dict[str, float | str]], way: Way) -> str:
+    """What a way saves against that in which all stay, and what it loses, over all rows, in a sentence."""
+    base = next(each for each in WAYS if each.drop is None and each.seeds == way.seeds)
+    ours, theirs = ([row for row in rows if row["way"] == each.words] for each in (way, base))
+    pairs = list(zip(ours, theirs, strict=True))
+    saved = [1 - float(own["trainings"]) / float(other["trainings"]) for own, other in pairs]
+    lost = [float(own["lost"]) - float(other["lost"]) for own, other in pairs]
+    return (
+        f"{way.words.capitalize()}: {min(saved):.0%} to {max(saved):.0%} fewer trainings than with all, and "
+        f"{min(lost):+.3f} to {max(lost):+.3f} points lost beside that."
+    )
+
+
 def render_report(rows: Sequence[dict[str, float | str]], repetitions: int) -> str:
     """The table as markdown."""
     head = ["spread", "seed SD", "how", "trainings", "lost, points", "best dropped", "bias, points", "held"]
@@ -137,6 +150,7 @@ def render_report(rows: Sequence[dict[str, float | str]], repetitions: int) -> s
         "rows as CSV lie beside this file. Made by",
         f"    python tests/helpers/rounds_simulation.py --repetitions {repetitions}",
         render_table(head, table),
+        *(describe_savings(rows, way) for way in WAYS if way.drop is not None),
         "*spread*: standard deviation of the candidates' true scores, in points; *seed SD*: of a network's score over "
         "seeds. *lost*: true score of the best recipe less that of the chosen one. *best dropped*: the truly best one "
         f"left on the way; where sure losers leave, at most {ERROR:.0%} were meant. *bias*, *held*: of the "
