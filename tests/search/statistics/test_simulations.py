@@ -39,22 +39,24 @@ def test_intervals_pass_and_those_too_narrow_do_not(monkeypatch):
 
 
 def test_tries_that_are_counted_pass_and_uncounted_ones_do_not():
-    def chain(**options):
-        row = judging_simulation.measure_chain(2, 0.8, 60, images=120, **options)
-        return {"pool": 2, "seed_sd": 0.8, "repetitions": 60, **row}
+    """The planted error: each try may spend all of the error, as if it stood alone."""
 
-    assert check_chain(chain()) == []
-    (fault,) = check_chain(chain(asks=lambda attempt: 0.05))
+    def chain(repetitions, **options):
+        row = judging_simulation.measure_chain(2, 0.8, repetitions, images=100, **options)
+        return {"pool": 2, "seed_sd": 0.8, "repetitions": repetitions, **row}
+
+    assert check_chain(chain(20)) == []
+    (fault,) = check_chain(chain(40, asks=lambda attempt: 0.05))
     assert fault.startswith("equal challengers open the gate in")
 
 
 def test_cross_fitting_passes_and_choosing_on_what_is_scored_does_not(monkeypatch):
-    def choose():
-        return judging_simulation.measure_choice(8, 0.0, 60, images=200)
+    def choose(repetitions):
+        return judging_simulation.measure_choice(8, 0.0, repetitions, images=200)
 
-    assert check_choice(choose()) == []
+    assert check_choice(choose(30)) == []
     monkeypatch.setattr(judging_simulation, "cross_fit", lambda choose, folds: choose(np.arange(len(folds))))
-    assert check_choice(choose())[0].startswith("images_network is off by +0.")
+    assert check_choice(choose(60))[0].startswith("images_network is off by +0.")
 
 
 @pytest.mark.parametrize("planted", ["shrunk", "too sure", "too unsure"])
