@@ -30,7 +30,7 @@ help:
 	@echo "make bench  all benchmarks (hours; on a machine that rests); goes on where it was cut off; ROWS=1,4 names some"
 	@echo "make bench-quick   a look at them in three minutes"
 	@echo "make bench-gpu     all that needs a GPU, in eight minutes; DATA=DIR names photographs to fine-tune on"
-	@echo "make statistics    all that is claimed of errors, tried on known truth (40 minutes); writes $(STATISTICS)/"
+	@echo "make statistics    all that is claimed of errors, tried on known truth (within an hour); writes $(STATISTICS)/"
 	@echo "make torture    searches and promotions under faults (hours); goes on where it was cut off; BUDGET=30m, ROWS=kill,signals"
 	@echo "make clean  remove caches and the drawn data set; searches under results/ stay"
 
