@@ -6,6 +6,7 @@ PORT ?= 5000
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SAMPLE := results/.sample
+STATISTICS := results/promotion_statistics
 # two tests at once: most of a whole command's time is waiting; a file's tests share what they stand on
 TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
@@ -29,7 +30,7 @@ help:
 	@echo "make bench  all benchmarks (hours; on a machine that rests); goes on where it was cut off; ROWS=1,4 names some"
 	@echo "make bench-quick   a look at them in three minutes"
 	@echo "make bench-gpu     all that needs a GPU, in eight minutes; DATA=DIR names photographs to fine-tune on"
-	@echo "make statistics    candidates of known truth, judged again and again (an hour); writes results/promotion_statistics/"
+	@echo "make statistics    all that is claimed of errors, tried on known truth (within an hour); writes $(STATISTICS)/"
 	@echo "make torture    searches and promotions under faults (hours); goes on where it was cut off; BUDGET=30m, ROWS=kill,signals"
 	@echo "make clean  remove caches and the drawn data set; searches under results/ stay"
 
@@ -85,7 +86,10 @@ bench-gpu: env
 	$(BIN)/python tests/benchmarks/gpu_all.py $(if $(DATA),--data $(DATA))
 
 statistics: env
-	$(BIN)/python tests/helpers/judging_simulation.py
+	$(BIN)/python tests/helpers/judging_simulation.py --out $(STATISTICS)
+	$(BIN)/python tests/helpers/effects_simulation.py --out $(STATISTICS)
+	$(BIN)/python tests/helpers/rounds_simulation.py --out $(STATISTICS)
+	$(BIN)/python tests/helpers/statistics_check.py $(STATISTICS)
 
 torture: env
 	$(BIN)/python tests/torture/torture.py $(if $(BUDGET),--budget $(BUDGET)) $(if $(ROWS),--rows $(ROWS))

@@ -149,7 +149,8 @@ def choose_packing(kinds: Sequence[GpuLoads], machine: Machine, trials: int, cpu
         trials: how many there will be.
         cpus_per_trial: the fewest that one may have.
     """
-    cores = machine.cpus // (machine.gpus * cpus_per_trial)
+    parts = [part for part in machine.nodes or (machine,) if part.gpus]
+    cores = min(part.cpus // (part.gpus * cpus_per_trial) for part in parts)
     counts, words = [MAX_PACKED, max(1, cores), math.ceil(trials / machine.gpus)], []
     for kind in kinds:
         heaviest = max(kind.loads, key=lambda load: math.inf if load.peak is None else load.peak)

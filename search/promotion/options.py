@@ -75,6 +75,14 @@ class PromotionOptions(BaseModel):
         allow_inf_nan=False,
         description="Hours for the re-runs: clear losers are dropped to keep to them.",
     )
+    drop_error: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="Train in rounds, a seed each, and drop on the way who is surely worse than the best so far; the "
+        "truly best is dropped with this probability at most, like 0.05. Default: all are trained with every seed.",
+    )
     max_ms: float | None = Field(
         default=None,
         gt=0,
@@ -105,6 +113,20 @@ class PromotionOptions(BaseModel):
         """Images that judge are no images to train on, where they were named for that alone."""
         if self.judge_on is not None and self.is_recipe:
             raise ValueError("--judge-on must go with --fit-on train, since its images judge, but got train+val")
+        return self
+
+    @model_validator(mode="after")
+    def check_rounds(self) -> PromotionOptions:
+        """Before two seeds nothing tells how seeds vary, and after the last there is nothing to save."""
+        if self.drop_error is None:
+            return self
+        from search.statistics.rounds import LEAST_SEEDS  # scipy takes a third of a second: not for --help
+
+        if self.seeds <= LEAST_SEEDS:
+            raise ValueError(
+                f"--drop-error must go with --seeds {LEAST_SEEDS + 1} or more, since nothing is dropped before "
+                f"{LEAST_SEEDS} seeds each, but got --seeds {self.seeds}"
+            )
         return self
 
     @property

@@ -15,13 +15,15 @@ from pydantic import BaseModel, Field
 from fashion_core.errors import CheckpointError, SearchError
 from fashion_core.files import read_json, write_whole
 from fashion_core.hardware.device import choose_device
-from fashion_core.models.cost import Cost
+from fashion_core.models.cost import UNLIMITED, Cost
 from fashion_core.models.saved import load_model
 from search.jobs.reruns import DIVERGED, FINISHED, Run, Training, load_run, train_all
 from search.promotion.judgement import Trained, TrainedCandidate
 from search.promotion.networks import build_final, measure_cost
 from search.promotion.plan import BASELINE, Candidate
 from search.promotion.view import RerunView
+from search.statistics.crossfit import cross_fit
+from search.statistics.rounds import LEAST_SEEDS, find_sure_losers, share_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,10 +138,12 @@ class Retraining:
             [self.build_training(each, number) for each in self.plan.everyone] for number in range(len(self.plan.seeds))
         ]
         dropped: set[str] = set()
-        if self.promotion.options.budget_hours is None:
+        options = self.promotion.options
+        if options.budget_hours is None and options.drop_error is None:
             self.train([training for each in rounds for training in each], "re-runs")
         else:  # a round a seed, so that losers can be dropped in between
             for number, trainings in enumerate(rounds):
+                dropped |= self.find_sure_losers(rounds[:number], dropped)
                 dropped |= self.find_losers(rounds[:number], len(rounds) - number, dropped)
                 left = [training for training in trainings if training.label not in dropped]
                 self.train(left, f"re-runs, seed {number}")
@@ -167,6 +171,28 @@ class Retraining:
             job=self.site.build_job(candidate.config.model_copy(update=seeds)),
             folder=self.folder / "reruns" / name,
         )
+
+    def find_sure_losers(self, done: Sequence[Sequence[Training]], dropped: set[str]) -> set[str]:
+        """Labels of the candidates that are surely worse than the best so far; none before all have two seeds."""
+        error = self.promotion.options.drop_error
+        if error is None or len(done) < LEAST_SEEDS:
+            return set()
+        out = dropped | {each.label for trainings in done for each in trainings if each.status != FINISHED}
+        left = [each for each in self.plan.candidates if each.label not in out]
+        measure, folds, labels = self.promotion.measure, self.material.folds, self.material.labels
+        runs = [tuple(load_run(own) for one in done for own in one if own.label == each.label) for each in left]
+        trained = [
+            TrainedCandidate(each, own, labels, UNLIMITED, measure) for each, own in zip(left, runs, strict=True)
+        ]
+        scores = [measure.score_images(cross_fit(each.answer, folds)) for each in trained]
+        level = share_error(error, len(self.plan.candidates), len(self.plan.seeds))
+        found = [left[place] for place in find_sure_losers(scores, folds, level)] if len(left) > 1 else []
+        for each in found:
+            self.notes.append(
+                f"{each.words} was dropped after {len(done)} of {len(self.plan.seeds)} seeds: surely worse than the "
+                f"best so far (p <= {level:.3g} in one test; the best is dropped in at most {error:.3g} of cases)."
+            )
+        return {each.label for each in found}
 
     def find_losers(self, done: Sequence[Sequence[Training]], rounds_left: int, dropped: set[str]) -> set[str]:
         """Labels to drop now, to keep to the budget; one that diverged is out anyway, and not counted."""

@@ -23,6 +23,7 @@ from search.reporting.terminal import draw_table, plain
 from search.reporting.words import describe_objective, format_duration, format_score, write_interval, write_points
 from search.statistics.gate import describe_attempt
 from search.statistics.intervals import LEVEL
+from search.statistics.rounds import LEAST_SEEDS
 from search.tracking.store import default_uri
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def draw_plan(
         ("baseline", plan.baseline_words),
         ("trained on", f"{counts['train']:,} images"),
         ("re-runs", f"{reruns}, each with a start and a seed of its own"),
+        ("dropped", describe_dropping(options)),
         ("for the baseline", describe_baseline_price(plan, sum(map(len, search.begun.categories.values())), counts)),
         ("for soups", f"{soup}, all from one start" if options.has_soup else ""),
         ("judged on", f"{counts['val']:,} validation images, cross-fitted"),
@@ -175,6 +177,16 @@ def draw_plan(
         if text:
             table.add_row(topic, plain(text))
     return table
+
+
+def describe_dropping(options: PromotionOptions) -> str:
+    """Who is dropped on the way; empty where nobody is."""
+    if options.drop_error is None:
+        return ""
+    return (
+        f"from {LEAST_SEEDS} seeds on, who is surely worse than the best so far; the best in at most "
+        f"{options.drop_error:.3g} of cases"
+    )
 
 
 def describe_own(own: PromotionAttempt) -> str:

@@ -45,7 +45,8 @@ def draw_claims(judged: Sequence[Judged], path: Path) -> bool:
         axes.plot([POINTS * estimate.value], [row], "o", color=INKS[verdict], ms=6, label=label)
         if each.claim.published is not None:
             axes.plot([POINTS * each.claim.published], [row], "D", color="black", ms=5, mfc="white")
-    axes.plot([], [], "D", color="black", mfc="white", ms=5, label="published")
+    if any(each.claim.published is not None for each in shown):
+        axes.plot([], [], "D", color="black", mfc="white", ms=5, label="published")
     axes.axvline(0, color="0.7", lw=1)
     axes.set_yticks(range(len(shown)), [wrap(each.claim.text) for each in reversed(shown)], fontsize=7)
     axes.set_xlabel("points, with the 95% interval")

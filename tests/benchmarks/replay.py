@@ -3,6 +3,7 @@
 python tests/benchmarks/replay.py                # half an hour; into results/benchmarks/
 python tests/benchmarks/replay.py --quick        # a quick look, into results/.bench-quick
 python tests/benchmarks/replay.py --report       # write the report again from replay.csv
+python tests/benchmarks/replay.py --pause-epochs 0.3 --out DIR   # going on after a pause costs that, see pauses.py
 
 A search that replay.csv holds is not run again: delete that file to begin anew, as after a change of what is replayed.
 The recordings are split by configuration before anything is replayed, and a surface is fitted to each half: rungs,

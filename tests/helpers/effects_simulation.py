@@ -199,7 +199,10 @@ def main() -> None:
     given = parser.parse_args()
     rows: list[dict[str, float]] = []
     for count, rungs in [*((count, 1) for count in COUNTS), *STOPPED]:
-        rows.append({"trials": count, "rungs": rungs} | measure(count, given.repetitions, rungs))
+        rows.append(
+            {"trials": count, "rungs": rungs, "repetitions": given.repetitions}
+            | measure(count, given.repetitions, rungs)
+        )
         print(rows[-1], flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
     with (given.out / "effects.csv").open("w", newline="", encoding="utf-8") as file:

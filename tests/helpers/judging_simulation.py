@@ -1,6 +1,6 @@
 """Does the judge keep its word? Candidates of known truth, drawn again and again.
 
-python tests/judging_simulation.py --out results/promotion_statistics
+python tests/helpers/judging_simulation.py --out results/promotion_statistics
 
 A network's answer to image i in category q is right where z + seed + a_i + b_iq + c_iq + e_iq > 0: `seed` moves all
 answers of a network; a and b are the image's own, the same for all candidates; c is the candidate's, e the network's.

@@ -16,6 +16,14 @@ def test_its_key_names_what_decides_the_model():
     assert PromotionOptions(force=True).build_key("id") == plain.build_key("id")
 
 
+def test_dropping_changes_the_key_and_its_absence_does_not():
+    """A promotion that was begun before there was such a thing goes on under its key."""
+    assert "drop_error" not in PromotionOptions().build_key("id")
+    assert "drop_error=0.05" in PromotionOptions(drop_error=0.05).build_key("id")
+    with pytest.raises(ValidationError, match=r"must go with --seeds 3 or more.*but got --seeds 2"):
+        PromotionOptions(drop_error=0.05, seeds=2)
+
+
 def test_what_is_impossible_is_refused():
     for wrong in (
         {"forms": "soup"},
@@ -26,6 +34,9 @@ def test_what_is_impossible_is_refused():
         {"fit_on": "val"},
         {"max_ms": 0},
         {"tops": 1},
+        {"drop_error": 0},
+        {"drop_error": 1},
+        {"drop_error": 0.05, "seeds": 2},
     ):
         with pytest.raises(ValidationError):
             PromotionOptions(**wrong)

@@ -15,6 +15,7 @@ def test_figures_and_verdict_stand_at_the_top(stage):
     head = report.split("\n## ")[0]
     assert head.startswith("# Promotion of `drawn`\n\nTrial 12, trained again with a fresh seed. It scores **")
     assert write_interval(result.score) in head and "on 48 validation images and **passed the gate**" in head
+    assert "\n\nThe baseline: the report's recipe; " in report
     assert "val was unseen" in head and "**val was used by the search.**" not in report
     assert "**val was used by the search.**" in render_promotion(build_result(stage, select_on="val"))
     refused = replace(result.gate, verdict=replace(result.verdict, passed=False))

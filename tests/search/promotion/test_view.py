@@ -11,7 +11,17 @@ from fashion_core.config import TrainConfig
 from search.jobs.reruns import FINISHED, Training
 from search.jobs.training import TrainingJob
 from search.promotion.attempt_state import PROMOTED, REFUSED, open_attempt
-from search.promotion.view import RerunView, describe_own, draw_decision, draw_judgement, show_end, show_gate
+from search.promotion.options import PromotionOptions
+from search.promotion.view import (
+    RerunView,
+    describe_baseline_price,
+    describe_dropping,
+    describe_own,
+    draw_decision,
+    draw_judgement,
+    show_end,
+    show_gate,
+)
 from search.records.layout import SearchLayout
 from search.registry.versions import Registry, Version
 from search.tracking.store import default_uri
@@ -60,6 +70,19 @@ def test_the_end_says_what_came_of_it(stage, single):
     assert "unchanged results/drawn/PROMOTION.md and results/drawn/final, of the attempt that was promoted" in text
     assert "report results/drawn/promotion/attempts/2/PROMOTION.md" in text
     assert "nothing is trained once more" in show(lambda console: show_end(build_result(stage), registry, console))
+
+
+def test_a_baseline_in_its_own_protocol_has_a_price_of_its_own(stage):
+    """Where its epochs are those of the candidates, it is counted with them."""
+    plan = build_result(stage).plan
+    assert plan.is_baseline_alike and describe_baseline_price(plan, 26, {"train": 120}) == ""
+    config = TrainConfig(backbone="test_resnet", weights="none", image_size=32, epochs=4, batch_size=8)
+    own = replace(plan, baseline=replace(plan.baseline, config=config), lasting={"baseline": "own"})
+    told = describe_baseline_price(own, 26, {"train": 120})
+    assert told.startswith("3 networks, 12 epochs, about ") and told.endswith(", of steps that were timed here")
+    assert "the report's recipe in its own protocol; its protocol differs from that of trial 12: " in own.baseline_words
+    assert describe_dropping(PromotionOptions()) == ""
+    assert "the best in at most 0.05 of cases" in describe_dropping(PromotionOptions(drop_error=0.05))
 
 
 def test_a_later_attempt_says_what_stands(tmp_path):

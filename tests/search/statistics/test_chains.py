@@ -1,10 +1,10 @@
-"""Many tries on the same images, simulated: the short form of `make statistics`, and an error that it must find."""
+"""Many tries on the same images, simulated: a part of the table. Its short form is `test_simulations.py`."""
 
 import pytest
 from judging_simulation import measure_chain
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_equal_challengers_seldom_pass_and_better_ones_do():
     """Without counting, a third of the chains is opened: the planted error."""
     counted = measure_chain(5, 0.4, 60)
