@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	    echo "Python must be 3.11 or newer, but PYTHON=$(PYTHON) is $$($(PYTHON) --version 2>&1);" \
 	        "name another one: make env PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[lite,heif,postgres,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[lite,heif,postgres,gpu,dev]'
 	@touch $@
 
 demo: env
