@@ -101,14 +101,14 @@ def describe_usage(usages: Mapping[int, Usage]) -> str:
     texts = []
     if speeds := [each.images_per_second for each in usages.values() if each.images_per_second is not None]:
         between = f" ({min(speeds):.0f} to {max(speeds):.0f})" if len(speeds) > 1 else ""
-        texts.append(f"Trainings saw {median(speeds):.0f} images a second in the middle{between}.")
+        texts.append(f"Images a second in training: median {median(speeds):.0f}{between}.")
     for name, words in (("peak_memory_mib", "memory"), ("peak_gpu_memory_mib", "GPU memory")):
         peaks = {number: peak for number, each in usages.items() if (peak := getattr(each, name)) is not None}
         if peaks:
             number = max(peaks, key=peaks.__getitem__)
             texts.append(
-                f"Most {words}: {format_memory(peaks[number])} (trial {number}); in the middle "
-                f"{format_memory(median(peaks.values()))}."
+                f"Peak {words}: median {format_memory(median(peaks.values()))}, most {format_memory(peaks[number])} "
+                f"(trial {number})."
             )
     for name, words in (("cpu_joules", "processors"), ("gpu_joules", "GPUs")):
         if joules := [value for each in usages.values() if (value := getattr(each, name)) is not None]:

@@ -38,8 +38,8 @@ def test_what_is_known_is_told_in_a_line() -> None:
         3: NOTHING,
     }
     assert describe_usage(usages) == (
-        "Trainings saw 40 images a second in the middle (20 to 80). Most memory: 1.5 GiB (trial 1); in the middle "
-        "640 MiB. Most GPU memory: 300 MiB (trial 1); in the middle 250 MiB. Energy of processors: 1.5 Wh in 2 trials. "
+        "Images a second in training: median 40 (20 to 80). Peak memory: median 640 MiB, most 1.5 GiB (trial 1). "
+        "Peak GPU memory: median 250 MiB, most 300 MiB (trial 1). Energy of processors: 1.5 Wh in 2 trials. "
         "Energy of GPUs: 0.2 Wh in 1 trial."
     )
 
@@ -69,6 +69,6 @@ def test_the_reports_page_shows_it_beside_each_trial(tmp_path: Path) -> None:
         answer = answer_spent(Source(layout, record, describe_search(record)))
         texts.append("".join(str(part) for part in answer.parts))
         take(record)
-    assert not any(name in texts[0] for name in USAGE) and "images a second" not in texts[0]
+    assert not any(name in texts[0] for name in USAGE) and "mages a second" not in texts[0]
     assert "images/s" in texts[1] and "peak memory" in texts[1] and "peak GPU memory" not in texts[1]
-    assert "Most memory: 2.0 GiB (trial 0)" in texts[1]
+    assert "most 2.0 GiB (trial 0)" in texts[1]
