@@ -129,7 +129,8 @@ class HostsCluster:
         command += ["--backend-store-uri", database, "--allowed-hosts", "*"]
         command += ["--artifacts-destination", f"s3://{BUCKET}/mlflow"]
         store = {"MLFLOW_S3_ENDPOINT_URL": f"http://{self.store.address}:{S3_PORT}"}
-        self.tracking.start(command, environment=CREDENTIALS | store, output=self.logs / "mlflow.log")
+        given = CREDENTIALS | store | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # ten processes that nobody asks
+        self.tracking.start(command, environment=given, output=self.logs / "mlflow.log")
 
     def wait_for_tracking(self) -> None:
         """Wait until MLflow's server answers, and soon: it loads much at its first question."""

@@ -89,15 +89,29 @@ class Stage:
         return SearchLayout(self.folder / "results", NAME)
 
 
+class Twin:
+    """The same search on one machine, undisturbed, while the cluster starts. folder: of the machine."""
+
+    def __init__(self, folder: Path, data: Path) -> None:
+        (folder / "tiny.yaml").write_text(SPACE)
+        self.process = start(folder, "run.py", *GIVEN, data)
+        self.layout = SearchLayout(folder / "results", NAME)
+        self.output: str | None = None
+
+    def find_differences(self, layout: SearchLayout) -> list[str]:
+        """In which another search differs from it, once it has ended."""
+        if self.output is None:
+            self.output = self.process.communicate(timeout=FINISH_S)[0]
+        assert self.process.returncode == 0, self.output
+        return find_differences(self.layout, layout, tracked=False)
+
+
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) -> SearchLayout:
-    """The same search on one machine, undisturbed."""
-    folder = tmp_path_factory.mktemp("twin")
-    (folder / "tiny.yaml").write_text(SPACE)
-    process = start(folder, "run.py", *GIVEN, sample_folder)
-    output = process.communicate(timeout=FINISH_S)[0]
-    assert process.returncode == 0, output
-    return SearchLayout(folder / "results", NAME)
+def twin(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) -> Iterator[Twin]:
+    """Of all searches here."""
+    found = Twin(tmp_path_factory.mktemp("twin"), sample_folder)
+    yield found
+    found.process.kill()
 
 
 def build_stage(cluster: HostsCluster, folder: Path, sample_folder: Path) -> Stage:
@@ -117,9 +131,7 @@ def logs(tmp_path: Path) -> Iterator[Path]:
     yield folder
 
 
-def test_a_search_is_the_same_as_on_one_machine(
-    tmp_path: Path, logs: Path, sample_folder: Path, twin: SearchLayout
-) -> None:
+def test_a_search_is_the_same_as_on_one_machine(tmp_path: Path, logs: Path, sample_folder: Path, twin: Twin) -> None:
     """One worker, which sees nothing of the driver's disk; MLflow and the storage are elsewhere too."""
     with open_cluster(logs, 1, tracking=True) as cluster:
         stage = build_stage(cluster, tmp_path, sample_folder)
@@ -134,7 +146,7 @@ def test_a_search_is_the_same_as_on_one_machine(
         assert set(fetched.values()) == {1} and {host for host, _ in fetched} == {worker.address}
         assert len(fetched) == 2  # the images, and which of them are trained and judged on
         check_tracked(cluster, layout)
-    assert not find_differences(twin, layout, tracked=False)
+    assert not twin.find_differences(layout)
 
 
 def stage_uri(cluster: HostsCluster) -> str:
@@ -186,9 +198,7 @@ def tell(cluster: HostsCluster, *options: object) -> tuple[int, str]:
 # ---------------------------------------------------------------------------------------------- what is taken away
 
 
-def test_what_is_taken_away_changes_nothing(
-    tmp_path: Path, logs: Path, sample_folder: Path, twin: SearchLayout
-) -> None:
+def test_what_is_taken_away_changes_nothing(tmp_path: Path, logs: Path, sample_folder: Path, twin: Twin) -> None:
     """MLflow, its database, the object store and the node that trains, while a search runs: it ends as undisturbed."""
     with open_cluster(logs, 1, tracking=True) as cluster:
         stage = build_stage(cluster, tmp_path, sample_folder)
@@ -212,11 +222,11 @@ def test_what_is_taken_away_changes_nothing(
         check_quiet(output)
         assert process.returncode == 0 and "answers again" in output, output
         check_tracked(cluster, layout)
-    assert not find_differences(twin, layout, tracked=False)
+    assert not twin.find_differences(layout)
 
 
 def test_nodes_that_are_cut_off_or_taken_back_change_nothing(
-    tmp_path: Path, logs: Path, sample_folder: Path, twin: SearchLayout
+    tmp_path: Path, logs: Path, sample_folder: Path, twin: Twin
 ) -> None:
     """The node that trains is cut off for a minute; the other one is told to end. A third goes on with what is left."""
     with open_cluster(logs, 2) as cluster:
@@ -237,10 +247,10 @@ def test_nodes_that_are_cut_off_or_taken_back_change_nothing(
         layout = stage.take_results()
         check_quiet(output)
         assert process.returncode == 0, output
-    assert not find_differences(twin, layout, tracked=False)
+    assert not twin.find_differences(layout)
 
 
-def test_a_search_goes_on_elsewhere(tmp_path: Path, logs: Path, sample_folder: Path, twin: SearchLayout) -> None:
+def test_a_search_goes_on_elsewhere(tmp_path: Path, logs: Path, sample_folder: Path, twin: Twin) -> None:
     """Its driver loses its power; from another host it goes on with nothing but the storage. Then the head does."""
     with open_cluster(logs, 1) as cluster:
         stage = build_stage(cluster, tmp_path, sample_folder)
@@ -269,7 +279,7 @@ def test_a_search_goes_on_elsewhere(tmp_path: Path, logs: Path, sample_folder: P
             check_quiet(output)
         assert process.returncode == 0, output
         layout = stage.take_results()
-    assert not find_differences(twin, layout, tracked=False)
+    assert not twin.find_differences(layout)
 
 
 def test_a_node_that_joins_gets_work(tmp_path: Path, logs: Path, sample_folder: Path) -> None:
