@@ -231,8 +231,13 @@ def list_varied(record: SearchRecord) -> list[str]:
 
 def draw_slices(record: SearchRecord) -> list[Chart]:
     """The score against each parameter that differs, one small picture each."""
-    trials = [trial for trial in record.rank() if trial.status in DONE]
+    trials = list_shown(record)
     return [draw_slice(record, name, trials) for name in list_varied(record)[:MAX_SLICES]] if len(trials) > 1 else []
+
+
+def list_shown(record: SearchRecord) -> list[TrialRecord]:
+    """The trials that trained to their end or were stopped, and the best, the best first."""
+    return [trial for place, trial in enumerate(record.rank()) if not place or trial.status in DONE]
 
 
 def draw_slice(record: SearchRecord, name: str, trials: Sequence[TrialRecord]) -> Chart:
@@ -302,7 +307,7 @@ def is_numeric(values: Sequence[Any]) -> bool:
 
 def draw_parallel(record: SearchRecord) -> Chart | None:
     """Each trial as a line over all parameters to its score; None where nothing differs."""
-    trials = [trial for trial in record.rank() if trial.status in DONE]
+    trials = list_shown(record)
     names = [name for name in list_varied(record) if any(name in trial.params for trial in trials)][:MAX_SLICES]
     if len(trials) < 2 or not names:
         return None

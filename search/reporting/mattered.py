@@ -38,7 +38,7 @@ def answer_mattered(source: Source) -> Answer:
         parts.append(tag("div", *(each.render(caption=False) for each in slices), class_="small"))
         parts.append(
             note(
-                "A point is a trial: full where it was trained to its end, open where it was stopped; the star is the "
+                "A point is a trial: full where it was trained to its end, open where it was not; the star is the "
                 "best. Other parameters differ between the points too."
             )
         )

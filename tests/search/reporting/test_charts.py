@@ -1,11 +1,15 @@
 """What pictures show, against the ledger that they are drawn from."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from answered_search import write_search
 
 from fashion_core.models.cost import Cost
-from search.records.record import load_record
+from search.records.events import TrialEnded, TrialStatus
+from search.records.ledger import read_events
+from search.records.record import load_record, replay
 from search.reporting.charts import (
     MAX_LINES,
     TOP,
@@ -74,6 +78,19 @@ def test_parallel_coordinates_have_every_trial(few):
     places = [y for trace in chart.traces for y in trace["y"] if y is not None]
     assert min(places) == 0 and max(places) == 1
     assert chart.layout["xaxis"]["ticktext"] == ["lr", "dropout", "fc_layers", "val/accuracy"]
+
+
+def test_the_best_is_shown_though_it_was_interrupted(few, tmp_path):
+    best = few.rank()[0]
+    events = read_events(write_search(tmp_path).ledger)
+    ends = [event for event in events if isinstance(event, TrialEnded) and event.trial == best.number]
+    record = replay(
+        [dataclasses.replace(event, status=TrialStatus.INTERRUPTED) if event in ends else event for event in events]
+    )
+    assert record.rank()[0].number == best.number and record.rank()[0].status == TrialStatus.INTERRUPTED
+    (star,) = (trace for trace in draw_slices(record)[0].traces if trace["name"] == "best")
+    assert star["x"] == [best.params["lr"]] and star["y"] == [best.best]
+    assert any(trace["name"] == f"best: trial {best.number}" for trace in draw_parallel(record).traces)
 
 
 def test_values_are_placed_from_the_lowest_to_the_highest():
