@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "judging images"
 IMAGES_TAG, TRY_TAG, FINGERPRINT_TAG = "images.", "try.", "fingerprint"
@@ -58,9 +59,9 @@ class RegistryBook:
                 run = known.get(each.fingerprint) or self.create_run(each)
                 new = [attempt for attempt in each.attempts if name_tag(attempt) not in run.data.tags]
                 if new and run.info.lifecycle_stage == "deleted":  # in MLflow's pages: nothing could be written to it
-                    self.writer.connect().restore_run(run.info.run_id)
+                    self.connect().restore_run(run.info.run_id)
                 for attempt in new:
-                    self.writer.connect().set_tag(run.info.run_id, name_tag(attempt), attempt.model_dump_json())
+                    self.connect().set_tag(run.info.run_id, name_tag(attempt), attempt.model_dump_json())
 
     def find_earlier(self, known: Sequence[JudgedImages]) -> list[JudgedImages]:
         """The tries of versions that were registered before tries were written down: their folders tell the images.
@@ -85,11 +86,16 @@ class RegistryBook:
                     found.append(replace(describe_images(digests), attempts=(attempt,)))
         return found
 
+    def connect(self) -> MlflowClient:
+        """The registry's own client: where nobody answers, it tells within seconds."""
+        self.writer.client = self.registry.connect()
+        return self.writer.client
+
     def find_runs(self) -> list[Run]:
         """The runs of the experiment, which is made if there is none; those that were deleted too: a try was made."""
         from mlflow.entities import ViewType
 
-        client, runs, token = self.writer.connect(), [], None
+        client, runs, token = self.connect(), [], None
         experiment = self.writer.find_experiment(EXPERIMENT)
         while True:
             page = client.search_runs([experiment], run_view_type=ViewType.ALL, page_token=token)
@@ -103,7 +109,7 @@ class RegistryBook:
         tags = {FINGERPRINT_TAG: images.fingerprint, "kind": EXPERIMENT}
         for number, start in enumerate(range(0, len(digests), DIGESTS_A_TAG)):
             tags[f"{IMAGES_TAG}{number:04d}"] = " ".join(digests[start : start + DIGESTS_A_TAG])
-        client, experiment = self.writer.connect(), self.writer.find_experiment(EXPERIMENT)
+        client, experiment = self.connect(), self.writer.find_experiment(EXPERIMENT)
         run = client.create_run(experiment, tags=tags, run_name=f"{len(digests):,} images {images.fingerprint}")
         client.set_terminated(run.info.run_id)
         return run

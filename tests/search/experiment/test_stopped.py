@@ -15,11 +15,11 @@ from fashion_core.errors import CheckpointError, SearchError
 from search.experiment.starts import plan_with_starts
 from search.experiment.stopped import build_trainings, collect_finished, name_folder, plan_stopped
 from search.jobs.reruns import train
-from search.jobs.training import draw_seeds
 from search.planning.options import load_options
 from search.planning.resources import Machine
 from search.records.record import load_record
 from search.reporting.stopped import draw_order
+from search.space.seeds import draw_seeds
 
 
 def write_run(layout, number, scores, status="finished"):
