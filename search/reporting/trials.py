@@ -45,7 +45,7 @@ def tabulate_trials(record: SearchRecord) -> tuple[list[str], list[list[Any]]]:
         seconds = None if trial.seconds is None else round(trial.seconds, 1)
         fixed = [number, str(trial.status), hide_places(trial.reason), trial.rung, trial.cutoff]
         fixed += [trial.enqueued, len(trial.epochs), trial.best_epoch, seconds]
-        fixed += [None if (value := usages[number][name]) is None else round(value, 1) for name in used]
+        fixed += [None if (value := usages[number][name]) is None else round(value, 3) for name in used]
         rows.append([*fixed, *(found.get(name) for name in scores), *(trial.params.get(name) for name in params)])
     return [*FIXED_COLUMNS, *used, *scores, *params], rows
 

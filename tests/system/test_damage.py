@@ -89,8 +89,8 @@ def compare(twin, copy, told):
             number: end if ANSWERS not in end[1] else (end[0], end[1].replace(ANSWERS, ""), *end[2:-1], twins[-1])
             for (number, end), twins in zip(ends.items(), wanted["ends"].values(), strict=True)
         }
-    forgiven = {"models"} if MODELS_TOLD in told else set()
-    forgiven |= {"points", "runs"} if TRACKING_TOLD in told else set()
+    forgiven = {"models", "kept"} if MODELS_TOLD in told else set()
+    forgiven |= {"points", "runs", "kept"} if TRACKING_TOLD in told else set()
     if TRACKING_TOLD in told and not found:
         return []
     return [part for part in wanted if part not in forgiven and found.get(part) != wanted[part]]
