@@ -78,6 +78,7 @@ def check_objective(record, final, objective, folder):
     assert run.data.params["objective"] == objective
 
 
+@pytest.mark.long
 def test_deepfashion_as_it_is_downloaded(tmp_path, sample_folder):
     data = write_download(sample_folder, tmp_path / "download")
     told, record, final = search_and_promote(tmp_path, data, "val/accuracy/material")

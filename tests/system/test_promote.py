@@ -129,6 +129,7 @@ def test_the_same_seeds_train_the_same_networks(story):
     assert len({config.seed for config in configs}) == len({config.start_seed for config in configs}) == 2
 
 
+@pytest.mark.long
 def test_networks_for_soups_are_named_beforehand_and_have_one_start(tmp_path, sample_folder):
     results = tmp_path / "results"
     layout = write_search(results, "good", sample_folder, [GOOD])
@@ -234,6 +235,7 @@ def test_a_rollback_restores(story):
         registry.promote(registry.find(2), registry.find(1), {})
 
 
+@pytest.mark.long
 def test_the_recipe_is_judged_and_a_new_network_ships(story, sample_folder):
     folder = story[0]
     layout = write_search(folder / "results", "recipe", sample_folder, [GOOD])

@@ -220,6 +220,7 @@ def test_held_out_images_leave_val_unseen(tmp_path, sample_folder):
     assert len(seen) == pytest.approx(0.15 * len(lists["train"]), abs=3)
 
 
+@pytest.mark.long
 def test_only_trials_that_the_probe_favours_are_fine_tuned(tmp_path, sample_folder):
     weights = tmp_path / "weights.safetensors"
     torch.manual_seed(0)
