@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
     from mlflow.tracking import MlflowClient
 
-ANSWER_S = 4  # for a first answer
+ANSWER_S = 4  # for a database's first answer
+SERVER_S = 15  # for a server's: one that has just started, on a busy machine, takes its time
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")  # the first message to PostgreSQL, to which any server says a letter
 # MLflow tries seven times, for minutes. Here once more at most, and not when it is first asked: who promotes can go on.
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-FIRST = {RETRIES: "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_S), "PGCONNECT_TIMEOUT": str(ANSWER_S)}
+FIRST = {RETRIES: "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SERVER_S), "PGCONNECT_TIMEOUT": str(ANSWER_S)}
 LATER = {RETRIES: "1", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}  # the bar would stand in a report's lines
 RULE = "a registry must be an MLflow server or database"
 Found = TypeVar("Found")

@@ -115,11 +115,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if find_room(item.nodeid) == "system":
             item.add_marker("slow")
-    items.sort(key=lambda item: find_room(item.nodeid) != "system")  # one that is left to the end runs alone
+    items.sort(key=rank_start)  # one that takes minutes, and is left to the end, runs alone
     long = [item for item in items if item.get_closest_marker("long")]
     if long and SIZE != "all":
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+
+
+def rank_start(item: pytest.Item) -> int:
+    """Which begin first: whole commands, then files that are slow as a whole, then the others."""
+    module = item.getparent(pytest.Module)
+    is_slow = module is not None and any(mark.name == "slow" for mark in module.own_markers)
+    return 0 if find_room(item.nodeid) == "system" else 1 if is_slow else 2
 
 
 def pytest_collection_finish() -> None:
