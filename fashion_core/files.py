@@ -372,6 +372,14 @@ def read_json(path: Path, form: type[T], what: str, remedy: str, error: type[Fas
         raise build_damage(path, what, remedy, error, fault) from None
 
 
+def read_if_whole(path: Path, form: type[T]) -> T | None:
+    """The same; None where the file is not there, or is damaged: of what can be worked out again."""
+    try:
+        return check_form(parse_json(read_plain(path, MAX_JSON_BYTES)), form)
+    except (OSError, ValueError):
+        return None
+
+
 def read_plain(path: Path, max_bytes: int) -> bytes:
     """The bytes of a plain file.
 

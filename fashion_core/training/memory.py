@@ -42,9 +42,8 @@ def measure_peak(config: TrainConfig, schema: AttributeSchema, device: torch.dev
 
 def take_steps(config: TrainConfig, schema: AttributeSchema, device: torch.device) -> None:
     """Train for some steps as `fit` would, and evaluate a batch; of a probe, whose features are cached, only that."""
-    if config.probe_epochs:
-        config = config.model_copy(update={"probe_epochs": 0 if config.probe_epochs < config.epochs else config.epochs})
-    config = config.model_copy(update={"weights": "none"})
+    changes = {"weights": "none"} | ({} if config.is_probe else {"probe_epochs": 0})
+    config = config.model_copy(update=changes)
     state = assemble_state(config, schema, [[1] * size for size in schema.sizes], "", device)
     generator, augmentation = seed_epoch(0, 0), Augmentation.from_config(config)
     if not config.is_probe:

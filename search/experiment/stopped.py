@@ -10,12 +10,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
-from fashion_core.config import build_config
 from fashion_core.errors import CheckpointError, SearchError
 from fashion_core.files import build_damage, read_json
 from search.experiment.beginning import prepare
-from search.experiment.identity import check_data, check_space
-from search.experiment.starts import plan_with_starts
+from search.experiment.replay import build_trial_config, plan_again
 from search.jobs.cluster import open_ray
 from search.jobs.guard import HeadGuard
 from search.jobs.reruns import EPOCHS_FOLDER, FAILED, RUN_FILE, RunEnd, Training, read_epoch, train_all
@@ -25,7 +23,6 @@ from search.records.record import load_record
 from search.reporting.stopped import FinishedTrial, FinishedTrials, draw_order, estimate_seconds, write_finished
 from search.reporting.terminal import draw_pairs, plain
 from search.reporting.words import format_duration, name_trials, write_count
-from search.space.seeds import draw_seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,10 +94,7 @@ def finish_stopped(
         options = options.model_copy(update={"data": data or options.data, "address": address or options.address})
         machine = stack.enter_context(open_ray(options.address))
         stack.enter_context(HeadGuard(layout.name))
-        plan = plan_with_starts(options, layout, machine, begun=True, costs=record.costs)
-        plan.check_weights()
-        check_space(plan, record.begun)
-        check_data(plan.annotations, plan.settings[0], plan.cache_dir, record.begun)
+        plan = plan_again(options, layout, record, machine)
         trainings = build_trainings(plan, record, drawn, console)
 
         def listen(training: Training, event: dict[str, Any]) -> None:
@@ -127,9 +121,7 @@ def build_trainings(plan: Plan, record: SearchRecord, drawn: list[int], console:
     prepared = prepare(plan, console)
     trainings = []
     for number in drawn:
-        values = plan.space.build_values(record.trials[number].params, prepared.data.schema)
-        values |= draw_seeds(plan.options.seed, number, with_start=record.has_start_seeds)
-        config = build_config(values)
+        config = build_trial_config(plan, record, number)
         folder = name_folder(plan.layout, number, config.epochs)
         trainings.append(Training(f"trial {number}", 0, prepared.site.build_job(config), folder))
     return trainings

@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,11 +15,13 @@ from fashion_core.hardware.gpu_memory import CONTEXT_BYTES
 from fashion_core.training.memory import measure_peak
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fashion_core.data.schema import AttributeSchema
     from search.planning.resources import Machine
     from search.space.space import Space
+
+    MeasureLoads = Callable[[Sequence[TrainConfig], AttributeSchema], Sequence["GpuLoads"]]
 
 MARGIN = 0.15  # of a GPU's memory that stays free: fragments, and kernels that are chosen later
 MAX_PACKED = 8  # trials on a GPU: more were never measured
@@ -66,13 +68,6 @@ class GpuLoads:
     total: int
     loads: tuple[Load, ...]
     has_mps: bool = False
-
-
-class MeasureLoads(Protocol):
-    """Measures configurations on a GPU of every kind that there is."""
-
-    def __call__(self, configs: Sequence[TrainConfig], schema: AttributeSchema) -> list[GpuLoads]:
-        """See `measure_loads`."""
 
 
 @dataclass(frozen=True)
@@ -171,13 +166,23 @@ def format_gib(count: int) -> str:
     return f"{count / 2**30:.1f} GiB"
 
 
-def read_gpus(given: float | str | None, packing: Packing | None) -> float | None:
-    """GPUs of one trial; None: as the machine says.
+def settle_gpus(
+    given: float | str | None,
+    machine: Machine,
+    trials: int,
+    cpus_per_trial: int | None,
+    measure: Callable[[], Sequence[GpuLoads]] | None,
+) -> tuple[float | None, Packing | None]:
+    """GPUs of one trial, None where the machine is to say; and how many share one, where that was measured.
 
     Args:
-        given: what a person asked for.
-        packing: of GPUs, where they asked for as many as fit, and there are GPUs.
+        given: what a person asked for. cpus_per_trial: the same.
+        measure: gives what trainings take, of each kind of GPU; called where as many as fit are to share one. None: it
+            cannot be measured, and none share.
     """
-    if isinstance(given, str):
-        return None if packing is None else packing.share
-    return given
+    if not isinstance(given, str):
+        return given, None
+    if not machine.gpus or measure is None:
+        return None, None
+    packing = choose_packing(measure(), machine, trials, cpus_per_trial or 1)
+    return packing.share, packing

@@ -18,8 +18,8 @@ from fashion_core.models.backbones import check_early_sizes
 from fashion_core.models.cost import UNLIMITED
 from search.planning.backbones import try_backbones
 from search.planning.costs import exclude, price
-from search.planning.packing import Packing, choose_packing, list_heaviest, read_gpus
-from search.planning.resources import AUTO, Machine, Resources, choose_resources
+from search.planning.packing import Packing, list_heaviest, settle_gpus
+from search.planning.resources import Machine, Resources, choose_resources
 from search.records.events import TakenOver
 from search.records.layout import REGISTERED
 from search.reporting.words import (
@@ -175,16 +175,19 @@ def build_plan(
     named = [weights for (weights,) in space.list_settings("weights") if weights.startswith(REGISTERED)]
     space = space.with_starts({weights: str(find_start(weights)) for weights in named} if find_start else {})
     settings, probed, backbones = space.prepare_settings(), space.list_probed(), space.backbones()
-    packing = None
-    if options.gpus_per_trial == AUTO and machine.gpus and measure_loads is not None:
-        loads = measure_loads(list_heaviest(space), annotations.schema)
-        packing = choose_packing(loads, machine, trials, options.cpus_per_trial or 1)
+    gpus_per_trial, packing = settle_gpus(
+        options.gpus_per_trial,
+        machine,
+        trials,
+        options.cpus_per_trial,
+        None if measure_loads is None else lambda: measure_loads(list_heaviest(space), annotations.schema),
+    )
     resources = choose_resources(
         machine,
         trials,
         concurrent=options.concurrent,
         cpus_per_trial=options.cpus_per_trial,
-        gpus_per_trial=read_gpus(options.gpus_per_trial, packing),
+        gpus_per_trial=gpus_per_trial,
     )
     check_gpu_limits(options.limits, resources)
     expected_epochs = space.scheduler.expect_epochs(trials, np.random.default_rng(EXPECTATION_SEED))

@@ -18,8 +18,8 @@ from search.jobs.cluster import open_ray
 from search.jobs.guard import HeadGuard
 from search.jobs.loads import measure
 from search.jobs.material import Material, prepare_material
-from search.planning.packing import choose_packing, read_gpus
-from search.planning.resources import AUTO, choose_resources
+from search.planning.packing import settle_gpus
+from search.planning.resources import choose_resources
 from search.promotion.attempt_state import PromotionAttempt, open_attempt
 from search.promotion.champion import check_champion
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
@@ -228,14 +228,14 @@ def find_registry(layout: SearchLayout, settings: SearchOptions, place: Workplac
 
 def share_out(place: Workplace, plan: PromotionPlan, schema: AttributeSchema, machine: Machine) -> Resources:
     """What each network gets of a machine."""
-    networks, packing = len(plan.everyone) * len(plan.seeds), None
-    if place.gpus_per_trial == AUTO and machine.gpus:
-        loads = measure([each.config for each in plan.everyone], schema)
-        packing = choose_packing(loads, machine, networks, place.cpus_per_trial or 1)
+    networks, configs = len(plan.everyone) * len(plan.seeds), [each.config for each in plan.everyone]
+    gpus_per_trial, _ = settle_gpus(
+        place.gpus_per_trial, machine, networks, place.cpus_per_trial, lambda: measure(configs, schema)
+    )
     return choose_resources(
         machine,
         networks,
         concurrent=place.concurrent,
         cpus_per_trial=place.cpus_per_trial,
-        gpus_per_trial=read_gpus(place.gpus_per_trial, packing),
+        gpus_per_trial=gpus_per_trial,
     )

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from fashion_core.data.lines import SPLITS
-from fashion_core.errors import FashionError
-from fashion_core.files import read_json, write_whole
+from fashion_core.files import read_if_whole, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -79,9 +78,4 @@ def write_audited(layout: SearchLayout, audited: Audited) -> None:
 
 def read_audited(layout: SearchLayout) -> Audited | None:
     """What an audit found; None of an older search, and where the file is damaged."""
-    if not layout.audit_facts.is_file():
-        return None
-    try:
-        return read_json(layout.audit_facts, Audited, "hold an audit", "audit the data again", FashionError)
-    except (FashionError, OSError):
-        return None
+    return read_if_whole(layout.audit_facts, Audited)

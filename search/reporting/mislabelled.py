@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel
 
-from fashion_core.errors import FashionError
-from fashion_core.files import read_json, write_whole
+from fashion_core.files import read_if_whole, write_whole
 from search.reporting.markup import Html, code, command, note, say, table, tag
 from search.reporting.words import name_trials
 from search.statistics.crossfit import FOLDS, assign_folds
@@ -122,12 +121,7 @@ def write_mislabelled(layout: SearchLayout, mislabelled: Mislabelled) -> None:
 
 def read_mislabelled(layout: SearchLayout) -> Mislabelled | None:
     """Those that were found; None where nobody looked, or the file is damaged."""
-    if not layout.label_errors.is_file():
-        return None
-    try:
-        return read_json(layout.label_errors, Mislabelled, "hold label errors", "check the data again", FashionError)
-    except (FashionError, OSError):
-        return None
+    return read_if_whole(layout.label_errors, Mislabelled)
 
 
 def has_seen(record: SearchRecord) -> bool:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import BaseModel
 
-from fashion_core.errors import FashionError
-from fashion_core.files import read_json, write_whole
+from fashion_core.files import read_if_whole, write_whole
 from search.records.events import TrialStatus
 from search.reporting.markup import Html, command, note, say, table, tag
 from search.reporting.words import name_trials, write_count, write_points
@@ -101,14 +100,7 @@ def write_finished(layout: SearchLayout, finished: FinishedTrials) -> None:
 
 def read_finished(layout: SearchLayout) -> FinishedTrials | None:
     """What came of them; None where none was finished, or the file is damaged."""
-    if not layout.finished_trials.is_file():
-        return None
-    try:
-        return read_json(
-            layout.finished_trials, FinishedTrials, "tell of finished trials", "finish them again", FashionError
-        )
-    except (FashionError, OSError):
-        return None
+    return read_if_whole(layout.finished_trials, FinishedTrials)
 
 
 def estimate_regret(record: SearchRecord, finished: FinishedTrials) -> Regret | None:

@@ -13,7 +13,7 @@ from search.reproduction.studies import Claim, Study
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from search.reproduction.published import Place
+    from search.reporting.published import Place
 
 LEVERS = "levers"
 SPACE = "lite_levers"

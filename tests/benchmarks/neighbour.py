@@ -10,9 +10,8 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 from harness import Goal, Measure, Row
@@ -48,7 +47,7 @@ def run(variant: str, case: str, folder: Path, repeat: int, quick: bool) -> dict
     """One way of waiting: each training in a process of its own, for OpenMP reads its variables once."""
     warm_up, timed = QUICK_STEPS if quick else STEPS
     values = {}
-    with plant_neighbour() if case == BESIDE else nobody():
+    with plant_neighbour() if case == BESIDE else nullcontext():
         for name, (size, batch) in (("small", SMALL), ("large", LARGE)):
             words = [sys.executable, __file__, *map(str, (size, batch, warm_up, timed)), str(folder / name)]
             told = subprocess.run(words, env=build_environment(variant), check=True, stdout=subprocess.PIPE, text=True)
@@ -66,11 +65,6 @@ def build_environment(variant: str) -> dict[str, str]:
 
         return plain | OF_WORKERS
     return plain | WAITING[variant]
-
-
-@contextmanager
-def nobody() -> Iterator[None]:
-    yield
 
 
 @contextmanager
@@ -130,4 +124,4 @@ A training step of EfficientNet-Lite0 with {THREADS} threads: at {SMALL[0]} px w
 if __name__ == "__main__":
     *numbers, place = sys.argv[1:]
     size, batch, warm_up, timed = map(int, numbers)
-    print(json.dumps(median([time_training(size, batch, warm_up, timed, Path(place))])))
+    print(json.dumps(time_training(size, batch, warm_up, timed, Path(place))))

@@ -50,17 +50,27 @@ def test_states_of_a_process(child):
     assert read_state(child.pid) is None
 
 
-def make_health(monkeypatch, servers):
-    monkeypatch.setattr(health, "find_servers", lambda: servers)
-    monkeypatch.setattr(Health, "probe", lambda self: None)
-    monkeypatch.setattr(
-        health.ray, "get_runtime_context", lambda: type("Context", (), {"get_node_id": lambda _: "n"})()
-    )
-    return Health()
+@pytest.fixture
+def make_health(monkeypatch):
+    """Makes one of some servers. Each is closed: guards of Ray's head look while there is none."""
+    made = []
+
+    def make(servers):
+        monkeypatch.setattr(health, "find_servers", lambda: servers)
+        monkeypatch.setattr(Health, "probe", lambda self: None)
+        monkeypatch.setattr(
+            health.ray, "get_runtime_context", lambda: type("Context", (), {"get_node_id": lambda _: "n"})()
+        )
+        made.append(Health())
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
 
 
-def test_a_dead_server_is_told_at_once(child, monkeypatch):
-    found = make_health(monkeypatch, {child.pid: "raylet"})
+def test_a_dead_server_is_told_at_once(child, make_health):
+    found = make_health({child.pid: "raylet"})
     assert found.look() is None
     child.kill()
     await_state(child.pid, "Z")
@@ -68,8 +78,8 @@ def test_a_dead_server_is_told_at_once(child, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "has_head"), [("raylet", True), ("gcs_server", False)])
-def test_without_its_head_ray_cannot_be_restarted_here(name, has_head, child, monkeypatch):
-    found, servers = make_health(monkeypatch, {child.pid: name}), {child.pid: name}
+def test_without_its_head_ray_cannot_be_restarted_here(name, has_head, child, make_health):
+    found, servers = make_health({child.pid: name}), {child.pid: name}
     found.look()
     assert found.has_head and not is_headless(servers)
     child.kill()
@@ -90,8 +100,8 @@ def test_what_is_left_of_ray_is_ended_with_all_below_it():
     assert read_state(parent.pid) is None and await_state(below[0], "ZX") in (None, "Z", "X")
 
 
-def test_silence_counts_while_this_process_is_awake(monkeypatch):
-    found, now = make_health(monkeypatch, {}), time.monotonic()
+def test_silence_counts_while_this_process_is_awake(make_health, monkeypatch):
+    found, now = make_health({}), time.monotonic()
     monkeypatch.setattr(health.time, "monotonic", lambda: now)
     now += 3600  # it slept
     assert found.look() is None and found.unanswered_s == AWAKE_S

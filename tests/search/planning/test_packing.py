@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fashion_core.hardware.gpu_memory import CONTEXT_BYTES, compute_fraction
 from search.planning import packing
-from search.planning.packing import GpuLoads, Load, Packing, choose_packing, find_mps, list_heaviest, read_gpus
+from search.planning.packing import GpuLoads, Load, choose_packing, find_mps, list_heaviest, settle_gpus
 from search.planning.resources import Machine
 from search.space.reading import parse_space
 
@@ -86,9 +86,16 @@ def test_of_every_shipped_space(name):
 
 
 def test_what_is_asked_for_in_numbers():
-    chosen = Packing(3, "")
-    assert (read_gpus(0.5, None), read_gpus(None, None), read_gpus("auto", None)) == (0.5, None, None)
-    assert read_gpus("auto", chosen) == 0.3333 and read_gpus("auto", Packing(1, "")) == 1.0
+    def settle(given, gpus, gib):
+        return settle_gpus(given, Machine(64, gpus), 64, None, None if gib is None else lambda: [loads(gib)])[0]
+
+    assert (settle(0.5, 2, 2), settle(None, 2, 2), settle("auto", 2, None), settle("auto", 0, 2)) == (
+        0.5,
+        None,
+        None,
+        None,
+    )
+    assert settle("auto", 2, 20) == 0.3333 and settle("auto", 2, 60) == 1.0
 
 
 def test_mps_is_seen_where_its_daemon_keeps_a_pipe(monkeypatch, tmp_path):
