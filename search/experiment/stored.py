@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fashion_core.errors import SearchError, first_line
-from fashion_core.files import write_whole
+from fashion_core.files import MODEL_FILE, write_whole
 from search.planning.options import SearchOptions, check_open, load_options
+from search.records.kept import is_newest
 from search.records.ledger import parse_events
 from search.records.logfile import LogFile
 from search.records.record import load_record, replay
@@ -134,20 +135,23 @@ def bring_back(storage: Storage, layout: SearchLayout) -> None:
                 f"{storage.uri} begins; move {layout.folder} away, and go on from the storage"
             )
         view.append(record[len(here) :], is_synced=True)
+    trials = replay(parse_events(record, storage.uri)).trials
     for name, target in ((OPTIONS, layout.options), (SPACE, layout.space_yaml)):
         if not target.is_file() and (content := storage.read(name)) is not None:
             write_whole(target, content)
+    newest = {
+        file
+        for number, trial in trials.items()
+        if is_newest(file := layout.checkpoint_folder(number) / MODEL_FILE, trial)
+    }
     for folder, here_folder in ((STARTS, layout.starts), (MODELS, layout.checkpoints)):
         for name in storage.list(folder):
-            for file in storage.list(f"{folder}/{name}"):
-                fetch_missing(storage, f"{folder}/{name}/{file}", here_folder / name / file)
-
-
-def fetch_missing(storage: Storage, name: str, target: Path) -> None:
-    """Copy a file of the storage that is not here."""
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        storage.fetch(name, target)
+            for file_name in storage.list(f"{folder}/{name}"):
+                target = here_folder / name / file_name
+                is_outdated = folder == MODELS and target not in newest  # another machine may have gone on
+                if is_outdated or not target.is_file():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    storage.fetch(f"{folder}/{name}/{file_name}", target)
 
 
 # ------------------------------------------------------------------------------------------------------- what begins it

@@ -35,6 +35,15 @@ def find_damage(file: Path, trial: TrialRecord) -> str | None:
     )
 
 
+def is_newest(file: Path, trial: TrialRecord) -> bool:
+    """Whether a file is the model that a trial saved last."""
+    digest = trial.saves[-1].digests.get(MODEL_FILE) if trial.saves else None
+    try:
+        return digest is not None and hash_file(file) == digest
+    except OSError:
+        return False
+
+
 def set_damaged_aside(
     layout: SearchLayout, record: SearchRecord, tell: Callable[[str], None], storage: Storage | None = None
 ) -> None:

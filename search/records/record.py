@@ -142,9 +142,13 @@ class TrialRecord:
     @property
     def best_row(self) -> EpochEnded | None:
         """The first epoch that had its best score; None where none had, as in a diverged trial."""
-        if self.best is None:
+        return self.find_row(self.best)
+
+    def find_row(self, score: float | None) -> EpochEnded | None:
+        """The first of its epochs that had a score; None where none had."""
+        if score is None:
             return None
-        return next((row for row in self.epochs if row.metrics.get(self.objective.name) == self.best), None)
+        return next((row for row in self.epochs if row.metrics.get(self.objective.name) == score), None)
 
     @property
     def best_epoch(self) -> int | None:
@@ -169,8 +173,12 @@ class TrialRecord:
 
     def go_on(self) -> None:
         """Take in that it runs again: its best is that of the epochs there are."""
-        self.end = self.pause = None
-        self.best = max(map(self.read_score, self.epochs), default=None)
+        self.end, self.pause, self.best = None, None, self.best_trained
+
+    @property
+    def best_trained(self) -> float | None:
+        """The best score of its epochs, whatever became of their models; None before the first."""
+        return max(map(self.read_score, self.epochs), default=None)
 
     def take_epoch(self, event: EpochEnded) -> None:
         """Take in an epoch; one that was told before stays as it was."""
@@ -204,6 +212,7 @@ class SearchRecord:
         running: trials that run, open: those that have begun and are not over, by number.
         limits: when it ends early. reached: the rule of these that it ends by.
         spent_before: seconds of the search and of its trials when it was last extended, which limits do not count.
+        extended: it was given more than it began with: `settings` and `limits` tell it.
         without_gain: how many trials in a row ended, or paused for the first time, without a gain over `mark`, the best
             score at the last gain.
         costs: what architectures cost that were measured. architectures: of its trials, by number, where known.
@@ -227,6 +236,7 @@ class SearchRecord:
     without_gain: int = 0
     spent_before: tuple[float, float] = (0.0, 0.0)
     mark: float | None = None
+    extended: bool = False
     costs: dict[Architecture, Cost] = field(default_factory=dict)
     architectures: dict[int, Architecture] = field(default_factory=dict)
 
@@ -361,6 +371,8 @@ class SearchRecord:
     def pause(self, trial: TrialRecord, event: TrialPaused) -> None:
         """Take in that a trial waits at its rung."""
         is_first, trial.climbed = not trial.climbed, event.rung
+        if trial.end is not None:  # the search was interrupted before it could say so
+            trial.go_on()
         trial.pause, trial.left = event, self.seconds
         self.running.discard(event.trial)
         self.count_gain(trial, is_first=is_first)
@@ -369,7 +381,7 @@ class SearchRecord:
         """Take in that it was given more: limits count from here on."""
         more = {"trials": event.trials} | ({} if event.max_epochs is None else {"max_epochs": event.max_epochs})
         self.search = replace(self.begun, settings=self.settings | more)
-        self.reached, self.without_gain = None, 0
+        self.reached, self.without_gain, self.extended = None, 0, True
         self.spent_before = self.preparing_seconds + self.seconds - (event.elapsed or 0.0), self.trial_seconds
 
     def take_time(self, event: Event) -> None:
@@ -443,7 +455,7 @@ class SearchRecord:
         """
         limits = self.limits
         if limits.target is not None and any(
-            trial.has_standing and (trial.best or 0.0) >= limits.target for trial in trials
+            trial.has_standing and (trial.best_trained or 0.0) >= limits.target for trial in trials
         ):
             return EndReason.TARGET
         if limits.seconds is not None and self.spent_seconds >= limits.seconds:

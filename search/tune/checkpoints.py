@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from fashion_core.files import MODEL_FILE, hash_file, is_full
-from search.records.kept import find_damage
+from fashion_core.files import MODEL_FILE, is_full
+from search.records.kept import find_damage, is_newest
 
 if TYPE_CHECKING:
     from search.records.layout import SearchLayout
@@ -43,12 +43,13 @@ class BestModels:
         Raises:
             OSError: it cannot be copied.
         """
-        number, best = trial.number, trial.best
+        number, best = trial.number, trial.best_trained
         if best is None or not trial.saves:
             return None
         ranked = sorted((self.kept | {number: best}).items(), key=lambda item: item[1], reverse=True)
         if number in dict(ranked[: self.keep_best]):
-            if not self.is_kept(trial):
+            # its state is gone where the ledger lost its last lines, but the model may stand here
+            if not is_newest(self.layout.checkpoint_folder(number) / MODEL_FILE, trial):
                 self.copy(trial)
             self.kept[number] = best
         for dropped, _ in ranked[self.keep_best :]:
@@ -57,14 +58,6 @@ class BestModels:
                 if self.store.held is not None:
                     self.store.drop_model(dropped)
         return self.layout.find_checkpoint(number)
-
-    def is_kept(self, trial: TrialRecord) -> bool:
-        """Whether the newest model stands there already: its state is gone where the ledger lost its last lines."""
-        digest = trial.saves[-1].digests.get(MODEL_FILE)
-        try:
-            return digest is not None and hash_file(self.layout.checkpoint_folder(trial.number) / MODEL_FILE) == digest
-        except OSError:
-            return False
 
     def copy(self, trial: TrialRecord) -> None:
         """Copy the newest model.

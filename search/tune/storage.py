@@ -71,10 +71,15 @@ class TrialStore:
             for name in self.list_states(number)[:-KEPT]:
                 storage.delete(name)
 
-    def keep_newest(self, number: int) -> None:
-        """Delete all states of a trial but the newest: one that pauses needs no other."""
-        with suppress(OSError):
-            for name in self.list_states(number)[:-1]:
+    def keep_only(self, number: int, epochs: Collection[int]) -> None:
+        """Delete all states of a trial but those after these epochs.
+
+        Raises:
+            OSError: the storage is away.
+        """
+        kept = {name_state(number, epoch) for epoch in epochs}
+        for name in self.list_states(number):
+            if name not in kept:
                 self.open().delete(name)
 
     def list_states(self, number: int) -> list[str]:

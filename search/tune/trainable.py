@@ -12,6 +12,7 @@ import json
 import math
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -170,6 +171,7 @@ class TrialTrainable(Trainable):
         """Begin the training, or go on with it from the newest state that is whole."""
         self.saved = time.monotonic()
         job = self.site.build_job(build_config(self.config["values"]), self.pulse.step)
+        usable = [epoch for epoch, _ in self.config["saves"]]
         for epoch, digests in self.config["saves"]:
             with tempfile.TemporaryDirectory(prefix="trial-") as name:
                 folder = Path(name)
@@ -183,9 +185,18 @@ class TrialTrainable(Trainable):
                     else:
                         found = folder / CORRECT_FILE
                         self.correct = found.read_text() if found.is_file() else ""
+                        self.forget_unusable(usable)
                         return chain((first,), results)
+            usable.remove(epoch)
             self.lost.append(f"the state after epoch {epoch} could not be used: {fault}")
+        self.forget_unusable(usable)
         return job.run(progress=self.pulse.step)
+
+    def forget_unusable(self, usable: Collection[int]) -> None:
+        """Delete states that are damaged, or that the ledger does not name: newer than new ones, they would stay."""
+        if self.config["begun"]:
+            with suppress(OSError):  # the storage is away: the training goes on without
+                self.store.keep_only(self.config["number"], usable)
 
     def save_state(self, epoch: int, *, can_resume: bool = True) -> dict[str, str]:
         """Save what the trial can go on from, or its best model alone after its end. Gives what to report of it.

@@ -143,7 +143,7 @@ class Watch:
 
         Returns:
             number, enqueued, params (flat, as shown), values (of a `TrainConfig`), saves (epoch, digests: what it can
-            go on from, the newest first), until (the epoch that it trains to).
+            go on from, the newest first), until (the epoch that it trains to), begun (whether it did before).
         """
         record = self.session.record
         if record.reached is not None or record.asked is not None:
@@ -168,6 +168,7 @@ class Watch:
             "values": values | draw_seeds(self.plan.options.seed, number, with_start=record.has_start_seeds),
             "saves": list_saves(trial) if trial is not None else [],
             "until": self.find_until(trial),
+            "begun": trial is not None,
         }
 
     def choose_known(self) -> int | None:
@@ -323,7 +324,9 @@ class Watch:
         """Write down that a trial waits at its rung. Its newest state stays, its process does something else."""
         found = self.find_correct(trial)
         self.session.append(TrialPaused(trial=trial.number, rung=self.find_until(trial), correct=found))
-        self.models.store.keep_newest(trial.number)
+        if saves := list_saves(trial):
+            with suppress(OSError):
+                self.models.store.keep_only(trial.number, [saves[0][0]])
 
     def end_unpromoted(self) -> None:
         """End the paused trials that will never go on: those too far behind, and all once nothing can change any more.
@@ -360,7 +363,9 @@ class Watch:
 
     def end(self, known: TrialRecord, status: TrialStatus, *, keep: bool = True, reason: str, **fields: Any) -> None:
         """Write an end down, and keep the model if it is one of the best."""
-        best, kept, correct = known.best, None, self.find_correct(known)
+        # not `known.best`: after an interruption that is the score of the model that was kept then
+        best, kept, correct = known.best_trained, None, self.find_correct(known)
+        row = known.find_row(best)
         self.correct.pop(known.number, None)
         if status == TrialStatus.DIVERGED:
             best, correct = WORST_SCORE, None
@@ -378,7 +383,7 @@ class Watch:
                 trial=known.number,
                 status=status,
                 best=best,
-                best_epoch=known.best_epoch,
+                best_epoch=None if row is None else row.epoch,
                 reason=reason,
                 correct=correct,
                 checkpoint=kept,

@@ -53,7 +53,7 @@ def work(workers: Path, seconds: float, count: int) -> None:
     Args:
         workers: folder of a file a process, one line a trial: the seconds it slept.
     """
-    mine = workers / str(os.getpid())
+    mine = workers / f"{os.stat('/proc/self/ns/pid').st_ino}-{os.getpid()}"  # two hosts may have the same ids
     if not mine.exists():
         mine.touch()
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -69,8 +69,10 @@ def work(workers: Path, seconds: float, count: int) -> None:
         file.write(f"{time.monotonic() - began}\n")
 
 
-def run_ours(folder: Path, workers: Path, trials: int, seconds: float, count: int, seed: int) -> list[float]:
-    """Unix times at which the driver got the results."""
+def run_ours(
+    folder: Path, workers: Path, trials: int, seconds: float, count: int, seed: int, **where: str
+) -> list[float]:
+    """Unix times at which the driver got the results. where: see `launch`."""
     from search.records.events import EpochEnded
     from search.records.ledger import read_events
 
@@ -80,9 +82,9 @@ def run_ours(folder: Path, workers: Path, trials: int, seconds: float, count: in
             result: dict[str, Any] = super().step()
             return result
 
-    ledger = launch(
-        Sleeper, folder, trials, seed, scheduler="{type: none, max_epochs: 1}", concurrent=count, cpus=count
-    )
+    cpus = None if where else count
+    scheduler = "{type: none, max_epochs: 1}"
+    ledger = launch(Sleeper, folder, trials, seed, scheduler=scheduler, concurrent=count, cpus=cpus, **where)
     return [event.time for event in read_events(ledger) if isinstance(event, EpochEnded)]
 
 
@@ -154,7 +156,7 @@ def run_callback(folder: Path, workers: Path, trials: int, seconds: float, count
     return run_tune(folder, workers, trials, seconds, count, seed, tracked=True)
 
 
-RUNNERS: dict[str, Callable[[Path, Path, int, float, int, int], list[float]]] = {
+RUNNERS: dict[str, Callable[..., list[float]]] = {
     "ours": run_ours,
     "bare": run_bare,
     "callback": run_callback,
@@ -162,13 +164,18 @@ RUNNERS: dict[str, Callable[[Path, Path, int, float, int, int], list[float]]] = 
 
 
 def run(variant: str, case: str, folder: Path, repeat: int, quick: bool) -> dict[str, float]:
-    """One variant, checked by what its trials did and what it stored."""
+    """One variant."""
+    return run_case(variant, folder, repeat, quick=quick)
+
+
+def run_case(variant: str, folder: Path, repeat: int, *, quick: bool, **where: str) -> dict[str, float]:
+    """One variant, checked by what its trials did and what it stored. where: of ours, see `launch`."""
     trials, seconds, count = (QUICK_TRIALS, QUICK_SECONDS, QUICK_WORKERS) if quick else (TRIALS, SECONDS, WORKERS)
     trials += count
     workers = folder / "workers"
     workers.mkdir()
     clock = StoreClock()
-    times = RUNNERS[variant](folder, workers, trials, seconds, count, repeat)
+    times = RUNNERS[variant](folder, workers, trials, seconds, count, repeat, **where)
     slept = [float(line) for file in workers.iterdir() for line in file.read_text().splitlines()]
     if len(times) != trials or len(slept) != trials or min(slept) < seconds:
         raise RuntimeError(

@@ -69,6 +69,7 @@ def launch(
     concurrent: int = 2,
     cpus: int | None = None,
     tracker: Any = None,
+    **where: str,
 ) -> Path:
     """Run a whole search of ours over `PARAMETERS`; only the report after the last trial is left out.
 
@@ -77,6 +78,7 @@ def launch(
         scheduler: a space's, as YAML.
         cpus: logical CPUs of the machine; None: those it has.
         tracker: where events are sent; None: MLflow on SQLite, in the folder.
+        where: `address` of a cluster, and `storage`; default: this machine.
 
     Returns:
         The ledger's path.
@@ -100,6 +102,7 @@ def launch(
         gpus_per_trial=0,
         seed=seed,
         results=folder / "results",
+        **where,
     )
     tracker = tracker or Tracker(options.build_layout(), f"sqlite:///{folder / DATABASE}")
     machine = None if cpus is None else Machine(cpus, 0)

@@ -178,15 +178,22 @@ class HostsCluster:
 
     def list_processes(self, host: Host, name: str) -> list[int]:
         """Ids, on the machine, of the processes of a host whose program has this name; `ray` is what `ray start` is."""
-        found = []
+        return [
+            pid
+            for pid, line in self.read_commands(host)
+            if Path(line[0]).name == name or (name == "ray" and {"ray.scripts.scripts", "start"} <= set(line))
+        ]
+
+    def list_commands(self, host: Host, script: str) -> list[int]:
+        """Ids, on the machine, of the processes of a host that run a script of `search/`."""
+        return [pid for pid, line in self.read_commands(host) if str(SEARCH / script) in line]
+
+    def read_commands(self, host: Host) -> Iterator[tuple[int, list[str]]]:
+        """Ids, on the machine, and words of all processes of a host."""
         for path in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 if os.readlink(path / "ns/pid") == os.readlink(f"/proc/{host.pid}/ns/pid"):
-                    line = (path / "cmdline").read_bytes().split(b"\0")
-                    is_start = b"ray.scripts.scripts" in line and b"start" in line
-                    if Path(line[0].decode()).name == name or (name == "ray" and is_start):
-                        found.append(int(path.name))
-        return found
+                    yield int(path.name), (path / "cmdline").read_bytes().decode().split("\0")
 
     def is_busy(self, host: Host) -> bool:
         """Whether a trial's process runs there."""
@@ -215,10 +222,10 @@ class HostsCluster:
         host.start(command, environment=self.environment | dict(environment or {}), output=log)
         wait_for(lambda: "Ray runtime started" in log.read_text(), RAY_START_S, "Ray must start on a host")
 
-    def add_worker(self) -> Host:
-        """One more node that trains, on a host of its own."""
+    def add_worker(self, cpus: int = 1) -> Host:
+        """One more node that trains, on a host of its own. cpus: cores that it says it has."""
         host = self.add_host()
-        self.join(host, cpus=1)
+        self.join(host, cpus=cpus)
         self.workers.append(host)
         return host
 

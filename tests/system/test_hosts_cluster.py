@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hosts_cluster import WORK, HostsCluster, open_cluster
-from same_search import find_differences
+from same_search import compute_digest, find_differences
 from whole_commands import start
+from written_search import write_search
 
 from fashion_core.metrics import ACCURACY
 from search.records.events import EpochEnded, Event
@@ -28,6 +33,7 @@ from search.records.storage import open_storage
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 NAME = "mine"
+SHARED = "/var/tmp"  # that no host has for itself
 SPACE = """
 description: a tiny network on drawn garments
 trials: 4
@@ -298,6 +304,51 @@ def test_a_node_that_joins_gets_work(tmp_path: Path, logs: Path, sample_folder: 
         output = process.communicate(timeout=FINISH_S)[0]
         assert process.returncode == 0, output
     assert taken_s <= JOIN_S
+
+
+# ------------------------------------------------------------------------------------------------------- promotions
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that the machine and all hosts have in common, as nodes have one by NFS."""
+    folder = Path(tempfile.mkdtemp(prefix="shared-", dir=SHARED))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_promotion_there_is_the_same(shared: Path, logs: Path, sample_folder: Path) -> None:
+    """Its networks are trained on a node; the command is killed once one of them is done. What ships is the same."""
+    data = shared / "photographs"
+    shutil.copytree(sample_folder, data)
+    layouts = [write_search(shared / place / "results", NAME, data, [5e-3, 1e-9]) for place in ("here", "there")]
+    options = ("--top", 2, "--seeds", 2, "--force", "--concurrent", 1, "--cpus-per-trial", 1)
+    undisturbed = start(shared / "here", "promote.py", NAME, *options)
+    with open_cluster(logs, 1) as cluster:
+        given = (NAME, "--results", layouts[1].results, *options, "--address", cluster.address)
+        process = cluster.command("promote.py", *given)
+        first, deadline = layouts[1].promotion_folder / "reruns", time.monotonic() + FINISH_S
+        while not list(first.glob("*/run.json")):
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for pid in cluster.list_commands(cluster.driver, "promote.py"):
+            os.kill(pid, signal.SIGKILL)
+        process.communicate()
+        process = cluster.command("promote.py", *given)
+        output = process.communicate(timeout=FINISH_S)[0]
+        check_quiet(output)
+        assert process.returncode == 0 and "version 1, is the champion" in " ".join(output.split()), output
+        assert "0 done before" not in " ".join(output.split())
+    told = undisturbed.communicate(timeout=FINISH_S)[0]
+    assert undisturbed.returncode == 0, told
+    weights = [
+        {path.relative_to(each.folder): compute_digest(path) for path in each.promotion_folder.rglob("*.safetensors")}
+        for each in layouts
+    ]
+    assert weights[0] == weights[1] and len(weights[0]) >= 6
+    with np.load(layouts[0].final.answers) as one, np.load(layouts[1].final.answers) as two:
+        assert np.array_equal(one["correct"], two["correct"])
 
 
 def check_quiet(output: str) -> None:

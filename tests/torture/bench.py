@@ -51,12 +51,15 @@ class Bench:
 
     A try's search stands in `here`, and so did the twin and the one stopped half-way before they were put away: what
     MLflow holds names absolute paths.
+
+    Args:
+        digest: of the sources that are tried: what others made is not compared with.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, digest: str = "") -> None:
         self.folder = folder.resolve()
         self.mark = str(self.folder)  # of all processes of its tries, which come one after another
-        self.data, self.here, self.kept = (self.folder / name for name in ("data", "here", "kept"))
+        self.data, self.here, self.kept = (self.folder / name for name in ("data", "here", f"kept{digest[:8]}"))
 
     def prepare(self) -> None:
         """Take the folder, until this process ends, and draw the data set.

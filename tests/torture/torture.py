@@ -112,7 +112,7 @@ def main() -> int:
         from bench import Bench
 
         # short: Ray's sockets may stand below it
-        bench = Bench(options.work or Path(tempfile.gettempdir()) / f"ft-{digest[:8]}")
+        bench = Bench(options.work or Path(tempfile.gettempdir()) / f"ft-{digest[:8]}", digest)
         bench.prepare()
         planned = plan_tries(chosen, options.seed)
         run_tries(planned, options.out, bench, digest=digest, seed=options.seed, budget_s=options.budget)

@@ -169,6 +169,9 @@ def run(plan, folder, kill_after=None, limits=None):
     ledger, watching = open_search(plan, folder, limits)
     with ledger, watching as watched:
         append = ledger.append
+        if len(read_events(watched.session.layout.ledger)) > 1:  # as the command goes on
+            watched.session.append(SearchResumed(trials=plan.trials, limits=limits or {}))
+            close_trials(watched.session, "the search was interrupted")
 
         def count(event):
             if kill_after is not None and ledger.seq >= kill_after:
@@ -197,6 +200,12 @@ def describe(session):
     return trials, scores, models, record.reached
 
 
+@pytest.fixture(autouse=True)
+def drawn_models(monkeypatch):
+    """The models of these trials are lines of text."""
+    monkeypatch.setattr(ends, "read_score", read_drawn_score)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["plan", "promoting", "limited"])
 def test_a_search_killed_after_any_line_equals_the_undisturbed_one(form, request, tmp_path):
@@ -216,7 +225,7 @@ def test_a_search_killed_after_any_line_equals_the_undisturbed_one(form, request
 @pytest.mark.slow
 def test_a_search_killed_again_and_again_equals_it_too(plan, tmp_path):
     wanted = run(plan, tmp_path / "twin")
-    for kill in range(1, 200, 3):
+    for kill in range(1, 400, 7):  # going on takes up to four lines
         if (found := run(plan, tmp_path / "killed", kill)) is not None:
             break
     assert found == wanted and kill > 20
@@ -296,10 +305,7 @@ def read_drawn_score(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", StopMode)
 @pytest.mark.parametrize("after", [1, 3, 8])
-def test_a_search_that_is_stopped_amid_pauses_goes_on_as_if_it_had_not_been(
-    mode, after, promoting, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(ends, "read_score", read_drawn_score)
+def test_a_search_that_is_stopped_amid_pauses_goes_on_as_if_it_had_not_been(mode, after, promoting, tmp_path):
     wanted = run(promoting, tmp_path / "twin")
     ledger, watching = open_search(promoting, tmp_path / "stopped")
     with ledger, watching as watched:
@@ -332,6 +338,27 @@ def test_a_search_that_is_stopped_amid_pauses_goes_on_as_if_it_had_not_been(
         watched.keep_running()
         assert describe(watched.session) == wanted
         assert not any(watched.session.layout.states.iterdir())
+
+
+@pytest.mark.slow
+def test_the_score_of_a_model_that_an_interruption_kept_is_not_that_of_the_trial(plan, tmp_path, monkeypatch):
+    """Ctrl-C after epoch 2 keeps a model; the search goes on, and is killed as the finished one's model is copied."""
+    wanted = run(plan, tmp_path / "twin")
+    ledger, watching = open_search(plan, tmp_path / "killed")
+    with ledger, watching as watched:
+        watched.begin()
+        search = Search(watched.session.layout, watched)
+        search.train(search.begin())
+        search.complete(search.begin_with_two_epochs())
+        watched.keep_running()
+        close_trials(watched.session, "the search ended first")
+        assert watched.session.record.trials[1].best == 0.72
+    with monkeypatch.context() as patch:
+        patch.setattr(BestModels, "copy", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run(plan, tmp_path / "killed")
+    found = run(plan, tmp_path / "killed")
+    assert found == wanted and found[0][1][4:6] == (0.74, 4)
 
 
 @contextmanager
