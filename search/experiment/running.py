@@ -10,6 +10,7 @@ from search.planning.costs import price_finished
 from search.records.events import LIMITS, EndReason, SearchEnded, TrialEnded, TrialStatus
 from search.reporting.live import LiveView
 from search.reporting.terminal import plain
+from search.tune.storage import TrialStore
 from search.tune.tuner import run_trials
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from search.jobs.training import JobSite
     from search.planning.plan import Plan
     from search.records.events import Event
-    from search.records.record import SearchRecord
+    from search.records.record import SearchRecord, TrialRecord
     from search.records.session import Session
     from search.tune.trainable import TrialTrainable
 
@@ -57,7 +58,7 @@ def run_session(
             if goes_on and isinstance(error, RayLostError):
                 raise
             fault = error
-    close_trials(session, "the search ended first")
+    close_trials(session, "the search ended first", open_states(plan, session))
     reason = choose_reason(record, plan.trials, is_broken=fault is not None, is_interrupted=is_interrupted)
     if reason == EndReason.ALL_ENDED or reason in LIMITS:
         write_costs_of_trials(plan, session, console)
@@ -90,8 +91,17 @@ def choose_reason(record: SearchRecord, trials: int, *, is_broken: bool, is_inte
     return EndReason.INTERRUPTED if is_interrupted else EndReason.INCOMPLETE
 
 
-def close_trials(session: Session, reason: str) -> None:
-    """Write an end for every trial that has none. Its best is that of its kept model: a later epoch may be lost."""
+def open_states(plan: Plan, session: Session) -> TrialStore:
+    """The saved states of a search's trials, in the process that holds it."""
+    return TrialStore(plan.experiment, session.ledger.storage)
+
+
+def close_trials(session: Session, reason: str, store: TrialStore) -> None:
+    """Write an end for every trial that has none. Its best is that of its kept model: a later epoch may be lost.
+
+    Args:
+        store: its states tell what that answered right.
+    """
     for trial in list(session.record.trials.values()):
         if trial.end is None:
             best, best_epoch = trial.best, trial.best_epoch
@@ -106,5 +116,16 @@ def close_trials(session: Session, reason: str) -> None:
                     best=best,
                     best_epoch=best_epoch,
                     checkpoint=kept,
+                    correct=None if trial.correct else find_answers(trial, best_epoch, store),
                 )
             )
+
+
+def find_answers(trial: TrialRecord, best_epoch: int | None, store: TrialStore) -> str | None:
+    """What an epoch of a trial answered right, packed; None where no state tells of that one, or none can be had."""
+    if best_epoch is None:
+        return None
+    try:
+        return store.read_correct(trial, best_epoch)
+    except OSError:  # the disk is full: the end stands without
+        return None

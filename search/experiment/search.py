@@ -16,7 +16,7 @@ from search.experiment.finish import write_results
 from search.experiment.identity import check_unchanged, note_changes, tell_differences
 from search.experiment.result import SearchResult
 from search.experiment.resuming import check_nothing_lost, check_replaceable, check_resumable, is_vacant
-from search.experiment.running import close_trials, run_session
+from search.experiment.running import close_trials, open_states, run_session
 from search.experiment.starts import plan_with_starts
 from search.experiment.steps import list_next_steps
 from search.experiment.stored import bring_back, check_nothing_stored, check_vacant, hold_stored, store_beginning
@@ -235,7 +235,7 @@ def run_search(
             )
             if new := {name: cost for name, cost in plan.costs.items() if name not in record.costs}:
                 session.append(CostsMeasured(costs=write_costs(new)))
-            close_trials(session, "the search was interrupted")
+            close_trials(session, "the search was interrupted", open_states(plan, session))
         else:
             wait(lambda: write_audit(layout, prepared.data, prepared.selection))
             plan = settle_taken(plan, prepared, console)

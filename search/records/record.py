@@ -155,6 +155,11 @@ class TrialRecord:
         """The number of that epoch."""
         return None if (row := self.best_row) is None else row.epoch
 
+    def find_best_epoch(self, last: int) -> int | None:
+        """The first epoch with the best score up to the epoch `last`; None where there is none."""
+        best = max((row for row in self.epochs if row.epoch <= last), key=self.read_score, default=None)
+        return None if best is None else best.epoch
+
     @property
     def best_metrics(self) -> dict[str, float | None]:
         """The metrics of that epoch."""

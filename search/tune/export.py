@@ -29,9 +29,9 @@ STATES = {
     TrialStatus.FINISHED: TrialState.COMPLETE,
     TrialStatus.STOPPED: TrialState.PRUNED,
     TrialStatus.PAUSED: TrialState.PRUNED,
+    TrialStatus.INTERRUPTED: TrialState.PRUNED,  # as a limit or a person ended the search: its epochs stand
     TrialStatus.DIVERGED: TrialState.FAIL,
     TrialStatus.FAILED: TrialState.FAIL,
-    TrialStatus.INTERRUPTED: TrialState.FAIL,
     TrialStatus.RUNNING: TrialState.RUNNING,
 }
 Drawn = tuple[dict[str, Any], dict[str, "BaseDistribution"]]  # of a trial

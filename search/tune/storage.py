@@ -127,10 +127,17 @@ class TrialStore:
         """Keep it no longer."""
         self.open().delete(name_model(number))
 
-    def read_correct(self, trial: TrialRecord) -> str | None:
-        """What the best epoch of a trial answered right, by the newest state that tells; None where none does."""
+    def read_correct(self, trial: TrialRecord, best_epoch: int | None = None) -> str | None:
+        """What the best epoch of a trial answered right, by the newest state that tells; None where none does.
+
+        Args:
+            best_epoch: only by a state whose best epoch is this one; None: by any.
+
+        Raises:
+            OSError: the disk of the temp folder is full.
+        """
         for epoch, digests in list_saves(trial):
-            if CORRECT_FILE in digests:
+            if CORRECT_FILE in digests and best_epoch in (None, trial.find_best_epoch(epoch)):
                 with tempfile.TemporaryDirectory() as folder:
                     digest = {CORRECT_FILE: digests[CORRECT_FILE]}
                     if self.fetch(trial.number, epoch, digest, Path(folder)) is None:

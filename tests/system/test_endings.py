@@ -104,6 +104,7 @@ def test_a_search_that_reached_its_target_is_given_more(tmp_path, sample_folder)
     output, _ = process.communicate(timeout=240)
     first = read(layout)
     assert (process.returncode, first.ended.reason, first.next_number) == (0, "target", 1), output
+    assert first.trials[0].status == "interrupted" and first.trials[0].correct  # what reports compare it by
     assert "fashion-search extend one --target 0.9" in " ".join(output.split()) and layout.best_model.is_file()
 
     process = start(tmp_path, "extend", "one", "--trials", 2, "--max-epochs", 3)

@@ -3,6 +3,7 @@
 import io
 from types import SimpleNamespace
 
+import pyarrow.fs as pafs
 import pytest
 from drawn_models import SCHEMA, draw_model
 from rich.console import Console
@@ -19,13 +20,16 @@ from search.records.events import (
     SearchStarted,
     TrialEnded,
     TrialPaused,
+    TrialSaved,
     TrialStarted,
 )
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger, read_events
 from search.records.record import SearchRecord, replay
 from search.records.session import Session
+from search.records.storage import ObjectStorage
 from search.space.reading import parse_space
+from search.tune.storage import CORRECT_FILE, TrialStore
 
 SPACE = """
 trials: 3
@@ -63,19 +67,60 @@ def keep(session, number, score, epoch):
     save_model(session.layout.checkpoint_folder(number), best, drawn.config, SCHEMA, "data")
 
 
+def find_states(session):
+    return TrialStore(str(session.layout.states))
+
+
+def save(store, session, number, epoch, answers):
+    """A state after an epoch, with what the best one until then answered right."""
+    digests = {}
+    with store.save(number, epoch, digests) as folder:
+        (folder / CORRECT_FILE).write_text(answers)
+    session.append(TrialSaved(trial=number, epoch=epoch, digests=digests))
+
+
+@pytest.fixture(params=["folder", "object store"])
+def store(request, session):
+    if request.param == "folder":
+        return find_states(session)
+    (session.layout.results / "bucket" / "s").mkdir(parents=True)  # of an object store, on a disk
+    filesystem = pafs.SubTreeFileSystem(str(session.layout.results / "bucket"), pafs.LocalFileSystem())
+    return TrialStore("s3://bucket/s", ObjectStorage("s3://bucket/s", filesystem, "s"))
+
+
+def test_an_interrupted_trial_tells_what_its_best_epoch_answered_right(session, store):
+    start(session, 0, [0.25, 0.75, 0.5])  # the state after the third epoch tells of the second
+    save(store, session, 0, 1, "first")
+    save(store, session, 0, 3, "second")
+    start(session, 1, [0.25, 0.5, 0.75])  # its model is of an epoch before the last, which no state tells of
+    save(store, session, 1, 2, "second")
+    keep(session, 1, 0.5, 2)
+    start(session, 2, [0.25, 0.5, 0.75])  # no model: the best epoch went with its process
+    save(store, session, 2, 2, "second")
+    start(session, 3, [0.5])
+    save(store, session, 3, 1, "first")
+    store.delete(3)  # it was lost
+    start(session, 4, [0.5, 0.5])  # of equal ones the first is the best
+    save(store, session, 4, 2, "first")
+    close_trials(session, "the search ended first", store)
+    found = {number: trial.correct for number, trial in session.record.trials.items()}
+    assert found == {0: "second", 1: "second", 2: None, 3: None, 4: "first"}
+    assert replay(read_events(session.layout.ledger)).trials[0].correct == "second"
+
+
 def test_only_trials_that_run_are_closed(session):
     start(session, 0, [0.5])
     end(session, 0)
     start(session, 1, [0.25, 0.75, 0.5])
     start(session, 2)
     before = session.ledger.seq
-    close_trials(session, "the search ended first")
+    close_trials(session, "the search ended first", find_states(session))
     first, second = read_events(session.layout.ledger)[before:]
     assert (first.trial, first.status, first.reason) == (1, "interrupted", "the search ended first")
     assert (first.best, first.best_epoch, first.checkpoint) == (0.75, 2, None)
     assert (second.trial, second.best, second.best_epoch) == (2, None, None)
     assert session.record.trials[0].status == "finished"
-    close_trials(session, "once more")
+    close_trials(session, "once more", find_states(session))
     assert session.ledger.seq == before + 2
 
 
@@ -83,24 +128,26 @@ def test_the_best_is_that_of_the_model_that_is_kept(session):
     """The third epoch was better, but its model went with the process."""
     start(session, 4, [0.25, 0.5, 0.75])
     keep(session, 4, 0.5, 2)
-    close_trials(session, "cut off")
+    close_trials(session, "cut off", find_states(session))
     trial = session.record.trials[4]
     assert (trial.end.best, trial.end.best_epoch, trial.checkpoint) == (0.5, 2, "checkpoints/trial-0004")
 
 
 def test_a_trial_that_goes_on_is_closed_again(session):
     start(session, 0, [0.25])
-    close_trials(session, "the search was interrupted")
+    close_trials(session, "the search was interrupted", find_states(session))
     start(session, 0)
     session.append(EpochEnded(trial=0, epoch=2, metrics={"val/accuracy": 0.5}))
-    close_trials(session, "the search ended first")
+    close_trials(session, "the search ended first", find_states(session))
     trial = session.record.trials[0]
     assert (trial.status, trial.end.best, trial.end.best_epoch) == ("interrupted", 0.5, 2)
 
 
 def run(session, monkeypatch, trials, *, interrupted=False):
     """A search whose trials are run by a function, in place of Tune. Gives its end, what was printed, what broke it."""
-    plan = SimpleNamespace(trials=3, space=parse_space(SPACE, "s"), annotations=SimpleNamespace(schema=SCHEMA))
+    schema = SimpleNamespace(schema=SCHEMA)
+    states = str(session.layout.states)
+    plan = SimpleNamespace(trials=3, space=parse_space(SPACE, "s"), annotations=schema, experiment=states)
 
     def run_trials(*_, **__):
         trials()
@@ -190,7 +237,7 @@ def test_a_paused_trial_stays_paused_where_the_search_ends_first(session):
     start(session, 0, [0.5, 0.75])
     session.append(TrialPaused(trial=0, rung=2, correct="x"))
     keep(session, 0, 0.75, 2)
-    close_trials(session, "the search ended first")
+    close_trials(session, "the search ended first", find_states(session))
     trial = session.record.trials[0]
     assert (trial.status, trial.rung, trial.correct, trial.best) == ("paused", 2, "x", 0.75)
     assert (

@@ -9,6 +9,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from fashion_core.errors import SearchError
+from search.records.events import ENDS, TrialEnded
 from search.records.record import load_record
 from search.tune.export import export_study, guess_distribution
 
@@ -35,6 +36,22 @@ def test_optuna_reads_the_trials_that_the_ledger_tells(tmp_path):
         "dropout": FloatDistribution(0, 0.5),
         "fc_layers": CategoricalDistribution([0, 2]),
     }  # those of the space
+
+
+def test_only_failures_have_failed(tmp_path):
+    """A trial that its search ended, by a limit, a target or a person, keeps its epochs: Optuna's samplers use them."""
+    record = load_record(write_search(tmp_path, ended=False))
+    for trial, status in zip(record.trials.values(), ENDS, strict=False):
+        trial.end = TrialEnded(trial=trial.number, status=status, best=trial.best, best_epoch=trial.best_epoch)
+    record.trials[len(ENDS)].end = None
+    export_study(record, tmp_path / "study.db")
+    told = {each.user_attrs["status"]: each for each in load(tmp_path / "study.db").trials[: len(ENDS) + 1]}
+    states = {status: each.state.name for status, each in told.items()}
+    failed = dict.fromkeys(("failed", "diverged"), "FAIL")
+    ended_early = dict.fromkeys(("stopped", "interrupted", "paused"), "PRUNED")
+    assert states == {"finished": "COMPLETE", "running": "RUNNING", **failed, **ended_early}
+    own = record.trials[told["interrupted"].user_attrs["trial"]]
+    assert told["interrupted"].intermediate_values == {row.epoch: own.read_score(row) for row in own.epochs} != {}
 
 
 def test_without_the_space_the_values_tell_how_they_were_drawn(tmp_path):

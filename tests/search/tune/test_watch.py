@@ -322,17 +322,18 @@ def test_a_search_that_is_stopped_amid_pauses_goes_on_as_if_it_had_not_been(mode
             search.train(trial)
         assert search.begin() is None and watched.is_over
         watched.keep_running()
-        close_trials(watched.session, "the search ended first")
+        close_trials(watched.session, "the search ended first", watched.models.store)
         statuses = {trial.status for trial in watched.session.record.trials.values()}
         assert "paused" in statuses and "running" not in statuses
         standing = watched.session.record.rank()
+        assert all(trial.correct == f"c{trial.number}{trial.best_epoch}" for trial in standing)
         kept = {path.parent.name for path in watched.session.layout.checkpoints.glob("*/*")}
         assert kept == {f"trial-{trial.number:04d}" for trial in standing[:2]}
         watched.session.append(SearchEnded(reason="stopped", seconds=1.0))
     ledger, watching = open_search(promoting, tmp_path / "stopped")
     with ledger, watching as watched:
         watched.session.append(SearchResumed(trials=6))
-        close_trials(watched.session, "the search was interrupted")
+        close_trials(watched.session, "the search was interrupted", watched.models.store)
         watched.begin()
         Search(watched.session.layout, watched).run()
         watched.keep_running()
