@@ -108,7 +108,8 @@ def extend(
 
     fashion-search extend NAME --trials 50 --time-budget 8h
     """
-    from search.experiment.stored import find_options, find_record  # pyarrow takes time: not for --help
+    from search.experiment.resuming import follow_ledger  # pyarrow takes time: not for --help
+    from search.experiment.stored import find_options, find_record
     from search.reporting.words import MORE  # so does scipy
 
     given = build(Extension, values).model_dump(exclude_none=True)
@@ -117,12 +118,18 @@ def extend(
     layout = SearchLayout(results, name)
     begun = find_options(layout, storage)
     record = find_record(begun, layout)
+    begun = follow_ledger(begun, record)
     if record.ended is None or record.ended.reason not in (EndReason.ALL_ENDED, *MORE):
         raise SearchError(
             f"a search is extended once all its trials or a limit ended it, but {name} did not end so; go on with "
             f"--resume {name}"
         )
     more = given.pop("trials", None)
+    if "max_epochs" in given and more is None and record.ended.reason == EndReason.ALL_ENDED:
+        raise SearchError(
+            f"--max-epochs lengthens trials that are not over, but all of {name} are; give it new ones too, with "
+            "--trials N"
+        )
     total = record.settings["trials"] if more is None else record.next_number + more
     address = renew(begun.tracking_uri, None if tracking_uri is None else Address(tracking_uri))
     kept = begun.model_dump(exclude={*EXTENDED, "tracking_uri", "results", "name", "trials"})

@@ -50,15 +50,17 @@ class Prepared:
         return self.images.first
 
 
-def write_beginning(plan: Plan, *, begun: bool) -> Plan:
+def write_beginning(plan: Plan, *, begun: bool, extend: bool = False) -> Plan:
     """Make the search's folder, with what it goes on with. Gives the plan that starts from what is kept there.
 
     Args:
         begun: the search goes on.
+        extend: it is given more: its options are for later, once the ledger tells so.
     """
     layout = plan.layout
     layout.folder.mkdir(parents=True, exist_ok=True)
-    plan.options.save(layout.options)  # first: what is killed from here on can go on
+    if not extend:
+        plan.options.save(layout.options)  # first: what is killed from here on can go on
     plan = plan if begun else keep_starts(plan)
     write_whole(layout.space_yaml, plan.space.text)
     return plan

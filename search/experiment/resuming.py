@@ -14,11 +14,33 @@ from search.reporting.words import MORE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from search.planning.options import SearchOptions
     from search.planning.plan import Plan
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
 
 OLDEST = (0, 2)  # major and minor version that began a search which this one can go on with
+
+
+def follow_ledger(options: SearchOptions, record: SearchRecord) -> SearchOptions:
+    """The options of a search that goes on, with what it was given since it began: its ledger tells, and not the file
+    of its options, which another machine may not have seen.
+    """
+    if not record.extended:
+        return options
+    limits = record.limits
+    given = {
+        "trials": record.settings["trials"],
+        "max_epochs": record.settings["max_epochs"],
+        "time_budget_s": limits.seconds,
+        "budget_gpu_hours": limits.gpu_hours,
+        "budget_cost": limits.cost,
+        "price_per_gpu_hour": limits.price_per_gpu_hour,
+        "stop_after": limits.patience,
+        "without_gain": limits.gain or None,
+        "target": limits.target,
+    }
+    return options.model_copy(update=given)
 
 
 def check_resumable(plan: Plan, record: SearchRecord, *, extend: bool = False) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from search.records.session import Session
     from search.tune.trainable import TrialTrainable
 
+ENDED_FIRST = "the search ended first"
+
 
 def run_session(
     plan: Plan,
@@ -58,7 +60,7 @@ def run_session(
             if goes_on and isinstance(error, RayLostError):
                 raise
             fault = error
-    close_trials(session, "the search ended first", open_states(plan, session))
+    close_trials(session, open_states(plan, session))
     reason = choose_reason(record, plan.trials, is_broken=fault is not None, is_interrupted=is_interrupted)
     if reason == EndReason.ALL_ENDED or reason in LIMITS:
         write_costs_of_trials(plan, session, console)
@@ -96,34 +98,42 @@ def open_states(plan: Plan, session: Session) -> TrialStore:
     return TrialStore(plan.experiment, session.ledger.storage)
 
 
-def close_trials(session: Session, reason: str, store: TrialStore) -> None:
-    """Write an end for every trial that has none. Its best is that of its kept model: a later epoch may be lost.
+def close_trials(session: Session, store: TrialStore) -> None:
+    """Write an end for every trial that is not over, and has none, or whose kept model is another than that tells.
+
+    Its best is that of its kept model: a later epoch may be lost.
 
     Args:
         store: its states tell what that answered right.
     """
-    for trial in list(session.record.trials.values()):
-        if trial.end is None:
-            best, best_epoch = trial.best, trial.best_epoch
-            kept = session.layout.find_checkpoint(trial.number)
-            if kept is not None:
-                best, best_epoch = read_score(session.layout.checkpoint_folder(trial.number))
-            session.append(
-                TrialEnded(
-                    trial=trial.number,
-                    status=TrialStatus.INTERRUPTED if trial.pause is None else TrialStatus.PAUSED,
-                    reason=reason if trial.pause is None else f"{trial.reason}; {reason}",
-                    best=best,
-                    best_epoch=best_epoch,
-                    checkpoint=kept,
-                    correct=None if trial.correct else find_answers(trial, best_epoch, store),
-                )
+    for trial in [each for each in session.record.trials.values() if not each.status.is_over]:
+        best, row = trial.best_trained, trial.find_row(trial.best_trained)
+        best_epoch = None if row is None else row.epoch
+        kept = session.layout.find_checkpoint(trial.number)
+        if kept is not None:
+            best, best_epoch = read_score(session.layout.checkpoint_folder(trial.number))
+        told = trial.end
+        if told is not None and (told.best, told.best_epoch, told.checkpoint) == (best, best_epoch, kept):
+            continue
+        paused = None if trial.pause is None else f"paused after epoch {trial.pause.rung}"
+        session.append(
+            TrialEnded(
+                trial=trial.number,
+                status=TrialStatus.INTERRUPTED if paused is None else TrialStatus.PAUSED,
+                reason="; ".join(filter(None, [paused, ENDED_FIRST])),
+                best=best,
+                best_epoch=best_epoch,
+                checkpoint=kept,
+                correct=find_answers(trial, best_epoch, store),
             )
+        )
 
 
 def find_answers(trial: TrialRecord, best_epoch: int | None, store: TrialStore) -> str | None:
-    """What an epoch of a trial answered right, packed; None where no state tells of that one, or none can be had."""
-    if best_epoch is None:
+    """What an epoch of a trial answered right, packed; None where no state tells of that one, or none can be had, and
+    where its pause has told.
+    """
+    if best_epoch is None or (trial.pause is not None and trial.pause.correct is not None):
         return None
     try:
         return store.read_correct(trial, best_epoch)

@@ -15,11 +15,24 @@ from search.experiment.data_check import write_audit
 from search.experiment.finish import write_results
 from search.experiment.identity import check_unchanged, note_changes, tell_differences
 from search.experiment.result import SearchResult
-from search.experiment.resuming import check_nothing_lost, check_replaceable, check_resumable, is_vacant
+from search.experiment.resuming import (
+    check_nothing_lost,
+    check_replaceable,
+    check_resumable,
+    follow_ledger,
+    is_vacant,
+)
 from search.experiment.running import close_trials, open_states, run_session
 from search.experiment.starts import plan_with_starts
 from search.experiment.steps import list_next_steps
-from search.experiment.stored import bring_back, check_nothing_stored, check_vacant, hold_stored, store_beginning
+from search.experiment.stored import (
+    bring_back,
+    check_nothing_stored,
+    check_vacant,
+    hold_stored,
+    keep_options,
+    store_beginning,
+)
 from search.jobs.cluster import look_at_cluster, open_ray
 from search.jobs.guard import GoesOn, HeadGuard
 from search.jobs.travel import send_unseen
@@ -183,6 +196,8 @@ def run_search(
         events = read_events(layout.ledger) if resume else []
         record = replay(events)
         begun = record.search is not None  # one killed before its first event simply starts
+        if begun and not extend:
+            options = follow_ledger(options, record)
         if resume and not begun:
             check_nothing_lost(layout)
             if storage is not None:
@@ -190,7 +205,7 @@ def run_search(
         costs = record.costs if begun else wait(lambda: measure_before(options, layout, console))
         allow_open = bool(options.allow_open_cluster)
         found = stack.enter_context(open_ray(options.address, machine, options.storage, allow_open=allow_open))
-        guard = stack.enter_context(HeadGuard(layout.name if begun else "", goes_on))
+        guard = stack.enter_context(HeadGuard(layout.name if begun and not extend else "", goes_on))
         plan = wait(lambda: plan_with_starts(options, layout, found, begun=begun, costs=costs))
         plan = with_taken(plan, record) if begun else take_over(plan)
         show_plan(plan, console)
@@ -209,8 +224,8 @@ def run_search(
             if replace:
                 shutil.rmtree(layout.folder, ignore_errors=True)
             events, record = [], SearchRecord()
-        plan = wait(lambda: write_beginning(plan, begun=begun))
-        guard.name = layout.name
+        plan = wait(lambda: write_beginning(plan, begun=begun, extend=extend))
+        guard.name = "" if extend else layout.name  # an extension that the ledger does not tell is given again
         if storage is not None and not begun:
             store_beginning(storage, layout)
         prepared = wait(lambda: prepare(plan, console), plan.cache_dir)
@@ -233,9 +248,12 @@ def run_search(
                     changed=changed,
                 )
             )
+            guard.name = layout.name
+            if extend:
+                wait(lambda: keep_options(plan, storage))
             if new := {name: cost for name, cost in plan.costs.items() if name not in record.costs}:
                 session.append(CostsMeasured(costs=write_costs(new)))
-            close_trials(session, "the search was interrupted", open_states(plan, session))
+            close_trials(session, open_states(plan, session))
         else:
             wait(lambda: write_audit(layout, prepared.data, prepared.selection))
             plan = settle_taken(plan, prepared, console)

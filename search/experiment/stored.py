@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from fashion_core.errors import SearchError, first_line
 from fashion_core.files import MODEL_FILE, write_whole
 from search.planning.options import SearchOptions, check_open, load_options
-from search.records.kept import is_newest
-from search.records.ledger import parse_events
+from search.records.kept import fetch_again, is_newest
+from search.records.ledger import parse_events, read_events
 from search.records.logfile import LogFile
 from search.records.record import load_record, replay
 from search.records.storage import BEGINNING, LEDGER, MODELS, OPTIONS, SPACE, STARTS, open_storage
@@ -19,6 +19,7 @@ from search.records.storage import BEGINNING, LEDGER, MODELS, OPTIONS, SPACE, ST
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from search.planning.plan import Plan
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
     from search.records.storage import Storage
@@ -135,23 +136,31 @@ def bring_back(storage: Storage, layout: SearchLayout) -> None:
                 f"{storage.uri} begins; move {layout.folder} away, and go on from the storage"
             )
         view.append(record[len(here) :], is_synced=True)
-    trials = replay(parse_events(record, storage.uri)).trials
     for name, target in ((OPTIONS, layout.options), (SPACE, layout.space_yaml)):
         if not target.is_file() and (content := storage.read(name)) is not None:
             write_whole(target, content)
-    newest = {
-        file
-        for number, trial in trials.items()
-        if is_newest(file := layout.checkpoint_folder(number) / MODEL_FILE, trial)
-    }
+    renew_models(storage, layout)
     for folder, here_folder in ((STARTS, layout.starts), (MODELS, layout.checkpoints)):
         for name in storage.list(folder):
-            for file_name in storage.list(f"{folder}/{name}"):
-                target = here_folder / name / file_name
-                is_outdated = folder == MODELS and target not in newest  # another machine may have gone on
-                if is_outdated or not target.is_file():
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    storage.fetch(f"{folder}/{name}/{file_name}", target)
+            for file in storage.list(f"{folder}/{name}"):
+                fetch_missing(storage, f"{folder}/{name}/{file}", here_folder / name / file)
+
+
+def renew_models(storage: Storage, layout: SearchLayout) -> None:
+    """Fetch the kept models of trials that another machine has trained further than this one knows."""
+    if not any(layout.checkpoints.glob(f"*/{MODEL_FILE}")):
+        return
+    for trial in replay(read_events(layout.ledger)).trials.values():
+        file = layout.checkpoint_folder(trial.number) / MODEL_FILE
+        if trial.saves and file.is_file() and not is_newest(file, trial):
+            fetch_again(storage, file)
+
+
+def fetch_missing(storage: Storage, name: str, target: Path) -> None:
+    """Copy a file of the storage that is not here."""
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        storage.fetch(name, target)
 
 
 # ------------------------------------------------------------------------------------------------------- what begins it
@@ -204,3 +213,10 @@ def store_beginning(storage: Storage, layout: SearchLayout) -> None:
             storage.write(f"{STARTS}/{path.relative_to(layout.starts).as_posix()}", path.read_bytes())
     storage.write(SPACE, layout.space_yaml.read_bytes())
     storage.write(OPTIONS, layout.options.read_bytes())
+
+
+def keep_options(plan: Plan, storage: Storage | None) -> None:
+    """Keep the options of a search that was given more: for people, and for a version that went by them."""
+    plan.options.save(plan.layout.options)
+    if storage is not None:
+        storage.write(OPTIONS, plan.layout.options.read_bytes())

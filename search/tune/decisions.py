@@ -105,10 +105,21 @@ class Promotions(Rungs):
         return next((epoch for epoch in self.reached if epoch > climbed), self.max_epochs)
 
     def rank(self, epoch: int, trials: Mapping[int, TrialRecord]) -> list[int]:
-        """Numbers of the trials that reached a rung and were not lost, the best first; of equal ones the earlier."""
+        """Numbers of the trials that reached a rung and were not lost, the best first; of equal ones the earlier.
+
+        Those that finished before the search was lengthened can go on no more, and take nobody's place.
+        """
         scores = self.reached[epoch]
-        kept = [number for number in scores if trials[number].status not in LOST]
+        kept = [
+            number
+            for number in scores
+            if trials[number].status not in LOST and not self.is_finished_early(trials[number])
+        ]
         return sorted(kept, key=lambda number: (-scores[number], number))
+
+    def is_finished_early(self, trial: TrialRecord) -> bool:
+        """Whether a trial finished after fewer epochs than trials have now."""
+        return trial.status is TrialStatus.FINISHED and trial.last_epoch < self.max_epochs
 
     def choose(self, trials: Mapping[int, TrialRecord], taken: Collection[int], *, is_last: bool) -> int | None:
         """The paused trial that goes on now; None where none does.
@@ -127,7 +138,10 @@ class Promotions(Rungs):
             count = count_promotable(len(self.reached[epoch]), self.factor)
             if waiting and (found := find_promotable(self.rank(epoch, trials), count, waiting)) is not None:
                 return found
-        if is_last and paused and all(trial.status is not TrialStatus.FINISHED for trial in trials.values()):
+        has_finished = any(
+            trial.status is TrialStatus.FINISHED and not self.is_finished_early(trial) for trial in trials.values()
+        )
+        if is_last and paused and not has_finished:
             highest = max(paused.values())
             return next(number for number in self.rank(highest, trials) if paused.get(number) == highest)
         return None

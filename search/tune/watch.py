@@ -395,12 +395,13 @@ class Watch:
 
     def find_correct(self, known: TrialRecord) -> str | None:
         """What the best epoch of a trial answered right, packed; None where nothing tells."""
-        store = self.models.store
-        return (
-            self.correct.get(known.number)
-            or known.correct
-            or retry_while_full(lambda: store.read_correct(known), store.find_full(), self.session.ledger.tell)
-        )
+        if found := self.correct.get(known.number) or (known.pause and known.pause.correct):
+            return found
+        row, end, store = known.find_row(known.best_trained), known.end, self.models.store
+        if row is not None and end is not None and end.best_epoch == row.epoch and end.correct is not None:
+            return end.correct  # it was interrupted
+        epoch = None if row is None else row.epoch
+        return retry_while_full(lambda: store.read_correct(known, epoch), store.find_full(), self.session.ledger.tell)
 
 
 WATCHED: dict[str, Watch] = {}  # the searches that run in this process, by their ids

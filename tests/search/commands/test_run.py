@@ -208,6 +208,7 @@ def test_one_that_a_limit_ended_keeps_its_trials(ran, call, tmp_path: Path) -> N
         (None, ["--trials", "5"], "mine did not end so; go on with --resume mine"),
         (EndReason.ALL_ENDED, ["--trials", "0"], "--trials must be greater than or equal to 1, but got 0"),
         (EndReason.ALL_ENDED, ["--budget-cost", "5"], "--budget-cost"),
+        (EndReason.ALL_ENDED, ["--max-epochs", "5"], "all of mine are; give it new ones too, with --trials N"),
     ],
 )
 def test_what_cannot_be_extended(ended, given, told, ran, call, tmp_path: Path) -> None:

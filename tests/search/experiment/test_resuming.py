@@ -12,10 +12,11 @@ from packaging.version import Version
 import fashion_core
 from fashion_core.errors import SearchError
 from search.experiment.identity import check_space
-from search.experiment.resuming import OLDEST, begun_by_older, check_replaceable, check_resumable
-from search.records.events import EndReason
+from search.experiment.resuming import OLDEST, begun_by_older, check_replaceable, check_resumable, follow_ledger
+from search.planning.options import SearchOptions
+from search.records.events import EndReason, SearchResumed, SearchStarted
 from search.records.layout import SearchLayout
-from search.records.record import load_record
+from search.records.record import SearchRecord, load_record
 from search.space.reading import parse_space
 
 NUMBERS = st.integers(0, 30)
@@ -104,6 +105,21 @@ def test_only_what_trains_at_one_rate_trains_longer(fixed, search, epochs, told,
         with pytest.raises(SearchError, match=told) as caught:
             check_resumable(plan, record, extend=True)
         assert "\n" not in str(caught.value)
+
+
+def test_what_a_search_was_given_later_is_read_from_its_ledger(tmp_path):
+    """The file of its options may be of before: of another machine, or of a command that was killed."""
+    begun = SearchOptions(data=".", space="demo", trials=3, target=0.9, time_budget_s=60.0)
+    record = SearchRecord()
+    record.apply(SearchStarted(name="mine", settings={"trials": 3, "max_epochs": 2}, limits=begun.limits.write()))
+    assert follow_ledger(begun, record) is begun
+    given = begun.model_copy(update={"target": None, "time_budget_s": 3600.0, "stop_after": 5, "without_gain": 0.01})
+    resumed = SearchResumed(trials=53, extended=True, max_epochs=4, limits=given.limits.write())
+    record.apply(resumed)
+    found = follow_ledger(begun, record)
+    assert (found.trials, found.max_epochs, found.limits) == (53, 4, given.limits)
+    record.apply(SearchResumed(trials=53, limits=given.limits.write()))  # it goes on once more
+    assert follow_ledger(begun, record) == found
 
 
 def test_only_a_search_is_replaced(tmp_path):

@@ -102,7 +102,7 @@ def test_an_interrupted_trial_tells_what_its_best_epoch_answered_right(session, 
     store.delete(3)  # it was lost
     start(session, 4, [0.5, 0.5])  # of equal ones the first is the best
     save(store, session, 4, 2, "first")
-    close_trials(session, "the search ended first", store)
+    close_trials(session, store)
     found = {number: trial.correct for number, trial in session.record.trials.items()}
     assert found == {0: "second", 1: "second", 2: None, 3: None, 4: "first"}
     assert replay(read_events(session.layout.ledger)).trials[0].correct == "second"
@@ -114,13 +114,13 @@ def test_only_trials_that_run_are_closed(session):
     start(session, 1, [0.25, 0.75, 0.5])
     start(session, 2)
     before = session.ledger.seq
-    close_trials(session, "the search ended first", find_states(session))
+    close_trials(session, find_states(session))
     first, second = read_events(session.layout.ledger)[before:]
     assert (first.trial, first.status, first.reason) == (1, "interrupted", "the search ended first")
     assert (first.best, first.best_epoch, first.checkpoint) == (0.75, 2, None)
     assert (second.trial, second.best, second.best_epoch) == (2, None, None)
     assert session.record.trials[0].status == "finished"
-    close_trials(session, "once more", find_states(session))
+    close_trials(session, find_states(session))
     assert session.ledger.seq == before + 2
 
 
@@ -128,17 +128,17 @@ def test_the_best_is_that_of_the_model_that_is_kept(session):
     """The third epoch was better, but its model went with the process."""
     start(session, 4, [0.25, 0.5, 0.75])
     keep(session, 4, 0.5, 2)
-    close_trials(session, "cut off", find_states(session))
+    close_trials(session, find_states(session))
     trial = session.record.trials[4]
     assert (trial.end.best, trial.end.best_epoch, trial.checkpoint) == (0.5, 2, "checkpoints/trial-0004")
 
 
 def test_a_trial_that_goes_on_is_closed_again(session):
     start(session, 0, [0.25])
-    close_trials(session, "the search was interrupted", find_states(session))
+    close_trials(session, find_states(session))
     start(session, 0)
     session.append(EpochEnded(trial=0, epoch=2, metrics={"val/accuracy": 0.5}))
-    close_trials(session, "the search ended first", find_states(session))
+    close_trials(session, find_states(session))
     trial = session.record.trials[0]
     assert (trial.status, trial.end.best, trial.end.best_epoch) == ("interrupted", 0.5, 2)
 
@@ -237,7 +237,7 @@ def test_a_paused_trial_stays_paused_where_the_search_ends_first(session):
     start(session, 0, [0.5, 0.75])
     session.append(TrialPaused(trial=0, rung=2, correct="x"))
     keep(session, 0, 0.75, 2)
-    close_trials(session, "the search ended first", find_states(session))
+    close_trials(session, find_states(session))
     trial = session.record.trials[0]
     assert (trial.status, trial.rung, trial.correct, trial.best) == ("paused", 2, "x", 0.75)
     assert (

@@ -1,5 +1,7 @@
 """A storage holds a whole search: it is not deleted unasked, and a new view of it is what the old one was."""
 
+import hashlib
+
 import pytest
 
 from fashion_core.errors import SearchError
@@ -14,7 +16,7 @@ from search.experiment.stored import (
     store_beginning,
 )
 from search.planning.options import SearchOptions
-from search.records.events import EpochEnded, SearchStarted, TrialStarted
+from search.records.events import EpochEnded, SearchStarted, TrialSaved, TrialStarted
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger, read_events
 from search.records.locks import RUN
@@ -88,6 +90,25 @@ def test_a_view_that_lags_behind_gets_what_it_lacks_and_one_that_differs_is_refu
         file.write(b"more\n")
     with storage.hold(RUN), pytest.raises(SearchError, match=r"move .*results/mine away, and go on from the storage"):
         bring_back(storage, layout)
+
+
+def test_a_kept_model_that_another_machine_has_trained_further_is_renewed(tmp_path):
+    storage = begin(tmp_path)
+    layout = ask(tmp_path)[1]
+    contents = {1: b"after 1", 2: b"after 2"}
+    file = layout.checkpoint_folder(0) / "model.safetensors"
+    file.parent.mkdir(parents=True)
+    with storage.hold(RUN):
+        with Ledger(layout.ledger, storage=storage) as ledger:
+            for epoch, content in contents.items():
+                digests = {file.name: hashlib.sha256(content).hexdigest()}
+                ledger.append(TrialSaved(trial=0, epoch=epoch, digests=digests))
+                ledger.append(EpochEnded(trial=0, epoch=epoch, metrics={}))
+        for here, there, found in ((1, 2, 2), (2, 1, 2), (1, 1, 1)):
+            file.write_bytes(contents[here])
+            storage.write("models/trial-0000/model.safetensors", contents[there])
+            bring_back(storage, layout)
+            assert file.read_bytes() == contents[found], (here, there)
 
 
 def test_the_ledger_of_an_earlier_version_gets_to_its_storage(tmp_path):

@@ -230,6 +230,23 @@ def test_what_was_lost_is_none_of_the_best():
     assert stream.bests[second] == sorted(stream.bests.values())[1]
 
 
+def test_a_search_that_was_lengthened_has_a_trial_that_is_trained_to_the_new_end():
+    """Those that finished before cannot go on: they take no place, and do not stand for one that went to the end."""
+    stream = Stream((3, 1, 3), 3, np.random.default_rng(0))
+    while (number := stream.hand_out((), is_last=stream.record.next_number == 3)) is not None:
+        stream.train(number, stream.start(number))
+        stream.end_hopeless()
+    assert [trial.status for trial in stream.record.trials.values()].count("finished") == 1
+    stream.planned, stream.max_epochs, stream.epochs = 6, 9, list_rungs(9, 1, 3)
+    stream.bests |= dict.fromkeys(range(3, 6), 0.0)
+    stream.rungs = Promotions(stream.epochs, 3, 9)
+    stream.rungs.take_all(stream.record)
+    while (number := stream.hand_out((), is_last=stream.record.next_number == 6)) is not None:
+        stream.train(number, stream.start(number))
+        stream.end_hopeless()
+    assert max(trial.last_epoch for trial in stream.record.trials.values()) == 9
+
+
 def test_one_that_was_handed_out_is_not_handed_out_again():
     stream = Stream((9, 1, 3), 6, np.random.default_rng(0))
     for number in range(3):

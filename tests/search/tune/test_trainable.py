@@ -20,7 +20,7 @@ from search.space.seeds import draw_seeds
 from search.tune import storage
 from search.tune import trainable as trial_module
 from search.tune.results import CORRECT, EPOCH, FULL, LOST, METRICS, SAVED, SCORE
-from search.tune.storage import CORRECT_FILE, TrialStore
+from search.tune.storage import CORRECT_FILE, TrialStore, name_state
 from search.tune.trainable import TrialTrainable, bind
 
 VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch_size": 8, "epochs": 6, "lr": 0.01}
@@ -30,7 +30,8 @@ VALUES = {"image_size": 64, "backbone": "test_resnet", "weights": "none", "batch
 def config(sample_prepared, tmp_path):
     save_selection(tmp_path / "selection.npz", np.arange(16), np.arange(120, 128))
     values = VALUES | draw_seeds(0, 4)
-    return {"number": 4, "params": {}, "values": values, "enqueued": False, "saves": [], "until": values["epochs"]}
+    known = {"number": 4, "params": {}, "values": values, "enqueued": False}
+    return known | {"saves": [], "until": values["epochs"], "begun": True}
 
 
 @pytest.fixture
@@ -159,6 +160,20 @@ def test_from_a_damaged_state_it_goes_back_to_the_one_before_and_says_so(build, 
     result = build(saves=saves).train()
     assert result[EPOCH] == 3 and read_scores([result]) == read_scores(results[2:3])
     assert result[LOST].startswith("the state after epoch 3 could not be used: ") and "\n" not in result[LOST]
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_states_of_no_use_do_not_outlive_new_ones(is_named, build, store, monkeypatch):
+    """Of epochs that a ledger has lost the lines of, or damaged: as the newest, they would be what stays."""
+    saves = [(6, {MODEL_FILE: "0"}), (5, {MODEL_FILE: "0"})] if is_named else []
+    for epoch in (5, 6):
+        with store.save(4, epoch, {}) as folder:
+            (folder / MODEL_FILE).write_text("nobody knows it")
+    monkeypatch.setattr(trial_module, "SAVE_INTERVAL_S", 0.0)
+    trial = build(saves=saves)
+    for _ in range(3):
+        assert SAVED in trial.train()
+    assert store.list_states(4) == [name_state(4, 2), name_state(4, 3)]
 
 
 @pytest.mark.slow

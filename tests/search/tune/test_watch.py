@@ -171,7 +171,7 @@ def run(plan, folder, kill_after=None, limits=None):
         append = ledger.append
         if len(read_events(watched.session.layout.ledger)) > 1:  # as the command goes on
             watched.session.append(SearchResumed(trials=plan.trials, limits=limits or {}))
-            close_trials(watched.session, "the search was interrupted")
+            close_trials(watched.session, watched.models.store)
 
         def count(event):
             if kill_after is not None and ledger.seq >= kill_after:
@@ -183,6 +183,7 @@ def run(plan, folder, kill_after=None, limits=None):
             watched.begin()
             Search(watched.session.layout, watched).run()
             watched.keep_running()
+            close_trials(watched.session, watched.models.store)
         except Killed:
             return None
         return describe(watched.session)
@@ -246,7 +247,7 @@ def test_a_limit_ends_it(limits, reason, begun, plan, tmp_path):
     trials, _, models, reached = run(plan, tmp_path, limits=limits)
     assert (reached, len(trials)) == (reason, begun)
     if reason == "target":
-        assert trials[1][2] == "running" and trials[1][4] == 0.72 and models["trial-0001"] == "model 1 after 2"
+        assert trials[1][2] == "interrupted" and trials[1][4] == 0.72 and models["trial-0001"] == "model 1 after 2"
 
 
 @pytest.mark.slow
@@ -322,7 +323,7 @@ def test_a_search_that_is_stopped_amid_pauses_goes_on_as_if_it_had_not_been(mode
             search.train(trial)
         assert search.begin() is None and watched.is_over
         watched.keep_running()
-        close_trials(watched.session, "the search ended first", watched.models.store)
+        close_trials(watched.session, watched.models.store)
         statuses = {trial.status for trial in watched.session.record.trials.values()}
         assert "paused" in statuses and "running" not in statuses
         standing = watched.session.record.rank()
@@ -333,7 +334,7 @@ def test_a_search_that_is_stopped_amid_pauses_goes_on_as_if_it_had_not_been(mode
     ledger, watching = open_search(promoting, tmp_path / "stopped")
     with ledger, watching as watched:
         watched.session.append(SearchResumed(trials=6))
-        close_trials(watched.session, "the search was interrupted", watched.models.store)
+        close_trials(watched.session, watched.models.store)
         watched.begin()
         Search(watched.session.layout, watched).run()
         watched.keep_running()
@@ -352,12 +353,11 @@ def test_the_score_of_a_model_that_an_interruption_kept_is_not_that_of_the_trial
         search.train(search.begin())
         search.complete(search.begin_with_two_epochs())
         watched.keep_running()
-        close_trials(watched.session, "the search ended first")
+        close_trials(watched.session, watched.models.store)
         assert watched.session.record.trials[1].best == 0.72
     with monkeypatch.context() as patch:
         patch.setattr(BestModels, "copy", lambda *_: (_ for _ in ()).throw(Killed))
-        with pytest.raises(Killed):
-            run(plan, tmp_path / "killed")
+        assert run(plan, tmp_path / "killed") is None
     found = run(plan, tmp_path / "killed")
     assert found == wanted and found[0][1][4:6] == (0.74, 4)
 
