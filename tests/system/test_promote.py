@@ -298,7 +298,7 @@ def test_bad_input_is_told_and_changes_nothing(tmp_path, sample_folder):
     before = sorted(path.name for path in results.rglob("*"))
     assert "known are short" in promote(tmp_path, "shorty", "--results", results, status=2)
     told = promote(tmp_path, "short", "--results", results, status=2)
-    assert "reached their full budget" in told and "--resume short" in told
+    assert "reached their full budget" in told and "fashion-search extend short --trials 50" in told
     assert "Missing argument 'NAME'" in promote(tmp_path, "--results", results, status=2)
     after = sorted(path.name for path in results.rglob("*"))
     assert set(after) - set(before) <= {"promotion"}
