@@ -61,6 +61,8 @@ def test_a_search_tells_in_a_line_how_it_ended():
     record = replay([*build_events(), SearchEnded(reason="time budget", seconds=1.0)])
     assert describe_end(record) == "time budget; trials: 1 running; best val/accuracy 0.5000 (trial 0)"
     assert describe_end(replay(build_events()[:1])) == "running; trials: none"
+    more = replay(build_events(settings={"trials": 20, "max_epochs": 9})[:1])
+    assert describe_end(more) == "running: 20 trials of 9 epochs at most; trials: none"
 
 
 @pytest.mark.parametrize(("reason", "failed"), [("broken", True), ("incomplete", True), ("time budget", False)])
