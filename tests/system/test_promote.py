@@ -56,6 +56,8 @@ def test_a_better_model_takes_the_place_of_the_champion(story):
         champion.tags["search"] == "good" and champion.tags["gate"] == "passed" and champion.tags["forced"] == "false"
     )
     assert registry.find("previous").tags["search"] == "poor"
+    page = (folder / "results" / "good" / "report.html").read_text()
+    assert 'href="PROMOTION.md"' in page and "The champion comes from this search: it is version 2 of sample" in page
     assert "version 2, is the champion" in told["good"] and "against the champion, version 1" in told["good"]
 
 
