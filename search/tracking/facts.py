@@ -28,9 +28,11 @@ TRIAL = "trial/"  # begins the name of what a trial took
 
 
 def describe_trial(record: SearchRecord, trial: TrialRecord) -> str:
-    """What became of a trial, in one line."""
+    """What becomes of a trial, or became of it, in one line."""
     is_told = trial.reason.startswith(trial.status)  # "paused after epoch 2"
     words = [trial.reason if is_told else f"{trial.status}: {trial.reason}" if trial.reason else str(trial.status)]
+    if trial.status == TrialStatus.RUNNING and (epochs := record.settings.get("max_epochs")):
+        words = [f"running: {write_epochs(epochs)}"]
     if trial.best is not None and trial.status != TrialStatus.DIVERGED:
         epoch = "" if trial.best_epoch is None else f" in epoch {trial.best_epoch}"
         words.append(f"best {record.objective.name} {trial.best:.4f}{epoch}")
@@ -52,7 +54,12 @@ def describe_running(record: SearchRecord) -> str:
     """What a search is to do, as far as its ledger tells: `running: 20 trials of 9 epochs at most`."""
     trials, epochs = record.settings.get("trials"), record.settings.get("max_epochs")
     count = f": {trials} trial{'' if trials == 1 else 's'}" if trials else ""
-    return f"running{count}" + (f" of {epochs} epoch{'' if epochs == 1 else 's'} at most" if count and epochs else "")
+    return f"running{count}" + (f" of {write_epochs(epochs)}" if count and epochs else "")
+
+
+def write_epochs(count: int) -> str:
+    """`9 epochs at most`."""
+    return f"{count} epoch{'' if count == 1 else 's'} at most"
 
 
 def is_failure(reason: str) -> bool:

@@ -48,7 +48,7 @@ def test_a_trial_tells_in_a_line_what_happened():
     events = build_events()
     ended = TrialEnded(trial=0, status="stopped", reason="below 0.6 at rung 2\nmore", best=0.5, rung=2)
     for event, wanted in (
-        (None, "running; best val/accuracy 0.5000 in epoch 1"),
+        (None, "running: 3 epochs at most; best val/accuracy 0.5000 in epoch 1"),
         (ended, "stopped: below 0.6 at rung 2; best val/accuracy 0.5000 in epoch 1"),
         (TrialPaused(trial=0, rung=2), "paused after epoch 2; best val/accuracy 0.5000 in epoch 1"),
         (TrialEnded(trial=0, status="diverged", reason="NaN", best=0.0), "diverged: NaN"),
