@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import SearchError
+from fashion_core.errors import SearchError, first_line
 from fashion_core.files import write_whole
 from fashion_core.secrets import hide_secrets
 from search.experiment.stored import find_options, find_record
@@ -30,8 +30,11 @@ from search.promotion.running import find_registry, open_promotion, share_out
 from search.promotion.view import draw_decision, draw_judgement, draw_plan, show_end, show_gate
 from search.records.layout import SearchLayout
 from search.records.provenance import python_command
+from search.registry.standing import find_champion
 from search.registry.versions import INTERVAL_TAG, JUDGED_TAG, KEY_TAG
+from search.reporting.page import write_page
 from search.reporting.terminal import choose_console, plain
+from search.reporting.words import describe_search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,6 +143,7 @@ def run_promotion(
             files = [result.files.report, result.files.result]
             promotion.tracker.end(result.metrics, result.gate.reasons, files, passed=False)
         promotion.wait(lambda: end_attempt(promotion, result))
+        renew_page(promotion)
         show_end(result, promotion.registry, console)
         return result
 
@@ -168,6 +172,20 @@ def end_attempt(promotion: Promotion, result: PromotionResult) -> None:
     if tracker.error is None:
         found = {"forced": result.forced, "run_id": tracker.run_id, "version": version and version.number}
         promotion.own.end(time.time(), PROMOTED if result.passed else REFUSED, **found)
+
+
+def renew_page(promotion: Promotion) -> None:
+    """Write the page of the search again, with its champion and a link to PROMOTION.md. A fault costs that alone."""
+    layout, record, registry = promotion.layout, promotion.search, promotion.registry
+    try:
+        champion = find_champion(layout, record, registry.uri, registry.model)
+        promotion.wait(lambda: write_page(layout, record, describe_search(record), champion=champion))
+    except Exception as error:  # of a picture, a library, a folder without rights
+        why = first_line(error) or type(error).__name__
+        again = f"{python_command()} -m search.report {layout.name}"
+        promotion.console.print(
+            plain(f"{layout.page.name} does not tell of this promotion yet ({why}); write it with {again}", "yellow")
+        )
 
 
 def release_model(promotion: Promotion, trained: Trained, result: PromotionResult, model: Saved) -> PromotionResult:

@@ -20,8 +20,9 @@ from fashion_core.files import build_damage, make_line, read_json, write_whole
 from fashion_core.metrics import Objective
 from search.promotion.baseline import build_baseline, describe_baseline, is_alike
 from search.promotion.options import LASTING, REPORT, PromotionOptions
-from search.records.events import Moment, Score, TrialNumber
+from search.records.events import EndReason, Moment, Score, TrialNumber, TrialStatus
 from search.records.own_space import load_own_space
+from search.reporting.words import MORE, format_score, write_count
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 
 if TYPE_CHECKING:
@@ -355,10 +356,35 @@ def build_shortlist(
         if trial.status == "finished" and all(config != other.config for other in candidates):
             candidates.append(Candidate(f"trial-{trial.number:04d}", trial.number, trial.best, config))
     if not candidates:
-        name = record.name
         states = ", ".join(f"trial {trial.number} {trial.status}" for trial in list(record.trials.values())[:8])
         raise SearchError(
-            f"a promotion starts from trials that reached their full budget, but none of {name} did "
-            f"({states or 'it has no trials'}); go on with it: search/run.py --resume {name}"
+            f"a promotion starts from trials that reached their full budget, but none of {record.name} did "
+            f"({states or 'it has no trials'}); {describe_ended_early(record) or 'go on with it'}: {name_way(record)}"
         )
     return tuple(candidates[:top])
+
+
+def describe_left_out(record: SearchRecord) -> str:
+    """That the best trial is no candidate, since its search ended first, and what to do; empty where it is one."""
+    told = describe_ended_early(record)
+    return f"{told}: {name_way(record)}; or promote the others, as they are" if told else ""
+
+
+def describe_ended_early(record: SearchRecord) -> str:
+    """That the search ended before its best trial did; empty where that is not so."""
+    best = next(iter(record.rank()), None)
+    if best is None or best.status not in (TrialStatus.INTERRUPTED, TrialStatus.PAUSED):
+        return ""
+    epochs, full = best.last_epoch, record.settings.get("max_epochs")
+    ended = f"{epochs} of {full} epochs" if full else write_count(epochs, "epoch")
+    return (
+        f"the best, trial {best.number} ({format_score(best.best)}), was ended after {ended}, with its search, and is "
+        "no candidate; finish it first"
+    )
+
+
+def name_way(record: SearchRecord) -> str:
+    """The command by which a search goes on, or is given more."""
+    reason = "" if record.ended is None else record.ended.reason
+    more = {EndReason.ALL_ENDED: "--trials 50", **MORE}.get(reason)
+    return f"search/run.py --resume {record.name}" if more is None else f"fashion-search extend {record.name} {more}"

@@ -20,7 +20,7 @@ from fashion_core.models.saved import load_model
 from search.jobs.reruns import DIVERGED, FINISHED, Run, Training, load_run, train_all
 from search.promotion.judgement import Trained, TrainedCandidate
 from search.promotion.networks import build_final, measure_cost
-from search.promotion.plan import BASELINE, Candidate
+from search.promotion.plan import BASELINE, Candidate, describe_left_out
 from search.promotion.view import RerunView
 from search.statistics.crossfit import cross_fit
 from search.statistics.rounds import LEAST_SEEDS, find_sure_losers, share_error
@@ -58,7 +58,8 @@ class Retraining:
         self.promotion, self.plan, self.material = promotion, promotion.plan, promotion.material
         self.folder = promotion.layout.promotion_folder.resolve()
         self.words = {candidate.label: candidate.words for candidate in self.plan.everyone}
-        self.notes: list[str] = []
+        left_out = describe_left_out(promotion.search)
+        self.notes = [f"{left_out[0].upper()}{left_out[1:]}."] if left_out else []
         self.site = self.material.build_site("train", self.material.train, promotion.resources)
 
     # --------------------------------------------------------------------------------------------------- the candidates

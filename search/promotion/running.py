@@ -24,7 +24,7 @@ from search.promotion.attempt_state import PromotionAttempt, open_attempt
 from search.promotion.champion import check_champion
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
 from search.promotion.source import check_like_search
-from search.promotion.tracking import PromotionTracker
+from search.promotion.tracking import PromotionTracker, describe_origin
 from search.promotion.tries import TryCounter
 from search.records.kept import set_damaged_aside
 from search.records.locks import PROMOTE, hold_search
@@ -162,7 +162,8 @@ def open_promotion(
         tries = TryCounter(layout, registry, key, material.list_digests(material.val))
         tries.trouble = trouble or ""
         attempt = len(retry_while_full(tries.enter, layout.folder, tell))
-        tracker = PromotionTracker(registry.uri, layout, search, plan, own.number, tell)
+        origin = describe_origin(command, source.resolve().name, material, search)
+        tracker = PromotionTracker(registry.uri, layout, search, plan, own.number, tell, origin)
         tracker.error = trouble
         tracker.start(options)
         stack.callback(tracker.close)

@@ -16,6 +16,7 @@ from search.cli import DEFAULT_RESULTS
 from search.jobs.reruns import FINISHED, Training
 from search.planning.steps import time_step
 from search.promotion.options import SINGLE
+from search.promotion.plan import describe_left_out
 from search.records.provenance import python_command
 from search.registry.versions import CHAMPION, list_models
 from search.reporting.live import PROGRESS_INTERVAL_S
@@ -160,6 +161,7 @@ def draw_plan(
         ("attempt", "" if own is None else describe_own(own)),
         ("objective", describe_objective(plan.objective)),
         ("candidates", ", ".join(f"{each.words} ({format_score(each.search_score)})" for each in plan.candidates)),
+        ("left out", describe_left_out(search)),
         ("baseline", plan.baseline_words),
         ("trained on", f"{counts['train']:,} images"),
         ("re-runs", f"{reruns}, each with a start and a seed of its own"),

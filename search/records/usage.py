@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 from fashion_core import metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from search.records.record import TrialRecord
+
+    Row = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -35,25 +39,30 @@ class Usage:
 
 def measure_usage(trial: TrialRecord) -> Usage:
     """What the epochs of a trial took; one that was trained again counts once."""
-    seconds = read_all(trial, metrics.TRAIN_SECONDS) + read_all(trial, metrics.VAL_SECONDS)
-    speeds = [speed for speed in read_all(trial, metrics.IMAGES_PER_SECOND) if speed > 0]
+    return add_up([row.metrics for row in trial.epochs])
+
+
+def add_up(rows: Sequence[Row]) -> Usage:
+    """What epochs took, by the metrics of each."""
+    seconds = read_all(rows, metrics.TRAIN_SECONDS) + read_all(rows, metrics.VAL_SECONDS)
+    speeds = [speed for speed in read_all(rows, metrics.IMAGES_PER_SECOND) if speed > 0]
     return Usage(
         sum(seconds) or None,
         harmonic_mean(speeds) if speeds else None,  # every epoch has as many images
-        max(read_all(trial, metrics.PEAK_MEMORY), default=None),
-        max(read_all(trial, metrics.PEAK_GPU_MEMORY), default=None),
-        sum_all(trial, metrics.CPU_JOULES),
-        sum_all(trial, metrics.GPU_JOULES),
-        mean(busy) if (busy := read_all(trial, metrics.GPU_BUSY)) else None,
+        max(read_all(rows, metrics.PEAK_MEMORY), default=None),
+        max(read_all(rows, metrics.PEAK_GPU_MEMORY), default=None),
+        sum_all(rows, metrics.CPU_JOULES),
+        sum_all(rows, metrics.GPU_JOULES),
+        mean(busy) if (busy := read_all(rows, metrics.GPU_BUSY)) else None,
     )
 
 
-def read_all(trial: TrialRecord, name: str) -> list[float]:
+def read_all(rows: Sequence[Row], name: str) -> list[float]:
     """A metric of all epochs that have it."""
-    return [value for row in trial.epochs if (value := row.metrics.get(name)) is not None]
+    return [value for row in rows if (value := row.get(name)) is not None]
 
 
-def sum_all(trial: TrialRecord, name: str) -> float | None:
+def sum_all(rows: Sequence[Row], name: str) -> float | None:
     """The sum of a metric over all epochs; None where one lacks it."""
-    found = read_all(trial, name)
-    return sum(found) if found and len(found) == len(trial.epochs) else None
+    found = read_all(rows, name)
+    return sum(found) if found and len(found) == len(rows) else None

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from fashion_core.errors import CheckpointError
 from fashion_core.files import check_form, parse_json
-from search.records.attempts import Attempt, JudgedImages, describe_images
+from search.records.attempts import Attempt, JudgedImages
+from search.records.attempts import describe_images as describe_judged
 from search.records.layout import FinalLayout
+from search.records.provenance import describe_git
 from search.registry.access import tell_errors
 from search.registry.history import read_answers
 from search.registry.sources import SOURCE_TAG
 from search.registry.versions import JUDGED_TAG, KEY_TAG, Registry
+from search.tracking.facts import build_source, describe_images
 from search.tracking.writer import Writer
 
 if TYPE_CHECKING:
@@ -56,7 +59,7 @@ class RegistryBook:
         with tell_errors(self.registry.uri):
             known = {run.data.tags[FINGERPRINT_TAG]: run for run in self.find_runs()}
             for each in books:
-                run = known.get(each.fingerprint) or self.create_run(each)
+                run = known.get(each.fingerprint) or self.begin_run(each)
                 new = [attempt for attempt in each.attempts if name_tag(attempt) not in run.data.tags]
                 if new and run.info.lifecycle_stage == "deleted":  # in MLflow's pages: nothing could be written to it
                     self.connect().restore_run(run.info.run_id)
@@ -83,7 +86,7 @@ class RegistryBook:
                         continue
                     search, opponent = version.tags.get(SOURCE_TAG, ""), version.tags.get(JUDGED_TAG, "")
                     attempt = Attempt(time=0, search=search, key=key, model=model.name, opponent=opponent)
-                    found.append(replace(describe_images(digests), attempts=(attempt,)))
+                    found.append(replace(describe_judged(digests), attempts=(attempt,)))
         return found
 
     def connect(self) -> MlflowClient:
@@ -103,14 +106,21 @@ class RegistryBook:
             if (token := page.token) is None:
                 return runs
 
-    def create_run(self, images: JudgedImages) -> Run:
+    def begin_run(self, images: JudgedImages) -> Run:
         """The run of a set of images."""
         digests = sorted(images.digests)
         tags = {FINGERPRINT_TAG: images.fingerprint, "kind": EXPERIMENT}
         for number, start in enumerate(range(0, len(digests), DIGESTS_A_TAG)):
             tags[f"{IMAGES_TAG}{number:04d}"] = " ".join(digests[start : start + DIGESTS_A_TAG])
-        client, experiment = self.connect(), self.writer.find_experiment(EXPERIMENT)
-        run = client.create_run(experiment, tags=tags, run_name=f"{len(digests):,} images {images.fingerprint}")
+        client, count = self.connect(), f"{len(digests):,} images"
+        self.writer.experiment = self.writer.find_experiment(EXPERIMENT)
+        run = self.writer.begin_run(
+            f"{count} {images.fingerprint}",
+            tags,
+            note=f"{count} that models were judged on; a tag `{TRY_TAG}...` tells each try",
+            source=build_source(describe_git()),
+            data=[describe_images("judge", EXPERIMENT, images.fingerprint, len(digests))],
+        )
         client.set_terminated(run.info.run_id)
         return run
 
@@ -126,7 +136,7 @@ def read_run(run: Run) -> JudgedImages:
                 attempts.append(check_form(parse_json(text), Attempt))
             except ValueError:
                 continue
-    return JudgedImages(describe_images(digests).digests, tuple(attempts))
+    return JudgedImages(describe_judged(digests).digests, tuple(attempts))
 
 
 def name_tag(attempt: Attempt) -> str:

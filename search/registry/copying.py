@@ -31,8 +31,9 @@ from search.registry.versions import (
     default_registry,
     fetch,
 )
+from search.tracking.facts import build_source
 from search.tracking.store import NOTE_TAG
-from search.tracking.writer import Writer
+from search.tracking.writer import Writer, list_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -221,7 +222,11 @@ def check_arrived(here: Mapping[str, str], there: Mapping[str, str], uri: Addres
 
 
 def copy_run(target: Registry, experiment: str, run: Run | None, files: Path | None, own: dict[str, str]) -> str:
-    """The run there that the version comes from: parameters, figures, tags and files of the one here. Gives its id."""
+    """The run there that the version comes from: parameters, figures, tags, data sets and files of the one here.
+
+    Returns:
+        Its id.
+    """
     from mlflow.entities import Metric
 
     file = target.uri.file
@@ -230,10 +235,16 @@ def copy_run(target: Registry, experiment: str, run: Run | None, files: Path | N
     writer.experiment = writer.find_experiment(experiment)
     known = [each for each in writer.find_runs("tags.kind = 'copy'") if own.items() <= each.data.tags.items()]
     name = None if run is None else run.info.run_name
-    copied = known[0] if known else client.create_run(writer.experiment, tags={**own, "kind": "copy"}, run_name=name)
+    tags = {} if run is None else {key: text for key, text in run.data.tags.items() if is_told(key)}
+    source = build_source({}) | {key: text for key, text in tags.items() if key.startswith("mlflow.")}
+    note = source.pop(NOTE_TAG, f"a copy of {own[COPIED_TAG]}")
+    copied = known[0] if known else None
+    if copied is None:
+        copied = writer.begin_run(name, {**own, "kind": "copy"}, note=note, source=source, data=())
     run_id = str(copied.info.run_id)
     if run is not None:
-        tags = {key: text for key, text in run.data.tags.items() if not key.startswith("mlflow.") or key == NOTE_TAG}
+        if (inputs := list_inputs(run)) and not list_inputs(copied):
+            client.log_inputs(run_id, inputs)
         at = run.info.end_time or run.info.start_time
         rows = [Metric(key, value, at, 0) for key, value in run.data.metrics.items()]
         writer.log_params(run_id, run.data.params)
@@ -242,3 +253,8 @@ def copy_run(target: Registry, experiment: str, run: Run | None, files: Path | N
         client.log_artifacts(run_id, str(files))
     client.set_terminated(run_id)
     return run_id
+
+
+def is_told(tag: str) -> bool:
+    """Whether a tag of a run holds of its copy too: not one of MLflow's that names runs or models of its store."""
+    return not tag.startswith("mlflow.") or tag in (NOTE_TAG, "mlflow.user") or tag.startswith("mlflow.source.")

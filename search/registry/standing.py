@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def find_champion(
-    layout: SearchLayout, record: SearchRecord, tracking_uri: Address | str | None = None
+    layout: SearchLayout, record: SearchRecord, tracking_uri: Address | str | None = None, model: str | None = None
 ) -> Champion | str | None:
     """The champion of the model that the search would be promoted to; None where there is none, or why nobody knows.
 
@@ -31,10 +31,12 @@ def find_champion(
 
     Args:
         tracking_uri: of the registry; None: that of the search.
+        model: its name there; None: that of the search's data.
     """
     try:
         options = load_options(layout)
-        registry = Registry(tracking_uri or options.tracking_uri or default_uri(layout), name_model(options.data))
+        uri = tracking_uri or options.tracking_uri or default_uri(layout)
+        registry = Registry(uri, model or name_model(options.data))
         version = registry.find(CHAMPION)
         return None if version is None else build_champion(layout, record, registry, version)
     except Exception as error:  # of a network, a database, another version: it costs the report this and nothing else

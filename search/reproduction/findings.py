@@ -9,8 +9,9 @@ import numpy as np
 
 from fashion_core.metrics import ACCURACY, Measure
 from search.reporting.published import BACKBONES
+from search.reporting.words import write_count
 from search.reproduction.studies import SizeClaim
-from search.reproduction.verdicts import Finding, judge_contrast, judge_fall
+from search.reproduction.verdicts import Finding, Verdict, judge_contrast, judge_fall
 from search.statistics.intervals import Estimate, estimate_score, estimate_seed_noise
 
 if TYPE_CHECKING:
@@ -70,6 +71,20 @@ class Reproduction:
         answers = self.trained.stack(self.protocol.build_key(arm))
         return MEASURE.score_images(answers) if len(answers) else np.empty((0, len(self.trained.images)))
 
+    def describe_diverged(self, study: Study, arms: Sequence[Arm]) -> str:
+        """Whose trainings diverged, and how many; empty where none did.
+
+        What is left of an arm's trainings tells of those that went well alone, so no score speaks for the arm.
+        """
+        texts = []
+        for name, arm in study.arms.items():
+            trained = self.trained.find(self.protocol.build_key(arm))
+            diverged = sum(each.correct is None for each in trained)
+            if arm in arms and diverged:
+                count = write_count(len(trained), "training")
+                texts.append(f"{diverged} of {count} of {self.name_arm(name, arm)}")
+        return f"{', '.join(texts)} diverged" if texts else ""
+
     def list_curves(self, arm: Arm, metric: str = ACCURACY) -> list[list[float]]:
         """A metric by epoch, of each training of an arm that did not diverge."""
         found = self.trained.find(self.protocol.build_key(arm))
@@ -88,12 +103,15 @@ class Reproduction:
 def judge_studies(protocol: Protocol, studies: Sequence[Study], trained: Trained) -> Reproduction:
     """Judge every claim of the studies by what is trained."""
     found = Reproduction(protocol, studies, trained, [])
-    judged = [Judged(study.name, claim, judge(found, claim)) for study in studies for claim in study.claims]
+    judged = [Judged(study.name, claim, judge(found, study, claim)) for study in studies for claim in study.claims]
     return Reproduction(protocol, studies, trained, judged)
 
 
-def judge(found: Reproduction, claim: Claim | SizeClaim) -> Finding:
-    """A verdict on one claim."""
+def judge(found: Reproduction, study: Study, claim: Claim | SizeClaim) -> Finding:
+    """A verdict on one claim of a study."""
+    involved = [claim.arm] if isinstance(claim, SizeClaim) else [arm for arm, _ in claim.contrast]
+    if diverged := found.describe_diverged(study, involved):
+        return Finding(Verdict.UNKNOWN, None, diverged)
     if isinstance(claim, SizeClaim):
         return judge_fall(found.list_curves(claim.arm), claim.share, claim.published, claim.margin)
     arms, factors = zip(*claim.contrast, strict=True)

@@ -1,6 +1,7 @@
 """What is trained already: the trials of all searches in a folder of results, by their configuration.
 
-An arm that two studies need is trained once: what counts is what a trial was, not for which study it ran.
+An arm that two studies need is trained once: what counts is what a trial was, not for which study it ran. The
+fine-tunings of `results/curves` are of other recipes, none of which is an arm.
 """
 
 from __future__ import annotations

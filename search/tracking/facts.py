@@ -11,25 +11,28 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import FashionError, first_line
 from search.records.events import EndReason, TrialStatus
 from search.records.own_space import load_own_space
-from search.records.usage import measure_usage
+from search.records.usage import add_up
 from search.space.seeds import draw_seeds
 from search.space.weights import WEIGHTS, flatten_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from search.records.record import SearchRecord, TrialRecord
     from search.space.space import Space
 
 OF_EACH = ("seed", "start_seed")  # drawn for every trial from the search's seed and the trial's number
+DataSet = tuple[str, str, str, str]  # context, name, fingerprint, profile as JSON: see `describe_images`
 MAX_LINE = 400  # characters
 TRIAL = "trial/"  # begins the name of what a trial took
 
 
 def describe_trial(record: SearchRecord, trial: TrialRecord) -> str:
-    """What became of a trial, in one line."""
+    """What becomes of a trial, or became of it, in one line."""
     is_told = trial.reason.startswith(trial.status)  # "paused after epoch 2"
     words = [trial.reason if is_told else f"{trial.status}: {trial.reason}" if trial.reason else str(trial.status)]
+    if trial.status == TrialStatus.RUNNING and (epochs := record.settings.get("max_epochs")):
+        words = [f"running: {write_epochs(epochs)}"]
     if trial.best is not None and trial.status != TrialStatus.DIVERGED:
         epoch = "" if trial.best_epoch is None else f" in epoch {trial.best_epoch}"
         words.append(f"best {record.objective.name} {trial.best:.4f}{epoch}")
@@ -37,13 +40,26 @@ def describe_trial(record: SearchRecord, trial: TrialRecord) -> str:
 
 
 def describe_end(record: SearchRecord) -> str:
-    """What became of a search, in one line."""
+    """What becomes of a search, or became of it, in one line."""
     counts = record.count_statuses()
     trials = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    words = [record.ended.reason if record.ended is not None else "running", f"trials: {trials or 'none'}"]
+    state = describe_running(record) if record.ended is None else record.ended.reason
+    words = [state, f"trials: {trials or 'none'}"]
     if ranked := record.rank():
         words.append(f"best {record.objective.name} {ranked[0].best:.4f} (trial {ranked[0].number})")
     return first_line("; ".join(words))[:MAX_LINE]
+
+
+def describe_running(record: SearchRecord) -> str:
+    """What a search is to do, as far as its ledger tells: `running: 20 trials of 9 epochs at most`."""
+    trials, epochs = record.settings.get("trials"), record.settings.get("max_epochs")
+    count = f": {trials} trial{'' if trials == 1 else 's'}" if trials else ""
+    return f"running{count}" + (f" of {write_epochs(epochs)}" if count and epochs else "")
+
+
+def write_epochs(count: int) -> str:
+    """`9 epochs at most`."""
+    return f"{count} epoch{'' if count == 1 else 's'} at most"
 
 
 def is_failure(reason: str) -> bool:
@@ -54,7 +70,7 @@ def is_failure(reason: str) -> bool:
 def build_source(provenance: Mapping[str, str]) -> dict[str, str]:
     """MLflow's own tags of where a run comes from, as its clients set them: user, program, commit."""
     words = provenance.get("command", "").split()
-    program = next((word for word in words if word != "python"), "fashion-search")
+    program = next((word.partition("(")[0] for word in words if word != "python"), "fashion-search")
     tags = {"mlflow.user": find_user(), "mlflow.source.name": program, "mlflow.source.type": "LOCAL"}
     if commit := provenance.get("git_commit"):
         tags["mlflow.source.git.commit"] = commit
@@ -100,8 +116,8 @@ def find_seeds(record: SearchRecord, number: int) -> dict[str, int]:
     return {} if seed is None else draw_seeds(seed, number, with_start=record.has_start_seeds)
 
 
-def describe_data(record: SearchRecord) -> list[tuple[str, str, str, str]]:
-    """The data sets of a search: (context, name, fingerprint, profile as JSON)."""
+def describe_data(record: SearchRecord) -> list[DataSet]:
+    """The data sets of a search."""
     data, selection, settings = record.begun.data, record.begun.selection, record.settings
     folder, fingerprint = data.get("folder") or "data", data.get("fingerprint") or ""
     if not fingerprint:
@@ -110,11 +126,21 @@ def describe_data(record: SearchRecord) -> list[tuple[str, str, str, str]]:
     dealt = "" if chosen == "val" else f" of seed {selection.get('seed', settings.get('seed', 0))}"
     less = "" if chosen == "val" else f" less {chosen}{dealt}"
     return [
-        (context, f"{folder}: {name}", fingerprint, json.dumps({"images": selection.get(f"{part}_count")}))
+        describe_images(context, f"{folder}: {name}", fingerprint, selection.get(f"{part}_count"))
         for context, name, part in (("train", f"train{less}", "train"), ("select", f"{chosen}{dealt}", "select"))
     ]
 
 
+def describe_images(context: str, name: str, fingerprint: str, count: int | None) -> DataSet:
+    """Images that a run is given. context: what for, such as `train`, `select` or `judge`."""
+    return context, name, fingerprint, json.dumps({"images": count})
+
+
 def measure_trial(trial: TrialRecord) -> dict[str, float]:
     """What a trial took, by name of a metric: see `Usage`."""
-    return {f"{TRIAL}{name}": value for name, value in vars(measure_usage(trial)).items() if value}
+    return measure_epochs([row.metrics for row in trial.epochs])
+
+
+def measure_epochs(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    """What the epochs of a training took, by name of a metric: of a trial, and of one that trains it again."""
+    return {f"{TRIAL}{name}": value for name, value in vars(add_up(rows)).items() if value}

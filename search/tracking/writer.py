@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from fashion_core.data.schema import AttributeSchema
     from search.space.space import Space
+    from search.tracking.facts import DataSet
 
 # The run's status is the UI's icon, a red cross for what failed alone; the tag `status` is its word.
 RUN_STATUSES = {
@@ -113,6 +114,7 @@ class Writer:
                 case SearchResumed():
                     self.check_runs()
                     self.connect().update_run(self.find_parent(), status="RUNNING")
+                    self.log(self.find_parent(), [], {"status": "running", NOTE_TAG: describe_end(self.record)})
                     self.own_space = read_own_space(self.record, event.max_epochs) or self.own_space
                     if event.changed:
                         self.log(
@@ -171,7 +173,7 @@ class Writer:
     def find_parent(self) -> str:
         """The search's run, made if there is none; with it, the runs of its trials."""
         if None not in self.runs:
-            client, search = self.connect(), self.record.begun
+            search = self.record.begun
             self.experiment = self.find_experiment(search.space_name)
             found = self.find_runs(f"tags.{SEARCH_TAG} = '{self.record.search_id}'")
             for run in found:
@@ -179,8 +181,8 @@ class Writer:
                     self.runs[int(run.data.tags[TRIAL_TAG])] = run.info.run_id
             parents = [run for run in found if run.data.tags["kind"] == "search"]
             if not parents:
-                tags = {SEARCH_TAG: self.record.search_id, "kind": "search", "status": "running", **self.find_source()}
-                parents = [client.create_run(self.experiment, int(search.time * 1000), tags, search.name)]
+                tags = {SEARCH_TAG: self.record.search_id, "kind": "search", "status": "running"}
+                parents = [self.begin_run(search.name, tags, start=search.time, **self.describe_begun())]
             self.runs[None] = parents[0].info.run_id
         return self.runs[None]
 
@@ -220,13 +222,41 @@ class Writer:
                 "kind": "trial",
                 "status": "running",
                 "enqueued": str(trial.enqueued).lower(),
-                **self.find_source(),
             }
-            run = self.connect().create_run(
-                self.experiment, int(trial.started * 1000), tags, run_name=f"trial-{number:04d}"
-            )
+            begun = self.describe_begun() | {"note": describe_trial(self.record, trial)}
+            run = self.begin_run(f"trial-{number:04d}", tags, start=trial.started, **begun)
             self.runs[number] = run.info.run_id
         return self.runs[number]
+
+    def describe_begun(self) -> dict[str, Any]:
+        """What `begin_run` is told of a run of the search."""
+        data = describe_data(self.record)
+        return {"note": describe_end(self.record), "source": self.find_source(), "data": data}
+
+    def begin_run(
+        self,
+        name: str | None,
+        tags: Mapping[str, str],
+        *,
+        note: str,
+        source: Mapping[str, str],
+        data: Sequence[DataSet],
+        start: float | None = None,
+    ) -> Run:
+        """Make a run of the experiment. All runs are made here, with what MLflow's own clients tell of one.
+
+        Args:
+            note: what runs, in a line.
+            source: see `build_source`.
+            data: what it is given; see `describe_images`.
+            start: unix seconds; None: now.
+        """
+        milliseconds = None if start is None else int(start * 1000)
+        whole = {**tags, **source, NOTE_TAG: note}
+        run = self.connect().create_run(self.experiment, milliseconds, whole, name)
+        if data:
+            self.connect().log_inputs(run.info.run_id, build_inputs(data))
+        return run
 
     def find_source(self) -> dict[str, str]:
         """MLflow's tags of where the runs come from."""
@@ -249,18 +279,17 @@ class Writer:
         params |= {f"{key}_images": event.selection.get(f"{key}_count") for key in ("train", "select")}
         tags = {f"provenance.{key}": value for key, value in event.provenance.items()}
         self.log_params(run, params, tags | self.find_missing(run))
-        self.log_inputs(run)
+        self.mend_inputs(run, describe_data(self.record))
         client.log_text(run, event.space, "space.yaml")
         client.log_dict(run, event.selection, "selection.json")
         primary = {"name": name_best(self.record), "greaterIsBetter": "true"}
         for name, value in (EXPERIMENT_TAGS | {f"{PRIMARY}.{key}": value for key, value in primary.items()}).items():
             client.set_experiment_tag(self.experiment, name, value)
 
-    def log_inputs(self, run: str) -> None:
-        """The data sets of a run, unless it has them."""
-        inputs = self.found[run].inputs if run in self.found else None
-        if not (inputs and inputs.dataset_inputs) and (rows := build_inputs(self.record)):
-            self.connect().log_inputs(run, rows)
+    def mend_inputs(self, run: str, data: Sequence[DataSet]) -> None:
+        """The data sets of a run that MLflow had before without them, as of an older version."""
+        if data and run in self.found and not list_inputs(self.found[run]):
+            self.connect().log_inputs(run, build_inputs(data))
 
     def start_trial(self, trial: TrialRecord) -> None:
         """A trial's run; running again where it goes on."""
@@ -269,7 +298,7 @@ class Writer:
         run = self.find_trial(trial.number)
         if run not in self.configured:  # a search that was extended goes on with more epochs: the first stand there
             self.log_params(run, self.collect(trial), self.find_missing(run))
-            self.log_inputs(run)
+            self.mend_inputs(run, describe_data(self.record))
             self.configured.add(run)
         self.show_searched(trial)
         if not is_new:
@@ -347,8 +376,13 @@ def build_metrics(values: Mapping[str, float | None], milliseconds: int, step: i
     return [Metric(name_key(name), value, milliseconds, step) for name, value in values.items() if value is not None]
 
 
-def build_inputs(record: SearchRecord) -> list[DatasetInput]:
-    """The data sets of a search as MLflow's inputs of a run."""
+def list_inputs(run: Run) -> list[DatasetInput]:
+    """The data sets of a run."""
+    return [] if run.inputs is None else run.inputs.dataset_inputs
+
+
+def build_inputs(data: Sequence[DataSet]) -> list[DatasetInput]:
+    """Data sets as MLflow's inputs of a run."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     return [
@@ -356,5 +390,5 @@ def build_inputs(record: SearchRecord) -> list[DatasetInput]:
             Dataset(name=name, digest=digest, source_type="local", source="{}", profile=profile),
             [InputTag("mlflow.data.context", context)],
         )
-        for context, name, digest, profile in describe_data(record)
+        for context, name, digest, profile in data
     ]

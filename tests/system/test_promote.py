@@ -56,6 +56,8 @@ def test_a_better_model_takes_the_place_of_the_champion(story):
         champion.tags["search"] == "good" and champion.tags["gate"] == "passed" and champion.tags["forced"] == "false"
     )
     assert registry.find("previous").tags["search"] == "poor"
+    page = (folder / "results" / "good" / "report.html").read_text()
+    assert 'href="PROMOTION.md"' in page and "The champion comes from this search: it is version 2 of sample" in page
     assert "version 2, is the champion" in told["good"] and "against the champion, version 1" in told["good"]
 
 
@@ -298,7 +300,7 @@ def test_bad_input_is_told_and_changes_nothing(tmp_path, sample_folder):
     before = sorted(path.name for path in results.rglob("*"))
     assert "known are short" in promote(tmp_path, "shorty", "--results", results, status=2)
     told = promote(tmp_path, "short", "--results", results, status=2)
-    assert "reached their full budget" in told and "--resume short" in told
+    assert "reached their full budget" in told and "fashion-search extend short --trials 50" in told
     assert "Missing argument 'NAME'" in promote(tmp_path, "--results", results, status=2)
     after = sorted(path.name for path in results.rglob("*"))
     assert set(after) - set(before) <= {"promotion"}

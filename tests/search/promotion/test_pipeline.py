@@ -1,15 +1,21 @@
 """A promotion from Python: silent, in a thread too, twice in one process, with a result to go on with."""
 
+import io
 import json
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from written_search import write_search
 
 from fashion_core.errors import SearchError
 from search.promotion import PromotionOptions, Workplace, promote
-from search.promotion.pipeline import describe_call, repeat
+from search.promotion.pipeline import describe_call, renew_page, repeat
 from search.records.layout import SearchLayout
+from search.records.record import load_record
+from search.registry.versions import Registry
+from search.tracking.store import default_uri
 
 OPTIONS = PromotionOptions(top=1, seeds=1, baseline="none", force=True)
 
@@ -27,6 +33,22 @@ def test_a_search_that_is_not_there(tmp_path):
     with pytest.raises(SearchError, match="no search of the name 'mine'"):
         promote("mine", place=Workplace(results=tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_page_of_the_search_tells_of_the_promotion(tmp_path, sample_folder):
+    layout = write_search(tmp_path / "results", "mine", sample_folder, [5e-3])
+    layout.promotion_report.write_text("# Promotion\n")
+    console = Console(file=io.StringIO(), width=200)
+    parts = {"search": load_record(layout), "registry": Registry(default_uri(layout), "m"), "console": console}
+    promotion = SimpleNamespace(layout=layout, wait=lambda make: make(), **parts)
+    renew_page(promotion)
+    assert 'href="PROMOTION.md"' in layout.page.read_text() and console.file.getvalue() == ""
+    layout.page.unlink()
+    layout.page.mkdir()  # where nothing can be written
+    renew_page(promotion)
+    told = console.file.getvalue()
+    assert told.startswith("report.html does not tell of this promotion yet (") and "search.report mine" in told
 
 
 @pytest.mark.slow

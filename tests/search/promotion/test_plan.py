@@ -15,19 +15,25 @@ from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
 from fashion_core.samples.dataset import draw_sample_data
 from search.jobs.material import prepare_material
+from search.planning.resources import Resources
 from search.promotion.options import PromotionOptions
 from search.promotion.plan import (
     build_promotion,
     check_data,
+    describe_left_out,
     find_plan,
     fingerprint_data,
     load_promotion,
     save_promotion,
     settle_plan,
 )
+from search.promotion.view import draw_plan
+from search.records.events import SearchEnded
 from search.records.layout import SearchLayout
 from search.records.record import load_record
+from search.registry.versions import Registry
 from search.space.seeds import draw_seeds
+from search.tracking.store import default_uri
 
 RATES = [3e-3, 2e-3, 3e-3, 1e-3, 1e-4]
 
@@ -51,6 +57,60 @@ def test_the_best_finished_trials_are_candidates_each_configuration_once(layout)
     assert [each.config.lr for each in plan.candidates] == [3e-3, 2e-3, 1e-3]
     assert all(each.config.epochs == 6 for each in plan.everyone)
     assert len(build_promotion(load_record(layout), PromotionOptions(top=9)).candidates) == 3  # none that was stopped
+
+
+def end_early(record, number, reason, epochs=2):
+    """The search ended by a rule or a person before this trial did."""
+    trial = record.trials[number]
+    row = dataclasses.replace(trial.epochs[0], epoch=epochs)
+    trial.epochs, trial.end = [row], dataclasses.replace(trial.end, status="interrupted", best_epoch=epochs)
+    record.ended = SearchEnded(reason=reason, seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "way"),
+    [
+        ("target", "fashion-search extend mine --target 0.9"),
+        ("time budget", "fashion-search extend mine --time-budget 8h"),
+        ("stopped", "search/run.py --resume mine"),
+        ("interrupted", "search/run.py --resume mine"),
+    ],
+)
+def test_a_best_trial_that_the_search_ended_is_told_of(layout, reason, way):
+    record = load_record(layout)
+    assert describe_left_out(record) == ""
+    end_early(record, 1, reason)
+    assert describe_left_out(record) == ""  # another is better, and was trained to its end
+    end_early(record, 0, reason)
+    ended = "the best, trial 0 (0.5000), was ended after 2 of 6 epochs, with its search, and is no candidate"
+    told = f"{ended}; finish it first: {way}"
+    assert describe_left_out(record) == f"{told}; or promote the others, as they are"
+    plan = build_promotion(record, PromotionOptions(top=3))
+    assert [each.trial for each in plan.candidates] == [2, 3]
+    console = Console(file=io.StringIO(), width=200)
+    drawn = draw_plan(
+        plan,
+        PromotionOptions(),
+        record,
+        Resources(1, 1, 0),
+        Registry(default_uri(layout), "m"),
+        {"train": 1, "val": 1},
+    )
+    console.print(drawn)
+    assert ended in " ".join(console.file.getvalue().split())
+    for number in (2, 3):
+        end_early(record, number, reason)
+    with pytest.raises(SearchError) as caught:
+        build_promotion(record, PromotionOptions())
+    assert str(caught.value).endswith(f"trial 4 stopped); {told}")
+
+
+def test_a_search_that_stopped_all_its_trials_is_given_more(layout):
+    record = load_record(layout)
+    for trial in record.trials.values():
+        trial.end = dataclasses.replace(trial.end, status="stopped")
+    with pytest.raises(SearchError, match="; go on with it: fashion-search extend mine --trials 50"):
+        build_promotion(record, PromotionOptions())
 
 
 def test_seeds_are_fresh_and_the_same_for_the_same_search(layout):

@@ -58,6 +58,27 @@ def test_it_says_what_stands_beside_what(planted: Path) -> None:
     assert str(planted) not in page and max(map(len, page.splitlines())) < 1000
 
 
+def test_no_survivor_speaks_for_an_arm_whose_trainings_diverged(tmp_path: Path) -> None:
+    """Two of three without the flip diverged, and all of those on the whole image: the others score far higher."""
+    flip, plain = STUDIES["flip"].arms.values()
+    whole = STUDIES["box"].arms["whole image"]
+    arms = [plain, plain, *[whole] * 3, plain, *[flip] * 3]
+
+    def score(arm) -> float:
+        return 0.6 if arm in (plain, whole) else 0.9
+
+    make_trainings(tmp_path, PROTOCOL, arms, score=score, statuses=["diverged"] * 5)
+    found = find(tmp_path)
+    told = {each.study: each.finding for each in found.judged if each.study in ("flip", "box", "curves")}
+    assert {name: (each.verdict, each.reason) for name, each in told.items()} == {
+        "flip": ("cannot tell", "2 of 3 trainings of no flip diverged"),
+        "box": ("cannot tell", "3 of 3 trainings of whole image diverged"),
+        "curves": ("holds", ""),  # of the protocol alone, of which none did
+    }
+    assert told["flip"].estimate is None
+    assert "**cannot tell**: 2 of 3 trainings of no flip diverged" in write_report(found, tmp_path)[0].read_text()
+
+
 def test_before_anything_is_trained(tmp_path: Path) -> None:
     (tmp_path / "claims.png").touch()  # of before
     (page,) = write_report(find(tmp_path), tmp_path)

@@ -48,7 +48,7 @@ def test_a_trial_tells_in_a_line_what_happened():
     events = build_events()
     ended = TrialEnded(trial=0, status="stopped", reason="below 0.6 at rung 2\nmore", best=0.5, rung=2)
     for event, wanted in (
-        (None, "running; best val/accuracy 0.5000 in epoch 1"),
+        (None, "running: 3 epochs at most; best val/accuracy 0.5000 in epoch 1"),
         (ended, "stopped: below 0.6 at rung 2; best val/accuracy 0.5000 in epoch 1"),
         (TrialPaused(trial=0, rung=2), "paused after epoch 2; best val/accuracy 0.5000 in epoch 1"),
         (TrialEnded(trial=0, status="diverged", reason="NaN", best=0.0), "diverged: NaN"),
@@ -61,6 +61,8 @@ def test_a_search_tells_in_a_line_how_it_ended():
     record = replay([*build_events(), SearchEnded(reason="time budget", seconds=1.0)])
     assert describe_end(record) == "time budget; trials: 1 running; best val/accuracy 0.5000 (trial 0)"
     assert describe_end(replay(build_events()[:1])) == "running; trials: none"
+    more = replay(build_events(settings={"trials": 20, "max_epochs": 9})[:1])
+    assert describe_end(more) == "running: 20 trials of 9 epochs at most; trials: none"
 
 
 @pytest.mark.parametrize(("reason", "failed"), [("broken", True), ("incomplete", True), ("time budget", False)])

@@ -111,6 +111,7 @@ def test_runs_have_what_mlflows_own_clients_log(sent: SearchLayout) -> None:
         assert run.data.tags["mlflow.user"] and run.data.tags["mlflow.source.name"]
         found = {each.tags[0].value: (each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs}
         assert found == {"train": ("drawn: train", "aa11"), "select": ("drawn: val", "aa11")}
+        assert run.data.tags["mlflow.note.content"]
     assert {"lr": "0.0001", "image_size": "64", "epochs": "2"}.items() <= runs["trial-0000"].data.params.items()
 
 

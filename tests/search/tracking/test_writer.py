@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import _validate_metric, _validate_param
 from tracked_runs import STATUSES, look
 
-from search.records.events import EpochEnded, SearchStarted, TrialEnded, TrialPaused
+from search.records.events import EpochEnded, SearchEnded, SearchResumed, SearchStarted, TrialEnded, TrialPaused
 from search.records.ledger import read_events
 from search.records.record import replay
 from search.space.seeds import draw_seeds
@@ -69,6 +69,24 @@ def test_a_search_that_goes_on_keeps_its_runs(layout):
     Writer(default_uri(layout), layout.artifacts).send(events)
     runs = look(layout)
     assert len(runs) == 6 and all(runs[name][0] == started[name][0] for name in started)
+
+
+def test_what_runs_is_told_from_its_beginning_and_again_where_it_goes_on(layout):
+    events = read_events(layout.ledger)
+    writer = Writer(default_uri(layout), layout.artifacts)
+
+    def tell(name):
+        tags = look(layout)[name][4]
+        return tags["status"], tags["mlflow.note.content"]
+
+    writer.send(events[:2])
+    assert tell("search") == ("running", "running: 5 trials of 3 epochs at most; trials: none")
+    assert tell("trial-0000") == ("running", "running: 3 epochs at most")
+    number, time = events[-1].seq, events[-1].time
+    writer.send([SearchEnded(seq=number, time=time, reason="interrupted", seconds=1.0)])
+    assert tell("search")[0] == "interrupted"
+    writer.send([SearchResumed(seq=number + 1, time=time, trials=5)])
+    assert tell("search") == ("running", "running: 5 trials of 3 epochs at most; trials: 1 running")
 
 
 def test_a_new_search_of_the_same_name_gets_its_own_run(layout):

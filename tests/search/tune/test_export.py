@@ -1,10 +1,18 @@
 """A search as a study of Optuna's: read again by Optuna, against the ledger."""
 
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
 from answered_search import write_search
+from free_port import find_port
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
@@ -52,6 +60,50 @@ def test_only_failures_have_failed(tmp_path):
     assert states == {"finished": "COMPLETE", "running": "RUNNING", **failed, **ended_early}
     own = record.trials[told["interrupted"].user_attrs["trial"]]
     assert told["interrupted"].intermediate_values == {row.epoch: own.read_score(row) for row in own.epochs} != {}
+
+
+@contextmanager
+def serve_dashboard(path):
+    """optuna-dashboard on a study, as a person starts it; gives what reads its API."""
+    port = find_port()
+    program = Path(sys.executable).with_name("optuna-dashboard")
+    server = subprocess.Popen([program, f"sqlite:///{path}", "--port", str(port), "--quiet"])
+
+    def ask(what):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{what}", timeout=30) as answer:
+            return json.load(answer)
+
+    try:
+        until = time.monotonic() + 120
+        while True:
+            try:
+                ask("studies")
+                break
+            except OSError:  # it has not started yet
+                assert server.poll() is None and time.monotonic() < until
+                time.sleep(0.2)
+        yield ask
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.mark.slow
+def test_the_dashboard_shows_what_the_ledger_tells(tmp_path):
+    record = load_record(write_search(tmp_path))
+    export_study(record, tmp_path / "study.db")
+    with serve_dashboard(tmp_path / "study.db") as ask:
+        (study,) = ask("studies")["study_summaries"]
+        told = ask(f"studies/{study['study_id']}")
+    assert (study["study_name"], study["directions"]) == ("answered", ["maximize"])
+    assert [trial["state"] for trial in told["trials"]] == ["Complete"] * 6 + ["Pruned"] * 5 + ["Fail"]
+    (best,) = told["best_trials"]
+    winner = record.rank()[0]
+    assert (best["number"], best["values"]) == (winner.number, [winner.best])
+    for trial, (_, own) in zip(told["trials"], sorted(record.trials.items()), strict=True):
+        rows = [(row["step"], row["value"]) for row in trial["intermediate_values"]]
+        assert rows == [(row.epoch, own.read_score(row)) for row in own.epochs]
+        assert {each["name"] for each in trial["params"]} == own.params.keys()
 
 
 def test_without_the_space_the_values_tell_how_they_were_drawn(tmp_path):
