@@ -30,6 +30,17 @@ def read(name: str) -> str:
     return (RECIPES / name).read_text()
 
 
+# ------------------------------------------------------------------------------------------------------------ the image
+
+
+def test_the_image_asks_for_gpus_itself() -> None:
+    """NVIDIA's container runtime shows none to a container that does not."""
+    text = read("Dockerfile")
+    assert re.search(
+        r"^ENV (?:.|\\\n)*NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility\b", text, re.M
+    )
+
+
 # ------------------------------------------------------------------------------------------------------ Ray's launcher
 
 
