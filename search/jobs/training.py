@@ -102,7 +102,7 @@ class JobSite:
         """The training of one configuration, on this machine: what it opens is here, or is fetched.
 
         Raises:
-            DataError, OSError: it cannot be fetched.
+            FashionError, OSError: it cannot be fetched.
         """
         features = self.find(self.features[find_feature_key(config)], progress) if config.probe_epochs else None
         prepared = self.find(self.prepared[build_settings(config)], progress)

@@ -61,10 +61,10 @@ def run_trials(
     Raises:
         SearchError: Tune broke more often than `MAX_RESTARTS` times.
     """
-    is_interrupted, store = False, TrialStore(plan.experiment)
+    held = session.ledger.storage
+    is_interrupted, store = False, TrialStore(plan.experiment if held is None else held.settled_uri)
     rungs, target = plan.space.scheduler.rungs(), session.record.limits.target
-    held = replace(store, held=session.ledger.storage)
-    models = BestModels(plan.layout, held, plan.options.keep_best, session.record)
+    models = BestModels(plan.layout, replace(store, held=held), plan.options.keep_best, session.record)
     with (
         watch(plan, session, models, events) as found,
         pass_on_no_secrets(plan.options.storage),
