@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ from search.planning.resources import Machine, Node
 from search.records.provenance import find_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
     from typing import Any
 
 ALIKE = ("ray", "torch", "timm", "optuna")  # libraries that decide results, or what can be read of each other
@@ -144,7 +146,7 @@ def check_answers(asked: Sequence[Node], answered: Collection[str], alive: Colle
     silent = sorted(node.address for node in asked if node.address not in answered and node.id in alive)
     if silent:
         raise SearchError(
-            f"all nodes must say which libraries they have, but {', '.join(silent)} did not in {ANSWER_S:g} s; try "
+            f"all nodes must answer before they train, but {', '.join(silent)} did not in {ANSWER_S:g} s; try "
             "again when they rest, or end Ray there (`ray stop`)"
         )
 
@@ -153,6 +155,35 @@ def tell_libraries() -> dict[str, str]:
     """Versions of what must be alike, by name. A build for another device, as in `2.14.1+cpu`, is alike."""
     found = {name: find_version(name).partition("+")[0] for name in ALIKE}
     return {"python": platform.python_version()} | found
+
+
+def check_shared(folder: Path, files: Iterable[Path]) -> None:
+    """Raises SearchError where a node of the cluster does not see a folder of this machine, and files on it.
+
+    Args:
+        folder: that nodes will write into; a file is made there for a moment.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    marker = folder.resolve() / f".seen-{uuid.uuid4().hex}"
+    marker.touch()
+    try:
+        nodes = list_nodes()
+        found = ask_nodes(nodes, list_unseen, [marker, *(path.resolve() for path in files)])
+    finally:
+        marker.unlink()
+    check_answers(nodes, found, {node.id for node in list_nodes()})
+    for address, unseen in sorted(found.items()):
+        if unseen:
+            path = marker.parent if unseen[0] == marker else unseen[0]
+            raise SearchError(
+                f"trainings beside a search work in folders that all nodes share, but {address} does not see {path}; "
+                "start in a shared folder, with the search and its prepared images there, or here: --address local"
+            )
+
+
+def list_unseen(paths: Sequence[Path]) -> list[Path]:
+    """Those that this machine does not see."""
+    return [path for path in paths if not path.exists()]
 
 
 def start_on(node: Node, do: Callable[..., Any], *arguments: Any) -> Any:

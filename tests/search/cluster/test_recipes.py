@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,15 @@ def test_skypilot_takes_the_task(tmp_path: Path) -> None:
     done = subprocess.run([python, "-c", TASK], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[(True, 4.0, ('A10G', 4)), (True, 4.0, ('L4', 4))]"
+
+
+def test_the_task_has_the_python_and_the_extras_of_the_project() -> None:
+    project = tomllib.loads((RECIPES.parents[1] / "pyproject.toml").read_text())["project"]
+    setup = yaml.safe_load(read("skypilot.yaml"))["setup"]
+    assert project["requires-python"].startswith(">=" + re.search(r"--python (\S+)", setup)[1])
+    for text in (setup, read("Dockerfile")):
+        extras = re.search(r"'\.\[([\w,]+)\]'", text)[1].split(",")
+        assert "gpu" in extras and set(extras) <= set(project["optional-dependencies"])
 
 
 # ---------------------------------------------------------------------------------------------------------- all of them

@@ -6,7 +6,16 @@ import pytest
 
 from fashion_core.errors import SearchError
 from search.jobs import nodes
-from search.jobs.nodes import ALIKE, check_answers, check_closed, check_libraries, lets_strangers_in, tell_libraries
+from search.jobs.nodes import (
+    ALIKE,
+    check_answers,
+    check_closed,
+    check_libraries,
+    check_shared,
+    lets_strangers_in,
+    list_unseen,
+    tell_libraries,
+)
 from search.planning.resources import Node
 
 
@@ -72,3 +81,20 @@ def test_a_node_that_does_not_answer_is_told_by_name():
     check_answers(asked, {"10.0.0.0", "10.0.0.1", "10.0.0.2"}, {"0", "1", "2"})  # the last one is gone
     with pytest.raises(SearchError, match=r"but 10\.0\.0\.2, 10\.0\.0\.3 did not in 120 s; "):
         check_answers(asked, {"10.0.0.0", "10.0.0.1"}, {"0", "1", "2", "3"})
+
+
+def test_a_node_that_does_not_see_the_folder_is_told(monkeypatch, tmp_path):
+    """Nodes that are asked in this process: one on the same disk, one that has nothing of it, one that lacks a file."""
+    asked = [Node(f"10.0.0.{number}", 1, 0, str(number)) for number in range(3)]
+    monkeypatch.setattr(nodes, "list_nodes", lambda: asked[: len(answers)])
+    monkeypatch.setattr(nodes, "ask_nodes", lambda _, do, paths: {at: see(do, paths) for at, see in answers.items()})
+    (tmp_path / "images").touch()
+    answers = {"10.0.0.0": lambda do, paths: do(paths)}
+    check_shared(tmp_path / "mine", [tmp_path / "images"])
+    answers["10.0.0.1"] = lambda do, paths: list(paths)
+    with pytest.raises(SearchError, match=r"10\.0\.0\.1 does not see \S+/mine; start in a shared folder, "):
+        check_shared(tmp_path / "mine", [tmp_path / "images"])
+    answers["10.0.0.1"] = lambda do, paths: do([*paths[:-1], tmp_path / "gone"])
+    with pytest.raises(SearchError, match=r"10\.0\.0\.1 does not see \S+/gone; "):
+        check_shared(tmp_path / "mine", [tmp_path / "images"])
+    assert list((tmp_path / "mine").iterdir()) == [] and list_unseen([tmp_path, tmp_path / "no"]) == [tmp_path / "no"]
