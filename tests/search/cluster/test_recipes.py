@@ -14,6 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from compose_spec import PyCompose
+from ray._private.ray_constants import RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
 from ray.autoscaler._private.util import prepare_config, validate_config
 from typer.testing import CliRunner
 
@@ -108,6 +109,11 @@ def test_the_job_asks_for_a_token_and_the_pinned_ray() -> None:
     cluster = find_job()["rayClusterSpec"]
     assert cluster["authOptions"] == {"mode": "token", "secretName": "fashion-ray"}
     assert PIN is not None and cluster["rayVersion"] == PIN[1]
+
+
+def test_workers_of_the_job_have_time_to_drain() -> None:
+    *_, worker = list_pods()
+    assert worker["spec"]["terminationGracePeriodSeconds"] > RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
 
 
 def test_nodes_of_the_job_have_what_ray_reads_at_their_start() -> None:
