@@ -1,4 +1,4 @@
-"""Batches of prepared images on the device that trains: all of them resident on a GPU where they fit, else copied."""
+"""Batches of prepared images on the device that trains: copied, or resident on a GPU once it is known that they fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from fashion_core.hardware.gpu_memory import measure_free_memory
 if TYPE_CHECKING:
     from fashion_core.data.prepared import PreparedData
 
-# Share that images may take of what is free on a GPU; the rest is the network's and its activations'.
+# Share that the images of a source may take of what a training has left of a GPU, at its peak; the rest stays free, for
+# fragments, and for evaluation where that takes more.
 RESIDENT_SHARE = 0.4
 UPLOAD_IMAGES = 1024
 
@@ -34,16 +35,31 @@ class BatchSource:
         self.data, self.indices, self.device = data, np.asarray(indices), device
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.labels = torch.from_numpy(data.labels[self.indices]).to(device)  # [N, K]
-        self.resident = self.upload() if device.type == "cuda" else None
+        self.resident: Tensor | None = None
+        self.is_settled = device.type != "cuda"
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def upload(self) -> Tensor | None:
-        """All images as [N, H, W, 3] uint8 on the device, or None where they do not fit."""
+    def settle(self, scale: float = 1.0) -> None:
+        """Keep all images on a GPU from now on, where they fit beside the training. The first call counts.
+
+        Before a step is taken nobody knows what a training takes; behind it, PyTorch holds that much.
+
+        Args:
+            scale: pixels of an image in the steps to come, over those in the steps that were taken.
+        """
+        if self.is_settled:
+            return
+        self.is_settled = True
+        size = len(self) * self.data.image_size**2 * 3
+        taken = torch.cuda.memory_reserved(self.device)
+        if fits_beside(size, measure_free_memory(self.device), taken, scale):
+            self.resident = self.upload()
+
+    def upload(self) -> Tensor:
+        """All images as [N, H, W, 3] uint8 on the device."""
         shape = (len(self), self.data.image_size, self.data.image_size, 3)
-        if np.prod(shape) > RESIDENT_SHARE * measure_free_memory(self.device):
-            return None
         resident = torch.empty(shape, dtype=torch.uint8, device=self.device)
         for start in range(0, len(self), UPLOAD_IMAGES):
             part = self.indices[start : start + UPLOAD_IMAGES]
@@ -63,3 +79,13 @@ class BatchSource:
     def arrange(self, pixels: Tensor) -> Tensor:
         """[B, H, W, 3] -> [B, 3, H, W] in the wanted memory format."""
         return pixels.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
+
+
+def fits_beside(size: int, free: int, taken: int, scale: float) -> bool:
+    """Whether images fit on a GPU beside a training.
+
+    Args:
+        size: bytes of the images. free: that the process can still take. taken: that it holds, at its peak so far.
+        scale: how many times as much it may come to hold.
+    """
+    return size <= RESIDENT_SHARE * (free - taken * (scale - 1))

@@ -187,6 +187,8 @@ def run_epoch(
     autocast = nullcontext() if is_probe else build_autocast(config, state.device)  # a probe answers in float32
     tell = partial(progress, f"evaluation of {phase}")
     evaluation = evaluate(network, val_source, state.loss, config, autocast, tell)
+    if isinstance(val_source, BatchSource):
+        val_source.settle((config.image_size / find_size(state)) ** 2)
     ended = time.perf_counter()
     scores |= evaluation.compute_metrics(state.schema.names, objective)
     scores |= {
@@ -240,6 +242,8 @@ def train_epoch(
         category_losses += by_category
         labelled_steps += (labels >= 0).any(0)
         state.step += 1
+        if isinstance(source, BatchSource):
+            source.settle((config.image_size / size) ** 2)
         if progress is not None:
             progress(index + 1, steps)
         if device.type == "cpu" and not math.isfinite(losses[index].item()):

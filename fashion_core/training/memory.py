@@ -22,6 +22,8 @@ STEPS = 3  # the optimizer's moments are there from the first on, and kernels ar
 def measure_peak(config: TrainConfig, schema: AttributeSchema, device: torch.device) -> int | None:
     """Bytes that PyTorch reserves on a GPU while a network trains and is evaluated; CUDA's own context comes on top.
 
+    Images that `fit` keeps there are left out: it keeps them only where they fit beside this, see `BatchSource.settle`.
+
     Args:
         config: its weights play no part.
         device: a GPU that this process has not limited.

@@ -98,7 +98,12 @@ def finish_stopped(
     trials: Annotated[int, typer.Option(min=1, help="How many; those that are done count.")] = 3,
     results: Results = DEFAULT_RESULTS,
     data: Annotated[Path | None, typer.Option(help="The data set; default: that of the search.")] = None,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster; default: as the search did.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster, or local for this machine; default: as the search did.")
+    ] = None,
+    allow_open: Annotated[
+        bool, typer.Option("--allow-open-cluster", help="Join a Ray cluster that asks for no token.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what that takes, and do nothing.")] = False,
 ) -> None:
     """Train some trials that ASHA stopped to their end, drawn by chance: what did stopping them cost?
@@ -117,7 +122,7 @@ def finish_stopped(
     if dry_run:
         stopped.plan_stopped(layout, trials, console)
         return
-    finished = stopped.finish_stopped(layout, trials, console, data=data, address=address)
+    finished = stopped.finish_stopped(layout, trials, console, data=data, address=address, allow_open=allow_open)
     record = load_record(layout)
     page = write_page(layout, record, describe_search(record), champion=find_champion(layout, record))
     if (regret := estimate_regret(record, finished)) is not None:

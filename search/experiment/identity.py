@@ -44,7 +44,7 @@ SETTING_NAMES = (
     "reduction_factor",
     *UNLIMITED_SETTINGS,
 )
-RESOURCE_NAMES = ("concurrent", "cpus_per_trial", "gpus_per_trial")
+RESOURCE_NAMES = ("concurrent", "cpus_per_trial", "gpus_per_trial", "nodes")
 MAX_TOLD = 4  # differences in one line
 
 
@@ -67,6 +67,7 @@ def collect_settings(plan: Plan) -> dict[str, Any]:
         "concurrent": plan.resources.concurrent,
         "cpus_per_trial": plan.resources.cpus_per_trial,
         "gpus_per_trial": plan.resources.gpus_per_trial,
+        **({"nodes": len(plan.machine.nodes)} if plan.machine.nodes else {}),
     }
 
 
@@ -178,8 +179,10 @@ def note_changes(plan: Plan, record: SearchRecord, now: Mapping[str, str]) -> di
     Returns:
         By name, as it is now; in the words of provenance and settings.
     """
-    settings = {name: f"{value:g}" for name, value in collect_settings(plan).items() if name in RESOURCE_NAMES}
-    known = {name: f"{value:g}" for name, value in record.settings.items() if name in RESOURCE_NAMES}
+    settings, known = (
+        {name: f"{value:g}" for name, value in ({"nodes": 0} | found).items() if name in RESOURCE_NAMES}
+        for found in (collect_settings(plan), record.settings)
+    )
     then, present = known | record.provenance, settings | dict(now)
     names = (*CODE_NAMES, *MACHINE_NAMES, *RESOURCE_NAMES)
     return {name: present[name] for name in names if name in then and present.get(name, then[name]) != then[name]}

@@ -16,8 +16,9 @@ from search.experiment.beginning import prepare
 from search.experiment.replay import build_trial_config, plan_again
 from search.jobs.cluster import open_ray
 from search.jobs.guard import HeadGuard
+from search.jobs.nodes import check_shared
 from search.jobs.reruns import EPOCHS_FOLDER, FAILED, RUN_FILE, RunEnd, Training, read_epoch, train_all
-from search.planning.options import load_options
+from search.planning.options import leave_out_local, load_options
 from search.records.locks import FINISH, hold_search
 from search.records.record import load_record
 from search.reporting.stopped import FinishedTrial, FinishedTrials, draw_order, estimate_seconds, write_finished
@@ -25,6 +26,7 @@ from search.reporting.terminal import draw_pairs, plain
 from search.reporting.words import format_duration, name_trials, write_count
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -74,28 +76,41 @@ def describe_plan(
 
 
 def finish_stopped(
-    layout: SearchLayout, count: int, console: Console, *, data: Path | None = None, address: str | None = None
+    layout: SearchLayout,
+    count: int,
+    console: Console,
+    *,
+    data: Path | None = None,
+    address: str | None = None,
+    allow_open: bool = False,
 ) -> FinishedTrials:
     """Train the first stopped trials, in the order drawn, to their end. The same call goes on where it was cut off.
 
     Args:
         count: how many; those that are done count.
         data: where the data set is now; None: where it was.
-        address: of a Ray cluster; None: that of the search.
+        address: of a Ray cluster, whose nodes all see the search's folder and its images; `local`: this machine; None:
+            that of the search.
+        allow_open: though the cluster asks for no token; the search may have said so.
 
     Raises:
-        SearchError: there is no such search, it runs, it has stopped no trial, or it was begun otherwise.
+        SearchError: there is no such search, it runs, it has stopped no trial, or it was begun otherwise; or a node
+            does not see what it needs.
         FashionError: data or weights cannot be had.
     """
     with ExitStack() as stack:
         stack.enter_context(hold_search(layout, FINISH))
         record, drawn = plan_stopped(layout, count, console)
         options = load_options(layout)
-        options = options.model_copy(update={"data": data or options.data, "address": address or options.address})
-        machine = stack.enter_context(open_ray(options.address))
+        place = leave_out_local(address or options.address)
+        options = options.model_copy(update={"data": data or options.data, "address": place})
+        allow_open = allow_open or bool(options.allow_open_cluster)
+        machine = stack.enter_context(open_ray(options.address, allow_open=allow_open))
         stack.enter_context(HeadGuard(layout.name))
         plan = plan_again(options, layout, record, machine)
         trainings = build_trainings(plan, record, drawn, console)
+        if options.address is not None:
+            check_shared(layout.folder, list_files(trainings))
 
         def listen(training: Training, event: dict[str, Any]) -> None:
             if text := describe_event(record, event):
@@ -125,6 +140,12 @@ def build_trainings(plan: Plan, record: SearchRecord, drawn: list[int], console:
         folder = name_folder(plan.layout, number, config.epochs)
         trainings.append(Training(f"trial {number}", 0, prepared.site.build_job(config), folder))
     return trainings
+
+
+def list_files(trainings: Sequence[Training]) -> list[Path]:
+    """All that they open, once each."""
+    paths = [path for each in trainings for path in (each.job.prepared, each.job.selection, each.job.features)]
+    return [path for path in dict.fromkeys(paths) if path is not None]
 
 
 def name_folder(layout: SearchLayout, number: int, epochs: int) -> Path:

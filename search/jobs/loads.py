@@ -7,10 +7,10 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import GetTimeoutError
+from ray.exceptions import GetTimeoutError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from fashion_core.errors import SearchError
+from fashion_core.errors import FashionError, SearchError
 from search.planning.packing import GpuLoads, measure_loads
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def measure(configs: Sequence[TrainConfig], schema: AttributeSchema) -> list[Gpu
     """What trainings take of a GPU of every kind that there is.
 
     Raises:
-        SearchError: no GPU is free for it.
+        SearchError: no GPU is free for it, or a node's process sees none.
     """
     if not ray.is_initialized():
         # a process of its own: CUDA's context, once there, would stay with this one
@@ -47,6 +47,10 @@ def measure(configs: Sequence[TrainConfig], schema: AttributeSchema) -> list[Gpu
             f"--gpus-per-trial auto needs a free GPU of every kind for a moment, but got none in {PROBE_S:g} s; give a "
             "number, such as 1"
         ) from None
+    except RayTaskError as error:
+        if not isinstance(error.cause, FashionError):
+            raise
+        raise SearchError(str(error.cause)) from None
 
 
 def list_kinds(nodes: Sequence[dict[str, Any]]) -> list[str]:

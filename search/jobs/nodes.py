@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,23 @@ from search.planning.resources import Machine, Node
 from search.records.provenance import find_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
     from typing import Any
 
 ALIKE = ("ray", "torch", "timm", "optuna")  # libraries that decide results, or what can be read of each other
 ANSWER_S = 120.0  # a node begins a process before it answers, on a busy machine for half a minute
 # What a stranger would do: ask Ray's head for its nodes, without a token. Of Ray, `GcsClient`: the least that asks.
-ASK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1]).get_all_node_info(timeout=20)"
+ASK = """
+import sys
+from ray._raylet import GcsClient
+from ray.exceptions import AuthenticationError
+try:
+    GcsClient(address=sys.argv[1]).get_all_node_info(timeout=20)
+except AuthenticationError:
+    sys.exit({refused})
+"""
+REFUSED = 77  # the status of a stranger whom the head sends away
 TOKEN = "token"
 
 
@@ -49,16 +60,22 @@ def check_cluster(*, allow_open: bool) -> None:
     """Whether a search may run on the cluster that was joined.
 
     Raises:
-        SearchError: strangers may use it too; a node has other libraries.
+        SearchError: strangers may use it too; a node has other libraries, or does not answer.
     """
     head = worker.global_worker.gcs_client.address
     if not allow_open:
         check_closed(head, [node["NodeManagerAddress"] for node in ray.nodes()])
-    check_libraries(ask_nodes(list_nodes(), tell_libraries))
+    nodes = list_nodes()
+    found = ask_nodes(nodes, tell_libraries)
+    check_libraries(found)
+    check_answers(nodes, found, {node.id for node in list_nodes()})
 
 
 def check_closed(head: str, addresses: Sequence[str]) -> None:
-    """Raises SearchError where Ray asks for no token, and other machines reach it. head: host and port."""
+    """Raises SearchError where Ray asks for no token, or cannot be seen to, and other machines reach it.
+
+    head: host and port.
+    """
     if all(map(is_loopback, (head.rpartition(":")[0], *addresses))) or not lets_strangers_in(head):
         return
     raise SearchError(
@@ -77,25 +94,38 @@ def is_loopback(host: str) -> bool:
 
 
 def lets_strangers_in(head: str) -> bool:
-    """Whether Ray's head answers who has no token."""
+    """Whether Ray's head answers who has no token.
+
+    Raises:
+        SearchError: it cannot be told: the head neither answers nor refuses.
+    """
     if os.environ.get("RAY_AUTH_MODE", "disabled").lower() == "disabled":
         return True  # this process had none, and has joined
     stranger = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
     with suppress(subprocess.TimeoutExpired):
         done = subprocess.run(
-            [sys.executable, "-c", ASK, head],
+            [sys.executable, "-c", ASK.format(refused=REFUSED), head],
             env=stranger | {"RAY_AUTH_MODE": "disabled"},
             capture_output=True,
             timeout=ANSWER_S,
             check=False,
         )
-        return done.returncode == 0
-    return False
+        if done.returncode in (0, REFUSED):
+            return done.returncode == 0
+    raise SearchError(
+        f"a Ray cluster must refuse who has no token, but {head} did not say in {ANSWER_S:g} s whether it does; try "
+        "again when it rests, or give --allow-open-cluster where nobody else reaches it"
+    )
 
 
-def check_libraries(found: Mapping[str, Mapping[str, str]]) -> None:
-    """Raises SearchError where a node has other libraries than this process. found: versions by name, by address."""
-    own = tell_libraries()
+def check_libraries(found: Mapping[str, Mapping[str, str]], own: Mapping[str, str] | None = None) -> None:
+    """Raises SearchError where a node has other libraries than the machine that searches.
+
+    Args:
+        found: versions by name, by address.
+        own: versions there; None: those of this process.
+    """
+    own = tell_libraries() if own is None else own
     for address, versions in found.items():
         others = [
             f"{name} {version} (here: {own[name]})" for name, version in versions.items() if version != own.get(name)
@@ -107,10 +137,53 @@ def check_libraries(found: Mapping[str, Mapping[str, str]]) -> None:
             )
 
 
+def check_answers(asked: Sequence[Node], answered: Collection[str], alive: Collection[str]) -> None:
+    """Raises SearchError where a node that lives did not say what it has: nobody knows what it would train with.
+
+    Args:
+        answered: addresses. alive: ids of the nodes that live now.
+    """
+    silent = sorted(node.address for node in asked if node.address not in answered and node.id in alive)
+    if silent:
+        raise SearchError(
+            f"all nodes must answer before they train, but {', '.join(silent)} did not in {ANSWER_S:g} s; try "
+            "again when they rest, or end Ray there (`ray stop`)"
+        )
+
+
 def tell_libraries() -> dict[str, str]:
     """Versions of what must be alike, by name. A build for another device, as in `2.14.1+cpu`, is alike."""
     found = {name: find_version(name).partition("+")[0] for name in ALIKE}
     return {"python": platform.python_version()} | found
+
+
+def check_shared(folder: Path, files: Iterable[Path]) -> None:
+    """Raises SearchError where a node of the cluster does not see a folder of this machine, and files on it.
+
+    Args:
+        folder: that nodes will write into; a file is made there for a moment.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    marker = folder.resolve() / f".seen-{uuid.uuid4().hex}"
+    marker.touch()
+    try:
+        nodes = list_nodes()
+        found = ask_nodes(nodes, list_unseen, [marker, *(path.resolve() for path in files)])
+    finally:
+        marker.unlink()
+    check_answers(nodes, found, {node.id for node in list_nodes()})
+    for address, unseen in sorted(found.items()):
+        if unseen:
+            path = marker.parent if unseen[0] == marker else unseen[0]
+            raise SearchError(
+                f"trainings beside a search work in folders that all nodes share, but {address} does not see {path}; "
+                "start in a shared folder, with the search and its prepared images there, or here: --address local"
+            )
+
+
+def list_unseen(paths: Sequence[Path]) -> list[Path]:
+    """Those that this machine does not see."""
+    return [path for path in paths if not path.exists()]
 
 
 def start_on(node: Node, do: Callable[..., Any], *arguments: Any) -> Any:

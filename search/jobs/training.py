@@ -14,6 +14,7 @@ from fashion_core.data.pixels import PrepareSettings, build_settings
 from fashion_core.data.prepared import PreparedData
 from fashion_core.errors import DataError
 from fashion_core.files import build_damage, read_arrays, whole
+from fashion_core.hardware.device import check_gpus, name_build
 from fashion_core.hardware.gpu_memory import limit_gpu_memory
 from fashion_core.training.loop import fit
 from fashion_core.training.progress import SETTING_UP, Progress, tell_nobody
@@ -55,9 +56,13 @@ class TrainingJob:
         Args:
             resume: folder of a saved state to go on from.
             progress: see `fit`.
+
+        Raises:
+            ConfigError: it was given GPUs, and sees none.
         """
         progress(SETTING_UP, 0, 0)
         torch.set_num_threads(self.threads)
+        check_gpus(self.gpus, name_build(), sees=torch.cuda.is_available())
         limit_gpu_memory(self.gpus)
         data = open_data(self.prepared)
         train, select = load_selection(self.selection)
@@ -97,7 +102,7 @@ class JobSite:
         """The training of one configuration, on this machine: what it opens is here, or is fetched.
 
         Raises:
-            DataError, OSError: it cannot be fetched.
+            FashionError, OSError: it cannot be fetched.
         """
         features = self.find(self.features[find_feature_key(config)], progress) if config.probe_epochs else None
         prepared = self.find(self.prepared[build_settings(config)], progress)

@@ -27,7 +27,6 @@ from fashion_core.errors import DataError, FashionError
 from fashion_core.files import hash_file, try_lock, whole
 from fashion_core.training.progress import Progress, tell_nobody
 from search.jobs.nodes import ask_nodes, list_nodes, start_on
-from search.records.outage import Outage
 from search.records.storage import open_storage
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Parcel:
 
         Raises:
             DataError: it comes damaged.
-            OSError: the storage is away, or the disk is full.
+            SearchError, OSError: the storage is away, or the disk is full.
         """
         if is_here(self.path, self.size):
             return self.path
@@ -144,9 +143,8 @@ def send_files(paths: Iterable[Path], uri: str, tell: Callable[[str], None]) -> 
         uri: of the folder on the storage.
         tell: called with a line where the storage goes away, and one where it is back.
     """
-    storage = open_storage(uri, math.inf)
-    storage.outage = Outage(uri, tell)
-    parcels = {path: Parcel(path, uri, hash_file(path), path.stat().st_size) for path in paths}
+    storage = open_storage(uri, math.inf, tell)
+    parcels = {path: Parcel(path, storage.settled_uri, hash_file(path), path.stat().st_size) for path in paths}
     there = set(storage.list())
     for parcel in parcels.values():
         if parcel.digest not in there:

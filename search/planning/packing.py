@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fashion_core.config import TrainConfig, build_config
+from fashion_core.hardware.device import check_gpus, name_build
 from fashion_core.hardware.gpu_memory import CONTEXT_BYTES
 from fashion_core.training.memory import measure_peak
 
@@ -121,7 +122,12 @@ def name_load(config: TrainConfig) -> str:
 
 
 def measure_loads(configs: Sequence[TrainConfig], schema: AttributeSchema) -> GpuLoads:
-    """What trainings take of the first GPU that this process sees; see `measure_peak`."""
+    """What trainings take of the first GPU that this process sees; see `measure_peak`.
+
+    Raises:
+        ConfigError: it sees none.
+    """
+    check_gpus(1, name_build(), sees=torch.cuda.is_available())
     device = torch.device("cuda", 0)
     total = torch.cuda.get_device_properties(device).total_memory
     loads = []
@@ -142,11 +148,12 @@ def choose_packing(kinds: Sequence[GpuLoads], machine: Machine, trials: int, cpu
     Args:
         kinds: what trainings take, of each kind of GPU that there is.
         trials: how many there will be.
-        cpus_per_trial: the fewest that one may have.
+        cpus_per_trial: the fewest that one may have. A node without so many holds no trial, and has no say.
     """
-    parts = [part for part in machine.nodes or (machine,) if part.gpus]
-    cores = min(part.cpus // (part.gpus * cpus_per_trial) for part in parts)
-    counts, words = [MAX_PACKED, max(1, cores), math.ceil(trials / machine.gpus)], []
+    parts = [part for part in machine.nodes or (machine,) if part.gpus and part.cpus >= cpus_per_trial]
+    cores = min((part.cpus // (part.gpus * cpus_per_trial) for part in parts), default=1)
+    gpus = sum(part.gpus for part in parts) or machine.gpus
+    counts, words = [MAX_PACKED, max(1, cores), math.ceil(trials / gpus)], []
     for kind in kinds:
         heaviest = max(kind.loads, key=lambda load: math.inf if load.peak is None else load.peak)
         if heaviest.peak is None:

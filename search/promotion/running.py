@@ -18,6 +18,7 @@ from search.jobs.cluster import open_ray
 from search.jobs.guard import HeadGuard
 from search.jobs.loads import measure
 from search.jobs.material import Material, prepare_material
+from search.jobs.nodes import check_shared
 from search.planning.packing import settle_gpus
 from search.planning.resources import choose_resources
 from search.promotion.attempt_state import PromotionAttempt, open_attempt
@@ -168,6 +169,8 @@ def open_promotion(
         tracker.start(options)
         stack.callback(tracker.close)
         machine = stack.enter_context(open_ray(place.address, allow_open=bool(place.allow_open_cluster)))
+        if place.address is not None:
+            check_shared(layout.folder, [])
         stack.enter_context(HeadGuard(layout.name))
         yield Promotion(
             layout,

@@ -134,6 +134,7 @@ class Settings(Told):
     concurrent: Count = 0
     cpus_per_trial: Count = 0
     gpus_per_trial: FiniteFloat = 0.0
+    nodes: Count = 0  # of a cluster, when it began; 0: it ran on one machine, or the ledger is older
 
 
 class Data(Told):

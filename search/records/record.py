@@ -497,9 +497,12 @@ class SearchRecord:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether an epoch that is trained again must score the same: on one CPU worker, with nothing changed since."""
+        """Whether an epoch that is trained again must score the same: on one CPU worker, with nothing changed since, on
+        this machine alone: another node's CPU may add up in another order.
+        """
         settings = self.settings
-        return settings.get("concurrent") == 1 and not settings.get("gpus_per_trial") and not self.changed
+        has_others = settings.get("gpus_per_trial") or settings.get("nodes")
+        return settings.get("concurrent") == 1 and not has_others and not self.changed
 
     def compare_again(self) -> tuple[int, float]:
         """How many epochs were trained again, and the largest difference of their scores to those of the first time."""

@@ -53,6 +53,7 @@ BEGINNING = {
     STARTS,
 }  # of a search killed before its first event
 PART = re.compile(r"(\d{8})-(\d{8})-([0-9a-f]{16})\.jsonl")
+REGION_KNOWN = re.compile(r"(^|&)(region|endpoint_override)=")  # in the query of a URI
 READERS = 16  # parts that are read at once
 Result = TypeVar("Result")
 
@@ -167,6 +168,11 @@ class Storage(ABC):
         Raises:
             OSError: the storage is full, or away; nothing is left that looks like the folder.
         """
+
+    @property
+    def settled_uri(self) -> str:
+        """The URI for other processes: whoever opens it needs to ask nobody where it is."""
+        return self.uri
 
     def locate(self, name: str) -> str:
         """A path of the file system."""
@@ -324,6 +330,15 @@ class ObjectStorage(Storage):
         self.next_number: int | None = None
         self.doubtful: Part | None = None  # was tried, and may be there or not
 
+    @property
+    def settled_uri(self) -> str:
+        """See `Storage`. Of S3's, with the region, which pyarrow would ask AWS for each time."""
+        place, _, query = self.uri.partition("?")
+        region = getattr(self.filesystem, "region", None)
+        if not region or REGION_KNOWN.search(query):
+            return self.uri
+        return f"{place}?{query}{'&' if query else ''}region={region}"
+
     @contextmanager
     def lock(self, does: str) -> Iterator[None]:
         """See `Storage`."""
@@ -424,27 +439,39 @@ class ObjectStorage(Storage):
         pafs.copy_files(str(folder), self.locate(name), destination_filesystem=self.filesystem)
 
 
-def open_storage(uri: str, patience_s: float = 0.0) -> Storage:
+def open_storage(uri: str, patience_s: float = 0.0, tell: Callable[[str], None] = tell_nobody) -> Storage:
     """The storage of a search.
 
     Args:
         uri: an absolute path, or a URI that pyarrow knows (s3://, gs://, file://).
         patience_s: how long an object store that is away is asked again. A folder is there, or is not.
+        tell: called with a line where it goes away, and one where it is back.
 
     Raises:
-        SearchError: it knows no such store.
+        SearchError: it knows no such store, or the store is away, or has no such bucket.
     """
-    try:
-        filesystem, home = pafs.FileSystem.from_uri(uri)
+    outage = Outage(uri, tell)
+    try:  # pyarrow asks AWS for the region of a bucket where the URI has none
+        filesystem, home = outage.retry(lambda: pafs.FileSystem.from_uri(uri), patience_s)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SearchError(
             f"--storage must be a folder, s3://... or gs://..., but got {show_value(uri)} ({error}); give another"
         ) from None
+    except OSError as error:
+        raise SearchError(
+            f"--storage must be a bucket that answers, but {uri} does not ({first_line(error)}); look at its name, "
+            "your rights and the network, or name the region: s3://BUCKET/FOLDER?region=REGION"
+        ) from None
     if isinstance(filesystem, pafs.LocalFileSystem):
         return FolderStorage(uri, filesystem, home)
     storage = ObjectStorage(uri, filesystem, home)
-    storage.patience_s = patience_s
+    storage.outage, storage.patience_s = outage, patience_s
     return storage
+
+
+def is_folder(uri: str) -> bool:
+    """Whether it names a folder, by a path or a URI."""
+    return "://" not in uri or uri.startswith("file://")
 
 
 @contextmanager

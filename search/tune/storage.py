@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.fs as pafs
-
+from fashion_core.errors import SearchError
 from fashion_core.files import MODEL_FILE, hash_file, is_full, measure_free
-from search.records.storage import MODELS, open_storage
+from search.records.storage import MODELS, is_folder, open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -44,14 +43,21 @@ class TrialStore:
     held: Storage | None = None
 
     def open(self) -> Storage:
-        """Where they stand."""
-        return self.held or open_storage(self.uri, PATIENCE_S)
+        """Where they stand.
+
+        Raises:
+            OSError: the storage is away.
+        """
+        try:
+            return self.held or open_storage(self.uri, PATIENCE_S)
+        except SearchError as error:
+            raise OSError(str(error)) from None
 
     def find_full(self) -> Path:
         """Of the disks that saving and fetching write to, the one with the least room: a folder on it."""
-        filesystem, path = pafs.FileSystem.from_uri(self.uri)
         places = [Path(tempfile.gettempdir())]
-        places += [Path(path)] if isinstance(filesystem, pafs.LocalFileSystem) else []
+        if is_folder(self.uri):
+            places.append(Path(self.open().home))
         return min(places, key=measure_free)
 
     @contextmanager

@@ -18,17 +18,19 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import ray
 import torch
 from ray.tune import Trainable
 
 from fashion_core.config import build_config
-from fashion_core.errors import CheckpointError, DivergedError, first_line
+from fashion_core.errors import CheckpointError, DivergedError, SearchError, first_line
 from fashion_core.files import RETRY_SECONDS, describe_full, is_full
 from fashion_core.hardware.allocator import give_back_memory
 from fashion_core.hardware.usage import UsageMeter
 from fashion_core.models.saved import save_model
 from fashion_core.training.checkpoint import save_training
 from search.jobs.beats import BETWEEN, WAITING, Pulse
+from search.jobs.nodes import check_libraries, tell_libraries
 from search.jobs.training import SAVE_INTERVAL_S, describe_error
 from search.records.events import TrialStatus
 from search.records.ledger import pack_correct
@@ -36,7 +38,7 @@ from search.tune.results import CORRECT, EPOCH, ERROR, FULL, LOST, METRICS, SAVE
 from search.tune.storage import CORRECT_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from fashion_core.training.loop import EpochResult
     from search.jobs.training import JobSite
@@ -69,6 +71,8 @@ class TrialTrainable(Trainable):
         rungs: epochs after which a trial may be stopped: its model is saved by then.
         target: the score that ends the search: so is the model that has it; None: none does.
         collector, timeout_s: see `search.jobs.beats.Pulse`.
+        libraries: versions on the machine that searches, which a node of a cluster must have too, also one that joined
+            while the search ran; None: there is no other machine.
     """
 
     site: ClassVar[JobSite]
@@ -77,6 +81,7 @@ class TrialTrainable(Trainable):
     target: ClassVar[float | None]
     collector: ClassVar[str | None] = None
     timeout_s: ClassVar[float] = math.inf
+    libraries: ClassVar[Mapping[str, str] | None] = None
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin a trial in a fresh process."""
@@ -84,6 +89,7 @@ class TrialTrainable(Trainable):
         gc.freeze()  # what the libraries made on import stays: else every trial's end looks through it for 0.2 s
         self.begin()
         self.meter = UsageMeter(self.site.gpus)
+        self.misfit = None if self.libraries is None else find_misfit(self.libraries)
         self.pulse.begin(config["number"])
 
     def begin(self) -> None:
@@ -138,6 +144,8 @@ class TrialTrainable(Trainable):
         Raises:
             OSError: a disk is full.
         """
+        if self.misfit is not None:
+            return self.give_up(TrialStatus.FAILED, self.misfit)
         try:
             is_first = self.results is None
             if self.results is None:
@@ -249,6 +257,15 @@ class TrialTrainable(Trainable):
             torch.cuda.empty_cache()
 
 
+def find_misfit(libraries: Mapping[str, str]) -> str | None:
+    """What this node has of other versions than the machine that searches, in words; None where all are alike."""
+    try:
+        check_libraries({ray.util.get_node_ip_address(): tell_libraries()}, libraries)
+    except SearchError as error:
+        return str(error)
+    return None
+
+
 def read_best(result: EpochResult) -> float:
     """The best score so far, of the objective."""
     return result.state.best.metrics[result.state.config.objective]
@@ -268,7 +285,7 @@ def bind(
 
     Args:
         name: of the class; default: the same.
-        beats: `collector` and `timeout_s`.
+        beats: `collector`, `timeout_s` and `libraries`.
     """
     shared = {"site": site, "store": store, "rungs": frozenset(rungs), "target": target}
     return type(name or trainable.__name__, (trainable,), shared | beats)

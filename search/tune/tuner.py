@@ -16,6 +16,7 @@ from ray.tune.execution import class_cache
 from fashion_core.errors import RayLostError, SearchError
 from search.jobs.beats import TRIAL_TIMEOUT_S
 from search.jobs.cluster import is_secret, lose_ray, restart_ray
+from search.jobs.nodes import tell_libraries
 from search.records.events import SearchBroke
 from search.tune.callback import Recorder
 from search.tune.checkpoints import BestModels
@@ -61,13 +62,14 @@ def run_trials(
     Raises:
         SearchError: Tune broke more often than `MAX_RESTARTS` times.
     """
-    is_interrupted, store = False, TrialStore(plan.experiment)
+    held = session.ledger.storage
+    libraries = None if plan.options.address is None else tell_libraries()
+    is_interrupted, store = False, TrialStore(plan.experiment if held is None else held.settled_uri)
     rungs, target = plan.space.scheduler.rungs(), session.record.limits.target
-    held = replace(store, held=session.ledger.storage)
-    models = BestModels(plan.layout, held, plan.options.keep_best, session.record)
+    models = BestModels(plan.layout, replace(store, held=held), plan.options.keep_best, session.record)
     with (
         watch(plan, session, models, events) as found,
-        pass_on_no_secrets(plan.options.storage),
+        pass_on_no_secrets(plan.options.storage, has_nodes=plan.options.address is not None),
         keep_handlers() as before,
     ):
         for restarts in range(MAX_RESTARTS + 1):
@@ -76,7 +78,7 @@ def run_trials(
                 break
             liveness = found.liveness = Liveness(trainable.__name__, plan.options.trial_timeout_s or TRIAL_TIMEOUT_S)
             beats = {"collector": liveness.collector, "timeout_s": liveness.timeout_s}
-            bound = bind(trainable, site, store, rungs, target, name=liveness.job, **beats)
+            bound = bind(trainable, site, store, rungs, target, name=liveness.job, libraries=libraries, **beats)
             error = run_tune(plan, bound, session.record.search_id, liveness)
             is_done = error is None or isinstance(error, KeyboardInterrupt)
             if is_done:
@@ -182,16 +184,18 @@ def has_caught(before: Any) -> bool:
 
 
 @contextmanager
-def pass_on_no_secrets(storage: str | None) -> Iterator[None]:
+def pass_on_no_secrets(storage: str | None, *, has_nodes: bool = False) -> Iterator[None]:
     """Inside, Tune does not give the environment's AWS keys to its workers, whose variables Ray logs.
 
     Of Ray, `ray.tune.execution.class_cache.ENV_VARS_TO_PROPAGATE`: their names, and no public way to them.
 
     Args:
         storage: of the workers; one in a cloud asks for them.
+        has_nodes: workers run on nodes of a cluster, which have keys of their own.
     """
+    asks = None if has_nodes else storage
     names, defaults = class_cache.ENV_VARS_TO_PROPAGATE, class_cache.DEFAULT_ENV_VARS
-    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in names if not is_secret(name, "", storage)}
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in names if not is_secret(name, "", asks)}
     class_cache.DEFAULT_ENV_VARS = {}
     try:
         yield

@@ -23,6 +23,14 @@ def test_the_first_gpu_is_taken_where_there_is_one(monkeypatch) -> None:
     assert device.choose_device(torch.device("cpu")) == torch.device("cpu") == asked[-1]
 
 
+@pytest.mark.parametrize(("build", "remedy"), [(None, "install the build of torch"), ("CUDA 13.0", "nvidia-smi")])
+def test_a_process_with_gpus_must_see_one(build: str | None, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^a training with GPUs must see one, but .* sees none; .*{remedy}"):
+        device.check_gpus(0.25, build, sees=False)
+    device.check_gpus(0.25, build, sees=True)
+    device.check_gpus(0, build, sees=False)
+
+
 def test_an_error_without_a_message_is_told_too(monkeypatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError

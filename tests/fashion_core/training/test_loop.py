@@ -234,6 +234,30 @@ def test_impossible_sets_of_images_are_refused(sample_prepared):
         train(tiny(), sample_prepared, TRAIN, test)
 
 
+class ToldSource(BatchSource):
+    """Writes down what is asked of it."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.asked = []
+
+    def batch(self, positions):
+        self.asked.append("batch")
+        return super().batch(positions)
+
+    def settle(self, scale=1.0):
+        self.asked.append(scale)
+
+
+@pytest.mark.parametrize(("changes", "scale"), [({}, 1.0), ({"early_share": 0.5, "early_size": 0.5}, 4.0)])
+def test_images_stay_on_a_gpu_only_once_a_step_has_told_what_training_takes(sample_prepared, changes, scale):
+    config = tiny(epochs=4, **changes)
+    seen, unseen = (ToldSource(sample_prepared, indices, CPU) for indices in (TRAIN, VAL))
+    run_epoch(build_state(config, sample_prepared, TRAIN, CPU), seen, unseen)
+    assert seen.asked[:2] == ["batch", scale]
+    assert set(unseen.asked[:-1]) == {"batch"} and unseen.asked[-1] == scale
+
+
 # ------------------------------------------------------------------------------------------------------------------ NaN
 
 

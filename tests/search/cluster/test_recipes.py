@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,35 @@ import kubernetes_validate
 import pytest
 import yaml
 from compose_spec import PyCompose
+from ray._private.ray_constants import RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
 from ray.autoscaler._private.util import prepare_config, validate_config
 from typer.testing import CliRunner
 
 from search.commands.app import app
+from search.jobs.cluster import SETTINGS
 
 RECIPES = Path(__file__).resolve().parents[3] / "search" / "cluster"
 PIN = re.search(r"^ray==(\S+)$", (RECIPES.parents[1] / ".ci" / "constraints.txt").read_text(), re.MULTILINE)
 KUBERNETES = "1.37"
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 SEARCH = re.compile(r"fashion-search run (?:[^;&|\n#]|\\\n)*")
+OF_NODES = {name: SETTINGS[name] for name in ("RAY_memory_monitor_refresh_ms", "RAY_worker_niceness")}
 NAMES = ("Dockerfile", "README.md", "cluster.yaml", "compose.yaml", "kuberay.yaml", "skypilot.yaml", "slurm.sbatch")
 
 
 def read(name: str) -> str:
     return (RECIPES / name).read_text()
+
+
+# ------------------------------------------------------------------------------------------------------------ the image
+
+
+def test_the_image_asks_for_gpus_itself() -> None:
+    """NVIDIA's container runtime shows none to a container that does not."""
+    text = read("Dockerfile")
+    assert re.search(
+        r"^ENV (?:.|\\\n)*NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility\b", text, re.M
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ Ray's launcher
@@ -43,6 +58,7 @@ def test_the_launcher_takes_the_cluster() -> None:
     commands = [*config["head_start_ray_commands"], *config["worker_start_ray_commands"]]
     starts = [command for command in commands if "ray start" in command]
     assert len(starts) == 2 and all(command.startswith("RAY_AUTH_MODE=token ") for command in starts)
+    assert all(f" {name}={value} " in command for command in starts for name, value in OF_NODES.items())
     assert "~/.ray/auth_token" in config["file_mounts"].values()
 
 
@@ -95,6 +111,17 @@ def test_the_job_asks_for_a_token_and_the_pinned_ray() -> None:
     assert PIN is not None and cluster["rayVersion"] == PIN[1]
 
 
+def test_workers_of_the_job_have_time_to_drain() -> None:
+    *_, worker = list_pods()
+    assert worker["spec"]["terminationGracePeriodSeconds"] > RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
+
+
+def test_nodes_of_the_job_have_what_ray_reads_at_their_start() -> None:
+    for template in list_pods()[1:]:
+        (container,) = template["spec"]["containers"]
+        assert {each["name"]: each.get("value") for each in container["env"]}.items() >= OF_NODES.items()
+
+
 def test_secrets_that_are_read_are_those_that_are_made() -> None:
     text = read("kuberay.yaml")
     read_from = re.findall(r"(?:secretKeyRef: {name|secretRef: {name|secretName): ([\w-]+)", text)
@@ -123,6 +150,12 @@ def test_compose_takes_the_services() -> None:
 def test_compose_refuses_what_it_does_not_know() -> None:
     with pytest.raises(Exception, match="restarts"):
         PyCompose.from_yaml(read_services(read("compose.yaml").replace("restart: unless", "restarts: unless")))
+
+
+def test_searches_of_compose_have_what_ray_reads_at_its_start() -> None:
+    services = yaml.safe_load(read("compose.yaml"))["services"]
+    for name in ("search", "search-gpu"):
+        assert services[name]["environment"].items() >= OF_NODES.items()
 
 
 def test_passwords_of_compose_must_be_given() -> None:
@@ -157,6 +190,15 @@ def test_skypilot_takes_the_task(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[(True, 4.0, ('A10G', 4)), (True, 4.0, ('L4', 4))]"
 
 
+def test_the_task_has_the_python_and_the_extras_of_the_project() -> None:
+    project = tomllib.loads((RECIPES.parents[1] / "pyproject.toml").read_text())["project"]
+    setup = yaml.safe_load(read("skypilot.yaml"))["setup"]
+    assert project["requires-python"].startswith(">=" + re.search(r"--python (\S+)", setup)[1])
+    for text in (setup, read("Dockerfile")):
+        extras = re.search(r"'\.\[([\w,]+)\]'", text)[1].split(",")
+        assert "gpu" in extras and set(extras) <= set(project["optional-dependencies"])
+
+
 # ---------------------------------------------------------------------------------------------------------- all of them
 
 
@@ -178,10 +220,23 @@ def test_options_of_searches_are_those_of_the_command(name: str, options_of_run:
 def test_shell_scripts_can_be_read() -> None:
     scripts = [("slurm.sbatch", read("slurm.sbatch"))]
     task = yaml.safe_load(read("skypilot.yaml"))
+    notice = yaml.safe_load(read("cluster.yaml"))["worker_start_ray_commands"][-1]
+    words = shlex.split(notice)
+    scripts += [("cluster.yaml", notice), ("cluster.yaml", words[words.index("-c") + 1])]
     scripts += [("skypilot.yaml", task["setup"] + task["run"]), ("kuberay.yaml", find_job()["entrypoint"])]
     for name, script in scripts:
         done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
         assert done.returncode == 0, f"{name}: {done.stderr}"
+
+
+@pytest.mark.parametrize("name", ["slurm.sbatch", "README.md"])
+def test_a_node_is_started_with_what_ray_reads_then(name: str) -> None:
+    """Each `ray start` of a script or a block of commands stands behind an export of both."""
+    blocks = [read(name)] if name == "slurm.sbatch" else re.findall(r"```\n(.*?)```", read(name), re.DOTALL)
+    for block in (block for block in blocks if "ray start" in block):
+        before = block[: re.search("exec ray start|^ray start", block, re.MULTILINE).start()]
+        for variable, value in OF_NODES.items():
+            assert re.search(rf"^export .*\b{variable}={value}\b", before, re.MULTILINE), block
 
 
 def test_files_hold_no_password() -> None:

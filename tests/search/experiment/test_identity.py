@@ -22,7 +22,7 @@ from search.experiment.identity import (
 )
 from search.planning.options import load_options
 from search.planning.plan import build_plan
-from search.planning.resources import Machine
+from search.planning.resources import Machine, Node
 from search.records.events import SearchResumed
 from search.records.record import load_record
 
@@ -158,6 +158,8 @@ def test_other_code_is_refused_until_it_is_allowed_and_another_machine_is_noted(
     then = record.begun.provenance
     check_code(record, then)
     assert len(then["code_digest"]) == 16 and note_changes(plan(), record, then) == {}
+    nodes = Machine(4, 0, tuple(Node(f"10.0.0.{number}", 2, 0, str(number)) for number in range(2)))
+    assert note_changes(replace(plan(), machine=nodes), record, then) == {"nodes": "2"}
     other = then | {"code_digest": "0" * 16, "torch": "9.9", "cpu": "another"}
     with pytest.raises(SearchError, match=r"torch '?9\.9'?, not .*--resume mine --allow-changed code"):
         check_code(record, other)

@@ -12,10 +12,11 @@ from written_search import write_search
 
 from fashion_core import metrics
 from fashion_core.errors import CheckpointError, SearchError
+from search.experiment import stopped
 from search.experiment.starts import plan_with_starts
 from search.experiment.stopped import build_trainings, collect_finished, name_folder, plan_stopped
 from search.jobs.reruns import train
-from search.planning.options import load_options
+from search.planning.options import SearchOptions, load_options
 from search.planning.resources import Machine
 from search.records.record import load_record
 from search.reporting.stopped import draw_order
@@ -72,6 +73,31 @@ def test_a_dry_run_tells_what_it_takes_and_does_nothing(layout):
 def test_a_search_that_stopped_none_is_told(tmp_path):
     with pytest.raises(SearchError, match="answered has stopped none"):
         plan_stopped(write_answered(tmp_path, trials=6), 3, Console(file=io.StringIO()))
+
+
+class JoinedError(Exception):
+    """Ends a test where Ray would be joined."""
+
+
+@pytest.mark.parametrize(
+    ("stored", "given", "wanted"),
+    [
+        ({}, {}, (None, False)),
+        ({"address": "auto", "allow_open_cluster": True}, {}, ("auto", True)),
+        ({"address": "auto"}, {"allow_open": True}, ("auto", True)),
+        ({"address": "auto"}, {"address": "local"}, (None, False)),
+    ],
+)
+def test_it_joins_what_the_search_did_or_what_is_given(layout, monkeypatch, stored, given, wanted):
+    def join(address, *, allow_open):
+        raise JoinedError(address, allow_open)
+
+    monkeypatch.setattr(stopped, "open_ray", join)
+    options = SearchOptions(data=layout.results, space="demo", **stored)
+    monkeypatch.setattr(stopped, "load_options", lambda _: options)
+    with pytest.raises(JoinedError) as joined:
+        stopped.finish_stopped(layout, 1, Console(file=io.StringIO()), **given)
+    assert joined.value.args == wanted
 
 
 @pytest.mark.slow

@@ -3,13 +3,17 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+import ray
+from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search.jobs import health
-from search.jobs.beats import AWAKE_S, STEPLESS, Beat, Pulse, Silence, end_processes
+from search.jobs.beats import AWAKE_S, STEPLESS, Beat, Collector, Pulse, Silence, end_processes
 
 
 def beat(count, pid=1):
@@ -109,3 +113,49 @@ def test_only_processes_of_the_same_ray_are_ended(monkeypatch, title, is_stopped
     finally:
         process.kill()
         process.wait()
+
+
+# -------------------------------------------------------------------------------------------------- a node that leaves
+
+
+class Worker:
+    """A training's process, which tells of itself as trainings do."""
+
+    def __init__(self):
+        self.pulse = Pulse("told", 60.0)
+        self.pulse.begin(0)
+
+    def hears_that_it_goes(self):
+        return self.pulse.is_leaving
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_trainings_hear_that_ray_drains_their_node(monkeypatch):
+    """By the command of the recipes, on a cluster of two nodes: the one hears it, the other does not."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[3]))))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        going = cluster.add_node(num_cpus=1)
+        ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
+        collector = ray.remote(num_cpus=0)(Collector).options(name="told").remote()
+        ids = (ray.get_runtime_context().get_node_id(), going.node_id)
+        ray.get(collector.tell.remote())
+        stays, goes = (
+            ray.remote(num_cpus=1)(Worker)
+            .options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+            .remote()
+            for node in ids
+        )
+        assert ray.get([each.hears_that_it_goes.remote() for each in (stays, goes)]) == [False, False]
+        command = [Path(sys.executable).with_name("ray"), "drain-node", "--address", cluster.address]
+        command += ["--node-id", going.node_id, "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
+        subprocess.run([*command, "--deadline-remaining-seconds", "110"], check=True, capture_output=True)
+        deadline = time.monotonic() + 20
+        while not ray.get(goes.hears_that_it_goes.remote()):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert not ray.get(stays.hears_that_it_goes.remote())
+    finally:
+        ray.shutdown()
+        cluster.shutdown()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fashion_core import metrics
 from fashion_core.config import FEATURE_FIELDS, TrainConfig
 from fashion_core.data.pixels import PrepareSettings
-from fashion_core.errors import DataError
+from fashion_core.errors import ConfigError, DataError
 from fashion_core.training.checkpoint import save_training
 from fashion_core.training.loop import fit
 from search.jobs.training import (
@@ -82,6 +82,13 @@ def test_a_job_uses_the_threads_it_was_given(selection, tmp_path, one_thread):
     with pytest.raises(DataError):  # before it opens anything
         next(TrainingJob(TrainConfig(**TINY), tmp_path / "gone", selection, None, threads=2).run())
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_job_with_a_gpu_does_not_train_on_the_cpu(sample_prepared, selection, one_thread):
+    job = TrainingJob(TrainConfig(**TINY), sample_prepared.path, selection, None, threads=1, gpus=0.5)
+    with pytest.raises(ConfigError, match=r"must see one, but was given 0\.5 and sees none; "):
+        next(job.run())
 
 
 def test_a_site_knows_which_files_a_configuration_wants(tmp_path):

@@ -1,13 +1,13 @@
 """How many trials share a GPU."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fashion_core.hardware.gpu_memory import CONTEXT_BYTES, compute_fraction
 from search.planning import packing
 from search.planning.packing import GpuLoads, Load, choose_packing, find_mps, list_heaviest, settle_gpus
-from search.planning.resources import Machine
+from search.planning.resources import Machine, Node, choose_resources
 from search.space.reading import parse_space
 
 GIB = 2**30
@@ -30,6 +30,11 @@ def loads(*gib, total=80, gpu="card"):
     return GpuLoads(gpu, total * GIB, tuple(found))
 
 
+def build_cluster(*nodes):
+    found = tuple(Node(f"10.0.0.{number}", *node, str(number)) for number, node in enumerate(nodes))
+    return Machine(sum(node.cpus for node in found), sum(node.gpus for node in found), found)
+
+
 @pytest.mark.parametrize(
     ("kinds", "machine", "trials", "cpus", "wanted"),
     [
@@ -42,6 +47,9 @@ def loads(*gib, total=80, gpu="card"):
         ([loads(2)], Machine(8, 2), 64, 1, 4),
         ([loads(2)], Machine(8, 2), 64, 2, 2),
         ([loads(2)], Machine(1, 2), 64, 1, 1),
+        ([loads(2)], build_cluster((64, 0), (8, 2)), 64, 1, 4),
+        ([loads(2)], build_cluster((2, 1), (64, 2)), 64, 4, 8),  # the first holds none of so many cores
+        ([loads(2)], build_cluster((2, 1), (64, 2)), 6, 4, 3),
     ],
 )
 def test_as_many_share_a_gpu_as_fit(kinds, machine, trials, cpus, wanted):
@@ -55,6 +63,18 @@ def test_each_has_room_in_its_share_and_all_shares_fit(peak, total):
     assert 0 < chosen.share * chosen.count <= 1
     if chosen.count > 1:
         assert compute_fraction(chosen.share, total * GIB) * total >= peak
+
+
+@given(st.lists(st.tuples(st.integers(1, 64), st.integers(0, 4)), min_size=1, max_size=4), st.integers(1, 8))
+def test_no_gpu_is_idle_for_want_of_cores(nodes, cpus):
+    """Whoever shares a GPU finds cores beside it, and every GPU has somebody, on each node that holds a trial."""
+    usable = [(cores, gpus) for cores, gpus in nodes if gpus and cores >= cpus]
+    assume(usable)
+    machine = build_cluster(*nodes)
+    chosen = choose_packing([loads(2)], machine, 10_000, cpus)
+    assert chosen.count == 1 or all(chosen.count * gpus * cpus <= cores for cores, gpus in usable)
+    found = choose_resources(machine, 10_000, cpus_per_trial=cpus, gpus_per_trial=chosen.share)
+    assert found.concurrent == sum(min(chosen.count * gpus, cores // cpus) for cores, gpus in usable)
 
 
 def test_the_choice_is_told():
@@ -109,6 +129,7 @@ def test_loads_hold_cudas_own_memory(monkeypatch):
     """With a card of 80 GiB in the place of one that a machine for tests lacks."""
     card = type("Card", (), {"total_memory": 80 * GIB})
     monkeypatch.setattr(packing.torch.cuda, "get_device_properties", lambda _: card)
+    monkeypatch.setattr(packing.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(packing.torch.cuda, "get_device_name", lambda _: "card")
     monkeypatch.setattr(packing, "measure_peak", lambda config, *_: GIB if config.backbone == "test_resnet" else None)
     found = packing.measure_loads(list_heaviest(parse_space(SPACE, "tiny")), None)

@@ -56,6 +56,41 @@ def test_the_kind_is_told_by_the_uri(tmp_path, bucket):
         open_storage("nothing://x")
 
 
+def test_a_bucket_that_nobody_knows_is_told_with_what_to_do():
+    """Pyarrow asks for its region, by a name that no server has."""
+    with pytest.raises(SearchError, match=r"a bucket that answers, but s3://a_b\.\.invalid/x does not .*region=REGION"):
+        open_storage("s3://a_b..invalid/x")
+
+
+def test_a_worker_that_opens_its_storage_while_that_is_away_waits_for_it(bucket, monkeypatch):
+    """AWS itself, which is asked for the region of a bucket, is not to be had here: in its place, an error, twice."""
+    uri, real, errors = join(bucket, f"{uuid4().hex}/mine"), pafs.FileSystem.from_uri, [OSError("away")] * 2
+    filesystem = type("LateFileSystem", (), {"from_uri": lambda uri: raise_next(errors) or real(uri)})
+    monkeypatch.setattr("search.records.storage.pafs.FileSystem", filesystem)
+    monkeypatch.setattr("search.records.outage.RETRY_SECONDS", 0.01)
+    told = []
+    assert isinstance(open_storage(uri, 60, told.append), ObjectStorage) and not errors
+    assert [line.startswith("waiting: ") for line in told] == [True, False]
+    errors += [OSError("away")]
+    monkeypatch.setattr("search.tune.storage.PATIENCE_S", 0)
+    with pytest.raises(OSError, match="a bucket that answers"), TrialStore(uri).save(0, 1, {}):
+        pass
+
+
+def raise_next(errors):
+    if errors:
+        raise errors.pop()
+
+
+def test_the_uri_that_travels_has_the_region():
+    filesystem, home = pafs.FileSystem.from_uri("s3://searches/mine?region=eu-west-3")
+    assert ObjectStorage("s3://searches/mine", filesystem, home).settled_uri == "s3://searches/mine?region=eu-west-3"
+    for query in ("region=eu-west-3", "scheme=http&endpoint_override=store:9000"):
+        assert ObjectStorage(f"s3://b/mine?{query}", filesystem, home).settled_uri == f"s3://b/mine?{query}"
+    given = ObjectStorage("s3://b/mine?scheme=http", filesystem, home)
+    assert given.settled_uri == "s3://b/mine?scheme=http&region=eu-west-3"
+
+
 LINES = st.binary(min_size=1, max_size=20).filter(lambda line: b"\n" not in line)
 
 

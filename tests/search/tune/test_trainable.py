@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from fashion_core.data.pixels import PrepareSettings
 from fashion_core.files import MODEL_FILE, TRAINING_FILE, hash_file
 from fashion_core.metrics import ACCURACY, PEAK_MEMORY
 from fashion_core.models.saved import load_model
+from search.jobs.nodes import tell_libraries
 from search.jobs.training import JobSite, save_selection
 from search.records.ledger import unpack_correct
 from search.space.seeds import draw_seeds
 from search.tune import storage
 from search.tune import trainable as trial_module
-from search.tune.results import CORRECT, EPOCH, FULL, LOST, METRICS, SAVED, SCORE
+from search.tune.results import CORRECT, EPOCH, ERROR, FULL, LOST, METRICS, SAVED, SCORE
 from search.tune.storage import CORRECT_FILE, TrialStore, name_state
 from search.tune.trainable import TrialTrainable, bind
 
@@ -73,6 +75,19 @@ def test_what_a_trial_reports(build):
             assert unpack_correct(result[CORRECT], 8, 6).mean() == pytest.approx(scores[index])
     peaks = [json.loads(result[METRICS]).get(PEAK_MEMORY) for result in results]
     assert peaks == [None] * 6 or min(peaks) > 100  # in MiB: what PyTorch alone takes
+
+
+def test_a_node_with_other_libraries_fails_its_trials_in_words(build, trainable):
+    trainable.libraries = tell_libraries()
+    assert build().train()["status"] == "running"
+    trainable.libraries = tell_libraries() | {"timm": "0.1"}
+    trial = build()
+    for _ in range(2):  # also the next one of the same process
+        result = trial.train()
+        assert result["status"] == "failed" and result["done"]
+        words = r"all nodes must have the libraries of .*, but \S+ has timm \S+ \(here: 0\.1\); .*"
+        assert re.fullmatch(words, result[ERROR])
+        trial.reset_config(trial.config)
 
 
 def test_a_trial_reports_the_score_of_its_objective(build, config):

@@ -1,6 +1,7 @@
 """Tune over a plan: what it is told of the plan, and how often it is begun again where it breaks."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from ray.tune import tune as tune_module
 from ray.tune.execution import class_cache
 
 from fashion_core.errors import SearchError
+from search.jobs.nodes import tell_libraries
 from search.planning.options import SearchOptions
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
@@ -194,13 +196,37 @@ def test_what_is_over_needs_no_tune(plan, session, monkeypatch):
     assert not run(plan, session) and not tune.built
 
 
-@pytest.mark.parametrize(("storage", "given"), [(None, False), ("/shared/ray", False), ("s3://bucket/ray", True)])
-def test_workers_get_keys_only_where_their_storage_asks_for_them(storage, given, monkeypatch):
+@pytest.mark.parametrize(
+    ("storage", "has_nodes", "given"),
+    [
+        (None, False, False),
+        ("/shared/ray", False, False),
+        ("s3://bucket/ray", False, True),
+        ("s3://bucket/ray", True, False),  # each node of a cluster has its own
+    ],
+)
+def test_workers_get_keys_only_where_their_storage_asks_for_them(storage, has_nodes, given, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted")
     asked = {}
     monkeypatch.setattr(ray, "remote", lambda **options: lambda cls: asked.update(options) or cls)
-    with pass_on_no_secrets(storage):
+    with pass_on_no_secrets(storage, has_nodes=has_nodes):
         class_cache._ActorClassCache().get(object)
     assert ("AWS_SECRET_ACCESS_KEY" in asked["runtime_env"]["env_vars"]) == given
     class_cache._ActorClassCache().get(object)
     assert "AWS_SECRET_ACCESS_KEY" in asked["runtime_env"]["env_vars"]  # as before
+
+
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_a_cluster_is_asked_for_its_own_keys_and_our_libraries(plan, session, monkeypatch, address):
+    """What an actor gets: of its environment, and of the class."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted")
+    options = plan.options.model_copy(update={"storage": "s3://bucket/ray", "address": address})
+    seen, tune = [], Breaking(monkeypatch, -1)
+
+    def build(plan, trained, *_):
+        seen.append(("AWS_SECRET_ACCESS_KEY" in class_cache.ENV_VARS_TO_PROPAGATE, trained.libraries))
+        return tune
+
+    monkeypatch.setattr(tuner, "build_tuner", build)
+    run(replace(plan, options=options), session)
+    assert seen == [(True, None) if address is None else (False, tell_libraries())]

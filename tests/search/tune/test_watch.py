@@ -485,10 +485,13 @@ def train_again(search, score):
     return search.report(search.begin(), 2, **{METRICS: json.dumps({"val/accuracy": score})})
 
 
-@pytest.mark.parametrize(("concurrent", "changed"), [(2, {}), (1, {"cpu": "another"})])
-def test_where_numbers_may_differ_another_score_is_told_and_no_more(search, concurrent, changed):
+@pytest.mark.parametrize(
+    ("settings", "changed"),
+    [({"concurrent": 2}, {}), ({"concurrent": 1}, {"cpu": "another"}), ({"concurrent": 1, "nodes": 2}, {})],
+)
+def test_where_numbers_may_differ_another_score_is_told_and_no_more(search, settings, changed):
     record = search.watch.session.record
-    record.search = replace(record.search, settings={"concurrent": concurrent})
+    record.search = replace(record.search, settings=settings)
     record.changed = changed
     assert train_again(search, 0.5) == "CONTINUE"
     assert record.compare_again() == (1, pytest.approx(0.02)) and record.trials[0].status == "running"
