@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fashion_core.errors import SearchError
+from fashion_core.files import is_full
 from fashion_core.metrics import ACCURACY
 from search.address import Address
 from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from search.experiment.housekeeping import Glance, Removal
     from search.experiment.result import SearchResult
+    from search.records.record import SearchRecord
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 WithRuns = Annotated[bool, typer.Option("--mlflow", help="Delete its runs in MLflow too.")]
@@ -201,11 +203,14 @@ def delete(
         console.print(draw_pairs(describe_removal(removal, runs=runs)))
         if not yes:
             ask(f"delete {name}?")
-        remove_models(layout, tracking_uri)
-        if runs:
-            remove_runs(layout, tracking_uri, console)
-        delete_search(removal)
-    console.print(plain(f"deleted {name}: {format_bytes(removal.total_bytes)}"))
+        record, registry = find_record(layout, needed=runs), list_registries(layout, tracking_uri)[0]
+        is_left = remove_tracked(layout, record, registry, console, runs=runs, waits=True)
+        gone = delete_search(removal)
+        if is_left:  # the disk was full
+            remove_tracked(layout, record, registry, console, runs=runs)
+    if gone.kept != removal.kept:
+        console.print(draw_pairs([("keeps", text) for text in gone.kept]))
+    console.print(plain(f"deleted {name}: {format_bytes(gone.total_bytes)}"))
 
 
 def refuse_source(layout: SearchLayout, tracking_uri: str | None) -> None:
@@ -246,25 +251,49 @@ def ask(question: str) -> None:
         raise SearchError("nothing was deleted")
 
 
-def remove_models(layout: SearchLayout, tracking_uri: str | None) -> None:
-    """Delete a search's models in MLflow, whose files go."""
+def find_record(layout: SearchLayout, *, needed: bool = False) -> SearchRecord | None:
+    """What a search's ledger tells; None without a ledger, or with a damaged one, unless it is needed."""
     from search.records.record import load_record
-    from search.tracking.removal import delete_models
 
     try:
-        record = load_record(layout)
-    except SearchError:  # without a ledger, or with a damaged one
-        record = None
-    delete_models(layout, record, list_registries(layout, tracking_uri)[0])
+        return load_record(layout)
+    except SearchError:
+        if needed:
+            raise
+        return None
 
 
-def remove_runs(layout: SearchLayout, tracking_uri: str | None, console: Console) -> None:
-    """Delete a search's runs in MLflow."""
-    from search.records.record import load_record
-    from search.tracking.removal import delete_runs
+def remove_tracked(
+    layout: SearchLayout,
+    record: SearchRecord | None,
+    uri: Address,
+    console: Console,
+    *,
+    runs: bool,
+    waits: bool = False,
+) -> bool:
+    """Delete a search's models in MLflow, whose files go, and if wanted its runs.
 
-    count = delete_runs(load_record(layout), list_registries(layout, tracking_uri)[0])
-    console.print(plain(f"deleted {count} runs in MLflow; `mlflow gc` frees their space"))
+    Args:
+        waits: where its database has no room for that, it is left for later.
+
+    Returns:
+        Whether it was left.
+    """
+    from search.tracking.removal import delete_models, delete_runs
+    from search.tracking.store import quiet
+
+    try:
+        with quiet() if waits else nullcontext():
+            delete_models(layout, record, uri)
+            if runs and record is not None:
+                count = delete_runs(record, uri)
+                console.print(plain(f"deleted {count} runs in MLflow; `mlflow gc` frees their space"))
+    except SearchError as error:
+        if not (waits and is_full(error)):
+            raise
+        return True
+    return False
 
 
 def format_bytes(size: int) -> str:

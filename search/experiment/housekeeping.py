@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.errors import SearchError
@@ -11,7 +11,7 @@ from fashion_core.metrics import ACCURACY
 from search.experiment.result import SearchResult, load_search
 from search.planning.options import load_options
 from search.records.layout import NAME_PATTERN, SearchLayout
-from search.records.locks import list_busy
+from search.records.locks import bar_starts, list_busy
 from search.records.record import list_searches, load_record
 
 if TYPE_CHECKING:
@@ -129,13 +129,20 @@ def check_there(layout: SearchLayout) -> None:
         load_options(layout)
 
 
-def delete_search(removal: Removal) -> None:
-    """Delete it; its caller holds it. What is gone already is no fault."""
-    for path, _ in removal.cache:
-        path.unlink(missing_ok=True)
+def delete_search(removal: Removal) -> Removal:
+    """Delete it; its caller holds it. What is gone already is no fault. Returns what went, and what stays.
+
+    What another search has come to use since it was planned stays. None begins to between the look and the removal.
+    """
+    with bar_starts(removal.layout.results):
+        cache, kept = find_cache(removal.layout)
+        gone = tuple((path, size) for path, size in removal.cache if path in cache)
+        for path, _ in gone:
+            path.unlink(missing_ok=True)
     if removal.storage is not None:
         removal.storage[0].delete()
     shutil.rmtree(removal.layout.folder)
+    return replace(removal, cache=gone, kept=tuple(kept))
 
 
 def find_cache(layout: SearchLayout) -> tuple[list[Path], list[str]]:

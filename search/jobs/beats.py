@@ -33,6 +33,7 @@ ASK_S = 2.0  # how long Ray may take to tell whether a node is to be taken away
 HEARD_S = 20.0  # a training waits so long for its first beat to be taken: an actor that begins takes seconds
 START_S = 60.0  # the least time for a process to start in, before its training tells anything
 ANSWER_S = 20.0  # how long the actor may leave a question open
+FORGET_S = 60.0  # what does not run for so long is forgotten: beats on their way have come by then
 AWAKE_S = 5.0  # the search looks far more often: of a longer gap, the rest was sleep
 BEGINNING, BETWEEN = "beginning", "between two epochs"
 WAITING = "waiting for room on a disk"
@@ -67,14 +68,19 @@ class Collector:
 
     def __init__(self) -> None:
         self.beats: dict[Any, Beat] = {}
+        self.others: set[Any] = set()  # that were not asked for the last time
 
     def take(self, name: Any, beat: Beat) -> None:
         """Keep a beat."""
         self.beats[name] = beat
 
-    def tell(self) -> dict[Any, Beat]:
-        """All of them."""
-        return self.beats
+    def tell(self, names: Collection[Any]) -> dict[Any, Beat]:
+        """Those of the trainings that run. What is not asked for twice in a row is forgotten: one may just begin."""
+        others = self.beats.keys() - set(names)
+        for name in others & self.others:
+            del self.beats[name]
+        self.others = others & self.beats.keys()
+        return {name: self.beats[name] for name in names if name in self.beats}
 
 
 class Pulse:
@@ -147,23 +153,25 @@ class Silence:
         last: the newest beat of each that runs and was heard.
         seconds: since it changed, or since the training was begun.
         stale: the last beat of each before it was begun, which says nothing of it.
+        resting: seconds since each that is known was among those that run.
     """
 
     last: dict[Any, Beat] = field(default_factory=dict)
     seconds: dict[Any, float] = field(default_factory=dict)
     stale: dict[Any, Beat | None] = field(default_factory=dict)
+    resting: dict[Any, float] = field(default_factory=dict)
 
     def begin(self, name: Any) -> None:
         """A training begins, or goes on in another process."""
         self.stale[name] = self.last.pop(name, None) or self.stale.get(name)
-        self.seconds[name] = 0.0
+        self.seconds[name] = self.resting[name] = 0.0
 
     def find_node(self, name: Any) -> str | None:
         """Where a training is; None where it was not heard yet."""
         beat = self.last.get(name)
         return None if beat is None else beat.node
 
-    def take(self, beats: dict[Any, Beat], names: Iterable[Any], passed_s: float) -> None:
+    def take(self, beats: dict[Any, Beat], names: Collection[Any], passed_s: float) -> None:
         """Count what the newest beats say of the trainings that run.
 
         Args:
@@ -175,6 +183,15 @@ class Silence:
                 self.seconds[name] = self.seconds.get(name, 0.0) + min(passed_s, AWAKE_S)
             else:
                 self.last[name], self.seconds[name] = beat, 0.0
+        self.forget(set(names), min(passed_s, AWAKE_S))
+
+    def forget(self, running: set[Any], passed_s: float) -> None:
+        """Forget what has not run for `FORGET_S`: a search of many trials knows of few of them at a time."""
+        for name in self.seconds.keys() | self.resting.keys():
+            self.resting[name] = 0.0 if name in running else self.resting.get(name, 0.0) + passed_s
+            if self.resting[name] > FORGET_S:
+                for known in (self.last, self.seconds, self.stale, self.resting):
+                    known.pop(name, None)
 
     def list_silent(self, names: Collection[Any], timeout_s: float) -> list[Any]:
         """Those of the trainings that run whose steps stopped."""
@@ -228,7 +245,7 @@ class Beats:
         with suppress(ray.exceptions.RayError):  # the actor begins again where its worker died
             if self.answer is not None:
                 self.silence.take(ray.get(self.answer), names, now - self.taken)
-        self.answer, self.taken, self.waited, self.waited_s = self.actor.tell.remote(), now, now, 0.0
+        self.answer, self.taken, self.waited, self.waited_s = self.actor.tell.remote(names), now, now, 0.0
         ended = {name: self.end(name) for name in self.silence.list_silent(names, self.timeout_s)}
         return ended | self.end_unheard(names)
 

@@ -30,6 +30,7 @@ from fashion_core.escaping import show_value
 from fashion_core.secrets import hide_secrets
 from search.jobs.health import end_stopped_servers, end_what_is_left, find_servers, is_headless
 from search.jobs.nodes import build_machine, check_cluster
+from search.jobs.sessions import Session, open_session, remove_left
 from search.jobs.warm import HOOK
 from search.planning.resources import MAX_CPU_TRIALS, Machine, detect_machine
 
@@ -76,6 +77,7 @@ class Users:
     is_lost = False  # its head died: this process can use none any more
     starts = 0
     servers: Mapping[int, str] = MappingProxyType({})  # names of those started with it, by process id
+    session: Session | None = None  # of a Ray that was started here, in a folder of ours
     begun_with: tuple[dict[str, Any], str, str | None, Mapping[str, str]] = ({}, "", None, {})  # see `begin`
 
 
@@ -207,6 +209,7 @@ def restart_ray(starts: int) -> None:
             return
         if not Users.is_ours:
             raise SearchError("Ray must be started again by whoever started it, but it died; start it, and go on")
+        keep_logs()
         end()
         begin(*Users.begun_with)
 
@@ -230,13 +233,18 @@ def lose() -> None:
     """See `lose_ray`."""
     Users.is_lost = True
     end_what_is_left(Users.servers)
+    keep_logs()
     atexit.unregister(ray.shutdown)
 
 
 def begin(options: dict[str, Any], trouble: str, storage: str | None, variables: Mapping[str, str]) -> None:
     """Start or join Ray, without secrets. variables: see `connect`."""
+    temp = Path(options["_temp_dir"]) if "_temp_dir" in options else None
+    if temp is not None:
+        remove_left(temp)
     with keep_secrets(storage), adding(variables):
         start(options, trouble)
+    Users.session = None if temp is None else open_session(temp)
     Users.starts += 1
     Users.servers = find_servers()
     Users.begun_with = options, trouble, storage, variables
@@ -247,6 +255,21 @@ def end() -> None:
     end_stopped_servers()
     Users.servers = {}  # nobody is to miss them
     ray.shutdown()
+    if Users.session is not None:
+        Users.session.remove()
+        Users.session = None
+
+
+def keep_logs() -> None:
+    """Leave the folder of a Ray that died for a day."""
+    if Users.session is not None:
+        Users.session.keep_logs()
+        Users.session = None
+
+
+def find_scratch() -> Path | None:
+    """A folder for what is needed only while Ray runs: it goes with it, after a kill too. None: there is none."""
+    return None if Users.session is None else Users.session.folder
 
 
 def find_waiting() -> dict[str, str]:
@@ -322,7 +345,12 @@ def is_secret(name: str, value: str, storage: str | None) -> bool:
 
 
 def start(options: dict[str, Any], trouble: str) -> None:
-    """Start or join Ray. The process's handlers of signals stay as they are."""
+    """Start or join Ray. The process's handlers of signals stay as they are.
+
+    Where the raylet, or the head, dies in the very moment in which this process registers with it, Ray's C++ ends the
+    process with status 1 and a line on stderr (`Failed to register worker to Raylet`), and no Python sees it. A look at
+    both just before would leave that moment open, and a parent process for every command costs more than it mends.
+    """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", module="ray")

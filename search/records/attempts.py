@@ -134,17 +134,21 @@ def read_book(folder: Path) -> list[JudgedImages]:
     Raises:
         SearchError: a file is damaged.
     """
-    return [read_file(path) for path in sorted(folder.glob(f"*{ENDING}"))]
+    found = (read_file(path) for path in sorted(folder.glob(f"*{ENDING}")))
+    return [each for each in found if each is not None]
 
 
-def read_file(path: Path) -> JudgedImages:
-    """One of them. A last line that a kill cut off is left out.
+def read_file(path: Path) -> JudgedImages | None:
+    """One of them; None without a whole first line. A last line that a kill, or a full disk, cut off is left out.
 
     Raises:
         SearchError: the file is damaged, or of other images than it is named after.
     """
     try:
-        first, *rest = read_plain(path, MAX_JSON_BYTES).split(b"\n")[:-1]
+        lines = read_plain(path, MAX_JSON_BYTES).split(b"\n")[:-1]
+        if not lines:
+            return None
+        first, *rest = lines
         images = describe_images(check_form(parse_json(first), ImagesLine).images)
         if images.fingerprint != path.stem:
             raise ValueError(f"its images have the fingerprint {images.fingerprint}")
@@ -172,7 +176,8 @@ def add_to_book(folder: Path, books: Sequence[JudgedImages]) -> None:
                 if not size:
                     file.write(json.dumps({"images": sorted(each.digests)}).encode() + b"\n")
                     file.flush()
-                known = {attempt.identity for attempt in read_file(path).attempts}
+                written = read_file(path)
+                known = {attempt.identity for attempt in (() if written is None else written.attempts)}
                 lines = [attempt.model_dump_json() for attempt in each.attempts if attempt.identity not in known]
                 file.write("".join(f"{line}\n" for line in lines).encode())
                 file.flush()

@@ -7,6 +7,7 @@ goes when the lock is let go. Whoever only reads a search takes no lock.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import time
@@ -16,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 from pydantic import BaseModel
 
 from fashion_core.errors import SearchError, first_line
-from fashion_core.files import MAX_JSON_BYTES, parse_json, read_plain, try_lock
+from fashion_core.files import MAX_JSON_BYTES, is_full, parse_json, read_plain, try_lock
 from search.records.layout import LOCKS
 
 if TYPE_CHECKING:
@@ -60,18 +61,18 @@ def hold_search(layout: SearchLayout, does: str, option: str = "--results") -> I
     """
     path, is_new = layout.lock, not layout.results.exists()
     try:
-        file = open_locked(path)
+        with bar_starts(layout.results, shared=True):
+            file = open_locked(path)
     except OSError as error:
+        remedy = "free some room there" if is_full(error) else f"give another {option}"
         raise SearchError(
             f"the folder of {option.strip('-')} must be one to write into, on a file system with locks, but "
-            f"{layout.results} is not ({first_line(error.strerror or error)}); give another {option}"
+            f"{layout.results} is not ({first_line(error.strerror or error)}); {remedy}"
         ) from None
     if file is None:
         raise build_busy(layout)
     with file:
-        file.truncate(0)
-        file.write(name_holder(does).model_dump_json())
-        file.flush()
+        tell_holder(file, does)
         try:
             yield
         finally:
@@ -80,6 +81,38 @@ def hold_search(layout: SearchLayout, does: str, option: str = "--results") -> I
                 path.parent.rmdir()  # where no other is held
                 if is_new:
                     layout.results.rmdir()  # where nothing came of it
+
+
+@contextmanager
+def bar_starts(results: Path, *, shared: bool = False) -> Iterator[None]:
+    """While this is held, no process begins to work on a search of these results: it waits.
+
+    Args:
+        shared: of a process that begins: many may at once.
+    """
+    try:
+        handle = os.open(results, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # there is no such folder, so there is nothing in it that another could take away
+        yield
+        return
+    try:
+        with suppress(OSError):  # a file system that locks no folders
+            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def tell_holder(file: IO[str], does: str) -> None:
+    """Write down who holds a lock. It is held without that too: a full disk does not matter."""
+    file.truncate(0)
+    try:
+        os.write(
+            file.fileno(), name_holder(does).model_dump_json().encode()
+        )  # nothing is left to be written at its end
+    except OSError as error:
+        if not is_full(error):
+            raise
 
 
 def name_holder(does: str) -> Holder:
@@ -155,9 +188,9 @@ def is_busy(layout: SearchLayout) -> bool:
 
 
 def is_running(layout: SearchLayout) -> bool:
-    """Whether a process runs a search."""
+    """Whether a process runs a search; also where it does not say what it does, as on a full disk."""
     holder = find_holder(layout)
-    return holder is not None and holder.does == RUN
+    return is_busy(layout) if holder is None else holder.does == RUN
 
 
 def list_busy(results: Path) -> list[str]:

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 from fashion_core.errors import SearchError
 from search.records.events import SearchStarted
 from search.records.ledger import read_events
+from search.records.record import replay
 from search.tracking.models import send_models
+from search.tracking.removal import delete_runs
 from search.tracking.store import default_uri, tell_errors
-from search.tracking.writer import Writer
+from search.tracking.writer import RunsAhead, Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from search.address import Address
+    from search.records.events import Event
     from search.records.layout import SearchLayout
 
 
@@ -28,7 +33,7 @@ class Sent:
 
 
 def resend(layout: SearchLayout, tracking_uri: Address | str | None = None) -> Sent:
-    """Send a whole search to MLflow again. What is there already stays as it is.
+    """Send a whole search to MLflow again. What is there already stays as it is, unless its ledger does not tell it.
 
     Args:
         tracking_uri: MLflow's server or database; None: SQLite under the results.
@@ -40,10 +45,22 @@ def resend(layout: SearchLayout, tracking_uri: Address | str | None = None) -> S
     if not events or not isinstance(events[0], SearchStarted):
         raise SearchError(f"no search of the name {layout.name!r} has a ledger in {layout.results}")
     uri = tracking_uri or default_uri(layout)
-    writer, files = Writer(uri, layout.artifacts), layout.list_artifacts()
+    files = layout.list_artifacts()
     with tell_errors(uri):
-        writer.send(events)
+        writer = send_whole(layout, events, uri)
         for path in files:
             writer.send_file(path)
         models = send_models(writer, layout) if writer.record.ended is not None else 0
     return Sent(len(events), len(writer.record.trials), len(files), models)
+
+
+def send_whole(layout: SearchLayout, events: Sequence[Event], uri: Address | str) -> Writer:
+    """Send all events of a ledger. Where MLflow holds what they do not tell, the search's runs are made anew."""
+    writer = Writer(uri, layout.artifacts)
+    try:
+        writer.send(events)
+    except RunsAhead:
+        delete_runs(replay(events), uri)
+        writer = Writer(uri, layout.artifacts)
+        writer.send(events)
+    return writer

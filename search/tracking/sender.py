@@ -12,7 +12,7 @@ from search.address import Address
 from search.records.events import Event
 from search.records.ledger import read_events
 from search.tracking.models import send_models
-from search.tracking.removal import delete_runs
+from search.tracking.resending import send_whole
 from search.tracking.store import default_uri, describe_error
 from search.tracking.writer import RunsAhead, Writer
 
@@ -37,7 +37,7 @@ class Tracker:
         self.queue: queue.SimpleQueue[Event | Path | Models | None] = queue.SimpleQueue()
         self.writer = Writer(self.uri, layout.artifacts)
         self.unsent: list[Event | Path | Models] = []
-        self.is_ahead = False  # MLflow, of the ledger: its runs of the search are to be made anew
+        self.is_ahead = False  # MLflow, of the events until now: the whole ledger is to be sent
         self.error: Exception | None = None
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self.run, name="tracking", daemon=True)
@@ -136,10 +136,6 @@ class Tracker:
                 del self.unsent[0]
 
     def send_anew(self) -> None:
-        """Delete the search's runs, and send the whole ledger."""
-        delete_runs(self.writer.record, self.uri)
+        """Send the whole ledger."""
         events = read_events(self.layout.ledger)
-        writer = Writer(self.uri, self.layout.artifacts)
-        writer.send(events)
-        self.writer, self.is_ahead = writer, False
-        self.unsent = [item for item in self.unsent if not isinstance(item, Event) or item.seq > events[-1].seq]
+        self.writer, self.is_ahead = send_whole(self.layout, events, self.uri), False

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from fashion_core.errors import FashionError, SearchError, first_line
+from fashion_core.files import measure_free
 from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.records.layout import ARTIFACTS
@@ -36,6 +37,7 @@ PLACES = (
 )
 NOTE_TAG = "mlflow.note.content"  # what MLflow's pages show as the description of a run
 MAX_NOTE = 5_000  # characters
+NEEDED_MB = 1  # that SQLite needs beside a database, also to read it
 
 
 def default_uri(layout: SearchLayout) -> str:
@@ -140,15 +142,27 @@ def describe_error(uri: Address | str, error: Exception) -> str:
 
 def build_error(uri: Address | str, error: Exception, rule: str = "MLflow must be a server or database") -> SearchError:
     """What an error of MLflow, its database or its network means."""
-    return SearchError(
-        f"{rule} that answers, but {Address.of(uri)} does not ({describe_error(uri, error)}); "
-        "see that it runs and that this is its address"
-    )
+    file, remedy = Address.of(uri).file, "see that it runs and that this is its address"
+    if file is not None and measure_free(file) < NEEDED_MB * 1e6:  # SQLite has other words for it where it only reads
+        remedy = f"the disk of {file.parent} is full: free {NEEDED_MB} MB or more there"
+    return SearchError(f"{rule} that answers, but {Address.of(uri)} does not ({describe_error(uri, error)}); {remedy}")
 
 
 def name_cause(uri: Address | str, error: Exception) -> Exception | None:
     """What a traceback may show as the cause: nothing where the address, which an error may tell, has secrets."""
     return None if Address.of(uri).has_secrets else error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, MLflow logs no errors of its database: what may fail there is tried again, or told otherwise."""
+    logger = logging.getLogger("mlflow.store.db.utils")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager

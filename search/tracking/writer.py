@@ -70,7 +70,7 @@ PRIMARY = "mlflow.experiment.primaryMetric"
 
 
 class RunsAhead(Exception):
-    """MLflow holds more of a search than its ledger, whose last lines were lost: what comes would stand there twice."""
+    """MLflow holds what a search's ledger does not tell, as its last lines were lost: that would stand there twice."""
 
 
 class Writer:
@@ -83,18 +83,40 @@ class Writer:
 
     def __init__(self, uri: Address | str, artifacts: Path) -> None:
         self.uri, self.artifacts = Address.of(uri), artifacts
-        self.record = SearchRecord()
+        self.sent: list[Event] = []
         self.runs: dict[int | None, str] = {}  # run id by trial number; None: the search's
         self.client: MlflowClient | None = None
         self.experiment = ""
         self.found: dict[str, Run] = {}  # runs that MLflow had before, by id
         self.configured: set[str] = set()  # runs of trials that have their parameters
-        self.searched: dict[str, None] = {}  # names of the searched parameters, in their order
-        self.is_shown = False  # of these, on the pages
+        self.checked: set[str] = set()  # runs in which nothing stands but what the ledger tells
+        self.shown: int | None = None  # how many searched parameters the pages show
         self.source: dict[str, str] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """What the events add up to before the first of them."""
+        self.record = SearchRecord()
+        self.taken: set[tuple[int, float]] = set()  # `seq` and time of each
+        self.searched: dict[str, None] = {}  # names of the searched parameters, in their order
         self.own_space: tuple[Space, AttributeSchema] | None = None
         self.ended: set[int] = set()  # trials
         self.best: float | None = None
+
+    def take(self, event: Event) -> None:
+        """Take in the next event: what is sent of it follows from the events up to it alone."""
+        self.record.apply(event)
+        self.taken.add((event.seq, event.time))
+        match event:
+            case SearchStarted():
+                self.own_space = read_own_space(self.record)
+            case SearchResumed():
+                self.own_space = read_own_space(self.record, event.max_epochs) or self.own_space
+            case TrialStarted():
+                self.searched |= dict.fromkeys(event.params)
+            case TrialEnded() if event.status.is_over:  # one that was interrupted may go on
+                self.ended.add(event.trial)
+                self.best = max((value for value in (self.best, event.best) if value is not None), default=None)
 
     def connect(self) -> MlflowClient:
         """The client, opened when it is first asked for."""
@@ -103,19 +125,36 @@ class Writer:
         return self.client
 
     def send(self, events: Sequence[Event]) -> None:
-        """Send events, in order, in few calls. After an error, sending the same ones again is right."""
+        """Send events, in order, in few calls; those that were sent are left out.
+
+        After an error none of them counts as sent: sending the same ones again is right.
+
+        Raises:
+            RunsAhead: MLflow holds what these events, and those before, do not tell.
+        """
+        new = [event for event in events if event.seq < 0 or (event.seq, event.time) not in self.taken]
+        try:
+            self.send_new(new)
+        except BaseException:
+            self.begin()
+            for event in self.sent:
+                self.take(event)
+            raise
+        self.sent += new
+
+    def send_new(self, events: Sequence[Event]) -> None:
+        """What `send` does, without a way back."""
         waiting: dict[int | None, list[Metric]] = defaultdict(list)  # by trial number; None: of the search
         for event in events:
-            self.record.apply(event)
+            self.take(event)
             milliseconds = int(event.time * 1000)
             match event:
                 case SearchStarted():
                     self.start_search(event)
                 case SearchResumed():
-                    self.check_runs()
+                    self.check_runs([*self.sent, *events])
                     self.connect().update_run(self.find_parent(), status="RUNNING")
                     self.log(self.find_parent(), [], {"status": "running", NOTE_TAG: describe_end(self.record)})
-                    self.own_space = read_own_space(self.record, event.max_epochs) or self.own_space
                     if event.changed:
                         self.log(
                             self.find_parent(), [], {f"changed.{name}": was for name, was in event.changed.items()}
@@ -186,17 +225,30 @@ class Writer:
             self.runs[None] = parents[0].info.run_id
         return self.runs[None]
 
-    def check_runs(self) -> None:
-        """Raises RunsAhead where MLflow holds more than the ledger tells until now."""
+    def check_runs(self, known: Sequence[Event]) -> None:
+        """Raises RunsAhead where MLflow holds points that no event tells: those have other times.
+
+        Trials that are over by now are left out.
+
+        Args:
+            known: all events there are, also those that come later.
+        """
         parent, client = self.find_parent(), self.connect()
-        lasts = {parent: (name_best(self.record), len(self.ended))}
+        told: dict[int | None, set[tuple[int | None, int]]] = defaultdict(set)  # epoch, none of a search, and time
+        for event in known:
+            if isinstance(event, EpochEnded):
+                told[event.trial].add((event.epoch, int(event.time * 1000)))
+            elif isinstance(event, TrialEnded):
+                told[None].add((None, int(event.time * 1000)))
+        over = {number for number, trial in self.record.trials.items() if trial.status.is_over}
         for number, run in self.runs.items():
-            trial = None if number is None else self.record.trials.get(number)
-            if number is not None and (trial is None or not trial.status.is_over):
-                lasts[run] = (ACCURACY, 0 if trial is None else trial.last_epoch)
-        for run, (name, last) in lasts.items():
-            if any(point.step > last for point in client.get_metric_history(run, name_key(name))):
+            if run in self.checked or number in over:
+                continue
+            name = name_best(self.record) if run == parent else ACCURACY
+            points = client.get_metric_history(run, name_key(name))
+            if not {(None if run == parent else point.step, point.timestamp) for point in points} <= told[number]:
                 raise RunsAhead
+            self.checked.add(run)
 
     def find_experiment(self, name: str) -> str:
         """The experiment of this name, made if there is none."""
@@ -272,7 +324,6 @@ class Writer:
     def start_search(self, event: SearchStarted) -> None:
         """The search's run, with its settings, provenance, space and selection."""
         client, run, data = self.connect(), self.find_parent(), event.data
-        self.own_space = read_own_space(self.record)
         params: dict[str, Any] = {key: str(value) for key, value in event.settings.items()}
         params |= {"space": event.space_name, "space_hash": event.space_hash}
         params |= {"data": data.get("folder"), "data_fingerprint": data.get("fingerprint")}
@@ -300,7 +351,7 @@ class Writer:
             self.log_params(run, self.collect(trial), self.find_missing(run))
             self.mend_inputs(run, describe_data(self.record))
             self.configured.add(run)
-        self.show_searched(trial)
+        self.show_searched()
         if not is_new:
             self.log(run, [], {"status": TrialStatus.RUNNING, NOTE_TAG: describe_trial(self.record, trial)})
             client.update_run(run, status="RUNNING")
@@ -309,16 +360,15 @@ class Writer:
         """All that a trial trains with, its seeds too, by flat names."""
         return collect_parameters(self.own_space, trial.params) | find_seeds(self.record, trial.number)
 
-    def show_searched(self, trial: TrialRecord) -> None:
-        """Prepare the pages of the experiment, and of the search in it, where the trial has parameters not seen yet."""
-        if trial.params.keys() <= self.searched.keys() and self.is_shown:
+    def show_searched(self) -> None:
+        """Prepare the pages of the experiment, and of the search in it, where they lack parameters."""
+        if self.shown == len(self.searched):
             return
-        self.searched |= dict.fromkeys(trial.params)
         views = {name_view(): None, name_view(self.record.name): self.record.search_id}
         for name, search_id in views.items():
             view = build_view(self.record, list(self.searched), search_id)
             self.connect().set_experiment_tag(self.experiment, VIEW_TAG + name, write_view(view))
-        self.is_shown = True
+        self.shown = len(self.searched)
 
     def pause_trial(self, event: TrialPaused) -> None:
         """A trial's run waits: it is neither running nor at its end."""
@@ -339,8 +389,6 @@ class Writer:
         rows = build_metrics(lost, milliseconds, trial.last_epoch + 1)
         if event.status.is_over:  # one that was interrupted may go on: what is sent now would be sent again
             rows += build_metrics(measure_trial(trial), milliseconds, trial.last_epoch)
-            self.ended.add(event.trial)
-            self.best = max((value for value in (self.best, event.best) if value is not None), default=None)
         self.log(run, [*metrics, *rows], tags)
         self.connect().set_terminated(run, RUN_STATUSES[event.status], milliseconds)
 
@@ -366,7 +414,8 @@ class Writer:
         self.runs.clear()
         self.found.clear()
         self.configured.clear()
-        self.is_shown = False
+        self.checked.clear()
+        self.shown = None
 
 
 def build_metrics(values: Mapping[str, float | None], milliseconds: int, step: int) -> list[Metric]:

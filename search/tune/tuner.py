@@ -15,7 +15,7 @@ from ray.tune.execution import class_cache
 
 from fashion_core.errors import RayLostError, SearchError
 from search.jobs.beats import TRIAL_TIMEOUT_S
-from search.jobs.cluster import is_secret, lose_ray, restart_ray
+from search.jobs.cluster import find_scratch, is_secret, lose_ray, restart_ray
 from search.jobs.nodes import tell_libraries
 from search.records.events import SearchBroke
 from search.tune.callback import Recorder
@@ -105,7 +105,7 @@ def run_tune(plan: Plan, trainable: type[TrialTrainable], search_id: str, livene
     one before; None where nothing did.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="fashion-", ignore_cleanup_errors=True) as scratch:
+        with tempfile.TemporaryDirectory(prefix="fashion-", dir=find_scratch(), ignore_cleanup_errors=True) as scratch:
             liveness.check_head()
             build_tuner(plan, build_trainable(plan, trainable), search_id, scratch).fit()
     except (Exception, RayDied, KeyboardInterrupt) as error:

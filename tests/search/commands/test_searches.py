@@ -157,6 +157,18 @@ def test_delete_takes_its_models_out_of_mlflow(is_damaged: bool, results: Path, 
     assert asked == [(layout, None if is_damaged else "other", f"sqlite:///{results / 'mlflow.db'}")]
 
 
+def test_delete_makes_room_first_where_the_disk_is_full(results: Path, champions, call, monkeypatch) -> None:
+    layout, found = SearchLayout(results, "other"), []
+
+    def delete_models(*_: object) -> None:
+        found.append(layout.folder.exists())
+        if found[-1]:
+            raise SearchError("MLflow does not answer ((sqlite3.OperationalError) database or disk is full)")
+
+    monkeypatch.setattr(removal, "delete_models", delete_models)
+    assert call("delete", "other", "--yes", "--results", results)[0] == 0 and found == [True, False]
+
+
 def test_delete_with_its_runs(results: Path, champions, call, monkeypatch) -> None:
     asked = []
     monkeypatch.setattr(removal, "delete_runs", lambda record, uri: asked.append((record.name, str(uri))) or 3)

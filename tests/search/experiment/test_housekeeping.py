@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,8 @@ from fashion_core.errors import SearchError
 from search.commands.searches import delete
 from search.experiment.housekeeping import delete_search, glance_at, plan_removal
 from search.records.events import EndReason
-from search.records.locks import DELETE, RUN, hold_search
+from search.records.layout import SearchLayout
+from search.records.locks import DELETE, RUN, bar_starts, hold_search
 from search.records.storage import open_storage
 
 if TYPE_CHECKING:
@@ -116,6 +118,35 @@ def test_a_search_that_runs_keeps_the_cache(tmp_path: Path) -> None:
     with hold_search(other, RUN):
         removal = plan_removal(layout)
     assert not removal.cache and "another search that runs" in removal.kept[0]
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+def test_a_search_that_begins_while_a_person_thinks_keeps_the_cache(tmp_path: Path, is_begun: bool) -> None:
+    layout = make_search(tmp_path, "mine")
+    files = fill_cache(layout.prepared_folder, "aa")
+    removal = plan_removal(layout)
+    assert {path for path, _ in removal.cache} == set(files)
+    other = make_search(tmp_path, "other") if is_begun else SearchLayout(tmp_path, "other")
+    with hold_search(other, RUN):
+        gone = delete_search(removal)
+    assert all(path.is_file() for path in files) and not layout.folder.exists()
+    assert not gone.cache and "another search that runs" in gone.kept[0] and gone.total_bytes == removal.folder[1]
+
+
+def test_no_search_begins_while_prepared_images_go(tmp_path: Path) -> None:
+    begun = threading.Event()
+
+    def begin() -> None:
+        with hold_search(SearchLayout(tmp_path, "other"), RUN):
+            begun.set()
+
+    with bar_starts(tmp_path):
+        (thread := threading.Thread(target=begin)).start()
+        assert not begun.wait(0.3)
+    thread.join(30)
+    assert begun.is_set()
+    with bar_starts(tmp_path, shared=True), hold_search(SearchLayout(tmp_path, "other"), RUN):
+        pass  # those that begin wait for none that begins
 
 
 def test_a_damaged_search_keeps_the_cache(tmp_path: Path) -> None:

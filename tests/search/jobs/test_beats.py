@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from search.jobs import health
-from search.jobs.beats import AWAKE_S, STEPLESS, Beat, Collector, Pulse, Silence, end_processes
+from search.jobs.beats import AWAKE_S, FORGET_S, STEPLESS, Beat, Collector, Pulse, Silence, end_processes
 
 
 def beat(count, pid=1):
@@ -115,6 +115,34 @@ def test_only_processes_of_the_same_ray_are_ended(monkeypatch, title, is_stopped
         process.wait()
 
 
+def test_what_is_kept_does_not_grow_with_the_number_of_trainings():
+    collector, silence = Collector(), Silence()
+    for number in range(1000):
+        running = [number, number + 1]
+        for each in running:
+            collector.take(each, beat(number))
+        silence.begin(number + 1)
+        told = collector.tell(running)
+        assert told.keys() == set(running)
+        collector.take(number - 1, beat(number))  # one that was on its way when it ended
+        silence.take(told, running, 1.0)
+        assert len(collector.beats) <= 6
+        for known in (silence.last, silence.seconds, silence.stale, silence.resting):
+            assert len(known) <= FORGET_S + 3
+    assert silence.last[1000] == beat(999) and silence.find_node(0) is None
+
+
+def test_a_training_that_begins_while_others_are_asked_for_is_heard():
+    collector = Collector()
+    collector.take(0, beat(1))
+    collector.take(1, beat(1))
+    assert collector.tell([0]) == {0: beat(1)}
+    assert collector.tell([0, 1]) == {0: beat(1), 1: beat(1)}
+    collector.tell([0])
+    collector.tell([0])
+    assert collector.tell([0, 1]) == {0: beat(1)}
+
+
 # -------------------------------------------------------------------------------------------------- a node that leaves
 
 
@@ -140,7 +168,7 @@ def test_trainings_hear_that_ray_drains_their_node(monkeypatch):
         ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
         collector = ray.remote(num_cpus=0)(Collector).options(name="told").remote()
         ids = (ray.get_runtime_context().get_node_id(), going.node_id)
-        ray.get(collector.tell.remote())
+        ray.get(collector.tell.remote([]))
         stays, goes = (
             ray.remote(num_cpus=1)(Worker)
             .options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))

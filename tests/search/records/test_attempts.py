@@ -7,8 +7,10 @@ from hashlib import sha256
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_disk import mount_disk
 
 from fashion_core.errors import SearchError
+from fashion_core.files import is_full
 from search.records.attempts import (
     Attempt,
     JudgedImages,
@@ -116,10 +118,26 @@ def test_a_line_that_a_kill_cut_off_is_written_again(tmp_path):
     whole = path.read_bytes()
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
-        if b"\n" in whole[:size]:
-            assert set(read_book(tmp_path)[0].attempts) <= {write(1, "a"), write(2, "b")}
+        found = read_book(tmp_path)
+        assert len(found) == (b"\n" in whole[:size])  # without a whole first line it is as if it were not there
+        assert {attempt for each in found for attempt in each.attempts} <= {write(1, "a"), write(2, "b")}
         add_to_book(tmp_path, [judged(IMAGES, write(1, "a"), write(2, "b"))])
         assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("room_bytes", [0, 4096])
+def test_a_full_disk_is_told_and_nothing_has_to_be_restored(tmp_path, room_bytes):
+    images = draw_images(*range(500))  # of more than a page
+    with mount_disk(tmp_path / "small", 0.25) as disk:
+        folder = disk.folder / ".attempts"
+        folder.mkdir()
+        disk.fill(but=room_bytes)
+        with pytest.raises(SearchError, match="No space left on device") as told:
+            add_to_book(folder, [judged(images, write(1, "a"))])
+        assert is_full(told.value) and list(folder.iterdir()) and read_book(folder) == []
+        disk.free()
+        add_to_book(folder, [judged(images, write(1, "a"))])
+        assert read_book(folder) == [judged(images, write(1, "a"))]
 
 
 def test_two_that_write_at_once_lose_nothing(tmp_path):

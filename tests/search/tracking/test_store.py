@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from made_search import make_search
 from mlflow.tracking._tracking_service import utils
+from small_disk import mount_disk
 
 from fashion_core.errors import ConfigError, SearchError
 from search.records.layout import SearchLayout
@@ -169,3 +170,14 @@ def test_an_experiment_of_other_results_stays_where_it_is(tmp_path, empty_databa
     open_store(default_uri(one))
     found = [each.artifact_location for each in open_store(default_uri(one)).search_experiments()]
     assert any(place.startswith(other.artifacts.resolve().as_uri()) for place in found)
+
+
+def test_on_a_full_disk_room_is_what_helps(tmp_path):
+    with mount_disk(tmp_path / "small", 1.5) as disk:
+        uri = f"sqlite:///{disk.folder}/mlflow.db"
+        disk.fill()
+        with pytest.raises(SearchError, match=f"the disk of {disk.folder} is full: free 1 MB"), tell_errors(uri):
+            raise OSError("disk I/O error")  # as SQLite calls it, where it only reads
+        disk.free()
+        with pytest.raises(SearchError, match="see that it runs"), tell_errors(uri):
+            raise OSError("disk I/O error")
