@@ -25,7 +25,7 @@ from search.reporting.markup import (
 from search.reporting.mislabelled import read_mislabelled, show_mislabelled
 from search.reporting.report import describe_end, describe_run
 from search.reporting.tables import hide_places
-from search.reporting.ties import find_answers
+from search.reporting.ties import Standing, find_answers
 from search.reporting.won import name_search
 from search.reporting.words import write_interval, write_points
 from search.statistics.intervals import compare, estimate_score
@@ -153,7 +153,10 @@ def compare_without_duplicates(record: SearchRecord, audited: Audited | None) ->
         head.append(f"less trial {ranked[1].number}, points")
     return [
         title,
-        say(f"{left_out}. Scores are in {record.objective.name}, with 95% intervals over images."),
+        say(
+            f"{left_out}. Scores are in {record.objective.name}, with 95% intervals over images; that of the lead "
+            "allows for the best's having been picked."
+        ),
         table(head, rows, class_="short"),
     ]
 
@@ -165,7 +168,8 @@ def score_on(record: SearchRecord, answers: Sequence[np.ndarray | None], images:
     scores, freedom = [measure.score_images(each) for each in taken], measure.count_freedom(taken[0])
     cells = [f"{len(images):,}", write_interval(estimate_score(scores[0], None, freedom))]
     if len(scores) > 1:
-        cells.append(write_points(compare(scores[0], scores[1], None, freedom)))
+        beside = Standing(compare(scores[1], scores[0], None, freedom), True, len(record.rank()) - 1)
+        cells.append(write_points(beside.gain, beside.level))
     return cells
 
 
