@@ -301,6 +301,16 @@ def describe_origin(trial: TrialRecord, *, is_grid: bool) -> str:
     return "tried first" if trial.enqueued else "sampled"
 
 
+def describe_epochs(record: SearchRecord, trial: TrialRecord) -> str:
+    """`after epoch 2 of 3`, its best; not trained to its end, `after epoch 1, stopped after 2 of 3 epochs`."""
+    done = len(trial.epochs)
+    if trial.status == TrialStatus.FINISHED:
+        return f"after epoch {trial.best_epoch} of {done}"
+    planned = max(record.settings.get("max_epochs", 0), done)
+    end = f"so far with {done}" if trial.status == TrialStatus.RUNNING else f"{trial.status} after {done}"
+    return f"after epoch {trial.best_epoch}, {end} of {write_count(planned, 'epoch')}"
+
+
 def group_params(params: dict[str, Any], categories: Sequence[str]) -> dict[str, str]:
     """Parameters as short texts, the category weights as one: in the order of the categories."""
     weights = {WEIGHT_PREFIX + name for name in categories} & params.keys()
