@@ -22,7 +22,7 @@ from search.reporting.markup import (
     table,
     tag,
 )
-from search.reporting.mislabelled import read_mislabelled, show_mislabelled
+from search.reporting.mislabelled import read_mislabelled, show_mislabelled, sum_up_mislabelled
 from search.reporting.report import describe_end, describe_run
 from search.reporting.tables import hide_places
 from search.reporting.ties import Standing, find_answers
@@ -57,7 +57,7 @@ def answer_trust(source: Source) -> Answer:
         short += f" {len(worries)} things to know before trusting a score, first: {worries[0]}."
     mislabelled = read_mislabelled(source.layout)
     if mislabelled is not None and mislabelled.found:
-        short += f" {len(mislabelled.found):,} of {mislabelled.labels:,} labels look wrong."
+        short += f" {sum_up_mislabelled(mislabelled)}"
     parts = [lead(short)]
     if worries:
         parts.append(Html(f"<ul>{''.join(f'<li>{render_line(each)}</li>' for each in worries)}</ul>"))
