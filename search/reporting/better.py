@@ -66,15 +66,15 @@ def answer_better(source: Source) -> Answer:
         rows = [
             (
                 f"trial {trial.number}",
-                f"{trial.best:.4f}",
-                describe_end(trial),
-                "" if standing is None else write_points(standing.gain, standing.level),
                 "" if standing is None else show_verdict(judge_standing(standing)),
+                f"{trial.best:.4f}",
+                "" if standing is None else write_points(standing.gain, standing.level),
+                describe_end(trial),
                 "" if standing is None else "image by image" if standing.is_paired else "without each image's answers",
             )
             for trial, standing in gains
         ]
-        head = ("known configuration", "score", "trained", "the best more, points", "verdict", "compared")
+        head = ("known configuration", "the best is", "score", "the best more, points", "trained", "compared")
         parts.append(table(head, rows, class_="short"))
         level = describe_level(len(ranked) - 1)
         parts.append(note(f"Intervals: {level}. The best is better than what is not tied with it."))
@@ -130,7 +130,7 @@ def describe_end(trial: TrialRecord) -> str:
 
 def show_verdict(verdict: str) -> Html:
     """A verdict in its colour."""
-    return tag("span", verdict, class_={"better": "good", "worse": "bad"}.get(verdict))
+    return tag("span", verdict, class_={"better": "verdict good", "worse": "verdict bad"}.get(verdict, "verdict"))
 
 
 def compare_categories(record: SearchRecord, best: TrialRecord, other: TrialRecord, comparisons: int) -> list[Html]:
@@ -145,10 +145,10 @@ def compare_categories(record: SearchRecord, best: TrialRecord, other: TrialReco
     found = compare_answers(own, theirs, [], record.measure)
     level = 1 - (1 - found.category_level) / comparisons
     rows = [
-        (name, write_points(each, level), show_verdict(judge_gain(each, level)))
+        (name, show_verdict(judge_gain(each, level)), write_points(each, level))
         for name, each in zip(record.category_names, found.categories, strict=True)
     ]
-    head = ("category", "the best more, points", "verdict")
+    head = ("category", "the best is", "the best more, points")
     over = f", over all {comparisons} comparisons with the best" if comparisons > 1 else ""
     words = f"By category, against trial {other.number}. The intervals hold together with 95%{over}."
     return [say(words), table(head, rows, class_="short")]

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from scipy.special import pdtrc
 
 from fashion_core.files import read_if_whole, write_whole
-from search.reporting.markup import Html, code, command, note, say, table, tag
+from search.reporting.markup import Html, code, command, join, note, say, table, tag
 from search.reporting.words import name_trials
 from search.statistics.crossfit import FOLDS, assign_folds
 from search.statistics.label_errors import cross_fit_confidence, find_label_errors
@@ -170,15 +170,13 @@ def show_mislabelled(record: SearchRecord, layout: SearchLayout, name: str) -> l
         rows = [
             (
                 code(each.image),
-                each.given,
-                tag("strong", each.suggested),
+                join([each.given, ", ", write_confidence(each.given_confidence)]),
+                join([tag("strong", each.suggested), ", ", write_confidence(each.suggested_confidence)]),
                 each.category,
-                write_confidence(each.given_confidence),
-                write_confidence(each.suggested_confidence),
             )
             for each in found.found[:SHOWN]
         ]
-        head = ("image", "its label", "suggested", "category", "confidence in its label", "in the suggested")
+        head = ("image", "its label, how sure", "suggested, how sure", "category")
         parts.append(table(head, rows))
     file = tag("a", layout.label_errors_csv.name, href=layout.label_errors_csv.name)
     parts.append(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.records.events import EndReason
 from search.reporting.answers import Answer
 from search.reporting.audited import read_audited
 from search.reporting.markup import (
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from search.reporting.answers import Source
     from search.reporting.audited import Audited
 
+STOPS: dict[str, str] = {
+    EndReason.STOPPED: "This one was asked to stop",
+    EndReason.INTERRUPTED: "This one was interrupted",
+}
 MIN_LEFT = 2  # images that a score can be of, labelled in every category
 
 
@@ -46,10 +52,11 @@ def answer_trust(source: Source) -> Answer:
     facts, worries = list_facts(record), list_worries(record)
     audited, name = read_audited(source.layout), name_search(source.layout)
     looked, shown = show_audit(source, audited)
+    also: list[str] = []
     if audited is not None:
-        found = summarise_audit(audited)
-        worries += found
-        looked = "The audit found nothing that splits share" if not found else "The audit found pictures to know of"
+        looked = describe_doubles(audited, record)
+        touching, also = summarise_audit(audited, record)
+        worries += touching
     short = f"{looked}."
     if len(worries) == 1:
         short += f" To know: {worries[0]}."
@@ -59,8 +66,8 @@ def answer_trust(source: Source) -> Answer:
     if mislabelled is not None and mislabelled.found:
         short += f" {sum_up_mislabelled(mislabelled)}"
     parts = [lead(short)]
-    if worries:
-        parts.append(Html(f"<ul>{''.join(f'<li>{render_line(each)}</li>' for each in worries)}</ul>"))
+    if points := [*worries, *(f"also: {each}" for each in also)]:
+        parts.append(Html(f"<ul>{''.join(f'<li>{render_line(each)}</li>' for each in points)}</ul>"))
     if facts:
         parts.append(table(("", ""), facts, class_="pairs"))
     parts += compare_without_duplicates(record, audited)
@@ -107,18 +114,33 @@ def list_worries(record: SearchRecord) -> list[str]:
     return found
 
 
-def summarise_audit(audited: Audited) -> list[str]:
-    """What an audit found that makes scores less sure."""
-    found = []
+def describe_doubles(audited: Audited, record: SearchRecord) -> str:
+    """Whether images that are scored show pictures that were trained on, in a sentence."""
+    images, count = record.selection.get("select_count"), len(audited.in_train)
+    of = f"of the {images:,} images scored" if isinstance(images, int) else "of the images scored"
+    if not count:
+        return f"None {of} shows a picture that was trained on"
+    return f"{count:,} {of} {'shows' if count == 1 else 'show'} a picture that was trained on: scores look too good"
+
+
+def summarise_audit(audited: Audited, record: SearchRecord) -> tuple[list[str], list[str]]:
+    """What else an audit found: what touches images that are scored, and the rest."""
+    scored = "val" if record.settings.get("select_on") == "val" else "train"
+    touching: list[str] = []
+    rest: list[str] = []
     for each in audited.shared:
-        if each.first != each.second:
-            where = f"{each.first} and {each.second} share pictures"
-            found.append(f"{where}: {each.exact} are the same files, {each.near} nearly alike")
+        pairs = f"{each.exact} are the same files, {each.near} nearly alike"
+        if each.first == each.second:
+            if each.first == scored == "val":
+                touching.append(f"val has pairs of images that show one picture: {pairs}; such a picture counts twice")
+            continue
+        is_touching = scored == "val" and scored in (each.first, each.second)
+        (touching if is_touching else rest).append(f"{each.first} and {each.second} share pictures: {pairs}")
     if audited.conflicting:
-        found.append(
+        rest.append(
             f"{audited.conflicting} of {audited.pairs} pairs of images that show one picture have different labels"
         )
-    return found
+    return touching, rest
 
 
 def compare_without_duplicates(record: SearchRecord, audited: Audited | None) -> list[Html]:
@@ -178,6 +200,23 @@ def render_audit(text: str) -> Html:
     return Html(render_markdown(text).replace("<h2>", "<h3>").replace("</h2>", "</h3>"))
 
 
+def describe_repeat(record: SearchRecord) -> str:
+    """What comes of the same command."""
+    if record.is_repeatable:
+        return "One worker on a CPU gives the same numbers"
+    if record.settings.get("sampler") in ("grid", "random"):
+        return "The same configurations, scored within noise"
+    why = "another order of results" if (record.settings.get("concurrent") or 1) > 1 else "what differs by noise"
+    return f"Not the same trials after the first ones, for {why} proposes other trials"
+
+
+def write_again(line: str, name: str) -> str:
+    """The command of a search, as it can be given again: the search that stands there stays."""
+    line = re.sub(r"\s--replace(?=\s|$)", "", hide_places(line))
+    line = re.sub(r"\s--name[ =](?:'[^']*'|\S+)", "", line)
+    return f"{line} --name {shlex.quote(f'{name}-again')}"
+
+
 def answer_repeat(source: Source) -> Answer:
     """How to repeat it."""
     record, search = source.record, source.search
@@ -186,7 +225,8 @@ def answer_repeat(source: Source) -> Answer:
     rows = [(topic, render_line(text)) for topic, text in pairs if topic != "command"]
     parts: list[Html] = []
     if line:
-        parts.append(command("the command", hide_places(line)))
+        what = "the command, without --replace and under a name of its own; absolute paths are shortened to their end"
+        parts.append(command(what, write_again(line, record.name)))
     if record.search is not None and record.search.space:
         parts.append(fold("the space, as it ran", Html(f"<pre>{code(record.search.space)}</pre>")))
     if rows:
@@ -199,10 +239,11 @@ def answer_repeat(source: Source) -> Answer:
             f"python -m search.report {name} --export-study study.db\noptuna-dashboard sqlite:///study.db",
         )
     )
-    exact = "One worker on a CPU gives the same numbers" if record.is_repeatable else "The same trials, within noise"
     short = (
-        f"{exact}: command, versions and fingerprints of data and space are below."
+        f"{describe_repeat(record)}: command, versions and fingerprints of data and space are below."
         if line
         else "The ledger tells no command."
     )
+    if record.ended is not None and record.ended.reason in STOPS:
+        short += f" {STOPS[record.ended.reason]}: repeated, it goes on from there."
     return Answer(short, [lead(short), *parts])

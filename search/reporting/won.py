@@ -107,7 +107,7 @@ def answer_won(source: Source) -> Answer:
         fold("all that it trains with", list_values(params)),
         *list_commands(source, best),
         tag("h3", "By category"),
-        list_categories(source, best, confusion),
+        list_categories(source, best),
         *list_classes(confusion),
         *show_photographs(source, best),
     ]
@@ -203,19 +203,11 @@ def offer_promotion(record: SearchRecord, best: TrialRecord, name: str) -> Html:
     return command(what, f"python search/promote.py {name}")
 
 
-def find_commonest(record: SearchRecord, confusion: Confusion | None) -> dict[str, float]:
-    """Of each category, what always answering its commonest class would score; empty where nothing tells."""
-    known: dict[str, float] = record.data.get("majority_by_category") or {}
-    if known or confusion is None:
-        return known
-    totals = {name: np.array(matrix).sum(1) for name, matrix in confusion.matrices.items()}
-    return {name: float(counts.max() / counts.sum()) for name, counts in totals.items() if counts.sum()}
-
-
-def list_categories(source: Source, best: TrialRecord, confusion: Confusion | None) -> Html:
+def list_categories(source: Source, best: TrialRecord) -> Html:
     """Accuracy of each category, beside always answering the commonest class."""
     record, search = source.record, source.search
-    images, commonest = record.selection.get("select_count"), find_commonest(record, confusion)
+    images = record.selection.get("select_count")
+    commonest: dict[str, float] = record.data.get("majority_by_category") or {}
     labelled = record.selection.get("labelled") or {}
     rows = []
     for name in record.category_names:
@@ -236,7 +228,7 @@ def list_categories(source: Source, best: TrialRecord, confusion: Confusion | No
         rows.append((name, f"{value:.4f}", bar, span, format_score(mark)))
     mean = search.accuracies[-1]
     rows.append(("mean", mean[1], "", "", mean[2] or ""))
-    words = note("The upright line in a bar is what always answering the category's commonest class would score.")
+    words = note("The upright line in a bar is what always answering the category's commonest class in train scores.")
     whole = table(("category", "accuracy", "", "95% interval", "commonest class"), rows, class_="short")
     return join(
         [whole, words]

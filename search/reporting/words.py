@@ -128,7 +128,9 @@ def describe_search(record: SearchRecord) -> SearchWords:
     best = outcome.ranked[0].best_metrics if outcome.ranked else {}
     commonest: dict[str, float] | None = data.get("majority_by_category")
     rows = [(name, f"{metrics.ACCURACY}/{name}", (commonest or {}).get(name)) for name in categories]
-    rows.append(("mean", metrics.ACCURACY, data.get("majority") if objective.is_default else None))
+    known = list((commonest or {}).values())
+    mean = sum(known) / len(known) if len(known) == len(categories) and known else None
+    rows.append(("mean", metrics.ACCURACY, data.get("majority") if objective.is_default else mean))
     return SearchWords(
         name=record.name or "the search",
         categories=tuple(categories),

@@ -82,8 +82,8 @@ def find_label_errors(confidences: np.ndarray, labels: np.ndarray) -> LabelError
     )
     passing = values >= thresholds - SLACK
     can, suggested = passing.any(1), np.where(passing, values, -1).argmax(1)
-    at_most = np.take_along_axis(values, suggested[:, None], 1)  # [n, 1]
-    is_less = can[:, None] & (values < at_most)
+    most = np.where(can, values[np.arange(len(given)), suggested], -1.0)
+    is_less = np.less(values, most[:, None])
     rows = np.flatnonzero(is_less[np.arange(len(given)), given])
     own = values[rows, given[rows]]
     order = np.argsort(own, kind="stable")
