@@ -133,7 +133,7 @@ def show_search(search: SearchResult, console: Console) -> None:
 
     layout, rows = search.layout, [("state", search.state)]
     options = load_options(layout) if layout.options.is_file() else None
-    steps = list_next_steps(layout, None if options is None else options.tracking_uri)
+    steps = list_next_steps(layout, None if options is None else options.tracking_uri, record=search.record)
     console.print(render_summary(describe_search(search.record), steps), crop=False)
     if options is not None:
         given = options.model_dump(mode="json", exclude_defaults=True)

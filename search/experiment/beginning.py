@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fashion_core import metrics
 from fashion_core.data.dealing import keep_splits
 from fashion_core.data.splits import Selection, select_images
@@ -113,6 +115,12 @@ def describe_start(
     objective = metrics.Objective(plan.space.objective)
     measure = metrics.Measure(objective, labels[selection.select], data.schema.names)
     majority = metrics.compute_majority_score(labels[selection.select], labels[selection.train], measure)
+    correct = metrics.mark_correct(metrics.find_commonest(labels[selection.train]), labels[selection.select])
+    by_category = {
+        name: float(np.nanmean(column))
+        for name, column in zip(data.schema.names, correct.T, strict=True)
+        if np.isfinite(column).any()
+    }
     known = labels[selection.select] >= 0
     labelled = {} if known.all() else {"labelled": dict(zip(data.schema.names, known.sum(0).tolist(), strict=True))}
     return SearchStarted(
@@ -128,6 +136,7 @@ def describe_start(
             "counts": {split: len(data.indices(split)) for split in ("train", "val", "test")},
             "skipped": len(plan.annotations.skipped),
             "majority": majority,
+            "majority_by_category": by_category,
             "categories": data.schema.to_dict(),
             **({} if plan.annotations.has_boxes else {"has_boxes": False}),
             **({"weights": weights} if weights else {}),

@@ -268,7 +268,7 @@ def run_search(
                 tracker.send_file(path)
         missing = tracker.close()
         experiment = tracker.writer.experiment if isinstance(tracker, Tracker) else ""
-        steps = list_next_steps(layout, options.tracking_uri, experiment)
+        steps = list_next_steps(layout, options.tracking_uri, experiment, record)
         console.print(render_summary(search, steps), crop=False)
         if missing is not None:
             console.print(plain(missing, "yellow"))

@@ -249,8 +249,9 @@ class SearchStarted(Event):
     Attributes:
         settings: trials, sampler, scheduler with its numbers, seed, select_on, resources.
         space, space_name, space_hash: its YAML text, and what names it.
-        data: folder, fingerprint, counts, majority, categories; `has_boxes`, false where no image has one; `weights`,
-            SHA-256 of the files that networks start from, by name.
+        data: folder, fingerprint, counts, categories; majority, what always answering the commonest class of what is
+            trained on scores, `majority_by_category` its accuracy in each; `has_boxes`, false where no image has one;
+            `weights`, SHA-256 of the files that networks start from, by name.
         selection: which images are trained and selected on; `labelled`, where labels are missing among those selected
             on, how many of them are labelled in each category; `seen_by_starts`, where a saved model that networks
             start from was trained on some of these, on how many, by its name.

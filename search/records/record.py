@@ -481,6 +481,10 @@ class SearchRecord:
         standing = [trial for trial in self.trials.values() if trial.has_standing]
         return sorted(standing, key=lambda trial: (-(trial.best or 0.0), trial.number))
 
+    def find_candidate(self) -> TrialRecord | None:
+        """The best of the trials that were trained to their end, with which a promotion begins; None: there is none."""
+        return next((trial for trial in self.rank() if trial.status == TrialStatus.FINISHED), None)
+
     def count_statuses(self) -> dict[str, int]:
         """Number of trials by status: those of all ends, also where it is 0, then of those that run."""
         counts = Counter(trial.status for trial in self.trials.values())

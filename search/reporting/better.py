@@ -12,15 +12,17 @@ from search.reporting.answers import Answer
 from search.reporting.champion import Champion, say_unknown, show_champion, sum_up_champion
 from search.reporting.charts import draw_differences
 from search.reporting.markup import Html, command, fold, join, lead, note, say, table, tag
-from search.reporting.ties import compare_trials, compare_with_best, find_answers
+from search.reporting.ties import compare_with_best, find_answers
 from search.reporting.won import name_search
 from search.reporting.words import describe_pairing, name_trials, write_count, write_points
 from search.statistics.gate import compare_answers
-from search.statistics.intervals import LEVEL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from search.records.record import SearchRecord, TrialRecord
     from search.reporting.answers import Source
+    from search.reporting.ties import Standing
     from search.reporting.words import SearchWords
     from search.statistics.intervals import Estimate
 
@@ -29,10 +31,15 @@ MAX_TIED = 8  # trials that are named
 MAX_SHOWN = 40  # trials of a table that is open at first
 
 
-def judge_gain(gain: Estimate, level: float = LEVEL) -> str:
+def judge_gain(gain: Estimate, level: float) -> str:
     """`better`, `worse` or `within noise`: by an interval of this level."""
     low, high = gain.compute_interval(level)
     return "better" if low > 0 else "worse" if high < 0 else "within noise"
+
+
+def judge_standing(standing: Standing) -> str:
+    """The same of the best beside another trial: `better` where that is not tied with it."""
+    return "within noise" if standing.is_tied else "better"
 
 
 def find_known(record: SearchRecord) -> list[TrialRecord]:
@@ -49,7 +56,8 @@ def answer_better(source: Source) -> Answer:
     if not ranked:
         return Answer("There is nothing to compare yet.", [say("There is nothing to compare yet.")])
     best, known = ranked[0], find_known(record)
-    gains = [(trial, *compare_gain(record, best, trial)) for trial in known if trial is not best]
+    standings = compare_with_best(record, ranked)
+    gains = [(trial, (standings or {}).get(trial.number)) for trial in known if trial is not best]
     short = describe_known(best, known, gains) + sum_up_champion(record, best, source.champion)
     if search.tied:
         short += f" {write_count(len(search.tied), 'other trial')} cannot be told apart from the best."
@@ -58,27 +66,29 @@ def answer_better(source: Source) -> Answer:
         rows = [
             (
                 f"trial {trial.number}",
+                "" if standing is None else show_verdict(judge_standing(standing)),
                 f"{trial.best:.4f}",
+                "" if standing is None else write_points(standing.gain, standing.level),
                 describe_end(trial),
-                "" if gain is None else write_points(gain),
-                "" if gain is None else show_verdict(judge_gain(gain)),
-                "image by image" if is_paired else "without each image's answers",
+                "" if standing is None else "image by image" if standing.is_paired else "without each image's answers",
             )
-            for trial, gain, is_paired in gains
+            for trial, standing in gains
         ]
-        head = ("known configuration", "score", "trained", "the best more, points [95%]", "verdict", "compared")
+        head = ("known configuration", "the best is", "score", "the best more, points", "trained", "compared")
         parts.append(table(head, rows, class_="short"))
-        parts += compare_categories(record, best, gains[0][0])
+        level = describe_level(len(ranked) - 1)
+        parts.append(note(f"Intervals: {level}. The best is better than what is not tied with it."))
+        parts += compare_categories(record, best, gains[0][0], len(ranked) - 1)
     parts.append(
         note(
-            f"The best of {len(ranked)} scores on one set of images looks better than it is, and another seed may "
-            "order them otherwise: neither is in these intervals. Only images that the search has not selected on, and "
+            f"The best of {len(ranked)} scores on one set of images looks better than it is: verdicts and intervals "
+            "allow for its having been picked, the score does not. Another seed may order them otherwise: that is in "
+            "neither. Only images that the search has not selected on, and "
             "fresh seeds, can say: that is what promoting does."
         )
     )
     parts += [tag("h3", "Beside the champion"), *compare_champion(source, best)]
     parts += compare_published(record, best)
-    standings = compare_with_best(record, ranked)
     parts.append(tag("h3", "Beside the other trials"))
     if standings is not None and (chart := draw_differences(record, standings)):
         parts += [say(describe_tied(search)), chart.render()]
@@ -86,13 +96,13 @@ def answer_better(source: Source) -> Answer:
     return Answer(short, parts)
 
 
-def compare_gain(record: SearchRecord, best: TrialRecord, other: TrialRecord) -> tuple[Estimate | None, bool]:
-    """The best less another trial, and whether image by image."""
-    return compare_trials(record, best, other, record.measure, find_answers(record, other))
+def describe_level(comparisons: int) -> str:
+    """How sure the end of an interval is that decides on a tie, in words."""
+    return f"95% at each end{f', over all {comparisons} comparisons with the best' if comparisons > 1 else ''}"
 
 
 def describe_known(
-    best: TrialRecord, known: list[TrialRecord], gains: list[tuple[TrialRecord, Estimate | None, bool]]
+    best: TrialRecord, known: list[TrialRecord], gains: Sequence[tuple[TrialRecord, Standing | None]]
 ) -> str:
     """Whether the best is better than the best known configuration, in a sentence."""
     if not known:
@@ -101,15 +111,15 @@ def describe_known(
         return (
             f"The best is itself a known configuration, trial {best.number}: the search found none that scores better."
         )
-    trial, gain, _ = gains[0]
-    if gain is None:
+    trial, standing = gains[0]
+    if standing is None:
         return f"Against the best known configuration, trial {trial.number}, no error is known."
     verdict = {
         "better": "Yes: better than the best known configuration",
-        "worse": "No: worse than the best known configuration",
         "within noise": "Not surely: within noise of the best known configuration",
-    }[judge_gain(gain)]
-    return f"{verdict} (trial {trial.number}) by {write_points(gain)} points, 95% interval over images."
+    }[judge_standing(standing)]
+    points = write_points(standing.gain, standing.level)
+    return f"{verdict} (trial {trial.number}) by {points} points over images, {describe_level(standing.comparisons)}."
 
 
 def describe_end(trial: TrialRecord) -> str:
@@ -120,21 +130,27 @@ def describe_end(trial: TrialRecord) -> str:
 
 def show_verdict(verdict: str) -> Html:
     """A verdict in its colour."""
-    return tag("span", verdict, class_={"better": "good", "worse": "bad"}.get(verdict))
+    return tag("span", verdict, class_={"better": "verdict good", "worse": "verdict bad"}.get(verdict, "verdict"))
 
 
-def compare_categories(record: SearchRecord, best: TrialRecord, other: TrialRecord) -> list[Html]:
-    """The best less a known configuration, by category; nothing where the ledger has not what both answered."""
+def compare_categories(record: SearchRecord, best: TrialRecord, other: TrialRecord, comparisons: int) -> list[Html]:
+    """The best less a known configuration, by category; nothing where the ledger has not what both answered.
+
+    Args:
+        comparisons: how many trials the best was picked before.
+    """
     own, theirs = find_answers(record, best), find_answers(record, other)
     if own is None or theirs is None:
         return []
     found = compare_answers(own, theirs, [], record.measure)
+    level = 1 - (1 - found.category_level) / comparisons
     rows = [
-        (name, write_points(each, found.category_level), show_verdict(judge_gain(each, found.category_level)))
+        (name, show_verdict(judge_gain(each, level)), write_points(each, level))
         for name, each in zip(record.category_names, found.categories, strict=True)
     ]
-    head = ("category", "the best more, points", "verdict")
-    words = f"By category, against trial {other.number}. The intervals hold together with 95%."
+    head = ("category", "the best is", "the best more, points")
+    over = f", over all {comparisons} comparisons with the best" if comparisons > 1 else ""
+    words = f"By category, against trial {other.number}. The intervals hold together with 95%{over}."
     return [say(words), table(head, rows, class_="short")]
 
 

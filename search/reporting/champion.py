@@ -10,7 +10,7 @@ from search.reporting.markup import Html, note, say, table
 from search.reporting.ties import find_answers
 from search.reporting.words import format_score, write_interval, write_points
 from search.statistics.gate import compare_answers
-from search.statistics.intervals import IMAGES, Estimate
+from search.statistics.intervals import IMAGES, LEVEL, Estimate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,20 +58,24 @@ def show_champion(record: SearchRecord, best: TrialRecord, champion: Champion) -
     if found is None:
         return show_unpaired(record, best, champion)
     difference, count = found
+    trials = len(record.rank())
+    level, of_category = allow_for_best(LEVEL, trials), allow_for_best(difference.category_level, trials)
     text = (
-        f"Trial {best.number} is {judge(difference)} the champion, {champion.words}, by "
-        f"{write_points(difference.mean)} points "
-        f"in {record.objective.name} on {count:,} images that both answered, compared image by image."
+        f"Trial {best.number} is {judge(difference, level)} the champion, {champion.words}, by "
+        f"{write_points(difference.mean, level)} points "
+        f"in {record.objective.name} on {count:,} images that both answered, compared image by image"
+        f"{f', 95% over all {trials} trials that the best was picked from' if trials > 1 else ''}."
     )
     rows = [
-        (name, write_points(each, difference.category_level))
+        (name, write_points(each, of_category))
         for name, each in zip(record.category_names, difference.categories, strict=True)
     ]
     return [
         say(text),
         table(("category", "the best less the champion, points"), rows, class_="short"),
         note(
-            "The search has chosen its best by these images, which flatters it; the champion's are cross-fitted. "
+            "The search has chosen its best by these images, which flatters its score; verdict and intervals allow for "
+            "that. The champion's are cross-fitted. "
             "Promoting compares the two on images and seeds that neither was chosen by."
         ),
     ]
@@ -82,12 +86,20 @@ def sum_up_champion(record: SearchRecord, best: TrialRecord, champion: Champion 
     if not isinstance(champion, Champion) or champion.search == record.name:
         return ""
     found = compare_with_champion(record, best, champion)
-    return "" if found is None else f" It is {judge(found[0])} the champion, by {write_points(found[0].mean)} points."
+    if found is None:
+        return ""
+    level = allow_for_best(LEVEL, len(record.rank()))
+    return f" It is {judge(found[0], level)} the champion, by {write_points(found[0].mean, level)} points."
 
 
-def judge(difference: Difference) -> str:
-    """`better than`, `worse than` or `within noise of`."""
-    low, high = difference.mean.compute_interval()
+def allow_for_best(level: float, trials: int) -> float:
+    """The level of each interval that makes those of all trials hold together, so that of whichever is best too."""
+    return 1 - (1 - level) / max(trials, 1)
+
+
+def judge(difference: Difference, level: float) -> str:
+    """`better than`, `worse than` or `within noise of`, by an interval of this level."""
+    low, high = difference.mean.compute_interval(level)
     return "better than" if low > 0 else "worse than" if high < 0 else "within noise of"
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel
+from scipy.special import pdtrc
 
 from fashion_core.files import read_if_whole, write_whole
-from search.reporting.markup import Html, code, command, note, say, table, tag
+from search.reporting.markup import Html, code, command, join, note, say, table, tag
 from search.reporting.words import name_trials
 from search.statistics.crossfit import FOLDS, assign_folds
 from search.statistics.label_errors import cross_fit_confidence, find_label_errors
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 SHOWN = 20
 SEEN = "its networks start from a model that was trained on some of the images that trials are compared on"
 FOLD_SEED = 0
+ERROR = 0.05  # of calling chance evidence
+RULE = 2  # 1: a class less sure than the label, and one with few members, could be suggested too
 
 
 class LabelError(BaseModel):
@@ -52,14 +55,35 @@ class Mislabelled(BaseModel):
         labels: of these, looked at.
         by_chance: how many would look wrong were all of them right.
         shown_by_chance: the same of the first `SHOWN`.
+        rule: by which they were found; `RULE` is of today.
     """
 
+    rule: int = 1
     trials: list[int]
     images: int
     labels: int
     by_chance: float
     shown_by_chance: float
     found: list[LabelError]
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether more look wrong than chance gives: of all, or of the first `SHOWN`.
+
+        By Poisson's distribution, one-sided; the two share `ERROR`. How many are at most as confident as the last shown
+        is known beforehand, the confidence is not: both say the same of a Poisson process.
+        """
+        return is_more(len(self.found), self.by_chance) or is_more(self.shown, self.shown_by_chance)
+
+    @property
+    def shown(self) -> int:
+        """How many are shown."""
+        return min(SHOWN, len(self.found))
+
+
+def is_more(count: int, by_chance: float) -> bool:
+    """Whether one of the two looks sees more than chance gives."""
+    return bool(count and pdtrc(count - 1, by_chance) < ERROR / 2)
 
 
 def find_mislabelled(
@@ -99,6 +123,7 @@ def find_mislabelled(
     found.sort(key=lambda each: each.given_confidence)
     last = found[:SHOWN][-1].given_confidence if found else 0.0
     return Mislabelled(
+        rule=RULE,
         trials=list(trials),
         images=len(names),
         labels=int((labels >= 0).sum()),
@@ -120,8 +145,9 @@ def write_mislabelled(layout: SearchLayout, mislabelled: Mislabelled) -> None:
 
 
 def read_mislabelled(layout: SearchLayout) -> Mislabelled | None:
-    """Those that were found; None where nobody looked, or the file is damaged."""
-    return read_if_whole(layout.label_errors, Mislabelled)
+    """Those that were found; None where nobody looked, or by an older rule, or the file is damaged."""
+    found = read_if_whole(layout.label_errors, Mislabelled)
+    return found if found is not None and found.rule == RULE else None
 
 
 def has_seen(record: SearchRecord) -> bool:
@@ -136,21 +162,21 @@ def show_mislabelled(record: SearchRecord, layout: SearchLayout, name: str) -> l
         return [title, note(f"Not looked for: {SEEN}.")]
     if found is None:
         why = "Not looked for: that takes the models kept and the images, and is done at the end of a search."
+        if layout.label_errors.is_file():
+            why = "Looked for by an earlier version, whose suggestions were often less sure than the labels."
         return [title, note(why), command("look for them now", f"python -m search.report {name} --check-data")]
     parts = [title, say(describe_mislabelled(found))]
     if found.found:
         rows = [
             (
                 code(each.image),
-                each.given,
-                tag("strong", each.suggested),
+                join([each.given, ", ", write_confidence(each.given_confidence)]),
+                join([tag("strong", each.suggested), ", ", write_confidence(each.suggested_confidence)]),
                 each.category,
-                write_confidence(each.given_confidence),
-                write_confidence(each.suggested_confidence),
             )
             for each in found.found[:SHOWN]
         ]
-        head = ("image", "its label", "suggested", "category", "confidence in its label", "in the suggested")
+        head = ("image", "its label, how sure", "suggested, how sure", "category")
         parts.append(table(head, rows))
     file = tag("a", layout.label_errors_csv.name, href=layout.label_errors_csv.name)
     parts.append(
@@ -158,7 +184,9 @@ def show_mislabelled(record: SearchRecord, layout: SearchLayout, name: str) -> l
             f"A suggestion, not a verdict: look at the images first. Asked were the networks of "
             f"{name_trials(found.trials)}, in the mean, which were trained on none of these images; how sure they are "
             "was set right on other images of these (a temperature, cross-fitted). A label looks wrong where "
-            "another class is as sure as in that class's own members (confident learning, Northcutt et al. 2021). ",
+            "another class is surer, and as sure as in that class's own members (confident learning, Northcutt et al. "
+            "2021). Sureness was set right on these labels, wrong ones included: where many are wrong, chance is "
+            "counted too high. ",
             file,
             " has all.",
         )
@@ -168,14 +196,26 @@ def show_mislabelled(record: SearchRecord, layout: SearchLayout, name: str) -> l
 
 def describe_mislabelled(found: Mislabelled) -> str:
     """How many there are, and how many there would be by chance, in a sentence or two."""
-    if not found.found:
-        return f"None of {found.labels:,} labels of {found.images:,} images looks wrong."
-    shown = min(SHOWN, len(found.found))
+    by_chance = write_expected(found.shown_by_chance)
+    first = f" Labels as unlikely as the first {found.shown} here: chance gives about {by_chance}."
     return (
-        f"{len(found.found):,} of {found.labels:,} labels of {found.images:,} images look wrong. Were all right, "
-        f"about {found.by_chance:.0f} would look so by chance; as unlikely as the first {shown} here, "
-        f"about {write_expected(found.shown_by_chance)}."
+        f"{sum_up_mislabelled(found)}{first if found.shown else ''} Looked at were the images that are scored alone: "
+        "train was not."
     )
+
+
+def sum_up_mislabelled(found: Mislabelled) -> str:
+    """The same, shorter."""
+    where = f"{found.labels:,} labels of the {found.images:,} images scored"
+    if not found.found:
+        return f"None of {where} looks wrong."
+    count, chance = len(found.found), write_expected(found.by_chance)
+    told = f"{count:,} of {where} {'looks' if count == 1 else 'look'} wrong"
+    if not found.is_evidence:
+        return f"{told}, about as many as chance gives ({chance}): no evidence of wrong labels."
+    if is_more(len(found.found), found.by_chance):
+        return f"{told}; were all right, about {chance} would by chance."
+    return f"{told}. Chance gives about as many ({chance}), but none so unlikely as the first {found.shown}."
 
 
 def write_confidence(value: float) -> str:
@@ -184,5 +224,5 @@ def write_confidence(value: float) -> str:
 
 
 def write_expected(count: float) -> str:
-    """A number of labels that are few."""
-    return "under 0.1" if count < 0.1 else f"{count:.1f}"
+    """A number of labels that chance gives."""
+    return "under 0.1" if count < 0.1 else f"{count:.{0 if count >= 10 else 1}f}"

@@ -19,6 +19,7 @@ from search.reporting.trials import write_trials_csv, write_trials_parquet
 from search.reporting.words import (
     SearchWords,
     describe_counts,
+    describe_epochs,
     describe_labelled,
     describe_limits,
     describe_pairing,
@@ -76,9 +77,10 @@ def build_report(
         curves: names of files beside the report.
         pictures: (category, such a name) of the confusion matrices.
     """
+    when = describe_epochs(record, ranked[0]) if (ranked := record.rank()) else ""
     parts: list[Part] = [
         f"# Search {write_code(record.name)}",
-        *describe_result(search, is_over=record.ended is not None),
+        *describe_result(search, when, is_over=record.ended is not None),
     ]
     how = [*describe_run(record.search, search.duration, record.changed), *describe_end(record, search)]
     parts += ["## How it ran", Rows(("", ""), how)]
@@ -112,8 +114,8 @@ def describe_order(search: SearchWords) -> str:
     )
 
 
-def describe_result(search: SearchWords, *, is_over: bool) -> list[Part]:
-    """The first paragraph: what came out."""
+def describe_result(search: SearchWords, when: str, *, is_over: bool) -> list[Part]:
+    """The first paragraph: what came out. when: after which epochs the best trial had its score."""
     parts: list[Part] = []
     if not is_over:
         parts.append("**The search has not ended:** it still runs, or was killed. What follows is what stands so far.")
@@ -125,7 +127,7 @@ def describe_result(search: SearchWords, *, is_over: bool) -> list[Part]:
     what = f"mean over {len(search.categories)} categories" if own.is_default else escape_markdown(own.words)
     parts.append(
         f"Best {write_code(own.name)} ({what}): **{best.score}**, "
-        f"trial {best.number} after epoch {best.best_epoch}, {ORIGINS[best.origin]}. Its "
+        f"trial {best.number} {when}, {ORIGINS[best.origin]}. Its "
         f"`{own.beside}` is {best.beside}.{against}"
     )
     return parts

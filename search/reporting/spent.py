@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from statistics import median
+from statistics import mean, median
 from typing import TYPE_CHECKING
 
-from search.records.events import TrialStatus
+from search.records.events import LIMITS, EndReason, TrialStatus
 from search.records.usage import measure_usage
 from search.reporting.answers import Answer
 from search.reporting.charts import draw_learning, draw_time, find_rungs
@@ -24,6 +24,20 @@ if TYPE_CHECKING:
     from search.reporting.answers import Source
 
 MAX_REASONS = 40
+# Why epochs are missing, of trials that ended so; empty: by how the search ended.
+REASONS: dict[TrialStatus, str] = {
+    TrialStatus.FAILED: "these failed",
+    TrialStatus.DIVERGED: "these diverged",
+    TrialStatus.PAUSED: "ASHA did not let these go on",
+    TrialStatus.INTERRUPTED: "",
+    TrialStatus.RUNNING: "",
+}
+ENDINGS: dict[str, str] = {
+    EndReason.STOPPED: "the search was asked to stop",
+    EndReason.INTERRUPTED: "the search was interrupted",
+    EndReason.BROKEN: "Ray Tune could not go on",
+    **dict.fromkeys(LIMITS, "a limit of the search was reached"),
+}
 USAGE = ("images/s", "peak memory", "peak GPU memory")
 
 
@@ -35,7 +49,9 @@ def answer_spent(source: Source) -> Answer:
         short += f": {search.epochs / search.full_epochs:.0%} of training all to the end ({search.full_epochs})"
     if saved := search.saved_epochs:
         short += f"; stopping the weak early saved {write_count(saved, 'epoch')}"
-    short += f". {search.duration} in all." if record.seconds else "."
+    short += f"{explain_missing(record)}."
+    if record.seconds:
+        short += f" {format_duration(record.preparing_seconds + record.seconds)} in all."
     parts = [lead(short), say(f"By how they ended: {search.counts}.")]
     if chart := draw_learning(record):
         parts.append(chart.render())
@@ -81,12 +97,13 @@ def show_hours(source: Source) -> list[Html]:
     parts = [table(("trials that", "how many", "epochs", "time", "share"), rows, class_="short")]
     if total:
         parts.append(draw_time({status: seconds[status] for status in statuses}).render())
-    if total and search.epochs and search.full_epochs > search.epochs:
-        full = total * search.full_epochs / search.epochs
+    full = estimate_full(record)
+    if total and full is not None and search.full_epochs > search.epochs:
         parts.append(
             say(
-                f"All trials together took {format_duration(total)}. Trained to the end, at the same pace, they would "
-                f"have taken about {format_duration(full)}."
+                f"All trials together took {format_duration(total)}, with what they began and did not end. The epochs "
+                "of training all to the end, each trial at its own pace, would have taken about "
+                f"{format_duration(full)}."
             )
         )
     if usage := describe_usage({number: measure_usage(trial) for number, trial in record.trials.items()}):
@@ -94,6 +111,41 @@ def show_hours(source: Source) -> list[Html]:
     if search.spent:
         parts.append(note(f"Of the search: {search.spent}."))
     return parts
+
+
+def estimate_full(record: SearchRecord) -> float | None:
+    """Seconds that all epochs of all trials would have taken, at the pace of those that each trained to their end.
+
+    One that trained none has the mean pace of the others. None where no epoch's seconds are known.
+    """
+    paces = []
+    for trial in record.trials.values():
+        seconds = measure_usage(trial).seconds
+        if seconds is None and trial.status in (TrialStatus.FINISHED, TrialStatus.STOPPED):
+            seconds = trial.seconds  # of older ledgers: it ended with an epoch
+        if seconds and trial.epochs:
+            paces.append(seconds / len(trial.epochs))
+    return mean(paces) * len(record.trials) * record.settings.get("max_epochs", 0) if paces else None
+
+
+def explain_missing(record: SearchRecord) -> str:
+    """`; 10 epochs of 4 trials were not trained, because ...`: what is missing and no stopping of the weak saved."""
+    planned, max_epochs = record.settings.get("trials", 0), record.settings.get("max_epochs", 0)
+    if not max_epochs:
+        return ""
+    missing: dict[str, list[int]] = defaultdict(list)
+    for trial in record.trials.values():
+        if trial.status in REASONS and (left := max_epochs - len(trial.epochs)) > 0:
+            missing[REASONS[trial.status]].append(left)
+    ended = "the search runs on" if record.ended is None else ENDINGS.get(record.ended.reason, "the search ended first")
+    texts = [
+        f"; {write_count(sum(left), 'epoch')} of {write_count(len(left), 'trial')} "
+        f"{'was' if sum(left) == 1 else 'were'} not trained, because {why or ended}"
+        for why, left in missing.items()
+    ]
+    if (never := planned - len(record.trials)) > 0 and record.ended is not None:
+        texts.append(f"; {write_count(never, 'trial')} never began, because {ended}")
+    return "".join(texts)
 
 
 def describe_usage(usages: Mapping[int, Usage]) -> str:
@@ -146,12 +198,9 @@ def list_reasons(record: SearchRecord) -> list[Html]:
     ]
     head = ("trial", "how", "epochs", *columns, "why")
     wrong = [row for row, trial in zip(rows, trials, strict=True) if trial.status in lost]
-    parts = [table(head, wrong)] if wrong else [say("No trial failed or diverged.")]
-    parts.append(
-        fold(
-            f"all {write_count(len(rows), 'trial')}", table(head, rows), is_open=not wrong and len(rows) <= MAX_REASONS
-        )
-    )
+    parts = [table(head, wrong, class_="reasons")] if wrong else [say("No trial failed or diverged.")]
+    title, whole = f"all {write_count(len(rows), 'trial')}", table(head, rows, class_="reasons")
+    parts.append(fold(title, whole, is_open=not wrong and len(rows) <= MAX_REASONS))
     return parts
 
 

@@ -16,7 +16,7 @@ from fashion_core.files import read_if_whole, write_whole
 from search.records.events import TrialStatus
 from search.reporting.markup import Html, command, note, say, table, tag
 from search.reporting.words import name_trials, write_count, write_points
-from search.statistics.intervals import Estimate, compute_wilson
+from search.statistics.intervals import Estimate, compute_finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ class Regret:
 
     Attributes:
         stopped: how many trials were; drawn: how many of these were finished.
-        better: numbers of the drawn that score more than the best; share: 95% interval of their share.
+        better: numbers of the drawn that score more than the best; would: 95% interval of how many of all stopped do.
         difference: the final score of the drawn less that of the best; None of fewer than two.
         gain: the same less the score that they were stopped with.
         missed: how much the best of the drawn is above the best; 0 where it is not.
@@ -70,7 +70,7 @@ class Regret:
     stopped: int
     drawn: int
     better: tuple[int, ...]
-    share: tuple[float, float]
+    would: tuple[int, int]
     difference: Estimate | None
     gain: Estimate | None
     missed: float
@@ -125,7 +125,7 @@ def estimate_regret(record: SearchRecord, finished: FinishedTrials) -> Regret | 
         stopped=len(order),
         drawn=len(drawn),
         better=better,
-        share=compute_wilson(len(better) / len(drawn), len(drawn)),
+        would=compute_finite(len(better), len(drawn), len(order)),
         difference=estimate_mean(finals - best),
         gain=estimate_mean(finals - stops),
         missed=max(0.0, float(finals.max(initial=0.0)) - best),
@@ -164,7 +164,7 @@ def show_stopped(record: SearchRecord, layout: SearchLayout, name: str) -> list[
 
 def describe_regret(record: SearchRecord, regret: Regret) -> str:
     """What stopping cost, in sentences."""
-    low, high = regret.share
+    low, high = regret.would
     count = len(regret.better)
     text = (
         f"Of {regret.stopped} trials that ASHA stopped, {regret.drawn} drawn by chance were trained to their end: "
@@ -175,8 +175,8 @@ def describe_regret(record: SearchRecord, regret: Regret) -> str:
     )
     if regret.drawn < regret.stopped:
         text += (
-            f"So of all stopped ones {low:.0%} to {high:.0%} would have (95%): {low * regret.stopped:.0f} to "
-            f"{high * regret.stopped:.0f} trials. "
+            f"So of all {regret.stopped} stopped ones {low} to {high} would have (95%), "
+            f"{low / regret.stopped:.0%} to {high / regret.stopped:.0%}. "
         )
     if regret.difference is not None and regret.gain is not None:
         text += (

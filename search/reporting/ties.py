@@ -10,7 +10,7 @@ another seed would order them otherwise is not in this.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,17 +35,32 @@ class Standing:
         difference: its score less the best.
         is_paired: compared image by image; otherwise as if each had been scored on images of its own, which tells
             fewer apart.
-        bound: how far below the best a trial must be to be told apart: one-sided, over all comparisons.
+        comparisons: how many trials are beside the best.
     """
 
     difference: Estimate
     is_paired: bool
-    bound: float
+    comparisons: int = 1
+
+    @property
+    def bound(self) -> float:
+        """How far below the best it must be to be told apart: one-sided, over all comparisons."""
+        return self.difference.error * float(stdtrit(self.difference.df, 1 - (1 - LEVEL) / self.comparisons))
 
     @property
     def is_tied(self) -> bool:
         """Whether it is not told apart from the best."""
         return self.difference.value + self.bound >= 0
+
+    @property
+    def gain(self) -> Estimate:
+        """The best less it."""
+        return replace(self.difference, value=-self.difference.value)
+
+    @property
+    def level(self) -> float:
+        """Of the interval of a difference that leaves out 0 where the two are told apart, and only there."""
+        return 1 - 2 * (1 - LEVEL) / self.comparisons
 
 
 def compare_with_best(record: SearchRecord, ranked: Sequence[TrialRecord]) -> dict[int, Standing] | None:
@@ -56,15 +71,13 @@ def compare_with_best(record: SearchRecord, ranked: Sequence[TrialRecord]) -> di
     if not ranked or ranked[0].standard_error is None:
         return None
     best, *others = ranked
-    level = 1 - (1 - LEVEL) / max(len(others), 1)
     measure = record.measure
     answers = find_answers(record, best)
     found = {}
     for trial in others:
         difference, is_paired = compare_trials(record, trial, best, measure, answers)
         if difference is not None:
-            bound = difference.error * float(stdtrit(difference.df, level))
-            found[trial.number] = Standing(difference, is_paired, bound)
+            found[trial.number] = Standing(difference, is_paired, len(others))
     return found
 
 

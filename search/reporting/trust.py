@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.records.events import EndReason
 from search.reporting.answers import Answer
 from search.reporting.audited import read_audited
 from search.reporting.markup import (
@@ -22,10 +24,10 @@ from search.reporting.markup import (
     table,
     tag,
 )
-from search.reporting.mislabelled import read_mislabelled, show_mislabelled
+from search.reporting.mislabelled import read_mislabelled, show_mislabelled, sum_up_mislabelled
 from search.reporting.report import describe_end, describe_run
 from search.reporting.tables import hide_places
-from search.reporting.ties import find_answers
+from search.reporting.ties import Standing, find_answers
 from search.reporting.won import name_search
 from search.reporting.words import write_interval, write_points
 from search.statistics.intervals import compare, estimate_score
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from search.reporting.answers import Source
     from search.reporting.audited import Audited
 
+STOPS: dict[str, str] = {
+    EndReason.STOPPED: "This one was asked to stop",
+    EndReason.INTERRUPTED: "This one was interrupted",
+}
 MIN_LEFT = 2  # images that a score can be of, labelled in every category
 
 
@@ -46,10 +52,11 @@ def answer_trust(source: Source) -> Answer:
     facts, worries = list_facts(record), list_worries(record)
     audited, name = read_audited(source.layout), name_search(source.layout)
     looked, shown = show_audit(source, audited)
+    also: list[str] = []
     if audited is not None:
-        found = summarise_audit(audited)
-        worries += found
-        looked = "The audit found nothing that splits share" if not found else "The audit found pictures to know of"
+        looked = describe_doubles(audited, record)
+        touching, also = summarise_audit(audited, record)
+        worries += touching
     short = f"{looked}."
     if len(worries) == 1:
         short += f" To know: {worries[0]}."
@@ -57,10 +64,10 @@ def answer_trust(source: Source) -> Answer:
         short += f" {len(worries)} things to know before trusting a score, first: {worries[0]}."
     mislabelled = read_mislabelled(source.layout)
     if mislabelled is not None and mislabelled.found:
-        short += f" {len(mislabelled.found):,} of {mislabelled.labels:,} labels look wrong."
+        short += f" {sum_up_mislabelled(mislabelled)}"
     parts = [lead(short)]
-    if worries:
-        parts.append(Html(f"<ul>{''.join(f'<li>{render_line(each)}</li>' for each in worries)}</ul>"))
+    if points := [*worries, *(f"also: {each}" for each in also)]:
+        parts.append(Html(f"<ul>{''.join(f'<li>{render_line(each)}</li>' for each in points)}</ul>"))
     if facts:
         parts.append(table(("", ""), facts, class_="pairs"))
     parts += compare_without_duplicates(record, audited)
@@ -107,18 +114,33 @@ def list_worries(record: SearchRecord) -> list[str]:
     return found
 
 
-def summarise_audit(audited: Audited) -> list[str]:
-    """What an audit found that makes scores less sure."""
-    found = []
+def describe_doubles(audited: Audited, record: SearchRecord) -> str:
+    """Whether images that are scored show pictures that were trained on, in a sentence."""
+    images, count = record.selection.get("select_count"), len(audited.in_train)
+    of = f"of the {images:,} images scored" if isinstance(images, int) else "of the images scored"
+    if not count:
+        return f"None {of} shows a picture that was trained on"
+    return f"{count:,} {of} {'shows' if count == 1 else 'show'} a picture that was trained on: scores look too good"
+
+
+def summarise_audit(audited: Audited, record: SearchRecord) -> tuple[list[str], list[str]]:
+    """What else an audit found: what touches images that are scored, and the rest."""
+    scored = "val" if record.settings.get("select_on") == "val" else "train"
+    touching: list[str] = []
+    rest: list[str] = []
     for each in audited.shared:
-        if each.first != each.second:
-            where = f"{each.first} and {each.second} share pictures"
-            found.append(f"{where}: {each.exact} are the same files, {each.near} nearly alike")
+        pairs = f"{each.exact} are the same files, {each.near} nearly alike"
+        if each.first == each.second:
+            if each.first == scored == "val":
+                touching.append(f"val has pairs of images that show one picture: {pairs}; such a picture counts twice")
+            continue
+        is_touching = scored == "val" and scored in (each.first, each.second)
+        (touching if is_touching else rest).append(f"{each.first} and {each.second} share pictures: {pairs}")
     if audited.conflicting:
-        found.append(
+        rest.append(
             f"{audited.conflicting} of {audited.pairs} pairs of images that show one picture have different labels"
         )
-    return found
+    return touching, rest
 
 
 def compare_without_duplicates(record: SearchRecord, audited: Audited | None) -> list[Html]:
@@ -153,7 +175,10 @@ def compare_without_duplicates(record: SearchRecord, audited: Audited | None) ->
         head.append(f"less trial {ranked[1].number}, points")
     return [
         title,
-        say(f"{left_out}. Scores are in {record.objective.name}, with 95% intervals over images."),
+        say(
+            f"{left_out}. Scores are in {record.objective.name}, with 95% intervals over images; that of the lead "
+            "allows for the best's having been picked."
+        ),
         table(head, rows, class_="short"),
     ]
 
@@ -165,13 +190,31 @@ def score_on(record: SearchRecord, answers: Sequence[np.ndarray | None], images:
     scores, freedom = [measure.score_images(each) for each in taken], measure.count_freedom(taken[0])
     cells = [f"{len(images):,}", write_interval(estimate_score(scores[0], None, freedom))]
     if len(scores) > 1:
-        cells.append(write_points(compare(scores[0], scores[1], None, freedom)))
+        beside = Standing(compare(scores[1], scores[0], None, freedom), True, len(record.rank()) - 1)
+        cells.append(write_points(beside.gain, beside.level))
     return cells
 
 
 def render_audit(text: str) -> Html:
     """The audit as it stands beside the report."""
     return Html(render_markdown(text).replace("<h2>", "<h3>").replace("</h2>", "</h3>"))
+
+
+def describe_repeat(record: SearchRecord) -> str:
+    """What comes of the same command."""
+    if record.is_repeatable:
+        return "One worker on a CPU gives the same numbers"
+    if record.settings.get("sampler") in ("grid", "random"):
+        return "The same configurations, scored within noise"
+    why = "another order of results" if (record.settings.get("concurrent") or 1) > 1 else "what differs by noise"
+    return f"Not the same trials after the first ones, for {why} proposes other trials"
+
+
+def write_again(line: str, name: str) -> str:
+    """The command of a search, as it can be given again: the search that stands there stays."""
+    line = re.sub(r"\s--replace(?=\s|$)", "", hide_places(line))
+    line = re.sub(r"\s--name[ =](?:'[^']*'|\S+)", "", line)
+    return f"{line} --name {shlex.quote(f'{name}-again')}"
 
 
 def answer_repeat(source: Source) -> Answer:
@@ -182,7 +225,8 @@ def answer_repeat(source: Source) -> Answer:
     rows = [(topic, render_line(text)) for topic, text in pairs if topic != "command"]
     parts: list[Html] = []
     if line:
-        parts.append(command("the command", hide_places(line)))
+        what = "the command, without --replace and under a name of its own; absolute paths are shortened to their end"
+        parts.append(command(what, write_again(line, record.name)))
     if record.search is not None and record.search.space:
         parts.append(fold("the space, as it ran", Html(f"<pre>{code(record.search.space)}</pre>")))
     if rows:
@@ -195,10 +239,11 @@ def answer_repeat(source: Source) -> Answer:
             f"python -m search.report {name} --export-study study.db\noptuna-dashboard sqlite:///study.db",
         )
     )
-    exact = "One worker on a CPU gives the same numbers" if record.is_repeatable else "The same trials, within noise"
     short = (
-        f"{exact}: command, versions and fingerprints of data and space are below."
+        f"{describe_repeat(record)}: command, versions and fingerprints of data and space are below."
         if line
         else "The ledger tells no command."
     )
+    if record.ended is not None and record.ended.reason in STOPS:
+        short += f" {STOPS[record.ended.reason]}: repeated, it goes on from there."
     return Answer(short, [lead(short), *parts])

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel
 
 from fashion_core import metrics
-from fashion_core.errors import FashionError
+from fashion_core.errors import FashionError, SearchError
 from fashion_core.files import MODEL_FILE, read_json, write_whole
 from search.cli import DEFAULT_RESULTS
+from search.records.best_config import read_best_config
+from search.records.own_space import collect_parameters, read_own_space
 from search.reporting.answers import Answer
 from search.reporting.markup import Html, code, command, fold, join, lead, note, say, table, tag
 from search.reporting.report import ORIGINS
-from search.reporting.words import format_score, group_params
+from search.reporting.ties import find_answers
+from search.reporting.words import describe_epochs, format_score, format_value, group_params
 from search.space.weights import WEIGHTS
 from search.statistics.intervals import IMAGES, Estimate, compute_wilson
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fashion_core.data.schema import AttributeSchema
     from search.records.layout import SearchLayout
@@ -57,12 +61,12 @@ def write_confusion(layout: SearchLayout, found: Confusion) -> None:
     write_whole(layout.confusions, json.dumps(found.model_dump()) + "\n")
 
 
-def read_confusion(layout: SearchLayout, trial: int) -> Confusion | None:
-    """What the model of a trial took for what; None where neither it nor its model is kept, or they are damaged."""
+def read_confusion(layout: SearchLayout, trial: int, epoch: int | None) -> Confusion | None:
+    """What a trial's model of this epoch took for what; None where neither it nor its model is kept, or is damaged."""
     try:
         if layout.confusions.is_file():
             kept = read_json(layout.confusions, Confusion, "hold matrices", "write the report again", FashionError)
-            if kept.trial == trial:
+            if (kept.trial, kept.epoch) == (trial, epoch):
                 return kept
         file = layout.checkpoint_folder(trial) / MODEL_FILE
         if not file.is_file():
@@ -70,6 +74,8 @@ def read_confusion(layout: SearchLayout, trial: int) -> Confusion | None:
         from fashion_core.models.saved import read_description  # torch takes seconds
 
         found = read_description(file)
+        if found.epoch != epoch:
+            return None
         return build_confusion(trial, found.epoch, found.build_schema(), found.confusion)
     except (FashionError, OSError, ValueError):
         return None
@@ -82,10 +88,8 @@ def answer_won(source: Source) -> Answer:
     if not ranked:
         return Answer("No trial has a score yet.", [say("No trial has a score yet.")])
     best, words = ranked[0], search.ranked[0]
-    own, params = record.objective, words.params
-    network = " at ".join(
-        f"{params[name]}{unit}" for name, unit in (("backbone", ""), ("image_size", " px")) if name in params
-    )
+    own, params = record.objective, collect_parameters(read_own_space(record), best.params)
+    network = describe_network(params)
     against = "" if search.majority is None else f" Always answering the commonest class scores {search.majority}."
     what = f"mean over {len(search.categories)} categories" if own.is_default else own.words
     on = "" if not search.scored else f" on {search.scored:,} images"
@@ -93,21 +97,36 @@ def answer_won(source: Source) -> Answer:
         tag("strong", f"Trial {best.number}"),
         f"{f' ({network})' if network else ''}, {ORIGINS[words.origin]}, scores ",
         tag("strong", words.score),
-        f" in {own.name} ({what}){on}, after epoch {best.best_epoch} of {len(best.epochs)}."
+        f" in {own.name} ({what}){on}, {describe_epochs(record, best)}."
         f"{write_span(best.best, best.standard_error)}{against}",
     )
-    confusion = read_confusion(source.layout, best.number)
+    confusion = read_confusion(source.layout, best.number, best.best_epoch)
     parts = [
         words_of_best,
         list_params(record, best),
-        *list_commands(source),
+        fold("all that it trains with", list_values(params)),
+        *list_commands(source, best),
         tag("h3", "By category"),
-        list_categories(source, best, confusion),
+        list_categories(source, best),
         *list_classes(confusion),
-        *(show_photographs(source)),
+        *show_photographs(source, best),
     ]
     short = f"Trial {best.number}{f', {network}' if network else ''}: {own.name} {words.score}.{against}"
     return Answer(short, parts)
+
+
+def describe_network(params: Mapping[str, Any]) -> str:
+    """`resnet18 at 224 px, batches of 32`: of these, what is known."""
+    network = " at ".join(
+        f"{params[name]}{unit}" for name, unit in (("backbone", ""), ("image_size", " px")) if name in params
+    )
+    batches = f"batches of {params['batch_size']}" if "batch_size" in params else ""
+    return ", ".join(text for text in (network, batches) if text)
+
+
+def list_values(params: Mapping[str, Any]) -> Html:
+    """A table of parameters."""
+    return table(("parameter", "value"), ((code(name), format_value(value)) for name, value in params.items()))
 
 
 def name_search(layout: SearchLayout) -> str:
@@ -143,37 +162,52 @@ def list_params(record: SearchRecord, best: TrialRecord) -> Html:
     return join(parts)
 
 
-def list_commands(source: Source) -> list[Html]:
+def list_commands(source: Source, best: TrialRecord) -> list[Html]:
     """What to do with the best trial."""
     layout, parts = source.layout, []
     name, where = name_search(layout), f"{layout.results.name}/{layout.name}"
     if layout.best_model.is_file():
-        parts.append(command("ask it", f"python -m search.predict {name} IMAGE.jpg"))
-        parts.append(
-            command(
-                "train it again with fresh seeds, judge it, and ship it if it holds", f"python search/promote.py {name}"
-            )
-        )
+        parts.append(command(f"ask {name_kept(layout, best)}", f"python -m search.predict {name} IMAGE.jpg"))
+        parts.append(offer_promotion(source.record, best, name))
     if layout.best_config.is_file():
         config = shlex.quote(f"{where}/best_config.json")
         again = f"python search/run.py --data DIR --space SPACE --enqueue {config}"
-        parts.append(command("try this configuration first in another search", again))
+        what = "this configuration" if name_kept(layout, best) == "it" else "the configuration of that trial"
+        parts.append(command(f"try {what} first in another search", again))
     return parts
 
 
-def find_commonest(record: SearchRecord, confusion: Confusion | None) -> dict[str, float]:
-    """Of each category, what always answering its commonest class would score; empty where nothing tells."""
-    known: dict[str, float] = record.data.get("majority_by_category") or {}
-    if known or confusion is None:
-        return known
-    totals = {name: np.array(matrix).sum(1) for name, matrix in confusion.matrices.items()}
-    return {name: float(counts.max() / counts.sum()) for name, counts in totals.items() if counts.sum()}
+def name_kept(layout: SearchLayout, best: TrialRecord) -> str:
+    """Whose model stands in the best one's place: `it`, or another trial where the best one's is not kept."""
+    with suppress(SearchError):
+        kept = read_best_config(layout).trial
+        if kept != best.number:
+            return f"trial {kept}, the best whose model is kept"
+    return "it"
 
 
-def list_categories(source: Source, best: TrialRecord, confusion: Confusion | None) -> Html:
+def offer_promotion(record: SearchRecord, best: TrialRecord, name: str) -> Html:
+    """The command that promotes it; where it was not trained to its end, what a promotion takes instead."""
+    what, candidate = "train it again with fresh seeds, judge it, and ship it if it holds", record.find_candidate()
+    if candidate is None:
+        return note(
+            "A promotion takes trials that were trained to their end, and there is none: let the search go on, with ",
+            code(f"python search/run.py --resume {name}"),
+            ".",
+        )
+    if candidate is not best:
+        what = (
+            f"promote trial {candidate.number} ({format_score(candidate.best)}), the best that was trained to its end: "
+            f"trial {best.number} was not, so a promotion does not take it"
+        )
+    return command(what, f"python search/promote.py {name}")
+
+
+def list_categories(source: Source, best: TrialRecord) -> Html:
     """Accuracy of each category, beside always answering the commonest class."""
     record, search = source.record, source.search
-    images, commonest = record.selection.get("select_count"), find_commonest(record, confusion)
+    images = record.selection.get("select_count")
+    commonest: dict[str, float] = record.data.get("majority_by_category") or {}
     labelled = record.selection.get("labelled") or {}
     rows = []
     for name in record.category_names:
@@ -194,7 +228,7 @@ def list_categories(source: Source, best: TrialRecord, confusion: Confusion | No
         rows.append((name, f"{value:.4f}", bar, span, format_score(mark)))
     mean = search.accuracies[-1]
     rows.append(("mean", mean[1], "", "", mean[2] or ""))
-    words = note("The upright line in a bar is what always answering the category's commonest class would score.")
+    words = note("The upright line in a bar is what always answering the category's commonest class in train scores.")
     whole = table(("category", "accuracy", "", "95% interval", "commonest class"), rows, class_="short")
     return join(
         [whole, words]
@@ -251,9 +285,12 @@ def list_worst(classes: Sequence[str], matrix: np.ndarray) -> Html:
     return table(("truth", "answer", "images", "of the class"), rows)
 
 
-def show_photographs(source: Source) -> list[Html]:
+def show_photographs(source: Source, best: TrialRecord) -> list[Html]:
     """Photographs that it gets right and wrong, where they were asked for; else how to see them."""
     if source.photographs is not None:
         return [tag("h3", "Photographs it gets right and wrong"), source.photographs]
+    answers = find_answers(source.record, best)
+    if answers is None or len(source.record.selection.get("select_images", [])) != answers.shape[1]:
+        return []
     name = name_search(source.layout)
     return [command("see photographs that it gets right and wrong", f"python -m search.report {name} --photographs")]

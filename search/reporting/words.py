@@ -128,7 +128,9 @@ def describe_search(record: SearchRecord) -> SearchWords:
     best = outcome.ranked[0].best_metrics if outcome.ranked else {}
     commonest: dict[str, float] | None = data.get("majority_by_category")
     rows = [(name, f"{metrics.ACCURACY}/{name}", (commonest or {}).get(name)) for name in categories]
-    rows.append(("mean", metrics.ACCURACY, data.get("majority") if objective.is_default else None))
+    known = list((commonest or {}).values())
+    mean = sum(known) / len(known) if len(known) == len(categories) and known else None
+    rows.append(("mean", metrics.ACCURACY, data.get("majority") if objective.is_default else mean))
     return SearchWords(
         name=record.name or "the search",
         categories=tuple(categories),
@@ -299,6 +301,16 @@ def describe_origin(trial: TrialRecord, *, is_grid: bool) -> str:
     if is_grid:
         return "grid"
     return "tried first" if trial.enqueued else "sampled"
+
+
+def describe_epochs(record: SearchRecord, trial: TrialRecord) -> str:
+    """`after epoch 2 of 3`, its best; not trained to its end, `after epoch 1, stopped after 2 of 3 epochs`."""
+    done = len(trial.epochs)
+    if trial.status == TrialStatus.FINISHED:
+        return f"after epoch {trial.best_epoch} of {done}"
+    planned = max(record.settings.get("max_epochs", 0), done)
+    end = f"so far with {done}" if trial.status == TrialStatus.RUNNING else f"{trial.status} after {done}"
+    return f"after epoch {trial.best_epoch}, {end} of {write_count(planned, 'epoch')}"
 
 
 def group_params(params: dict[str, Any], categories: Sequence[str]) -> dict[str, str]:

@@ -346,6 +346,26 @@ def check_scores(scores: np.ndarray) -> np.ndarray:
     return scores
 
 
+def compute_finite(found: int, drawn: int, everyone: int, level: float = LEVEL) -> tuple[int, int]:
+    """Interval of how many of `everyone` are of a kind, where `found` of `drawn` without putting back were.
+
+    Exact, by the hypergeometric distribution: all numbers that leave each tail more than half the error. Source:
+    Buonaccorsi 1987, A Note on Confidence Intervals for Proportions in Finite Populations, Am. Statistician 41.
+    """
+    ways = math.comb(everyone, drawn)
+
+    def is_likely(number: int, counts: range) -> bool:
+        found_so = sum(math.comb(number, k) * math.comb(everyone - number, drawn - k) for k in counts)
+        return found_so / ways > (1 - level) / 2
+
+    can = [
+        number
+        for number in range(found, everyone - drawn + found + 1)
+        if is_likely(number, range(found + 1)) and is_likely(number, range(found, drawn + 1))
+    ]
+    return can[0], can[-1]
+
+
 def compute_wilson(share: float, count: float, level: float = LEVEL) -> tuple[float, float]:
     """Interval of a share of `count` images. Source: Wilson 1927."""
     z = float(ndtri((1 + level) / 2))

@@ -1,7 +1,8 @@
 """Labels that look wrong, by confident learning, and how many would look so by chance.
 
 Source: Northcutt, Jiang & Chuang 2021, Confident Learning: Estimating Uncertainty in Dataset Labels, JAIR 70: section
-3.1 for the thresholds, "self-confidence" of section 3.3 for the order. N images, C classes of one category.
+3.1 for the thresholds, "self-confidence" of section 3.3 for the order. Unlike there, no class is suggested that is less
+sure than the label itself, nor one with few members. N images, C classes of one category.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 from fashion_core.inference.temperatures import SMALLEST, divide_logits
 from search.statistics.calibration import fit_temperature
 
-MIN_LABELLED = 20  # images: of fewer, a class's threshold is an accident
+MIN_LABELLED = 20  # images: fewer tell nothing
+MIN_MEMBERS = 10  # images of a class: of fewer, its threshold is an accident
 SLACK = 1e-9  # by which a mean of equal numbers may lie above them
 
 
@@ -25,8 +27,8 @@ class LabelErrors:
         images: [M] positions among the N.
         suggested: [M] classes.
         given_confidence, suggested_confidence: [M] of the label, and of the class suggested.
-        others: confidences, ascending, of all classes but the suggested one of all images that have such: of what a
-            label that looks wrong could be.
+        others: confidences, ascending, of all classes less sure than the suggested one of all images that have such:
+            of what a label that looks wrong could be.
     """
 
     images: np.ndarray
@@ -64,7 +66,7 @@ def find_label_errors(confidences: np.ndarray, labels: np.ndarray) -> LabelError
     """The labels of a category that look wrong.
 
     A class can be suggested where an image is as confidently of it as its own members are in the mean. What is
-    suggested is the most confident of these; a label looks wrong where that is another class.
+    suggested is the most confident of these; a label looks wrong where that is another class, and more confident.
 
     Args:
         confidences: [N, C], see `cross_fit_confidence`.
@@ -75,12 +77,16 @@ def find_label_errors(confidences: np.ndarray, labels: np.ndarray) -> LabelError
         images = images[:0]
     values, given = confidences[images], labels[images]
     classes = np.arange(confidences.shape[1])
-    thresholds = np.array([values[given == c, c].mean() if (given == c).any() else np.inf for c in classes])
+    thresholds = np.array(
+        [values[given == c, c].mean() if (given == c).sum() >= MIN_MEMBERS else np.inf for c in classes]
+    )
     passing = values >= thresholds - SLACK
     can, suggested = passing.any(1), np.where(passing, values, -1).argmax(1)
-    rows = np.flatnonzero(can & (suggested != given))
+    most = np.where(can, values[np.arange(len(given)), suggested], -1.0)
+    is_less = np.less(values, most[:, None])
+    rows = np.flatnonzero(is_less[np.arange(len(given)), given])
     own = values[rows, given[rows]]
     order = np.argsort(own, kind="stable")
     rows, own = rows[order], own[order]
-    others = np.sort(values[can][suggested[can][:, None] != classes])
+    others = np.sort(values[is_less])
     return LabelErrors(images[rows], suggested[rows], own, values[rows, suggested[rows]], others)

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import getpass
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fashion_core.config import build_config
-from fashion_core.data.schema import AttributeSchema
-from fashion_core.errors import FashionError, first_line
+from fashion_core.errors import first_line
 from search.records.events import EndReason, TrialStatus
-from search.records.own_space import load_own_space
 from search.records.usage import add_up
 from search.space.seeds import draw_seeds
-from search.space.weights import WEIGHTS, flatten_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from search.records.record import SearchRecord, TrialRecord
-    from search.space.space import Space
 
-OF_EACH = ("seed", "start_seed")  # drawn for every trial from the search's seed and the trial's number
 DataSet = tuple[str, str, str, str]  # context, name, fingerprint, profile as JSON: see `describe_images`
 MAX_LINE = 400  # characters
 TRIAL = "trial/"  # begins the name of what a trial took
@@ -83,31 +77,6 @@ def find_user() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a user without a name, as in a container
         return "unknown"
-
-
-def read_own_space(record: SearchRecord, max_epochs: int | None = None) -> tuple[Space, AttributeSchema] | None:
-    """The space that the trials were drawn from, with the data's categories; None where the ledger does not tell it.
-
-    Args:
-        max_epochs: None: as the search began.
-    """
-    try:
-        return load_own_space(record, max_epochs), AttributeSchema.from_dict(record.begun.categories)
-    except FashionError:
-        return None
-
-
-def collect_parameters(own: tuple[Space, AttributeSchema] | None, searched: Mapping[str, Any]) -> dict[str, Any]:
-    """All that a trial trains with, by flat names: what was searched, what the space fixes, and the defaults."""
-    if own is None:
-        return dict(searched)
-    space, schema = own
-    try:
-        values = build_config(space.build_values(dict(searched), schema)).model_dump(exclude=set(OF_EACH))
-    except FashionError:
-        return dict(searched)
-    weights = flatten_weights(values.pop(WEIGHTS))
-    return {name: value for name, value in (values | weights | dict(searched)).items() if value is not None}
 
 
 def find_seeds(record: SearchRecord, number: int) -> dict[str, int]:

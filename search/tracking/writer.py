@@ -23,17 +23,16 @@ from search.records.events import (
     TrialStatus,
 )
 from search.records.layout import REPORT
+from search.records.own_space import collect_parameters, read_own_space
 from search.records.record import SearchRecord, TrialRecord
 from search.tracking.facts import (
     build_source,
-    collect_parameters,
     describe_data,
     describe_end,
     describe_trial,
     find_seeds,
     is_failure,
     measure_trial,
-    read_own_space,
 )
 from search.tracking.names import name_best, name_key
 from search.tracking.store import NOTE_TAG, gather_statistics, open_store, take_head

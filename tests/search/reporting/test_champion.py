@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from answered_search import IMAGES, draw_answers, write_search
+from scipy import stats
 
 from fashion_core.data.schema import KNOWN_CATEGORIES
 from search.records.record import load_record
@@ -34,7 +35,8 @@ def test_the_same_images_are_compared_image_by_image(layout):
     page = show(layout, champion)
     own = draw_answers(12, 2)[load_record(layout).rank()[0].number]
     gaps = 100 * (own - theirs)[rows].mean(1)
-    low = gaps.mean() - 2.0096 * gaps.std(ddof=1) / np.sqrt(50)  # Student's, of 49 degrees of freedom
+    ranked = len(load_record(layout).rank())
+    low = gaps.mean() - stats.t.ppf(1 - 0.025 / ranked, 49) * gaps.std(ddof=1) / np.sqrt(50)
     found = re.search(r"champion, ([^,]+), from search lite, champion since 2023-11-14, by (\S+) \[(\S+),", page)
     assert found[1] == "version 3 of garments" and float(found[2]) == pytest.approx(gaps.mean(), abs=6e-3)
     assert float(found[3]) == pytest.approx(low, abs=6e-3)

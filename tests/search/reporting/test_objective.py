@@ -44,7 +44,7 @@ def test_the_report_and_its_table(layout, objective):
     text = layout.report.read_text()
     score = record.trials[best].best
     assert f"Best `{objective}` (" in text.split("\n")[2] and f"**{score:.4f} ± " in text.split("\n")[2]
-    assert f"trial {best} after epoch 1" in text.split("\n")[2]
+    assert f"trial {best} after epoch 1 of 2" in text.split("\n")[2]
     beside = CLASS_ACCURACY if objective == ACCURACY else ACCURACY
     assert f"| epochs | {objective} | less the best, points | {beside} | origin |" in text
     assert f"| 1 | {best} | finished | 2 | {score:.4f} ± " in text

@@ -126,7 +126,7 @@ def test_the_report_says_what_came_out(layout):
     text = layout.report.read_text()
     median = statistics.median(max(scores) for _, scores, status, _ in TRIALS if status == "finished")
     epochs, full = sum(len(scores) for _, scores, _, _ in TRIALS), len(TRIALS) * MAX_EPOCHS
-    assert "**0.8056 ± 0.0081**, trial 2 after epoch 4, found by the search's own sampling" in text
+    assert "**0.8056 ± 0.0081**, trial 2 after epoch 4 of 4, found by the search's own sampling" in text
     assert "`val/class_accuracy` is 0.4028" in text and "commonest class scores 0.6000" in text
     assert "6 trials: 3 finished, 1 stopped, 1 failed, 1 diverged." in text
     assert f"They trained {epochs} epochs, {epochs / full:.0%} of full training ({full}); ASHA saved 2." in text

@@ -49,11 +49,11 @@ def test_the_stopped_are_drawn_by_the_searchs_seed(layout):
     assert all(150 < firsts[number] < 250 for number in STOPPED)  # 200 each by chance, SD 13
 
 
-def test_the_share_has_wilsons_interval(layout):
+def test_how_many_would_have_is_counted_among_those_that_were_stopped(layout):
     record = load_record(layout)
     found = estimate_regret(record, finish(record, [-0.05, 0.02, -0.01]))
     assert (found.stopped, found.drawn, found.better) == (5, 3, (draw_order(record)[1],))
-    assert found.share == pytest.approx((0.0615, 0.7923), abs=1e-4)  # of 1 in 3, as in tables of it
+    assert found.would == (1, 3)  # one of five is known to, two are known not to
     assert found.missed == pytest.approx(0.02)
     gains = np.array([-0.05, 0.02, -0.01])
     half = 4.3027 * gains.std(ddof=1) / np.sqrt(3)  # Student's, of 2 degrees of freedom
@@ -61,13 +61,15 @@ def test_the_share_has_wilsons_interval(layout):
     stops = [record.trials[number].best for number in draw_order(record)[:3]]
     assert found.gain.value == pytest.approx(np.mean(record.rank()[0].best + gains - stops))
     words = describe_regret(record, found)
-    assert "Of 5 trials that ASHA stopped, 3" in words and "6% to 79%" in words and "2.00 points above" in words
+    assert "Of 5 trials that ASHA stopped, 3" in words and "2.00 points above" in words
+    assert "1 to 3 would have (95%), 20% to 60%" in words
 
 
 def test_one_that_diverges_would_have_beaten_nobody(layout):
     record = load_record(layout)
     found = estimate_regret(record, finish(record, [None, -0.02, None]))
     assert (found.drawn, found.better, found.missed, found.difference) == (3, (), 0.0, None)
+    assert found.would == (0, 2)
     assert "none would have beaten the best" in describe_regret(record, found)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from search.statistics.intervals import (
     Estimate,
     VarianceParts,
     compare,
+    compute_finite,
     compute_gap,
     estimate_score,
     estimate_seed_noise,
@@ -299,3 +301,30 @@ def test_the_committed_tables_say_what_is_claimed():
 def read_rows(name):
     with (TABLES / name).open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("everyone", [4, 7, 12])
+def test_the_interval_of_a_finite_number_holds_it_and_is_possible(everyone):
+    """Every number that there can be, every draw of it: by counting all of them."""
+    for drawn in range(1, everyone + 1):
+        for number in range(everyone + 1):
+            draws = [sum(each < number for each in draw) for draw in combinations(range(everyone), drawn)]
+            held = 0
+            for found in set(draws):
+                low, high = compute_finite(found, drawn, everyone)
+                assert found <= low <= high <= everyone - (drawn - found)
+                held += draws.count(found) * (low <= number <= high)
+            assert held >= 0.95 * len(draws)
+
+
+def test_the_interval_of_a_finite_number_is_no_wider_than_it_must_be():
+    assert compute_finite(0, 3, 4) == (0, 1) and compute_finite(3, 3, 3) == (3, 3)
+    for found, drawn, everyone in ((0, 10, 40), (3, 10, 40), (1, 5, 60)):
+        low, high = compute_finite(found, drawn, everyone)
+        assert (
+            stats.hypergeom.cdf(found, everyone, high, drawn)
+            > 0.025
+            >= stats.hypergeom.cdf(found, everyone, high + 1, drawn)
+        )
+        assert low == 0 or stats.hypergeom.sf(found - 1, everyone, low, drawn) > 0.025
+        assert low == found or stats.hypergeom.sf(found - 1, everyone, low - 1, drawn) <= 0.025

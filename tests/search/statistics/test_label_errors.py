@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from search.statistics.crossfit import assign_folds
-from search.statistics.label_errors import MIN_LABELLED, cross_fit_confidence, find_label_errors
+from search.statistics.label_errors import MIN_LABELLED, MIN_MEMBERS, cross_fit_confidence, find_label_errors
 
 
 def draw(rng, images=4000, classes=4):
@@ -15,13 +15,13 @@ def draw(rng, images=4000, classes=4):
 
 
 def find_slowly(confidences, labels):
-    """The rule of the paper, image by image."""
+    """The rule of the paper, image by image, of suggestions that are surer than the label."""
     classes = range(confidences.shape[1])
     thresholds = [confidences[labels == c, c].mean() for c in classes]
     found = {}
     for image, (row, label) in enumerate(zip(confidences, labels, strict=True)):
         passing = [c for c in classes if row[c] >= thresholds[c]]
-        if passing and (suggested := max(passing, key=lambda c: row[c])) != label:
+        if passing and row[suggested := max(passing, key=lambda c: row[c])] > row[label]:
             found[image] = suggested
     return found
 
@@ -56,6 +56,29 @@ def test_planted_errors_come_first_and_are_more_than_by_chance():
     assert found.count_by_chance(found.given_confidence[19]) < 3
     clean = find_label_errors(*draw(rng))
     assert len(clean.images) == pytest.approx(clean.count_by_chance(), rel=0.25)
+
+
+def test_no_suggestion_is_less_sure_than_the_label():
+    """Of a class that is seldom sure, a little sureness passes its threshold beside a label that is surer."""
+    rng = np.random.default_rng(5)
+    likely = np.array([[0.55, 0.45], [0.52, 0.48], [0.95, 0.05]])[rng.choice(3, 2000, p=[0.3, 0.3, 0.4])]
+    labels = (rng.random(2000) < likely[:, 1]).astype(int)
+    found = find_label_errors(likely, labels)
+    assert (found.suggested_confidence > found.given_confidence).all() and (labels[found.images] != 0).all()
+    counts = []
+    for _ in range(60):
+        again = (rng.random(2000) < likely[:, 1]).astype(int)
+        counts.append(len(find_label_errors(likely, again).images))
+    assert np.mean(counts) == pytest.approx(found.count_by_chance(), rel=0.1)
+
+
+def test_a_class_with_few_members_is_never_suggested():
+    confidences, labels = draw(np.random.default_rng(6), 600)
+    members = np.flatnonzero(labels == 2)
+    labels[members[MIN_MEMBERS - 1 :]] = 1
+    assert 2 not in find_label_errors(confidences, labels).suggested
+    labels[members[MIN_MEMBERS - 1]] = 2
+    assert 2 in find_label_errors(confidences, labels).suggested
 
 
 def test_unlabelled_images_and_few_ones_are_none():

@@ -8,18 +8,17 @@ import pytest
 
 from fashion_core.config import build_config
 from search.records.events import EpochEnded, SearchEnded, SearchStarted, TrialEnded, TrialPaused, TrialStarted
+from search.records.own_space import collect_parameters, read_own_space
 from search.records.record import replay
 from search.space.seeds import draw_seeds
 from search.tracking.facts import (
     build_source,
-    collect_parameters,
     describe_data,
     describe_end,
     describe_trial,
     find_seeds,
     is_failure,
     measure_trial,
-    read_own_space,
 )
 
 SPACE = """
