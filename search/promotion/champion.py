@@ -91,6 +91,11 @@ def answer_by_members(registry: Registry, champion: Version, material: Material)
     return np.stack([ask(member, material) for member in members])
 
 
+def count_members(registry: Registry, champion: Version) -> int:
+    """Of how many networks a champion is made; an average of weights is one."""
+    return len(as_ensemble(load_saved(registry.download(champion), choose_device(None))).members)
+
+
 def ask(saved: Saved, material: Material) -> np.ndarray:
     """[N, K]: what a model answers to the validation images."""
     annotations = load_annotations(material.source, material.reading)

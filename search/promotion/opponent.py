@@ -1,12 +1,14 @@
 """What is judged against what: the answers of what may ship, and of what it must beat. S seeds, N images, K categories.
 
-That is the registered champion, else the baseline, else the commonest class. Like is held against like: one network
-against one, in the mean of those that were trained; an ensemble against an ensemble of the baseline's networks; what is
-to be champion against what is.
+That is the registered champion, else the baseline, else the commonest class. Like is held against like: a recipe for
+one network against the baseline's, each in the mean of its networks; an ensemble against an ensemble of the baseline's
+networks; what is to be champion against what is. Another seed gives another network, so how seeds vary counts in all of
+these comparisons: the gate opens for what would be better trained again, not for a lucky network of an equal recipe.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,19 +16,20 @@ import numpy as np
 
 from fashion_core.errors import SearchError
 from fashion_core.metrics import find_commonest, mark_correct
-from search.promotion.champion import answer_by_champion, answer_by_members, find_champion
-from search.promotion.forms import SEEDS, answer_by_form
+from search.promotion.champion import answer_by_champion, answer_by_members, count_members, find_champion
+from search.promotion.forms import SEEDS, Pool, answer_by_form, choose_ensemble, choose_seeds
 from search.promotion.judgement import find_best_candidate
 from search.promotion.options import ENSEMBLE, SINGLE
 from search.promotion.tries import digest_answers
 from search.statistics.crossfit import cross_fit, cross_fit_seeds
 from search.statistics.gate import Verdict, compare_answers, judge
+from search.statistics.intervals import IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from search.jobs.material import Material
-    from search.promotion.forms import Decision
+    from search.promotion.forms import Choice, Decision
     from search.promotion.judgement import Judgement, Trained, TrainedCandidate
     from search.promotion.running import Promotion
     from search.records.attempts import Attempt
@@ -42,6 +45,7 @@ class Opponent:
         words: what it is.
         answers: [S, N, K] on the validation images, 1 for right, NaN where one is unlabelled in a category.
         one_network: [S, N, K] or [1, N, K]: what one of its networks answers in the mean; None where nobody knows.
+        share: of one network's variance over seeds that is in its score: 1 of one network, 1 / M in the mean of M.
         version: in the registry; None for a baseline.
         is_wanted: false where it stands in for a baseline that diverged: it proves nothing.
         trouble: why the registry could not be asked, or "".
@@ -50,6 +54,7 @@ class Opponent:
     words: str
     answers: np.ndarray
     one_network: np.ndarray | None = None
+    share: float = 1.0
     version: Version | None = None
     is_wanted: bool = True
     trouble: str = ""
@@ -60,10 +65,11 @@ class Gate:
     """What was judged against what, and what came of it.
 
     Attributes:
-        answers: [S, N, K] that were judged, cross-fitted: of the whole procedure, or of a recipe over its seeds.
+        answers: [S, N, K] of what may ship, cross-fitted: of the whole procedure, or of a recipe over its seeds.
         attempts: the tries on these images so far, in order; this is the last.
         one_network: one network of what was found less one of the opponent, in the mean of those there are; None where
             one of both is not known.
+        claim: what the comparison is of, in words.
     """
 
     answers: np.ndarray
@@ -71,20 +77,24 @@ class Gate:
     verdict: Verdict
     attempts: tuple[Attempt, ...] = ()
     one_network: Difference | None = None
+    claim: str = ""
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The verdict's, and how one network compares with one."""
+        """The verdict's, what was compared, and how one network compares with one."""
+        reasons = self.verdict.reasons
+        if self.claim:
+            reasons = (*reasons[:1], self.claim, *reasons[1:])
         if self.one_network is None:
-            return self.verdict.reasons
+            return reasons
         like = f"one network against one, in the mean of those there are: {self.one_network.mean.render()}"
-        return (*self.verdict.reasons, like)
+        return (*reasons, like)
 
 
 def find_answers(
     decision: Decision, candidates: Sequence[TrainedCandidate], folds: np.ndarray, *, is_recipe: bool
 ) -> np.ndarray:
-    """[S, N, K] answers that the gate judges: of the whole procedure, or of the recipe of a single network."""
+    """[S, N, K] answers of what may ship: of the whole procedure, or of the recipe of a single network."""
     if is_recipe and decision.choice.form == SINGLE and len(candidates[0].runs) > 1:
         return answer_by_recipe(candidates, folds)
     return decision.answers
@@ -113,25 +123,56 @@ def ask_gate(promotion: Promotion, trained: Trained, judgement: Judgement, decis
     """
     material, is_recipe = promotion.material, promotion.options.is_recipe
     answers = find_answers(decision, trained.candidates, material.folds, is_recipe=is_recipe)
-    over_seeds = len(answers) > 1
+    form = decision.choice.form
     opponent = find_opponent(
         promotion.registry,
         trained,
         material,
         key=promotion.key,
-        form=None if over_seeds else decision.choice.form,
+        form=None if form == SINGLE else form,
         has_baseline=promotion.plan.baseline is not None,
     )
-    pool = judgement.answers if over_seeds else ()  # the candidates tell how seeds vary
-    attempts = promotion.tries.enter(opponent.words, digest_answers(answers, opponent.answers))
-    verdict = judge(answers, opponent.answers, pool, material.schema.names, len(attempts), trained.measure)
+    judged = answers
+    if opponent.version is None:  # nobody chose among the baseline's networks, so nobody chooses among these
+        judged = find_answers(decision, trained.candidates, material.folds, is_recipe=True)
+    share = opponent.share + (1 / len(judged) if len(judged) > 1 else find_share(decision.choice))
+    attempts = promotion.tries.enter(opponent.words, digest_answers(judged, opponent.answers))
+    verdict = judge(
+        judged,
+        opponent.answers,
+        judgement.answers,  # they tell how seeds vary
+        material.schema.names,
+        len(attempts),
+        trained.measure,
+        share,
+    )
     if not opponent.is_wanted:
         reason = "the baseline diverged with every seed, so there is nothing that this had to beat"
         verdict = replace(verdict, passed=False, reasons=(reason, *verdict.reasons))
     one_network = None
     if opponent.one_network is not None:
         one_network = compare_answers(decision.one_network, opponent.one_network, (), trained.measure)
-    return Gate(answers, opponent, verdict, attempts, one_network)
+    claim = "" if verdict.difference.mean.covers == IMAGES else describe_claim(len(judged), len(answers))
+    return Gate(answers, opponent, verdict, attempts, one_network, claim)
+
+
+def find_share(choice: Choice) -> float:
+    """See `Opponent.share`: of an ensemble the sum of its members' squared weights, as of a mean; else 1.
+
+    A soup counts as the one network that it is, which is more than its seeds can vary.
+    """
+    if choice.form not in (SEEDS, ENSEMBLE):
+        return 1.0
+    counts = np.array(list(Counter(choice.networks).values()))
+    return float((counts**2).sum() / counts.sum() ** 2)
+
+
+def describe_claim(judged: int, shipped: int) -> str:
+    """What the gate compares, in words. judged, shipped: S of the answers judged, and of those of what may ship."""
+    if judged == 1:
+        return "the interval holds how seeds vary: it is of what would ship, were all trained again with other seeds"
+    what = "" if shipped == judged else "; what ships is the best of them"
+    return f"what is compared is the recipe, in the mean of its {judged} networks{what}"
 
 
 # ---------------------------------------------------------------------------------------------------- whom it must beat
@@ -146,7 +187,7 @@ def find_opponent(
 
     Args:
         key: of this promotion; where its own model is the champion already, the opponent is the one before.
-        form: in which the baseline is judged; None: how it is trained, over all seeds.
+        form: in which the baseline is judged; None: in the mean of its networks, one a seed.
         has_baseline: whether one was asked for.
 
     Raises:
@@ -164,7 +205,8 @@ def find_opponent(
     words = f"the champion, version {champion.number}"
     if members is not None and len(members) > 1:
         words += f", an ensemble of {len(members)} networks"
-    return Opponent(words, answers, members, champion)
+    share = 1 / len(answers) if len(answers) > 1 else 1 / count_members(registry, champion)
+    return Opponent(words, answers, members, share, champion)
 
 
 def stand_in(trained: Trained, material: Material, form: str | None, has_baseline: bool) -> Opponent:
@@ -173,11 +215,21 @@ def stand_in(trained: Trained, material: Material, form: str | None, has_baselin
     if baseline is None:
         commonest = find_commonest(material.first.labels[material.train])
         answers = mark_correct(commonest, material.labels)[None].astype(float)
-        return Opponent("always answering the commonest class", answers, is_wanted=not has_baseline)
+        return Opponent("always answering the commonest class", answers, share=0.0, is_wanted=not has_baseline)
     seeds = cross_fit(baseline.answer, material.folds)
-    if form is None:
-        return Opponent("the baseline", seeds, seeds)
     count = len(baseline.runs)
-    kind = "an ensemble" if form in (SEEDS, ENSEMBLE) else "the mean"
-    words = f"the baseline, {kind} of its {count} networks" if count > 1 else "the baseline"
-    return Opponent(words, answer_by_form(baseline, form, material.folds), seeds)
+    is_ensemble = form in (SEEDS, ENSEMBLE)
+    words = f"the baseline, {'an ensemble' if is_ensemble else 'the mean'} of its {count} networks"
+    if count == 1:
+        words = "the baseline"
+    if form is None:
+        return Opponent(words, seeds, seeds, 1 / count)
+    share = find_share(choose_for_baseline(baseline, form)) if is_ensemble else 1 / count
+    return Opponent(words, answer_by_form(baseline, form, material.folds), seeds, share)
+
+
+def choose_for_baseline(baseline: TrainedCandidate, form: str) -> Choice:
+    """The ensemble of its networks, chosen on all images."""
+    images = np.arange(len(baseline.labels))
+    choose = choose_seeds if form == SEEDS else choose_ensemble
+    return choose(Pool([baseline], baseline.labels, images), images)

@@ -71,7 +71,11 @@ class Verdict:
 
 
 def compare_answers(
-    one: np.ndarray, other: np.ndarray, pool: Sequence[np.ndarray], measure: Measure = ACCURACY
+    one: np.ndarray,
+    other: np.ndarray,
+    pool: Sequence[np.ndarray],
+    measure: Measure = ACCURACY,
+    share: float | None = None,
 ) -> Difference:
     """`compare` for the score and for every category.
 
@@ -80,6 +84,7 @@ def compare_answers(
         pool: answers [S, N, K] of all re-run candidates on the same images: they tell how much seeds vary, over all
             categories and in each. Empty: over images alone.
         measure: the objective on these images.
+        share: see `compare`.
     """
     everyone = [check_answers(answers) for answers in (one, other, *pool)]
     check_together(everyone)
@@ -90,6 +95,7 @@ def compare_answers(
             second[at],
             estimate_seed_noise([outcomes[at] for outcomes in rest]),
             None if at else measure.count_freedom(everyone[0]),
+            share,
         )
         for at in range(len(first))
     )
@@ -103,6 +109,7 @@ def judge(
     categories: Sequence[str],
     attempt: int = 1,
     measure: Measure = ACCURACY,
+    share: float | None = None,
 ) -> Verdict:
     """The gate: better with a p-value as small as this try asks for, and no category worse for certain.
 
@@ -116,8 +123,9 @@ def judge(
         categories: K names.
         attempt: which try on these images this is, from 1: see `search.statistics.spending`.
         measure: the objective on these images.
+        share: see `search.statistics.intervals.compare`.
     """
-    difference = compare_answers(answers, opponent, pool, measure)
+    difference = compare_answers(answers, opponent, pool, measure, share)
     gain, allowed = difference.mean, spend_error(attempt)
     if len(categories) != len(difference.categories):
         raise ValueError(

@@ -249,7 +249,13 @@ def estimate_score(scores: np.ndarray, noise: SeedNoise | None, image_df: float 
     return combine(scores.mean(0), 1 / len(scores), noise, image_df)
 
 
-def compare(one: np.ndarray, other: np.ndarray, noise: SeedNoise | None, image_df: float | None = None) -> Estimate:
+def compare(
+    one: np.ndarray,
+    other: np.ndarray,
+    noise: SeedNoise | None,
+    image_df: float | None = None,
+    share: float | None = None,
+) -> Estimate:
     """The score of one candidate less that of another: paired over images, seeds averaged.
 
     Args:
@@ -257,6 +263,8 @@ def compare(one: np.ndarray, other: np.ndarray, noise: SeedNoise | None, image_d
         noise: of the seeds, from `estimate_seed_noise`; None where only images can vary: one seed each and no other
             candidate with more, or networks that are fixed. `covers` says so then.
         image_df: degrees of freedom of the spread over images, see `Measure.count_freedom`; None: N - 1.
+        share: how often the variance of one network over seeds is in the difference. None: 1 / S of each of both; to be
+            given where scores are of something that was made of several networks, as an ensemble is.
 
     Raises:
         ValueError: scores of another shape, not finite, or not of the same images.
@@ -267,7 +275,9 @@ def compare(one: np.ndarray, other: np.ndarray, noise: SeedNoise | None, image_d
             f"two candidates must be scored on the same images, but were on {one.shape[1]} and {other.shape[1]}; "
             "score both on one set"
         )
-    return combine(one.mean(0) - other.mean(0), 1 / len(one) + 1 / len(other), noise, image_df)
+    if share is None:
+        share = 1 / len(one) + 1 / len(other)
+    return combine(one.mean(0) - other.mean(0), share, noise, image_df)
 
 
 def combine(by_image: np.ndarray, share: float, noise: SeedNoise | None, image_df: float | None = None) -> Estimate:

@@ -36,6 +36,7 @@ POOL = 5  # candidates re-run: four and the baseline
 GAIN = 0.01  # true difference of the first two candidates
 COUNTS, SPREADS = (4, 8, 16), (0.0, 0.5)  # candidates to choose from; standard deviation of their true scores, points
 POOLS = (POOL, 2)  # candidates of a promotion whose tries are counted
+FORMS = RECIPE, SINGLE, ENSEMBLE = ("recipe", "single", "ensemble")
 CHAIN, LEAD = 20, 0.02  # challengers of one champion; by how much a better one is better
 SEED = 20261125
 Asks = Callable[[int], float]
@@ -192,39 +193,84 @@ def measure_choice(
     }
 
 
+def answer_in_form(form: str, answers: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, float]:
+    """What the gate judges of a candidate's networks, and the share of one's variance over seeds that is in it.
+
+    Args:
+        form: of `FORMS`. A single one is the best on the other folds; most of the networks speak for their ensemble.
+        answers: [S, N, K].
+    """
+    if form == RECIPE:
+        return answers, 1 / len(answers)
+    if form == ENSEMBLE:
+        return (2 * answers.sum(0, keepdims=True) > len(answers)).astype(float), 1 / len(answers)
+    return cross_fit(lambda chosen: answers[[answers[:, chosen].mean((1, 2)).argmax()]], folds).astype(float), 1.0
+
+
 def measure_chain(
-    pool: int, seed_sd: float, repetitions: int, images: int = 500, seeds: int = 3, asks: Asks = spend_error
+    pool: int,
+    seed_sd: float,
+    repetitions: int,
+    images: int = 500,
+    seeds: int = 3,
+    asks: Asks = spend_error,
+    form: str = RECIPE,
+    has_noise: bool = True,
 ) -> dict[str, float]:
     """Shares of chains in which equal challengers, one after the other, open the gate against one champion.
 
     Every challenger comes with the others of its promotion, as equal, whose seeds tell of the noise; all are judged on
-    the same images. `opens`: one or more of `CHAIN` does; `uncounted`: where every try is judged as if it stood alone,
-    at p <= 0.05. `first`, `tenth`: shares of challengers `LEAD` better that open it at the first and at the tenth try.
+    the same images. Equal are the recipes: their networks differ by their seeds. `opens`: one or more of `CHAIN` does;
+    `no_better`: one or more does whose networks are truly no better than the champion's, on all images: of a single
+    one the network that is chosen, else the mean; `uncounted`: where every try is judged as if it stood alone, at
+    p <= 0.05. `first`, `tenth`: shares of challengers `LEAD` better that open it at the first and at the tenth try.
 
     Args:
         pool: candidates and baseline of a promotion that are trained on all seeds.
         asks: the largest p-value that opens the gate at a try.
+        form: what is held against what: of `FORMS`.
+        has_noise: without it the gate knows of images alone.
     """
     rng = np.random.default_rng([SEED, pool, round(1000 * seed_sd), images, seeds])
+    folds = assign_folds(np.arange(images), seed=0)
     scores = np.full(1 + (CHAIN + 1) * pool, SCORE)
     scores[-pool] += LEAD
     truth, names = Truth(scores, seed_sd), [f"category {number}" for number in range(CATEGORIES)]
     rows = []
     for _ in range(repetitions):
-        champion, *rest = truth.draw(rng, seeds, images).answers
-        tries = [judge(rest[at], champion, rest[at : at + pool], names) for at in range(0, len(rest), pool)]
+        drawn = truth.draw(rng, seeds, images)
+        champion, *rest = drawn.answers
+        own, own_share = answer_in_form(form, champion, folds)
+        tries, places = [], range(0, len(rest), pool)
+        for at in places:
+            answers, share = answer_in_form(form, rest[at], folds)
+            noisy = rest[at : at + pool] if has_noise else ()
+            tries.append(judge(answers, own, noisy, names, share=share + own_share))
+        expected = find_expected(form, drawn)
+        no_better = [expected[1 + at] <= expected[0] for at in places]
         blocked = [each.passed != (each.difference.mean.p_value <= each.allowed) for each in tries]
         values = [1.0 if out else each.difference.mean.p_value for out, each in zip(blocked, tries, strict=True)]
         *equal, better = values
         rows.append(
             {
                 "opens": any(value <= asks(number) for number, value in enumerate(equal, 1)),
+                "no_better": any(
+                    value <= asks(number) and no_better[number - 1] for number, value in enumerate(equal, 1)
+                ),
                 "uncounted": any(value <= ERROR for value in equal),
                 "first": better <= asks(1),
                 "tenth": better <= asks(10),
             }
         )
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def find_expected(form: str, drawn: Experiment) -> np.ndarray:
+    """[C] score on all images of the network that a candidate ships, or the mean of its networks."""
+    if form != SINGLE:
+        return drawn.expected.mean(1)
+    best = drawn.answers.mean((2, 3)).argmax(1)
+    return drawn.expected[np.arange(len(best)), best]
 
 
 def render_report(
@@ -284,15 +330,23 @@ def render_report(
         "is a little low. *held* over images: fixed networks, so an interval over images alone; it leaves out that "
         "another set of images would choose otherwise, and is a little narrow where many are equal.",
     ]
-    head = ["candidates", "seed SD", "**opens for an equal**", "uncounted", "2 points better, first try", "tenth try"]
-    names = ("opens", "uncounted", "first", "tenth")
-    rows = [[f"{row['pool']:.0f}", f"{row['seed_sd']}", *(f"{row[name]:.1%}" for name in names)] for row in chains]
+    head = ["judged", "candidates", "seed SD", "**opens for an equal recipe**", "for networks no better", "uncounted"]
+    head += ["2 points better, first try", "tenth try"]
+    names = ("opens", "no_better", "uncounted", "first", "tenth")
+    rows = [
+        [FORMS[int(row["form"])], f"{row['pool']:.0f}", f"{row['seed_sd']}", *(f"{row[name]:.1%}" for name in names)]
+        for row in chains
+    ]
     parts += [
         "## One champion, many tries",
-        f"Chains of {CHAIN} equal challengers against one champion on the same 500 images, 3 seeds, "
-        f"{chains[0]['repetitions']:,.0f} chains a row: shares in which one or more opens the gate, with the tries "
-        "counted and as if each stood alone at p <= 0.05; and how often a truly better one opens it. *candidates*: of "
-        "a promotion, the baseline among them; their seeds tell how seeds vary.",
+        f"Chains of {CHAIN} challengers of an equal recipe against one champion on the same 500 images, 3 seeds, "
+        f"{min(row['repetitions'] for row in chains):,.0f} chains a row or more: shares in which one or more opens the "
+        "gate, with the tries counted and as if each stood alone at p <= 0.05; and how often a truly better one opens "
+        "it. *judged*: *recipe*, networks in the mean (`--fit-on train+val`, and a single network where there is no "
+        "champion); *single*, the best network of each (the default against a champion of one network); *ensemble*, "
+        "all networks of each. *for an equal recipe*: trained again, it would be no better, though these networks may "
+        "be. *for networks no better*: those that open it are themselves no better on all images, which is rarer. "
+        "*candidates*: of a promotion, the baseline among them; their seeds tell how seeds vary.",
         render_table(head, rows),
     ]
     return "\n\n".join(parts) + "\n"
@@ -327,11 +381,12 @@ def main() -> None:
             cell = {"count": count, "spread": spread, "repetitions": given.repetitions}
             choices.append(cell | measure_choice(count, spread, given.repetitions))
             print(f"{time.monotonic() - start:4.0f} s", choices[-1], flush=True)
-    for pool in POOLS:
-        for seed_sd in SEED_SDS:
-            cell = {"pool": pool, "seed_sd": seed_sd, "repetitions": given.chains}
-            chains.append(cell | measure_chain(pool, seed_sd, given.chains))
-            print(f"{time.monotonic() - start:4.0f} s", chains[-1], flush=True)
+    for number, form in enumerate(FORMS):
+        for pool in POOLS:
+            for seed_sd in SEED_SDS:
+                cell = {"form": number, "pool": pool, "seed_sd": seed_sd, "repetitions": given.chains}
+                chains.append(cell | measure_chain(pool, seed_sd, given.chains, form=form))
+                print(f"{time.monotonic() - start:4.0f} s", chains[-1], flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
     write_rows(given.out / "coverage.csv", coverage)
     write_rows(given.out / "choice.csv", choices)

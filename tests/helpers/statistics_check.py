@@ -61,9 +61,10 @@ def check_choice(row: Row) -> list[str]:
 def check_chain(row: Row) -> list[str]:
     """Of a row of chains.csv."""
     count, faults = row["repetitions"], []
-    if row["opens"] > OPENS + compute_spare(OPENS, count):
-        faults.append(f"equal challengers open the gate in {row['opens']:.1%} of chains, where {OPENS:.0%} is allowed")
-    if row["pool"] >= 5 and row["seed_sd"] <= 0.4:
+    for name, who in (("opens", "equal challengers"), ("no_better", "networks that are no better")):
+        if row[name] > OPENS + compute_spare(OPENS, count):
+            faults.append(f"{who} open the gate in {row[name]:.1%} of chains, where {OPENS:.0%} is allowed")
+    if row["form"] == 0 and row["pool"] >= 5 and row["seed_sd"] <= 0.4:
         for name, least in (("first", FIRST), ("tenth", TENTH)):
             if row[name] < least - compute_spare(least, count):
                 faults.append(f"a better one passes the {name} try in {row[name]:.1%} of chains, not in {least:.0%}")

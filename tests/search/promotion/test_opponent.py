@@ -1,14 +1,19 @@
 """What is judged against what: recipes by seeds that did not choose them, a baseline in the form of what may ship."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from drawn_candidates import IMAGES, LABELS, draw_candidate, folds
 
-from search.promotion.forms import MAX_MEMBERS, SEEDS, Pool, decide
-from search.promotion.opponent import answer_by_recipe, stand_in
+from search.promotion.forms import MAX_MEMBERS, SEEDS, Choice, Pool, decide
+from search.promotion.judgement import Trained
+from search.promotion.opponent import answer_by_recipe, ask_gate, find_share, stand_in
 from search.promotion.options import ENSEMBLE, SINGLE, SOUP
+from search.statistics.crossfit import cross_fit
+from search.statistics.gate import compare_answers
+from search.statistics.intervals import BOTH
 from search.statistics.members import select_members
 
 
@@ -53,9 +58,61 @@ def test_a_baseline_is_judged_in_the_form_of_what_may_ship(form, seeds):
     np.testing.assert_array_equal(opponent.answers, expected)
     assert opponent.one_network.shape == (seeds, IMAGES, 2)
     kind = {SEEDS: "an ensemble", ENSEMBLE: "an ensemble"}.get(form, "the mean")
-    assert opponent.words == (
-        "the baseline" if form is None or seeds == 1 else f"the baseline, {kind} of its 3 networks"
+    assert opponent.words == ("the baseline" if seeds == 1 else f"the baseline, {kind} of its 3 networks")
+    assert opponent.share >= 1 / seeds and (form == ENSEMBLE or opponent.share == pytest.approx(1 / seeds))
+
+
+def promote(decision, candidates, *, is_recipe):
+    """What the gate says of candidates, the last of which is the baseline."""
+    *found, baseline = candidates
+    trained = Trained(tuple(found), baseline)
+    material = SimpleNamespace(
+        folds=folds, labels=LABELS, schema=SimpleNamespace(names=("a", "b")), groups=np.arange(IMAGES)
     )
+    promotion = SimpleNamespace(
+        material=material,
+        options=SimpleNamespace(is_recipe=is_recipe),
+        registry=SimpleNamespace(list_versions=list),
+        key="one",
+        plan=SimpleNamespace(baseline=baseline),
+        tries=SimpleNamespace(enter=lambda *of: (None,)),
+    )
+    judgement = SimpleNamespace(answers=tuple(cross_fit(each.answer, folds) for each in candidates))
+    return ask_gate(promotion, trained, judgement, decision)
+
+
+@pytest.mark.parametrize("is_recipe", [False, True])
+def test_a_single_network_is_judged_by_its_recipe_where_there_is_no_champion(is_recipe):
+    """Not the best of its seeds against the mean of the baseline's: that advantage is luck."""
+    candidates = [draw_candidate(number, 0.6) for number in range(3)]
+    decision = decide(Pool(candidates[:2], LABELS, folds, has_ensemble=False))
+    gate = promote(decision, candidates, is_recipe=is_recipe)
+    recipe = answer_by_recipe(candidates[:2], folds)
+    baseline = cross_fit(candidates[2].answer, folds)
+    found = compare_answers(recipe, baseline, [cross_fit(each.answer, folds) for each in candidates])
+    assert gate.verdict.difference == found and found.mean.covers == BOTH
+    assert gate.answers.shape[0] == (3 if is_recipe else 1)  # what ships is told of as it is
+    assert "what is compared is the recipe, in the mean of its 3 networks" in gate.reasons[1]
+    assert ("what ships is the best of them" in gate.reasons[1]) is not is_recipe
+
+
+@pytest.mark.parametrize("is_recipe", [False, True])
+def test_an_ensemble_is_judged_with_what_seeds_vary(is_recipe):
+    candidates = [draw_candidate(number, 0.6) for number in range(2)]
+    pool = Pool(candidates[:1], LABELS, folds)
+    decision = decide(pool)
+    form = next(form for form in decision.forms if form.choice.form == SEEDS)
+    gate = promote(replace(decision, chosen=form), candidates, is_recipe=is_recipe)
+    everyone = [cross_fit(each.answer, folds) for each in candidates]
+    found = compare_answers(decision.answers, gate.opponent.answers, everyone, share=2 / 3)
+    assert gate.verdict.difference == found and found.mean.covers == BOTH
+    assert "trained again with other seeds" in gate.reasons[1]
+
+
+def test_members_that_count_twice_vary_more():
+    choice = Choice(ENSEMBLE, ((0, 0), (0, 0), (1, 2)), [])
+    assert find_share(choice) == pytest.approx(5 / 9)
+    assert find_share(Choice(SOUP, choice.networks, [])) == find_share(Choice(SINGLE, ((0, 0),), [])) == 1
 
 
 def test_one_network_is_the_mean_of_the_best_candidates():

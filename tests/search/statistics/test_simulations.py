@@ -38,15 +38,24 @@ def test_intervals_pass_and_those_too_narrow_do_not(monkeypatch):
     assert any(fault.startswith("the gate opens for an equal in") for fault in faults)
 
 
+def chain(repetitions, form="recipe", images=100, **options):
+    row = judging_simulation.measure_chain(2, 0.8, repetitions, images, form=form, **options)
+    number = judging_simulation.FORMS.index(form)
+    return {"form": number, "pool": 2, "seed_sd": 0.8, "repetitions": repetitions, **row}
+
+
 def test_tries_that_are_counted_pass_and_uncounted_ones_do_not():
     """The planted error: each try may spend all of the error, as if it stood alone."""
-
-    def chain(repetitions, **options):
-        row = judging_simulation.measure_chain(2, 0.8, repetitions, images=100, **options)
-        return {"pool": 2, "seed_sd": 0.8, "repetitions": repetitions, **row}
-
     assert check_chain(chain(20)) == []
-    (fault,) = check_chain(chain(40, asks=lambda attempt: 0.05))
+    fault, *_ = check_chain(chain(40, asks=lambda attempt: 0.05))
+    assert fault.startswith("equal challengers open the gate in")
+
+
+@pytest.mark.parametrize("form", ["single", "ensemble"])
+def test_a_gate_that_knows_of_seeds_passes_and_one_of_images_alone_does_not(form):
+    """The planted error: what ships is compared as it is, so that an equal recipe opens the gate by a lucky seed."""
+    assert check_chain(chain(20, form, 500)) == []
+    fault, *_ = check_chain(chain(30, form, 500, has_noise=False))
     assert fault.startswith("equal challengers open the gate in")
 
 
