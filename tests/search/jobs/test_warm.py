@@ -75,7 +75,7 @@ def test_trainings_get_the_workers_that_have_imported_and_who_takes_their_beats_
             if name.startswith("ray::IDLE") and parent in find_servers()
         }
         beats = Beats(name_collector(), "none", 60.0)
-        ray.get(beats.actor.tell.remote())
+        ray.get(beats.actor.tell.remote([]))
         time.sleep(3)  # Ray looks for processes too many every second
         first, second = (ask(num_cpus=1, runtime_env={"env_vars": {}}) for _ in range(2))
         assert {ray.get(actor.look.remote())[0] for actor in (first, second)} == ready and len(ready) == 2
