@@ -5,6 +5,7 @@ N validation images, K categories.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -126,6 +127,8 @@ def prepare_material(
     reading: Reading,
     check: Callable[[Annotations], None] | None = None,
     judge_on: Path | None = None,
+    *,
+    selected_on_val: bool = False,
 ) -> Material:
     """Prepare the data set for all configurations.
 
@@ -134,6 +137,7 @@ def prepare_material(
         schema: of the search; the data must have the same.
         check: called with the data set before anything is made of it; raises where that must not be.
         judge_on: another data set, whose labelled images of any split judge in place of val.
+        selected_on_val: whether the search selected on the val of its own data set, so that these are not fresh.
 
     Raises:
         SearchError: the data has other categories, or too few labelled images to train or to judge on; or some that
@@ -143,6 +147,7 @@ def prepare_material(
     annotations = load_alike(source, reading, schema, "the data of its search", "--data")
     if check is not None:
         check(annotations)
+    own = annotations
     if judge_on is not None:
         annotations = replace_val(
             annotations, load_alike(judge_on, reading, schema, "images to judge on", "--judge-on")
@@ -153,7 +158,7 @@ def prepare_material(
     train, val = images.first.labelled("train"), images.first.labelled("val")
     material = Material(source, reading, annotations.folder, images, train, val, cache_dir, judge_on)
     if judge_on is not None:
-        check_fresh(material)
+        check_fresh(material, list_val_digests(own) if selected_on_val else frozenset())
     groups = len(np.unique(material.groups)) if len(val) else 0
     if groups < MIN_GROUPS or not len(train):
         raise SearchError(
@@ -194,13 +199,27 @@ def replace_val(annotations: Annotations, fresh: Annotations) -> Annotations:
     return replace(annotations, table=table, has_boxes=annotations.has_boxes or fresh.has_boxes)
 
 
-def check_fresh(material: Material) -> None:
-    """Raises SearchError where some of the images that judge are trained on, or judged in the search's own data set."""
-    trained = set(material.list_digests(material.train))
-    if seen := sum(digest in trained for digest in material.list_digests(material.val)):
+def list_val_digests(annotations: Annotations) -> frozenset[str]:
+    """sha256 of the files of val."""
+    names = annotations.table.filter(pc.equal(annotations.table["split"], "val"))["image"].to_pylist()
+    return frozenset(hashlib.sha256((annotations.folder / name).read_bytes()).hexdigest() for name in names)
+
+
+def check_fresh(material: Material, selected: frozenset[str]) -> None:
+    """Raises SearchError where images that judge are trained on, or where the search selected on them.
+
+    What it held out of train is of train. selected: sha256 of the files that it selected on beside these.
+    """
+    trained, judging = set(material.list_digests(material.train)), material.list_digests(material.val)
+    if seen := sum(digest in trained for digest in judging):
         raise SearchError(
             f"--judge-on must hold images that nothing is trained on, but {seen} of {material.judged_on} are in train; "
             "leave them out"
+        )
+    if seen := sum(digest in selected for digest in judging):
+        raise SearchError(
+            f"--judge-on must hold images that the search did not select on, but {seen} of {material.judged_on} are in "
+            "its val; leave them out"
         )
 
 

@@ -27,12 +27,14 @@ def render_attempts(attempts: Sequence[Attempt]) -> list[str]:
             write_name(each.search),
             write_name(each.model),
             escape_markdown(each.note or each.opponent or "begun, and not judged"),
+            "" if each.score is None else f"{each.score:.4f}",
             write_p_value(spend_error(number)),
         ]
         for number, each in enumerate(attempts, 1)
     ]
     return [
         f"Tries on these images: **{len(attempts):,}**, this one too. Each was judged on them, or on a set that shares "
-        "half or more of the smaller of the two, under whatever name; those that were refused or cut off count.",
-        render_table(["try", "date", "search", "model", "against", "p-value it must reach"], rows),
+        "half or more of the smaller of the two, under whatever name; those that were refused or cut off count, and so "
+        "does a search that selected on them, and a comparison of two models.",
+        render_table(["try", "date", "search", "model", "against", "score", "p-value it must reach"], rows),
     ]

@@ -136,7 +136,8 @@ def ask_gate(promotion: Promotion, trained: Trained, judgement: Judgement, decis
     if opponent.version is None:  # nobody chose among the baseline's networks, so nobody chooses among these
         judged = find_answers(decision, trained.candidates, material.folds, is_recipe=True)
     share = opponent.share + (1 / len(judged) if len(judged) > 1 else find_share(decision.choice))
-    attempts = promotion.tries.enter(opponent.words, digest_answers(judged, opponent.answers))
+    score = float(trained.measure.score(judged).mean())
+    attempts = promotion.tries.enter(opponent.words, digest_answers(judged, opponent.answers), score)
     verdict = judge(
         judged,
         opponent.answers,

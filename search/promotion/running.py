@@ -26,7 +26,7 @@ from search.promotion.champion import check_champion
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
 from search.promotion.source import check_like_search
 from search.promotion.tracking import PromotionTracker, describe_origin
-from search.promotion.tries import TryCounter
+from search.promotion.tries import TryCounter, describe_search
 from search.records.kept import set_damaged_aside
 from search.records.locks import PROMOTE, hold_search
 from search.records.record import load_record
@@ -150,7 +150,9 @@ def open_promotion(
         configs = [candidate.config for candidate in plan.everyone]
 
         def prepare() -> Material:
-            return prepare_material(source, configs, schema, cache_dir, console, reading, check, options.judge_on)
+            selected = plan.select_on == "val"
+            given = (source, configs, schema, cache_dir, console, reading, check, options.judge_on)
+            return prepare_material(*given, selected_on_val=selected)
 
         def check(annotations: Annotations) -> None:
             check_like_search(layout, search, annotations, cache_dir)
@@ -160,7 +162,9 @@ def open_promotion(
         plan = retry_while_full(lambda: settle_plan(layout, plan, material.first), layout.folder, tell)
         key = options.build_key(plan.promotion_id)
         own = retry_while_full(lambda: open_attempt(layout, key, registry.model, time.time()), layout.folder, tell)
-        tries = TryCounter(layout, registry, key, material.list_digests(material.val))
+        has_looked = plan.select_on == "val" and not options.is_fresh
+        searched = describe_search(search) if has_looked else None
+        tries = TryCounter(layout, registry, key, material.list_digests(material.val), searched)
         tries.trouble = trouble or ""
         attempt = len(retry_while_full(tries.enter, layout.folder, tell))
         origin = describe_origin(command, source.resolve().name, material, search)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord
     from search.registry.versions import Registry
 
 
@@ -42,33 +43,50 @@ class TryCounter:
     Args:
         key: names the promotion with its options, see `PromotionOptions.build_key`.
         digests: SHA-256 of the files of the images that are judged on.
+        searched: the search itself, where it selected on these images: a look at them that counts once, however often
+            it is promoted; see `describe_search`.
 
     Attributes:
         trouble: why the registry could not be asked, or "".
     """
 
-    def __init__(self, layout: SearchLayout, registry: Registry, key: str, digests: Iterable[str]) -> None:
+    def __init__(
+        self,
+        layout: SearchLayout,
+        registry: Registry,
+        key: str,
+        digests: Iterable[str],
+        searched: Attempt | None = None,
+    ) -> None:
         """Nothing is written before it is entered."""
-        self.layout, self.model, self.key = layout, registry.model, key
+        self.layout, self.model, self.key, self.searched = layout, registry.model, key, searched
         self.images = describe_images(digests)
         self.registry_book = RegistryBook(registry, layout.artifacts)
         self.trouble = ""
 
-    def enter(self, opponent: str = "", answers: str = "") -> tuple[Attempt, ...]:
+    def enter(self, opponent: str = "", answers: str = "", score: float | None = None) -> tuple[Attempt, ...]:
         """Write this try down. Returns it with all tries before it on these images, in order: it is the last.
 
         Args:
             opponent: what it is judged against, in words.
             answers: digest of the answers of both, see `digest_answers`; "" before they are there.
+            score: of what is judged; None before it is known.
 
         Raises:
             SearchError: it cannot be written beside the results.
         """
         now, folder = time.time(), self.layout.attempts_folder
         own = Attempt(
-            time=now, search=self.layout.name, key=self.key, model=self.model, opponent=opponent, answers=answers
+            time=now,
+            search=self.layout.name,
+            key=self.key,
+            model=self.model,
+            opponent=opponent,
+            answers=answers,
+            score=score,
         )
-        known = merge(read_book(folder), self.ask_registry(), [replace(self.images, attempts=(own,))])
+        new = (own,) if self.searched is None else (self.searched, own)
+        known = merge(read_book(folder), self.ask_registry(), [replace(self.images, attempts=new)])
         related = [each for each in known if each.is_like(self.images)]
         add_to_book(folder, related)
         self.tell_registry(related)
@@ -95,6 +113,12 @@ class TryCounter:
             self.registry_book.add(books)
         except SearchError as error:
             self.trouble = str(error)
+
+
+def describe_search(record: SearchRecord) -> Attempt:
+    """A search that selected on the images that judge, as a look at them: the same for each of its promotions."""
+    key, note = f"search {record.name}, begun {record.begun.time:.0f}", "the search selected on these images"
+    return Attempt(time=record.begun.time, search=record.name, key=key, answers="searched", note=note)
 
 
 def digest_answers(*answers: np.ndarray) -> str:

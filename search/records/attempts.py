@@ -39,7 +39,8 @@ class Attempt(BaseModel):
         model: name of the registered model.
         opponent: what it was judged against, in words; "" before that is known.
         answers: digest of what was held against what; "" where it was begun and not judged yet.
-        note: what a reader must know, of a try that was written down by hand.
+        score: of what was judged, of its objective; None before it was, and in books of earlier versions.
+        note: what a reader must know, of a look that was no promotion, or of a try that was written down by hand.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -50,6 +51,7 @@ class Attempt(BaseModel):
     model: str = ""
     opponent: str = ""
     answers: str = ""
+    score: float | None = None
     note: str = ""
 
     @property
@@ -156,6 +158,17 @@ def read_file(path: Path) -> JudgedImages | None:
     except (OSError, ValueError) as error:
         what, remedy = "hold tries on judging images, a line each", "restore it from a backup"
         raise build_damage(path, what, remedy, SearchError, error) from None
+
+
+def enter_look(folder: Path, images: JudgedImages, look: Attempt) -> int:
+    """Write down that something was scored on images, which is no promotion. Returns how often they were looked at.
+
+    Raises:
+        SearchError: it cannot be written, or a file is damaged.
+    """
+    known = merge(read_book(folder), [replace(images, attempts=(look,))])
+    add_to_book(folder, [each for each in known if each.is_like(images)])
+    return len(list_attempts(read_book(folder), images))
 
 
 def add_to_book(folder: Path, books: Sequence[JudgedImages]) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCKS = ".locks"  # folder of the locks of all searches, under the results
+ATTEMPTS = ".attempts"  # tries on judging images, of all searches beside it
 IMAGES = ".images"  # folder of images that travel to nodes, beside the searches of a storage
 ARTIFACTS = "mlartifacts"  # folder of MLflow's files under the results
 REPORT = "README.md"  # of a search
@@ -60,7 +61,7 @@ class SearchLayout:
     @property
     def attempts_folder(self) -> Path:
         """Tries on judging images, of all searches: see `search.records.attempts`."""
-        return self.results / ".attempts"
+        return self.results / ATTEMPTS
 
     @property
     def lock(self) -> Path:

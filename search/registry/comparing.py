@@ -6,7 +6,10 @@ are K arrays [N, C]; labels [N, K].
 
 from __future__ import annotations
 
+import hashlib
+import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +25,8 @@ from fashion_core.metrics import Measure, Objective
 from fashion_core.models.ensemble import as_ensemble
 from fashion_core.models.forward import predict_prepared
 from search.cli import DEFAULT_RESULTS
+from search.records.attempts import Attempt, describe_images, enter_look
+from search.records.layout import ATTEMPTS
 from search.registry.history import History, check_unseen, find_history
 from search.registry.models import Model, open_model
 from search.reporting.live import preparing
@@ -33,7 +38,6 @@ from search.statistics.members import find_correct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from rich.console import Console
 
@@ -226,6 +230,7 @@ def compare(
     judged = [firsts[0].sha256[index] for index in images]
     histories = [find_history(model, annotations, each) for model, each in zip(models, firsts, strict=True)]
     check_unseen(SIDES, models, histories, judged, what)
+    looks = enter_comparison(results / ATTEMPTS, models, judged)
     answers = []
     for side, model in zip(SIDES, models, strict=True):
         with console.status(plain(f"{side} answers {len(images):,} images")):
@@ -233,8 +238,35 @@ def compare(
     labels, names = firsts[0].labels[images], annotations.schema.names
     objective, remark = choose_objective(models, Measure(labels=labels, names=tuple(names)))
     found = compute_comparison(answers[0], answers[1], labels, names, objective)
-    remarks = (*remark, *describe_picking(models, histories, judged), *describe_remarks(histories))
+    remarks = (*remark, looks, *describe_picking(models, histories, judged), *describe_remarks(histories))
     return replace(found, names=(one, other), words=(models[0].words, models[1].words), what=what, remarks=remarks)
+
+
+def enter_comparison(folder: Path, models: Sequence[Model], judged: Sequence[str]) -> str:
+    """Write down that two models are scored on images, once for the same two. Returns what to tell of it.
+
+    Args:
+        folder: of tries, see `search.records.attempts`.
+        judged: SHA-256 of the images' files.
+    """
+    digests = sorted(digest_weights(model) for model in models)
+    note = f"compared: {' and '.join(Path(model.name).name for model in models)}"
+    look = Attempt(time=time.time(), search="", key=f"compared {' '.join(digests)}", answers="compared", note=note)
+    count = enter_look(folder, describe_images(judged), look)
+    return (
+        f"Look {count:,} at these images: a promotion that is judged on them counts each, and is asked for more. The "
+        "same two models again are the same look."
+    )
+
+
+def digest_weights(model: Model) -> str:
+    """Tells models apart by their networks' weights."""
+    digest = hashlib.blake2b(digest_size=8)
+    for member in as_ensemble(model.saved).members:
+        for name, values in member.network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(values.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_judged(known: Sequence[SearchOptions], readings: Sequence[Reading], data: Path | None) -> Annotations:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_LEVELS = 5  # of a number that is taken as a choice
 ENDS = (0.1, 0.5, 0.9)  # quantiles between which the effect of a number is told
+IS_THERE = " is there"  # behind the name of a parameter: whether a trial has it
+SPARE_SHARE = 1e-6  # of a column's variance, which other columns leave: less is what rounding leaves
 BOOTSTRAPS = 2000
 SCORED = (TrialStatus.FINISHED, TrialStatus.STOPPED, TrialStatus.PAUSED)
 NONE_WENT_ON = "none of these went on that far"
@@ -53,6 +55,7 @@ def build_design(
     A choice has a column for each but its first value; a number its value and square; a category weight its logarithm
     less the mean of all weights' logarithms, since only their ratios count. A trial without a parameter has 0 in its
     columns, as one with its middle value has, or with its first choice: so its effect is that among the trials with it.
+    Whether a trial has it has a column too, unless other columns tell that, else it would take that for its own.
 
     Args:
         together: two parameters, for the columns and effects of their acting together besides.
@@ -69,6 +72,7 @@ def build_design(
         columns.add_weights(weight_names, np.where(has[:, None], logs - logs.mean(1, keepdims=True), 0.0), has)
     if together is not None:
         columns.add_product(*together)
+    columns.add_presence()
     return columns.build()
 
 
@@ -77,6 +81,7 @@ class Columns:
 
     Attributes:
         found: [T] each. known: places of a parameter's. changes: (parameter, change in words, steps of columns).
+        presence: [T] bool of each parameter that some trials lack.
         ends: of a parameter, its changes over all of its range, straight: what is told of two acting together.
     """
 
@@ -85,6 +90,7 @@ class Columns:
         self.known: dict[str, list[int]] = {}
         self.changes: list[tuple[str, str, dict[int, float]]] = []
         self.ends: dict[str, list[tuple[str, dict[int, float]]]] = {}
+        self.presence: dict[str, np.ndarray] = {}
 
     def add(self, name: str, values: np.ndarray) -> int:
         """One column. Returns its place."""
@@ -101,6 +107,8 @@ class Columns:
         suffix = "" if has.all() else f" (in {int(has.sum())} trials)"
         if len(levels) < 2:
             return
+        if not has.all():
+            self.presence[name] = has
         if len(levels) > MAX_LEVELS and not any(isinstance(value, (str, bool)) or value is None for value in levels):
             self.add_number(name, np.array(own, float), has, suffix)
             return
@@ -148,6 +156,15 @@ class Columns:
                             places[pair] = self.add(name, centred[first] * centred[second])
                         moved[places[pair]] = by * other_by
                 self.changes.append((name, f"{text}, where {other} {other_text}", moved))
+
+    def add_presence(self) -> None:
+        """Whether a trial has a parameter, where the other columns do not tell: no change of it is told."""
+        for name, has in self.presence.items():
+            own = has - has.mean()
+            others = np.stack(self.found, 1)
+            left = own - others @ np.linalg.lstsq(others, own, rcond=None)[0]
+            if left @ left > SPARE_SHARE * (own @ own):
+                self.add(f"{name}{IS_THERE}", has.astype(float))
 
     def build(self) -> Design:
         """The design."""

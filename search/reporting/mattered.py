@@ -62,7 +62,7 @@ def describe_effects(found: Mattered) -> str:
     sure = [n for n in range(len(values)) if np.isfinite(values[n]) and abs(values[n]) > halves[n]]
     sure.sort(key=lambda n: -abs(values[n]))
     names = list(dict.fromkeys(found.design.effects[n][0] for n in sure))
-    total = len(found.design.columns)
+    total = len({name for name, *_ in found.design.effects})
     if not names:
         return f"None of the {total} parameters shifts the score beyond noise."
     name, change, _ = found.design.effects[sure[0]]

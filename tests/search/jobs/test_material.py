@@ -23,10 +23,10 @@ from search.planning.resources import Resources
 BOX, WHOLE = TrainConfig(image_size=32), TrainConfig(image_size=32, crop="whole")
 
 
-def prepare(folder, cache, configs=(BOX,), schema=None, judge_on=None):
+def prepare(folder, cache, configs=(BOX,), schema=None, judge_on=None, **rest):
     schema = schema or load_annotations(folder).schema
     console = Console(file=io.StringIO())
-    return prepare_material(folder, configs, schema, cache, console, Reading(), judge_on=judge_on)
+    return prepare_material(folder, configs, schema, cache, console, Reading(), judge_on=judge_on, **rest)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,16 @@ def test_fresh_images_judge_in_place_of_val(sample_folder, fresh_folder, materia
 def test_images_that_are_trained_on_do_not_judge(sample_folder, material, tmp_path):
     with pytest.raises(SearchError, match=r"must hold images that nothing is trained on, but 120 of .* leave them out"):
         prepare(sample_folder, tmp_path, judge_on=sample_folder)
+
+
+def test_images_that_the_search_selected_on_are_not_fresh(sample_folder, fresh_folder, material, tmp_path):
+    """A copy of one of them under another name, among fresh ones; where it selected on others, it may judge."""
+    mixed = tmp_path / "mixed"
+    shutil.copytree(fresh_folder, mixed)
+    shutil.copy(sample_folder / list_lines(sample_folder, "val")[0], mixed / list_lines(mixed, "val")[0])
+    with pytest.raises(SearchError, match=r"that the search did not select on, but 1 of .*mixed are in its val; leave"):
+        prepare(sample_folder, tmp_path, judge_on=mixed, selected_on_val=True)
+    prepare(sample_folder, tmp_path, judge_on=mixed)
 
 
 def test_each_choice_of_images_has_a_file_of_its_own(material):

@@ -145,7 +145,7 @@ def test_the_comparison_and_the_attempts_are_told(stage, single):
         low, high = t.interval(0.95, estimate.df, estimate.value, estimate.error)
         assert rows[(name,)] == [f"{100 * estimate.value:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}"]
     assert "Tries on these images: **3**, this one too." in card
-    assert "| 1 | 2026-09-21 | before | fashion-attributes | the baseline | 0.01 |" in card
+    assert "| 1 | 2026-09-21 | before | fashion-attributes | the baseline |  | 0.01 |" in card
     equal = draw_answers(stage, 0.5, 3)
     refused = judge(equal, draw_answers(stage, 0.5, 4), [equal], stage.prepared.schema.names)
     gap = Estimate(0.0123, 0.001, 9, "seeds alone")

@@ -75,7 +75,7 @@ def promote(decision, candidates, *, is_recipe):
         registry=SimpleNamespace(list_versions=list),
         key="one",
         plan=SimpleNamespace(baseline=baseline),
-        tries=SimpleNamespace(enter=lambda *of: (None,)),
+        tries=SimpleNamespace(enter=lambda words, digest, score: ((words, score),)),
     )
     judgement = SimpleNamespace(answers=tuple(cross_fit(each.answer, folds) for each in candidates))
     return ask_gate(promotion, trained, judgement, decision)
@@ -91,6 +91,7 @@ def test_a_single_network_is_judged_by_its_recipe_where_there_is_no_champion(is_
     baseline = cross_fit(candidates[2].answer, folds)
     found = compare_answers(recipe, baseline, [cross_fit(each.answer, folds) for each in candidates])
     assert gate.verdict.difference == found and found.mean.covers == BOTH
+    assert gate.attempts == (("the baseline, the mean of its 3 networks", pytest.approx(recipe.mean())),)
     assert gate.answers.shape[0] == (3 if is_recipe else 1)  # what ships is told of as it is
     assert "what is compared is the recipe, in the mean of its 3 networks" in gate.reasons[1]
     assert ("what ships is the best of them" in gate.reasons[1]) is not is_recipe

@@ -25,6 +25,7 @@ from fashion_core.models.ensemble import join_models, save_ensemble, save_member
 from fashion_core.models.saved import SavedModel, load_model
 from fashion_core.training.loop import fit
 from search.planning.options import SearchOptions
+from search.records.attempts import read_book
 from search.records.events import SearchStarted
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
@@ -104,6 +105,18 @@ def compare(tmp_path, cache):
         return found, " ".join(console.file.getvalue().split())
 
     return run
+
+
+def test_a_pair_is_one_look_at_the_images_in_any_order(tmp_path, write_search, compare, trained):
+    """Written down beside the results, where promotions count it."""
+    saved, _ = trained
+    write_search("demo", {1: saved, 2: saved})
+    for pair in (("demo:1", "demo:2"), ("demo:2", "demo:1")):
+        _, text = compare(*pair)
+        assert "Look 1 at these images: a promotion that is judged on them counts each" in text
+    (images,) = read_book(tmp_path / "results" / ".attempts")
+    (attempt,) = images.attempts
+    assert len(images.digests) == VAL and attempt.note == "compared: demo:1 and demo:2"
 
 
 def answer(saved, data, images):

@@ -101,6 +101,36 @@ def test_a_parameter_that_some_trials_lack_has_its_effect_among_the_others():
         assert abs(effects.values[rows[name], 0] - truth) < 2 * effects.halves[rows[name], 0] < 0.08
 
 
+def test_a_parameter_of_two_parents_has_no_effect_that_is_its_parents():
+    """Where both parents have a value there is a gain, and `warm`, which is there alone, does nothing.
+
+    Without a column of its presence, its curve and the levels of `mode` would take the gain as theirs.
+    """
+    rng, trials, held = np.random.default_rng(0), [], []
+    for _ in range(200):
+        trial = {"opt": rng.choice(["a", "b"]), "sched": rng.choice(["c", "d"]), "x": float(rng.uniform(0, 1))}
+        if (trial["opt"], trial["sched"]) == ("b", "d"):
+            trial |= {"warm": float(rng.uniform(0, 1)), "mode": rng.choice(["p", "q", "r"])}
+        trials.append(trial)
+    design = build_design(trials, ["opt", "sched", "x", "warm", "mode"], [])
+    assert not any("is there" in name for name, *_ in design.effects)
+    assert [name for name in design.columns if "is there" in name] == ["warm is there"]  # that of `mode` is the same
+    gain = np.array([0.05 * ("warm" in trial) for trial in trials])
+    for _ in range(5):
+        chance = 0.7 + gain + rng.normal(0, 0.005, len(trials))
+        correct = (rng.random((len(trials), 300, 1)) < chance[:, None, None]).astype(float)
+        effects = estimate_effects(design, correct)
+        for (name, *_), value, half in zip(design.effects, effects.values[:, 0], effects.halves[:, 0], strict=True):
+            if name in ("warm", "mode"):
+                held.append(abs(value) <= half)
+    assert np.mean(held) >= 0.8
+
+
+def test_presence_that_another_column_tells_has_no_column():
+    trials = [{"opt": "ab"[n % 2], **({"warm": n / 40} if n % 2 else {})} for n in range(40)]
+    assert list(build_design(trials, ["opt", "warm"], []).columns) == ["opt", "warm"]
+
+
 def test_two_parameters_that_act_together():
     rng = np.random.default_rng(6)
     trials = [{"net": str(rng.choice(["r", "s"])), "lr": float(rng.uniform(0, 1))} for _ in range(120)]
