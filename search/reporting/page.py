@@ -21,6 +21,7 @@ from search.reporting.mattered import answer_mattered
 from search.reporting.spent import answer_spent
 from search.reporting.trust import answer_repeat, answer_trust
 from search.reporting.won import answer_won
+from search.reporting.words import describe_whole_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +94,7 @@ def describe_standing(source: Source) -> str:
     if record.ended is None:
         return f"Begun {began}. It has not ended: it still runs, or was killed. This is what stands so far."
     ending = source.search.ending or "it ended"
-    return f"Begun {began}, took {source.search.duration}. {ending[0].upper()}{ending[1:]}."
+    return f"Begun {began}, took {describe_whole_time(record)}. {ending[0].upper()}{ending[1:]}."
 
 
 def wrap(title: str, parts: list[Html], *, has_plots: bool) -> str:

@@ -24,6 +24,7 @@ from search.reporting.words import (
     describe_limits,
     describe_pairing,
     describe_taken,
+    describe_whole_time,
     name_trials,
     write_count,
 )
@@ -82,7 +83,7 @@ def build_report(
         f"# Search {write_code(record.name)}",
         *describe_result(search, when, is_over=record.ended is not None),
     ]
-    how = [*describe_run(record.search, search.duration, record.changed), *describe_end(record, search)]
+    how = [*describe_run(record.search, describe_whole_time(record), record.changed), *describe_end(record, search)]
     parts += ["## How it ran", Rows(("", ""), how)]
     parts += ["## Trials", describe_trials(search, record)]
     parts += [f"![{write_name(search.objective.name)} of every trial by epoch]({name})" for name in curves]

@@ -14,7 +14,7 @@ from search.reporting.markup import Html, fold, lead, note, say, table, tag
 from search.reporting.stopped import show_stopped
 from search.reporting.tables import hide_places
 from search.reporting.won import name_search
-from search.reporting.words import format_duration, write_count
+from search.reporting.words import describe_whole_time, format_duration, write_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ def answer_spent(source: Source) -> Answer:
         short += f"; stopping the weak early saved {write_count(saved, 'epoch')}"
     short += f"{explain_missing(record)}."
     if record.seconds:
-        short += f" {format_duration(record.preparing_seconds + record.seconds)} in all."
+        short += f" {describe_whole_time(record)} in all."
     parts = [lead(short), say(f"By how they ended: {search.counts}.")]
     if chart := draw_learning(record):
         parts.append(chart.render())

@@ -29,7 +29,7 @@ from search.reporting.report import describe_end, describe_run
 from search.reporting.tables import hide_places
 from search.reporting.ties import Standing, find_answers
 from search.reporting.won import name_search
-from search.reporting.words import write_interval, write_points
+from search.reporting.words import describe_whole_time, write_interval, write_points
 from search.statistics.intervals import compare, estimate_score
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def answer_repeat(source: Source) -> Answer:
     """How to repeat it."""
     record, search = source.record, source.search
     line = record.provenance.get("command")
-    pairs = [*describe_run(record.search, search.duration, record.changed), *describe_end(record, search)]
+    pairs = [*describe_run(record.search, describe_whole_time(record), record.changed), *describe_end(record, search)]
     rows = [(topic, render_line(text)) for topic, text in pairs if topic != "command"]
     parts: list[Html] = []
     if line:
@@ -245,5 +245,5 @@ def answer_repeat(source: Source) -> Answer:
         else "The ledger tells no command."
     )
     if record.ended is not None and record.ended.reason in STOPS:
-        short += f" {STOPS[record.ended.reason]}: repeated, it goes on from there."
+        short += f" {STOPS[record.ended.reason]}; the command alone does not stop there."
     return Answer(short, [lead(short), *parts])

@@ -229,6 +229,11 @@ def describe_spent(record: SearchRecord) -> str:
     return ", ".join(texts)
 
 
+def describe_whole_time(record: SearchRecord) -> str:
+    """How long a search took, preparing included: the sum of what it was spent on."""
+    return format_duration(record.preparing_seconds + record.seconds)
+
+
 def describe_trial(
     trial: TrialRecord, categories: Sequence[str], standing: Standing | None = None, *, is_grid: bool
 ) -> TrialWords:

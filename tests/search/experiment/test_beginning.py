@@ -20,6 +20,7 @@ from search.planning.options import SearchOptions, load_options
 from search.planning.plan import build_plan
 from search.planning.resources import Machine
 from search.records.record import replay
+from search.reporting.words import describe_search
 
 SPACE = """
 trials: 12
@@ -118,6 +119,10 @@ def test_the_majority_is_that_of_the_images_trained_on(begun):
         shares.append(select.count(commonest) / len(select))
     start = describe_start(plan, prepared.data, prepared.selection, ["python"])
     assert start.data["majority"] == pytest.approx(np.mean(shares))
+    assert list(start.data["majority_by_category"].values()) == pytest.approx(shares)
+    assert list(start.data["majority_by_category"]) == list(prepared.data.schema.names)
+    words = describe_search(replay([start]))
+    assert [row[2] for row in words.accuracies] == [f"{share:.4f}" for share in (*shares, np.mean(shares))]
 
 
 def test_what_another_objective_needs_is_told(begun):

@@ -164,7 +164,10 @@ def test_a_browser_draws_all_of_it(text, tmp_path, width):
     probe = (
         "<script>setInterval(() => { document.title = [document.querySelectorAll('.plot.drawn .main-svg').length > 0,"
         "document.querySelectorAll('.plot').length - document.querySelectorAll('.plot.drawn').length,"
-        "document.documentElement.scrollWidth <= innerWidth].join(); }, 200)</script></body>"
+        "document.documentElement.scrollWidth <= innerWidth,"
+        "[...document.querySelectorAll('.verdict')].every(each => each.getBoundingClientRect().right <= innerWidth),"
+        "[...document.querySelectorAll('.reasons td:last-child')].some(each => each.offsetWidth > 200)].join(); }, 200)"
+        "</script></body>"
     )
     frame, inner = tmp_path / "frame.html", tmp_path / "page.html"
     inner.write_text(text.replace("</body>", probe))
@@ -175,4 +178,4 @@ def test_a_browser_draws_all_of_it(text, tmp_path, width):
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=60000", "--dump-dom", frame.as_uri()]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
-    assert 'data-found="true,0,true"' in shown
+    assert 'data-found="true,0,true,true,true"' in shown

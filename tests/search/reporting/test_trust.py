@@ -8,10 +8,11 @@ from answered_search import IMAGES, draw_answers, write_search
 
 from fashion_core.data.audit import Audit, Pair
 from fashion_core.data.lines import SPLITS
+from search.records.events import SearchEnded
 from search.records.record import load_record
 from search.reporting.answers import Source
 from search.reporting.audited import build_audited, read_audited, write_audited
-from search.reporting.trust import answer_trust
+from search.reporting.trust import answer_repeat, answer_trust, write_again
 from search.reporting.words import describe_search
 
 NAMES = [f"img/{number:03d}.jpg" for number in range(IMAGES)]
@@ -98,3 +99,45 @@ def test_where_all_are_doubles_there_is_no_score(layout):
     pairs = tuple(Pair("a.jpg", name, ("train", "val"), False, False) for name in NAMES)
     write_audited(layout, build_audited(build_audit(pairs), NAMES))
     assert any("too few are left" in part for part in answer(layout).parts)
+
+
+def test_what_matters_to_the_score_comes_first(layout):
+    write_audited(layout, build_audited(build_audit(), NAMES))
+    found = answer(layout)
+    text = " ".join(map(str, found.parts))
+    assert found.short.startswith(f"2 of the {IMAGES} images scored show a picture that was trained on")
+    touching, alone = text.index("val and test share"), text.index("val has pairs")
+    assert max(touching, alone) < text.index("also: 1 of 4 pairs")
+    other = (Pair("a.jpg", "z.jpg", ("train", "test"), False, True),)
+    write_audited(layout, build_audited(build_audit(other), NAMES))
+    found = answer(layout)
+    assert found.short.startswith(f"None of the {IMAGES} images scored shows a picture that was trained on")
+    assert "share" not in found.short and "also: train and test share pictures" in " ".join(map(str, found.parts))
+
+
+@pytest.mark.parametrize(
+    ("line", "again"),
+    [
+        ("python search/run.py --data d --name one --replace", "python search/run.py --data d --name one-again"),
+        ("run --replace --name=one --data d", "run --data d --name one-again"),
+        ("run --name 'my one' --data d", "run --data d --name one-again"),
+        ("run --data d --replace-nothing", "run --data d --replace-nothing --name one-again"),
+    ],
+)
+def test_a_repeated_search_leaves_the_one_that_stands_there(line, again):
+    assert write_again(line, "one") == again
+
+
+def test_how_alike_a_repeated_search_is(layout):
+    def repeat(reason="all trials ended", **settings):
+        record = load_record(layout)
+        record.settings.update(settings)
+        record.ended = SearchEnded(reason=reason, seconds=1.0)
+        return answer_repeat(Source(layout, record, describe_search(record)))
+
+    assert "same numbers" in repeat().short and "stop" not in repeat().short
+    assert "another order of results proposes other trials" in repeat(concurrent=2).short
+    assert "same configurations" in repeat(concurrent=2, sampler="random").short
+    assert "what differs by noise proposes other trials" in repeat(gpus_per_trial=1.0).short
+    assert "was asked to stop" in repeat("stopped").short and "was interrupted" in repeat("interrupted").short
+    assert "absolute paths are shortened" in repeat().parts[1]
