@@ -2,8 +2,9 @@
 
 That is the registered champion, else the baseline, else the commonest class. Like is held against like: a recipe for
 one network against the baseline's, each in the mean of its networks; an ensemble against an ensemble of the baseline's
-networks; what is to be champion against what is. Another seed gives another network, so how seeds vary counts in all of
-these comparisons: the gate opens for what would be better trained again, not for a lucky network of an equal recipe.
+networks. Of recipes, how seeds vary counts: the gate opens for what would be better trained again. What is to be
+champion is held against what is as both are, over images alone, but where new networks are trained for it: a network
+that ships is better or not, whether or not its recipe is.
 """
 
 from __future__ import annotations
@@ -135,13 +136,15 @@ def ask_gate(promotion: Promotion, trained: Trained, judgement: Judgement, decis
     judged = answers
     if opponent.version is None:  # nobody chose among the baseline's networks, so nobody chooses among these
         judged = find_answers(decision, trained.candidates, material.folds, is_recipe=True)
+    is_as_shipped = opponent.version is not None and not is_recipe
+    noisy = () if is_as_shipped else judgement.answers  # they tell how seeds vary
     share = opponent.share + (1 / len(judged) if len(judged) > 1 else find_share(decision.choice))
     score = float(trained.measure.score(judged).mean())
     attempts = promotion.tries.enter(opponent.words, digest_answers(judged, opponent.answers), score)
     verdict = judge(
         judged,
         opponent.answers,
-        judgement.answers,  # they tell how seeds vary
+        noisy,
         material.schema.names,
         len(attempts),
         trained.measure,

@@ -229,7 +229,7 @@ def measure_chain(
         pool: candidates and baseline of a promotion that are trained on all seeds.
         asks: the largest p-value that opens the gate at a try.
         form: what is held against what: of `FORMS`.
-        has_noise: without it the gate knows of images alone.
+        has_noise: without it the gate of recipes knows of images alone, as that of networks as they are does.
     """
     rng = np.random.default_rng([SEED, pool, round(1000 * seed_sd), images, seeds])
     folds = assign_folds(np.arange(images), seed=0)
@@ -244,7 +244,7 @@ def measure_chain(
         tries, places = [], range(0, len(rest), pool)
         for at in places:
             answers, share = answer_in_form(form, rest[at], folds)
-            noisy = rest[at : at + pool] if has_noise else ()
+            noisy = rest[at : at + pool] if has_noise and form == RECIPE else ()
             tries.append(judge(answers, own, noisy, names, share=share + own_share))
         expected = find_expected(form, drawn)
         no_better = [expected[1 + at] <= expected[0] for at in places]
@@ -343,9 +343,10 @@ def render_report(
         f"{min(row['repetitions'] for row in chains):,.0f} chains a row or more: shares in which one or more opens the "
         "gate, with the tries counted and as if each stood alone at p <= 0.05; and how often a truly better one opens "
         "it. *judged*: *recipe*, networks in the mean (`--fit-on train+val`, and a single network where there is no "
-        "champion); *single*, the best network of each (the default against a champion of one network); *ensemble*, "
-        "all networks of each. *for an equal recipe*: trained again, it would be no better, though these networks may "
-        "be. *for networks no better*: those that open it are themselves no better on all images, which is rarer. "
+        "champion); *single*, the best network of each, and *ensemble*, all of each, as they are (the default against "
+        "a champion). *for an equal recipe*: trained again, it would be no better, though these networks may be: "
+        "that is no error where networks are judged as they are. *for networks no better*: those that open it are "
+        "themselves no better on all images. "
         "*candidates*: of a promotion, the baseline among them; their seeds tell how seeds vary.",
         render_table(head, rows),
     ]

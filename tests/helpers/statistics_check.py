@@ -61,7 +61,8 @@ def check_choice(row: Row) -> list[str]:
 def check_chain(row: Row) -> list[str]:
     """Of a row of chains.csv."""
     count, faults = row["repetitions"], []
-    for name, who in (("opens", "equal challengers"), ("no_better", "networks that are no better")):
+    claims = (("opens", "equal challengers"), ("no_better", "networks that are no better"))
+    for name, who in claims if row["form"] == 0 else claims[1:]:
         if row[name] > OPENS + compute_spare(OPENS, count):
             faults.append(f"{who} open the gate in {row[name]:.1%} of chains, where {OPENS:.0%} is allowed")
     if row["form"] == 0 and row["pool"] >= 5 and row["seed_sd"] <= 0.4:
