@@ -31,6 +31,12 @@ NOTES = {
     "raw": "Each trial is one of the recorded curves, drawn with replacement, whatever its parameters: no method that "
     "learns from parameters is here. The best is the best recorded.",
 }
+OURS, BEFORE = "ours", "ours until 0.2"
+REACH = (
+    "What was wanted: the score that *ours until 0.2* ends with, for at most a fifth of the compute; and a lead on all "
+    "others after 10, 25 and 50% of a budget. What there is (a quarter is the nearest that was looked at; *ahead*, "
+    "*behind*: by the interval of the mean difference, paired by seed; *tied*: it holds 0):"
+)
 HEAD = """# Replay: which search finds the best for the least
 
 Searches on a simulated clock whose trainings are recorded learning curves ([what was recorded](../curves/README.md)).
@@ -71,7 +77,10 @@ def write_report(path: Path, rows: Sequence[Row], recordings: Mapping[str, Recor
             of_part = [row for row in of_data if row["part"] == part]
             if of_part:
                 lines += [f"### {title}", "", NOTES[part], ""]
-            for workers in sorted({int(row["workers"]) for row in of_part}):
+            counts = sorted({int(row["workers"]) for row in of_part})
+            if part == "table" and of_part:
+                lines += [REACH, "", *render_reach(of_part, counts), ""]
+            for workers in counts:
                 lines += render_tables([row for row in of_part if int(row["workers"]) == workers], workers)
     path.write_text("\n".join(lines).rstrip() + "\n")
 
@@ -137,6 +146,37 @@ def render_tables(rows: Sequence[Row], workers: int) -> list[str]:
         heads = ["", *(name.split(" of ")[0] for name in shown), *(name.replace("until", "≤") for name in last)]
         lines += [f"**{title}**", "", *render_table(heads, table), ""]
     return lines
+
+
+def render_reach(rows: Sequence[Row], counts: Sequence[int]) -> list[str]:
+    """What was wanted of ours, beside what it has: a line for each number of workers and each budget."""
+    columns = [name for name in rows[0] if " of " in name]
+    lines = []
+    for workers in counts:
+        by_method = {key[2]: group for key, group in group_rows(rows).items() if int(key[3]) == workers}
+        if not {OURS, BEFORE} <= by_method.keys():
+            continue
+        for budget in dict.fromkeys(name.split(" of ")[1] for name in columns):
+            shown = [name for name in columns if name.endswith(f" of {budget}")]
+            end, quarter = (read(by_method[name], at).mean() for name, at in ((BEFORE, shown[-1]), (OURS, shown[1])))
+            words = "as good" if quarter <= end else "not"
+            before = f"{end:.2f}; ours after {shown[1].split(' of ')[0]}: {quarter:.2f}, {words}"
+            lines.append([f"{workers}, {budget}", before, *(describe_lead(by_method, name) for name in shown[:-1])])
+    return render_table(["workers, budget", "until 0.2, at the end", "10%", "25%", "50%"], lines)
+
+
+def describe_lead(by_method: Mapping[str, Sequence[Row]], column: str) -> str:
+    """How many others ours is ahead of, and tied with, and which it is behind."""
+    ours = {row["seed"]: float(row[column]) for row in by_method[OURS]}
+    ahead, tied, behind = 0, 0, []
+    for method, group in by_method.items():
+        if method not in (OURS, BEFORE):
+            gaps = [float(row[column]) - ours[row["seed"]] for row in group if row[column] and row["seed"] in ours]
+            low, high = resample(np.array(gaps), np.mean)
+            ahead, tied = ahead + (low > 0), tied + (low <= 0 <= high)
+            behind += [method] if high < 0 else []
+    words = [f"ahead of {ahead}", f"tied with {tied}" if tied else "", f"behind {', '.join(behind)}" if behind else ""]
+    return ", ".join(filter(None, words))
 
 
 def read(rows: Sequence[Row], column: str) -> np.ndarray:
