@@ -65,7 +65,7 @@ class PausingSearch:
         self.study = RungStudy(space, SCHEMA, (), seed=seed, epochs=epochs)
         self.promotions = Promotions(epochs[:-1], scheduler.reduction_factor, epochs[-1])
         self.max_epochs = epochs[-1]
-        self.trials: dict[int, Any] = {}  # status and rung, as the ledger's records have them
+        self.trials: dict[int, Any] = {}  # status, rung, epochs, as the ledger's records have them
         self.bests: dict[int, float] = {}
 
     def next(self) -> Segment:
@@ -74,7 +74,7 @@ class PausingSearch:
         if number is None:
             proposal = self.study.draw(-1)
             number = proposal.trial
-            self.trials[number] = SimpleNamespace(climbed=0, drawn=proposal.drawn)
+            self.trials[number] = SimpleNamespace(climbed=0, drawn=proposal.drawn, last_epoch=0)
         trial = self.trials[number]
         trial.status = TrialStatus.RUNNING
         return Segment(number, dict(trial.drawn), trial.climbed + 1, self.promotions.find_next(trial.climbed))
@@ -84,6 +84,7 @@ class PausingSearch:
         self.bests[trial] = max(score, self.bests.get(trial, score))
         self.study.take(EpochEnded(trial=trial, epoch=epoch, metrics={metrics.ACCURACY: score}))
         self.promotions.take(trial, epoch, self.bests[trial])
+        self.trials[trial].last_epoch = epoch
         if epoch == self.max_epochs:
             self.trials[trial].status = TrialStatus.FINISHED
             self.study.take(TrialEnded(trial=trial, status=TrialStatus.FINISHED, best=self.bests[trial]))

@@ -61,7 +61,12 @@ def test_loads_without_this_project_and_without_pickle(
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+        env={
+            **os.environ,
+            "MLFLOW_TRACKING_URI": store,
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+            "PYTHONDONTWRITEBYTECODE": "1",  # what it reads from is looked at below
+        },
     )
     assert result.returncode == 0, result.stderr
     loaded = json.loads(result.stdout)
