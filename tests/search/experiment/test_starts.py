@@ -104,7 +104,8 @@ def register(results, model, photo):
     uri = default_registry(results)
     client = open_store(uri)
     experiment = client.get_experiment_by_name("drawn")
-    number = experiment.experiment_id if experiment else client.create_experiment("drawn")
+    place = (results / "artifacts").absolute().as_uri()
+    number = experiment.experiment_id if experiment else client.create_experiment("drawn", place)
     run = client.create_run(number)
     folder = save_member(results / "drawn" / "final", model).parent
     (folder / "MODEL_CARD.md").write_text("# A model\n\nOf garments.\n\n## Limits\n\n- Some.\n")
