@@ -20,14 +20,14 @@ from fashion_core.metrics import ACCURACY, OBJECTIVE_PATTERN
 
 MAX_FC_LAYERS = 4
 IMPOSSIBLE = "the training configuration is impossible:"  # then a fault a line
-Crop = Literal["box", "box_margin", "whole"]
+Crop = Literal["box", "box_margin", "box_square", "whole"]
 Feature = Literal["pooled", "logits"]
 Pooling = Literal["average", "attention"]
 WEIGHT_WORDS = ("auto", "hub", "package", "none")  # what `weights` can be that is no path
 # What decides the features of a frozen backbone.
 FEATURE_FIELDS = ("image_size", "crop", "crop_margin", "backbone", "weights", "feature")
 # What a probe has no use for: it sees no pixels, and its backbone stays as it is.
-NOT_PROBED = ("drop_path", "ema_decay", "early_share", "crop_strength", "jitter", "erasing", "mixup")
+NOT_PROBED = ("drop_path", "ema_decay", "sam_rho", "early_share", "crop_strength", "jitter", "erasing", "mixup")
 
 
 class TrainConfig(BaseModel):
@@ -43,8 +43,12 @@ class TrainConfig(BaseModel):
 
     # what the network sees
     image_size: int = Field(224, ge=32, le=1024, description="side of the square input in pixels")
-    crop: Crop = Field("box", description="the image's box, the box with a margin, or the whole image")
-    crop_margin: float = Field(0.1, ge=0, le=1, description="box_margin: share of the box's side added on each side")
+    crop: Crop = Field(
+        "box", description="the image's box, the box with a margin, a square around that, or the whole image"
+    )
+    crop_margin: float = Field(
+        0.1, ge=0, le=1, description="box_margin, box_square: share of the box's side added on each side"
+    )
     early_share: float = Field(
         0.0, ge=0, lt=1, description="share of the epochs after any probe epochs, the first, on smaller images"
     )
@@ -95,6 +99,12 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(32, ge=2, le=65_536)
     grad_clip_norm: float | None = Field(None, gt=0)
     ema_decay: float = Field(0.0, ge=0, lt=1, description="exponential moving average of the weights; 0 = off")
+    sam_rho: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="sharpness-aware minimisation: how far a step looks uphill; 0 = off, else a step costs two",
+    )
     objective: str = Field(
         ACCURACY, pattern=OBJECTIVE_PATTERN, description="the score whose best epoch is kept, the greater the better"
     )
@@ -255,6 +265,8 @@ ALIASES = {
     "random_state": "seed",
     "reprob": "erasing",
     "resolution": "image_size",
+    "rho": "sam_rho",
+    "sam": "sam_rho",
     "sched": "schedule",
     "scheduler": "schedule",
     "size": "image_size",

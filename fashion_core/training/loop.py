@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
     from fashion_core.config import TrainConfig
     from fashion_core.data.prepared import PreparedData
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+SMALL = 1e-12  # keeps a gradient of 0 from a division by it
 
 
 @dataclass(frozen=True)
@@ -281,18 +284,16 @@ def train_step(
     i in the blend, m 1 where labelled and n_k = sum_i m_ik. An unlabelled partner leaves the rest of the blend as is.
     """
     config, is_probe = state.config, state.is_probing
-    permutation, share = None, 1.0
+    partners, share = None, 1.0
     if config.mixup and not is_probe:
         images, permutation, share = mixup(images.float(), config.mixup, generator)
-    with build_autocast(config, state.device):
-        logits = state.trained_network(images)
-    total, by_category = state.loss(logits, labels)
-    if permutation is not None:
-        other_total, other_by_category = state.loss(logits, labels[permutation.to(labels.device, non_blocking=True)])
-        total = share * total + (1 - share) * other_total
-        by_category = share * by_category + (1 - share) * other_by_category
+        partners = labels[permutation.to(labels.device, non_blocking=True)]
+    total, by_category = compute_loss(state, images, labels, partners, share)
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(total).backward()
+    if config.sam_rho and not is_probe:
+        with look_uphill(state):
+            compute_loss(state, images, labels, partners, share)[0].backward()
     if config.grad_clip_norm is not None:
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.network.parameters(), config.grad_clip_norm)
@@ -302,6 +303,49 @@ def train_step(
         state.ema_updates += 1
         state.ema.update(state.network, step=state.ema_updates)
     return total.detach(), by_category.detach()
+
+
+def compute_loss(
+    state: TrainingState, images: Tensor, labels: Tensor, partners: Tensor | None, share: float
+) -> tuple[Tensor, Tensor]:
+    """The loss of a batch, total [] and by category [K]. partners: labels [B, K] of what images are blended with."""
+    with build_autocast(state.config, state.device):
+        logits = state.trained_network(images)
+    total, by_category = state.loss(logits, labels)
+    if partners is not None:
+        other_total, other_by_category = state.loss(logits, partners)
+        total = share * total + (1 - share) * other_total
+        by_category = share * by_category + (1 - share) * other_by_category
+    return total, by_category
+
+
+@contextmanager
+def look_uphill(state: TrainingState) -> Iterator[None]:
+    """Within it, the weights stand where the loss is about highest near them; gradients that come there remain.
+
+    Sharpness-aware minimisation, first order: the step along the gradient has the length `sam_rho`, and the
+    statistics of batch normalisation do not see it. Source: Foret et al. 2021, "Sharpness-Aware Minimization for
+    Efficiently Improving Generalization".
+    """
+    slopes = [(each, each.grad) for each in state.network.parameters() if each.grad is not None]
+    kept = [(each, each.detach().clone()) for each, _ in slopes]
+    scale = state.config.sam_rho / (nn.utils.get_total_norm([gradient for _, gradient in slopes]) + SMALL)
+    with torch.no_grad():
+        for each, gradient in slopes:
+            each.add_(gradient * scale)
+    state.optimizer.zero_grad(set_to_none=True)
+    norms = [each for each in state.network.modules() if isinstance(each, BATCH_NORMS)]
+    momenta = [each.momentum for each in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        with torch.no_grad():
+            for each, value in kept:
+                each.copy_(value)
 
 
 def seed_epoch(seed: int, epoch: int) -> torch.Generator:

@@ -15,6 +15,7 @@ from fashion_core.training.state import assemble_state
 if TYPE_CHECKING:
     from fashion_core.config import TrainConfig
     from fashion_core.data.schema import AttributeSchema
+    from fashion_core.training.state import TrainingState
 
 STEPS = 3  # the optimizer's moments are there from the first on, and kernels are chosen by then
 
@@ -44,19 +45,29 @@ def measure_peak(config: TrainConfig, schema: AttributeSchema, device: torch.dev
 
 def take_steps(config: TrainConfig, schema: AttributeSchema, device: torch.device) -> None:
     """Train for some steps as `fit` would, and evaluate a batch; of a probe, whose features are cached, only that."""
-    changes = {"weights": "none"} | ({} if config.is_probe else {"probe_epochs": 0})
-    config = config.model_copy(update=changes)
-    state = assemble_state(config, schema, [[1] * size for size in schema.sizes], "", device)
-    generator, augmentation = seed_epoch(0, 0), Augmentation.from_config(config)
+    state = draw_state(config, schema, device)
     if not config.is_probe:
-        state.trained_network.train()
         for _ in range(STEPS):
-            images = augmentation(draw_images(config, config.batch_size, device), generator)
-            labels = torch.zeros(config.batch_size, len(schema.sizes), dtype=torch.int64, device=device)
-            train_step(state, images, labels, generator)
+            take_step(state)
     images = draw_images(config, config.eval_batch_size, device)
     autocast = build_autocast(config, device)
     predict_batch(state.evaluated_network, images, flip=config.eval_flip, autocast=autocast)
+
+
+def draw_state(config: TrainConfig, schema: AttributeSchema, device: torch.device) -> TrainingState:
+    """A training of the whole network, where the configuration has one, from random weights."""
+    changes = {"weights": "none"} | ({} if config.is_probe else {"probe_epochs": 0})
+    config = config.model_copy(update=changes)
+    return assemble_state(config, schema, [[1] * size for size in schema.sizes], "", device)
+
+
+def take_step(state: TrainingState) -> None:
+    """One step of the whole network as `fit` takes it, on random images."""
+    config, generator = state.config, seed_epoch(0, 0)
+    state.trained_network.train()
+    images = Augmentation.from_config(config)(draw_images(config, config.batch_size, state.device), generator)
+    labels = torch.zeros(config.batch_size, len(state.schema.sizes), dtype=torch.int64, device=state.device)
+    train_step(state, images, labels, generator)
 
 
 def draw_images(config: TrainConfig, count: int, device: torch.device) -> torch.Tensor:

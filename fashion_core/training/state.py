@@ -88,6 +88,11 @@ def assemble_state(
     """
     if config.precision == "fp16" and device.type != "cuda":
         raise ConfigError(f"precision fp16 needs a GPU, but the device is {device.type}; use auto, fp32 or bf16")
+    if config.precision == "fp16" and config.sam_rho:
+        raise ConfigError(
+            f"`sam_rho` must be 0 with precision fp16, whose gradients are scaled, but got {config.sam_rho:g}; "
+            "take auto, fp32 or bf16"
+        )
     check_early_sizes(config.backbone, config.early_share)
     network = build_network(config, schema.sizes).to(device)
     if config.channels_last:

@@ -39,7 +39,7 @@ DECIDING = (
     "channels_last",
 )
 LARGEST = ("batch_size", "eval_batch_size")
-LARGEST_TUNED = ("ema_decay", "mixup", "crop_strength", "jitter", "erasing")  # that a probe has no use for
+LARGEST_TUNED = ("ema_decay", "sam_rho", "mixup", "crop_strength", "jitter", "erasing")  # that a probe has no use for
 
 
 @dataclass(frozen=True)

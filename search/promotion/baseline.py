@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.config import TrainConfig, build_config
+from fashion_core.data.pixels import WITH_MARGIN
 from fashion_core.errors import ConfigError, SearchError
 from fashion_core.escaping import show_value
 from fashion_core.files import make_line, read_plain
@@ -153,7 +154,7 @@ def is_alike(one: TrainConfig, other: TrainConfig) -> bool:
 
 def is_idle(name: str, *configs: TrainConfig) -> bool:
     """Whether a setting does nothing in any of these."""
-    return name == "crop_margin" and all(config.crop != "box_margin" for config in configs)
+    return name == "crop_margin" and all(config.crop not in WITH_MARGIN for config in configs)
 
 
 def describe_baseline(wanted: str, config: TrainConfig, best: TrainConfig, words: str, notes: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fashion_core.config import build_config
-from fashion_core.data.pixels import build_settings
+from fashion_core.data.pixels import SQUARE, build_settings
 from fashion_core.escaping import escape_markdown, show_lines, write_code, write_name
 from fashion_core.metrics import compute_recalls
 from search.promotion.attempts import render_attempts
@@ -365,9 +365,12 @@ def describe_view(view: PrepareSettings) -> str:
     crop = {
         "box": "cropped to the box",
         "box_margin": f"cropped to the box with {view.crop_margin:.0%} of its side added on each side",
+        "box_square": f"cropped to the square around the box with {view.crop_margin:.0%} of its side added on each "
+        "side, grey beyond the image's edge",
         "whole": "the whole image",
     }[view.crop]
-    return f"upright RGB, {crop}, resized to {view.image_size} x {view.image_size} pixels (bilinear, aspect not kept)"
+    aspect = "kept" if view.crop == SQUARE else "not kept"
+    return f"upright RGB, {crop}, resized to {view.image_size} x {view.image_size} pixels (bilinear, aspect {aspect})"
 
 
 def list_recalls(shipped: Shipped) -> Iterator[ClassRecall]:

@@ -30,8 +30,17 @@ ANSWERING = """\
 def prepare(image_size, crop, crop_margin):
     x1, y1, x2, y2 = box if box and crop != "whole" else (0, 0, *photo.size)
     dx, dy = round(crop_margin * (x2 - x1)), round(crop_margin * (y2 - y1))
-    part = (max(x1 - dx, 0), max(y1 - dy, 0), min(x2 + dx, photo.width), min(y2 + dy, photo.height))
-    pixels = photo.crop(part).resize((image_size, image_size), Image.Resampling.BILINEAR)
+    x1, y1, x2, y2 = max(x1 - dx, 0), max(y1 - dy, 0), min(x2 + dx, photo.width), min(y2 + dy, photo.height)
+    part = photo.crop((x1, y1, x2, y2))
+    if box and crop == "box_square":  # grey where there is no room for it in the photograph
+        side = max(part.size)
+        x, y = (
+            (length - side) // 2 if side > length else min(max((low + high - side) // 2, 0), length - side)
+            for low, high, length in ((x1, x2, photo.width), (y1, y2, photo.height))
+        )
+        part = Image.new("RGB", (side, side), (124, 116, 104))
+        part.paste(photo, (-x, -y))
+    pixels = part.resize((image_size, image_size), Image.Resampling.BILINEAR)
     return np.asarray(pixels).transpose(2, 0, 1)[None]
 
 session = onnxruntime.InferenceSession("model.onnx")

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fashion_core import metrics
+from fashion_core.data.schema import AttributeSchema
 from fashion_core.errors import SearchError
 from search.address import Address
 from search.cli import DEFAULT_RESULTS
@@ -166,7 +167,7 @@ def draw_plan(
         ("trained on", f"{counts['train']:,} images"),
         ("re-runs", f"{reruns}, each with a start and a seed of its own"),
         ("dropped", describe_dropping(options)),
-        ("for the baseline", describe_baseline_price(plan, sum(map(len, search.begun.categories.values())), counts)),
+        ("for the baseline", describe_baseline_price(plan, search.begun.categories, counts)),
         ("for soups", f"{soup}, all from one start" if options.has_soup else ""),
         ("judged on", f"{counts['val']:,} validation images, cross-fitted"),
         ("the gate", "" if attempt is None else describe_attempt(attempt)),
@@ -221,18 +222,20 @@ def describe_price(candidates: Sequence[Candidate], seeds: int, search: SearchRe
     return f"{text}, about {format_duration(epochs * sum(seconds) / len(seconds) / resources.concurrent)}"
 
 
-def describe_baseline_price(plan: PromotionPlan, classes: int, counts: Mapping[str, int]) -> str:
+def describe_baseline_price(
+    plan: PromotionPlan, categories: Mapping[str, Sequence[str]], counts: Mapping[str, int]
+) -> str:
     """What training the baseline takes where its epochs are unlike the candidates', timed here; else "".
 
     Args:
-        classes: that its networks tell apart.
+        categories: that its networks tell apart, with their classes.
         counts: images to train on, as `train`.
     """
     if plan.baseline is None or plan.is_baseline_alike:
         return ""
     config, networks = plan.baseline.config, len(plan.seeds)
     epochs = networks * config.epochs
-    step = time_step(config.model_copy(update={"weights": "none"}), classes)
+    step = time_step(config, AttributeSchema.from_dict(categories))
     seconds = epochs * step * counts["train"] / config.batch_size
     return f"{networks} networks, {epochs} epochs, about {format_duration(seconds)}, of steps that were timed here"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from search.reproduction.protocol import Arm, Protocol
     from search.reproduction.studies import Claim, Study
-    from search.reproduction.trainings import Trained
+    from search.reproduction.trained import Trained
 
 MEASURE = Measure()  # the mean over the categories of the accuracy
 

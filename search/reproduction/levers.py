@@ -21,11 +21,18 @@ RECIPE = "the recipe"
 # Changes of the recipe by name. Half of the epochs see three quarters of the side; a layer of the backbone learns at
 # 0.8 of the next one's rate; the average of the weights is over about a hundred steps, an epoch and a half.
 CHANGES: Mapping[str, Mapping[str, object]] = {
+    "more of the picture around the box": {"crop_margin": 0.3},
+    "the box in a square, its aspect kept": {"crop": "box_square"},
     "smaller images in the first half of the epochs": {"early_share": 0.5, "early_size": 0.75},
+    "larger images": {"image_size": 288},
+    "a larger backbone": {"backbone": "tf_efficientnet_lite2"},
+    "more epochs": {"epochs": 12},
     "learning rates that fall layer by layer": {"layer_decay": 0.8},
     "attention pooling": {"pooling": "attention"},
     "an average of the weights": {"ema_decay": 0.99},
-    "larger images in all epochs": {"image_size": 192},
+    "sharpness-aware steps": {"sam_rho": 0.05},
+    "smoothed labels": {"label_smoothing": 0.1},
+    "blended images": {"mixup": 0.2},
 }
 
 

@@ -69,6 +69,10 @@ class Protocol:
         changed = {"backbone": self.backbones[arm.place], "epochs": self.epochs, **arm.changes}
         return {**self.fixed, **changed}
 
+    def count_epochs(self, arm: Arm) -> int:
+        """How long an arm trains."""
+        return int(arm.changes.get("epochs", self.epochs))
+
     def build_key(self, arm: Arm) -> str:
         """What names an arm's configuration: see `build_key`."""
         return build_key(build_config(self.build_values(arm)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -219,7 +220,20 @@ def describe_making(found: Reproduction) -> str:
         f"`python search/reproduce.py all --data DIR --space {show_text(protocol.name)}{on}` trains what is missing "
         "and writes this page; cut off, the same command goes on. Each search that trained for it stands in a folder "
         "beside it, with its ledger and report. An arm that two studies share is trained once. Studies of one factor "
-        f"are on `{show_text(protocol.backbones[protocol.on])}`."
+        f"are on `{show_text(protocol.backbones[protocol.on])}`.{describe_recordings(found)}"
+    )
+
+
+def describe_recordings(found: Reproduction) -> str:
+    """Which trainings stand in recordings, and what they ran on; empty where none do."""
+    keys = {found.protocol.build_key(arm) for study in found.studies for arm in study.arms.values()}
+    counts = Counter(each.device for key in keys for each in found.trained.find(key) if each.device is not None)
+    if not counts:
+        return ""
+    told = ", ".join(f"{count} on {show_text(device)}" for device, count in sorted(counts.items()))
+    return (
+        f" {write_count(sum(counts.values()), 'training')} stand in the recordings beside this page ({told}): "
+        "`tests/benchmarks/record_curves.py` made them, of the lists that `draw_configurations.py` writes."
     )
 
 
@@ -233,6 +247,7 @@ def build_levers_report(found: Reproduction, pictures: set[str]) -> list[Part]:
     parts += show_picture("claims.png", "every lever with its interval", pictures)
     command = f"python search/reproduce.py {LEVERS} --data DIR --space {show_text(found.protocol.name)}"
     made = f"`{command}` trains what is missing and writes this page; cut off, the same command goes on."
+    made += describe_recordings(found)
     return [*parts, describe_verdicts(found), "## All configurations", list_arms(found, study), made]
 
 

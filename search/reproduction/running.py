@@ -31,7 +31,7 @@ from search.reproduction.options import ALL, STUDIES
 from search.reproduction.protocol import Arm, Protocol, load_protocol
 from search.reproduction.report import show_findings, write_report
 from search.reproduction.studies import Study, build_studies
-from search.reproduction.trainings import Trained, read_trainings
+from search.reproduction.trainings import read_trainings
 from search.space.weights import WEIGHTS
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fashion_core.errors import RayLostError
     from search.planning.resources import Machine
     from search.reproduction.options import ReproductionOptions
+    from search.reproduction.trained import Trained
 
 RUNNING, KILLED = "running", "killed"
 # What is gone on with; of one that runs, `run_search` says so.
@@ -146,7 +147,7 @@ def show_plan(work: Work, options: ReproductionOptions, console: Console) -> Non
         ("one factor", f"on {protocol.backbones[protocol.on]}"),
         ("scored on", "images held out of train; val stays unseen" if work.name == LEVERS else "val"),
         ("trained", f"{len(work.arms) * options.seeds - len(work.missing)} of {len(work.arms) * options.seeds}"),
-        ("to train", f"{write_count(len(work.missing), 'training')}, of {protocol.epochs} epochs each"),
+        ("to train", describe_missing(work)),
     ]
     if options.data is None:
         rows.append(("takes", "give --data for hours"))
@@ -156,6 +157,17 @@ def show_plan(work: Work, options: ReproductionOptions, console: Console) -> Non
         hours = f" ({seconds / 3600:.1f} hours)" if seconds >= 3600 else ""
         rows.append(("takes", f"about {format_duration(seconds)}{hours} on this machine, as busy as it is now"))
     console.print(draw_pairs(rows))
+
+
+def describe_missing(work: Work) -> str:
+    """`39 trainings, of 7 to 12 epochs each`."""
+    count = write_count(len(work.missing), "training")
+    if not work.missing:
+        return count
+    lengths = [work.protocol.count_epochs(arm) for arm in work.missing]
+    shortest, longest = min(lengths), max(lengths)
+    told = write_count(longest, "epoch") if shortest == longest else f"{shortest} to {longest} epochs"
+    return f"{count}, of {told} each"
 
 
 def read_data(options: ReproductionOptions) -> Annotations:
@@ -212,12 +224,14 @@ def train(
         if find_state(options.results, name) in GOES_ON and find_missing():
             console.print(plain(f"going on with {name}"))
             run(name, locate_space(options.results, name), number, resume=True)
-    if missing := find_missing():
+    missing = find_missing()
+    for epochs in dict.fromkeys(map(work.protocol.count_epochs, missing)):  # all of one search train for as long
         number = 1 + max((number for number, _ in list_begun(options.results, "")), default=-1)
         name = f"{work.name}-{work.protocol.name}-{number}"
         path = locate_space(options.results, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, write_space(work.protocol, missing))
+        arms = [arm for arm in missing if work.protocol.count_epochs(arm) == epochs]
+        write_whole(path, write_space(work.protocol, arms))
         run(name, path, number, resume=False)
 
 
@@ -255,8 +269,11 @@ def find_state(results: Path, name: str) -> str:
 
 
 def write_space(protocol: Protocol, missing: Sequence[Arm]) -> str:
-    """The space of a search that trains these arms, each as often as it is there: its points, in this order."""
-    changed = dict.fromkeys(name for arm in missing for name in arm.changes)
+    """The space of a search that trains these arms, each as often as it is there: its points, in this order.
+
+    All of one number of epochs.
+    """
+    changed = dict.fromkeys(name for arm in missing for name in arm.changes if name not in ("backbone", "epochs"))
     points = []
     for arm in missing:
         values = protocol.build_values(arm)
@@ -277,7 +294,7 @@ def write_space(protocol: Protocol, missing: Sequence[Arm]) -> str:
         "fixed": {name: value for name, value in protocol.fixed.items() if name not in search},
         "search": search,
         "try_first": points,
-        "scheduler": {"type": "none", "max_epochs": protocol.epochs},
+        "scheduler": {"type": "none", "max_epochs": protocol.count_epochs(missing[0])},
     }
     return yaml.safe_dump(document, sort_keys=False)
 

@@ -1,16 +1,13 @@
-"""What is trained already: the trials of all searches in a folder of results, by their configuration.
+"""What is trained already: trials of all searches in a folder of results and recorded trainings, by configuration.
 
-An arm that two studies need is trained once: what counts is what a trial was, not for which study it ran. The
+An arm that two studies need is trained once: what counts is what a training was, not for which study it ran. The
 fine-tunings of `results/curves` are of other recipes, none of which is an arm.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from fashion_core.config import build_config
 from fashion_core.data.schema import AttributeSchema
@@ -21,9 +18,10 @@ from search.records.own_space import load_own_space
 from search.records.record import list_searches, load_record
 from search.reporting.ties import find_answers
 from search.reproduction.protocol import build_key
+from search.reproduction.recorded import list_recordings, read_recording
+from search.reproduction.trained import Scored, Trained, Training
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from search.records.record import SearchRecord, TrialRecord
@@ -31,76 +29,34 @@ if TYPE_CHECKING:
 DONE = (TrialStatus.FINISHED, TrialStatus.DIVERGED)  # what a configuration came to; all else is to be trained again
 
 
-@dataclass(frozen=True)
-class Training:
-    """One training that came to its end.
-
-    Attributes:
-        search: its name. number: of its trial.
-        correct: [N, K], what its best epoch answered right; None where it diverged.
-        epochs: what was measured in each.
-        seconds: in all; with how many others it shared the machine.
-    """
-
-    search: str
-    number: int
-    key: str
-    status: TrialStatus
-    score: float
-    correct: np.ndarray | None
-    epochs: Sequence[dict[str, float | None]]
-    seconds: float
-    at_once: int
-
-
-@dataclass(frozen=True)
-class Trained:
-    """All trainings of a folder of results.
-
-    Attributes:
-        by_key: see `search.reproduction.protocol.build_key`.
-        images: that all were scored on, their names in order. categories: of the data.
-        train_count: how many images each was trained on.
-    """
-
-    by_key: dict[str, list[Training]]
-    images: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    train_count: int = 0
-
-    def find(self, key: str) -> list[Training]:
-        """Those of a configuration, the diverged too."""
-        return self.by_key.get(key, [])
-
-    def stack(self, key: str) -> np.ndarray:
-        """[S, N, K] float64: what those of a configuration answered right, without the diverged; S may be 0."""
-        answers = [each.correct for each in self.find(key) if each.correct is not None]
-        return np.stack(answers) if answers else np.empty((0, len(self.images), len(self.categories)))
-
-
 def read_trainings(results: Path) -> Trained:
-    """The trainings of all searches in a folder.
+    """The trainings of all searches and recordings in a folder.
 
     Raises:
-        SearchError: they were not all scored on the same images; a ledger is damaged.
+        SearchError: they were not all scored on the same images; a ledger is damaged, or a recording.
     """
     by_key: dict[str, list[Training]] = defaultdict(list)
-    seen: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {}
+    seen: dict[str, Scored] = {}
     for name in list_searches(results):
         record = find_begun(SearchLayout(results, name))
         if record is None:
             continue
         told = record.selection
         images = tuple(told.get("select_images", ()))
-        seen[name] = (images, tuple(record.begun.categories), told.get("train_count", 0))
+        seen[name] = Scored(images, tuple(record.begun.categories), told.get("train_count", 0))
         for training in list_trainings(record):
+            by_key[training.key].append(training)
+    for path in list_recordings(results):
+        recording = read_recording(path)
+        seen[path.name] = recording.scored
+        for training in recording.trainings:
             by_key[training.key].append(training)
     if len(set(seen.values())) > 1:
         raise SearchError(
-            f"searches of one reproduction must be on the same images, but those in {results} are not: "
+            f"trainings of one reproduction must be on the same images, but those in {results} are not: "
             f"{', '.join(seen)}; give each data set its own --results"
         )
-    return Trained(dict(by_key), *next(iter(seen.values()), ()))
+    return Trained(dict(by_key), next(iter(seen.values()), Scored()))
 
 
 def find_begun(layout: SearchLayout) -> SearchRecord | None:

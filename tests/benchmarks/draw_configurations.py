@@ -1,10 +1,12 @@
-"""The configurations whose learning curves `record_curves.py` records, drawn beforehand: two lists, in order of weight.
+"""The configurations that `record_curves.py` records, drawn beforehand: lists, each in order of weight.
 
-python tests/benchmarks/draw_configurations.py --out FOLDER     # writes lite0.json and wide.json
+python tests/benchmarks/draw_configurations.py --out FOLDER     # writes NAME.json of each
 
 `lite0`: draws from `spaces/record.yaml`, the way a random search draws them. Each has one seed and one `start_seed`,
 and runs at 128 px, at 96 px, and at 96 px growing to 128; some run at 128 px with further seeds, for the noise.
 `wide`: EfficientNet-Lite1 and Lite2 at 224 px, over what the space has not: margin and number of epochs; three seeds.
+`reproduction`, `levers`: all trainings of `fashion-search reproduce all` and `reproduce levers`, three seeds each. Put
+what is recorded of them where these commands look: results/reproduction/NAME.jsonl, and its folder levers/.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,9 @@ sys.path.insert(0, str(REPOSITORY))
 
 from fashion_core.config import build_config  # noqa: E402
 from fashion_core.data.schema import KNOWN_CATEGORIES, AttributeSchema, Category  # noqa: E402
+from search.reproduction.levers import LEVERS  # noqa: E402
+from search.reproduction.options import ALL, ReproductionOptions  # noqa: E402
+from search.reproduction.running import plan_work  # noqa: E402
 from search.space.reading import load_space  # noqa: E402
 from search.space.seeds import draw_seeds  # noqa: E402
 
@@ -32,6 +38,8 @@ SMALL_SIZE, EARLY_EPOCHS = 96, 3  # pixels, and epochs at them where a run grows
 REPEATED, REPEATS = 12, 4  # draws with further seeds, and how many
 WIDE_DRAWS, WIDE_SEEDS = 8, 3  # of each backbone
 WIDE_BACKBONES = ("tf_efficientnet_lite1", "tf_efficientnet_lite2")
+STUDIES = {"reproduction": ALL, "levers": LEVERS}  # by the name of the list
+FIRST_NUMBERS = {ALL: 1000, LEVERS: 2000}  # of the seeds that their trainings draw
 # A plain recipe that is known to do well, and what is drawn around it; the first draw is the recipe.
 WIDE_FIXED: dict[str, Any] = {
     "image_size": 224,
@@ -102,13 +110,29 @@ def draw_wide() -> list[dict[str, Any]]:
     ]
 
 
+def list_trainings(study: str, results: Path) -> list[dict[str, Any]]:
+    """Every training of a reproduction, the first seed of all first. results: an empty folder."""
+    work = plan_work(study, ReproductionOptions(results=results))
+    numbers = {id(arm): number for number, arm in enumerate(work.arms)}
+    counts = dict.fromkeys(numbers.values(), 0)
+    runs = []
+    for order, arm in enumerate(work.missing):
+        number = numbers[id(arm)]
+        values = {**work.protocol.build_values(arm), **draw_seeds(SEED, FIRST_NUMBERS[study] + order)}
+        runs.append(build_run(f"{number:02d}-{counts[number]}", study, values))
+        counts[number] += 1
+    return runs
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, runs in (("lite0", draw_lite0()), ("wide", draw_wide())):
+    with tempfile.TemporaryDirectory() as folder:
+        trainings = {name: list_trainings(study, Path(folder)) for name, study in STUDIES.items()}
+    for name, runs in {"lite0": draw_lite0(), "wide": draw_wide(), **trainings}.items():
         (options.out / f"{name}.json").write_text(json.dumps({"seed": SEED, "runs": runs}) + "\n")
         print(f"{name}: {len(runs)} runs")
 

@@ -27,7 +27,7 @@ import tempfile
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -78,6 +78,10 @@ class Run:
     def settings_at(self, epoch: int) -> PrepareSettings:
         """How the images of a 0-based epoch are prepared."""
         return build_settings(self.config_at(epoch))
+
+    def describe_shapes(self) -> tuple[object, ...]:
+        """What a GPU's kernels are chosen for, anew in each process."""
+        return self.config.backbone, self.config.image_size, self.config.batch_size, self.config.early_share, self.early
 
     def config_at(self, epoch: int) -> TrainConfig:
         """The configuration with the image size of a 0-based epoch."""
@@ -261,9 +265,11 @@ class Worker:
         self.process.start()
         theirs.close()
         self.run: Run | None = None
+        self.seen: set[tuple[object, ...]] = set()
 
     def begin(self, run: Run) -> None:
         self.run = run
+        self.seen.add(run.describe_shapes())
         self.connection.send(run)
 
     def stop(self) -> None:
@@ -350,7 +356,10 @@ def record_all(
     try:
         while True:
             for worker in workers:
-                if worker.run is None and (chosen := choose_run(waiting, clock, place.deadline)) is not None:
+                if (
+                    worker.run is None
+                    and (chosen := choose_run(waiting, clock, place.deadline, worker.seen)) is not None
+                ):
                     waiting.remove(chosen)
                     worker.begin(chosen)
             busy = [worker for worker in workers if worker.run is not None]
@@ -379,10 +388,16 @@ def record_all(
     return counts
 
 
-def choose_run(waiting: Sequence[Run], clock: Clock, deadline: float) -> Run | None:
-    """The first run that can end in time; None where none can."""
+def choose_run(
+    waiting: Sequence[Run], clock: Clock, deadline: float, seen: Collection[tuple[object, ...]] = ()
+) -> Run | None:
+    """The first run that can end in time, those for whose shapes a process has kernels before others; None: none can.
+
+    seen: shapes that the process had; choosing kernels takes it 15 to 35 s.
+    """
     left = deadline - time.time()
-    return next((run for run in waiting if clock.estimate(run) < left), None) if left > 0 else None
+    can_end = [run for run in waiting if clock.estimate(run) < left] if left > 0 else []
+    return next((run for run in can_end if run.describe_shapes() in seen), next(iter(can_end), None))
 
 
 def check_known(runs: Sequence[Run], known: Sequence[dict[str, Any]]) -> None:

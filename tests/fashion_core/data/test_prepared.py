@@ -18,7 +18,12 @@ from fashion_core.data.prepared import prepare, prepare_all
 from fashion_core.data.rows import Annotations
 from fashion_core.errors import DataError
 
-SETTINGS = [PrepareSettings(48), PrepareSettings(32, "box_margin", 0.1), PrepareSettings(40, "whole")]
+SETTINGS = [
+    PrepareSettings(48),
+    PrepareSettings(32, "box_margin", 0.1),
+    PrepareSettings(36, "box_square", 0.1),
+    PrepareSettings(40, "whole"),
+]
 IMAGES = 192  # of the sample data
 
 PREPARE = """
@@ -107,11 +112,11 @@ def test_what_is_there_is_not_decoded_again(sample_folder, tmp_path, decoded):
 @pytest.mark.slow
 def test_a_file_that_is_lost_or_cut_off_is_made_again(sample_folder, tmp_path):
     annotations = load_annotations(sample_folder)
-    whole, lost, cut = list_files(annotations, SETTINGS, tmp_path)
+    whole, lost, cut, *_ = made = list_files(annotations, SETTINGS, tmp_path)
     content, before = cut.read_bytes(), whole.stat().st_mtime_ns
     lost.unlink()
     cut.write_bytes(content[:-100])
-    assert list_files(annotations, SETTINGS, tmp_path) == [whole, lost, cut]
+    assert list_files(annotations, SETTINGS, tmp_path) == made
     assert lost.is_file() and cut.read_bytes() == content and whole.stat().st_mtime_ns == before
 
 

@@ -59,7 +59,7 @@ def box_text(box: np.ndarray) -> str:
 # ---------------------------------------------------------------------------------------------- agreement with training
 
 
-@pytest.mark.parametrize("crop", ["box", "box_margin", "whole"])
+@pytest.mark.parametrize("crop", ["box", "box_margin", "box_square", "whole"])
 def test_pixels_are_those_of_the_prepared_data(sample_folder: Path, tmp_path: Path, crop: str) -> None:
     config = TrainConfig(image_size=48, crop=crop, crop_margin=0.2)
     view = build_settings(config)

@@ -19,7 +19,7 @@ from fashion_core.loading.batches import BatchSource
 from fashion_core.models.backbones import Backbone, build_backbone
 from fashion_core.training.checkpoint import save_training
 from fashion_core.training.loop import fit, run_epoch, train_epoch, train_step
-from fashion_core.training.state import build_state
+from fashion_core.training.state import assemble_state, build_state
 
 CPU = torch.device("cpu")
 TINY = {
@@ -345,6 +345,7 @@ CHANGES = {
     "batch_size": ({}, 4),
     "grad_clip_norm": ({"optimizer": "sgd"}, 1e-3),
     "ema_decay": ({}, 0.9),
+    "sam_rho": ({}, 0.5),
     "early_share": ({}, 0.5),
     "early_size": ({"early_share": 0.5}, 0.5),
     "flip": ({}, 0.0),
@@ -471,6 +472,47 @@ def test_gradient_clipping_bounds_the_step(sample_prepared):
     moved = [after.detach() - start for after, start in zip(state.network.parameters(), before, strict=True)]
     norm = math.sqrt(sum(difference.double().square().sum().item() for difference in moved))
     assert norm == pytest.approx(0.05, rel=1e-3)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.3])
+def test_sharpness_aware_steps_by_hand(sample_prepared, rho):
+    """Plain SGD at rate 1 moves by the gradient at w + rho g / |g|, and batch norm has seen the batch at w alone."""
+    options = {"optimizer": "sgd", "momentum": 0, "lr": 1.0, "sam_rho": rho, "schedule": "constant", "dropout": 0.0}
+    state, other = (build_state(tiny(**options), sample_prepared, TRAIN, CPU) for _ in range(2))
+    images, labels = first_batch(sample_prepared)
+    network = other.network.train()
+    weights = dict(network.named_parameters())
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+
+    def find_gradients(at):
+        logits = torch.func.functional_call(
+            network, at | {name: value.clone() for name, value in buffers.items()}, images
+        )
+        return torch.autograd.grad(other.loss(logits, labels)[0], list(at.values()))
+
+    gradients = find_gradients(weights)
+    norm = math.sqrt(sum(each.double().square().sum().item() for each in gradients))
+    uphill = {
+        name: (weight + rho * gradient / norm).detach().requires_grad_()
+        for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
+    }
+    wanted = find_gradients(uphill)
+    state.network.train()
+    before = copy_state(state.network)
+    train_step(state, images, labels, torch.Generator())
+    for (name, weight), gradient in zip(state.network.named_parameters(), wanted, strict=True):
+        torch.testing.assert_close(weight.detach(), before[name] - gradient, rtol=1e-4, atol=1e-5)
+    network(images)  # at w, once
+    for (name, seen), (_, once) in zip(state.network.named_buffers(), network.named_buffers(), strict=True):
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(seen, once)
+    assert all(each.momentum == 0.1 for each in state.network.modules() if isinstance(each, torch.nn.BatchNorm2d))
+
+
+def test_sharpness_aware_steps_need_gradients_as_they_are(sample_prepared):
+    config, schema = tiny(sam_rho=0.1, precision="fp16"), sample_prepared.schema
+    with pytest.raises(ConfigError, match="`sam_rho` must be 0 with precision fp16"):
+        assemble_state(config, schema, [[1] * size for size in schema.sizes], "", torch.device("cuda"))
 
 
 def test_ema_by_formula(sample_prepared):

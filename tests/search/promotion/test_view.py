@@ -8,6 +8,7 @@ from drawn_results import build_result
 from rich.console import Console
 
 from fashion_core.config import TrainConfig
+from fashion_core.data.schema import KNOWN_CATEGORIES
 from search.jobs.reruns import FINISHED, Training
 from search.jobs.training import TrainingJob
 from search.promotion.attempt_state import PROMOTED, REFUSED, open_attempt
@@ -75,10 +76,10 @@ def test_the_end_says_what_came_of_it(stage, single):
 def test_a_baseline_in_its_own_protocol_has_a_price_of_its_own(stage):
     """Where its epochs are those of the candidates, it is counted with them."""
     plan = build_result(stage).plan
-    assert plan.is_baseline_alike and describe_baseline_price(plan, 26, {"train": 120}) == ""
+    assert plan.is_baseline_alike and describe_baseline_price(plan, KNOWN_CATEGORIES, {"train": 120}) == ""
     config = TrainConfig(backbone="test_resnet", weights="none", image_size=32, epochs=4, batch_size=8)
     own = replace(plan, baseline=replace(plan.baseline, config=config), lasting={"baseline": "own"})
-    told = describe_baseline_price(own, 26, {"train": 120})
+    told = describe_baseline_price(own, KNOWN_CATEGORIES, {"train": 120})
     assert told.startswith("3 networks, 12 epochs, about ") and told.endswith(", of steps that were timed here")
     assert "the report's recipe in its own protocol; its protocol differs from that of trial 12: " in own.baseline_words
     assert describe_dropping(PromotionOptions()) == ""

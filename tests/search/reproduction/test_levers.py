@@ -25,7 +25,7 @@ def test_each_lever_is_switched_on_alone() -> None:
         config = build_config(PROTOCOL.build_values(arm)).model_dump()
         changed = {field for field in config if config[field] != recipe[field]}
         assert changed <= set(CHANGES.get(name, {})) and bool(changed) == (name != RECIPE), name
-    assert (recipe["backbone"], recipe["image_size"], recipe["epochs"]) == ("tf_efficientnet_lite1", 160, 7)
+    assert (recipe["backbone"], recipe["image_size"], recipe["epochs"]) == ("tf_efficientnet_lite1", 224, 7)
     assert (recipe["crop_margin"], recipe["dropout"], recipe["drop_path"], recipe["focal_gamma"]) == (0.1, 0.3, 0.1, 0)
 
 
@@ -52,7 +52,7 @@ def test_a_dry_run_says_what_it_would_train(tmp_path: Path) -> None:
     with console.capture() as capture:
         assert reproduce(LEVERS, ReproductionOptions(results=tmp_path), dry_run=True, console=console) is None
     told = " ".join(capture.get().split())
-    assert "18 trainings, of 7 epochs each" in told and "images held out of train; val stays unseen" in told
+    assert "39 trainings, of 7 to 12 epochs each" in told and "images held out of train; val stays unseen" in told
     assert "tf_efficientnet_lite1" in told and "stand-in" not in told and "give --data for hours" in told
 
 

@@ -85,7 +85,7 @@ def test_a_plan_tells_trainings_and_time_and_does_nothing(tmp_path: Path, tiny: 
     console = Console(file=io.StringIO(), width=120)
     assert reproduce("all", options, dry_run=True, console=console) is None
     told = console.file.getvalue()
-    assert "42 trainings, of 1 epochs each" in told and "0 of 42" in told and "on test_convnext" in told
+    assert "42 trainings, of 1 epoch each" in told and "0 of 42" in told and "on test_convnext" in told
     assert "takes       about" in told and not (tmp_path / "new").exists()
 
 
