@@ -10,12 +10,14 @@ import numpy as np
 from fashion_core import metrics
 from fashion_core.data.dealing import keep_splits
 from fashion_core.data.splits import Selection, select_images
+from fashion_core.errors import SearchError
 from fashion_core.files import write_whole
 from search.experiment.identity import collect_settings, digest_weights
 from search.experiment.starts import count_seen, keep_starts
 from search.jobs.images import Images, prepare_images
 from search.jobs.training import JobSite, save_selection
 from search.planning.takeover import settle
+from search.records.attempts import enter_search
 from search.records.costs import write_costs
 from search.records.events import SearchStarted, TakenOver
 from search.records.provenance import collect_provenance
@@ -23,12 +25,13 @@ from search.reporting.terminal import plain
 from search.reporting.words import describe_taken
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
 
     from fashion_core.data.prepared import PreparedData
     from search.planning.plan import Plan
+    from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
 
 
@@ -101,6 +104,18 @@ def settle_taken(plan: Plan, prepared: Prepared, console: Console) -> Plan:
         if other != before:
             console.print(plain(f"note: warm start from {describe_taken(other)}", "yellow"))
     return replace(plan, taken=taken)
+
+
+def count_look(layout: SearchLayout, record: SearchRecord, prepared: Prepared, tell: Callable[[str], None]) -> None:
+    """Write down that a search looks at val, which a later promotion counts; where that fails, the search goes on.
+
+    tell: called with a line on what failed.
+    """
+    digests = [prepared.data.sha256[index] for index in prepared.selection.select.tolist()]
+    try:
+        enter_search(layout.attempts_folder, record, digests)
+    except SearchError as error:
+        tell(f"this search is not counted as a look at val: {error}")
 
 
 def describe_start(

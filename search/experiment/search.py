@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from fashion_core.errors import SearchError
 from fashion_core.files import retry_while_full
-from search.experiment.beginning import describe_start, prepare, settle_taken, with_taken, write_beginning
+from search.experiment.beginning import (
+    count_look,
+    describe_start,
+    prepare,
+    settle_taken,
+    with_taken,
+    write_beginning,
+)
 from search.experiment.data_check import write_audit
 from search.experiment.finish import write_results
 from search.experiment.identity import check_unchanged, note_changes, tell_differences
@@ -258,6 +265,7 @@ def run_search(
             wait(lambda: write_audit(layout, prepared.data, prepared.selection))
             plan = settle_taken(plan, prepared, console)
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
+        count_look(layout, record, prepared, tell)
         fault = run_session(plan, session, site, console, trainable, events, goes_on=goes_on is not None)
         guard.close()
         tracker.send_models()

@@ -26,7 +26,8 @@ from search.promotion.champion import check_champion
 from search.promotion.plan import PromotionPlan, find_plan, settle_plan
 from search.promotion.source import check_like_search
 from search.promotion.tracking import PromotionTracker, describe_origin
-from search.promotion.tries import TryCounter, describe_search
+from search.promotion.tries import TryCounter
+from search.records.attempts import describe_search
 from search.records.kept import set_damaged_aside
 from search.records.locks import PROMOTE, hold_search
 from search.records.record import load_record

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from search.records.layout import SearchLayout
-    from search.records.record import SearchRecord
     from search.registry.versions import Registry
 
 
@@ -44,7 +43,7 @@ class TryCounter:
         key: names the promotion with its options, see `PromotionOptions.build_key`.
         digests: SHA-256 of the files of the images that are judged on.
         searched: the search itself, where it selected on these images: a look at them that counts once, however often
-            it is promoted; see `describe_search`.
+            it is promoted; see `search.records.attempts.describe_search`.
 
     Attributes:
         trouble: why the registry could not be asked, or "".
@@ -113,12 +112,6 @@ class TryCounter:
             self.registry_book.add(books)
         except SearchError as error:
             self.trouble = str(error)
-
-
-def describe_search(record: SearchRecord) -> Attempt:
-    """A search that selected on the images that judge, as a look at them: the same for each of its promotions."""
-    key, note = f"search {record.name}, begun {record.begun.time:.0f}", "the search selected on these images"
-    return Attempt(time=record.begun.time, search=record.name, key=key, answers="searched", note=note)
 
 
 def digest_answers(*answers: np.ndarray) -> str:

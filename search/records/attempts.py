@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from search.records.record import SearchRecord
+
 DIGEST_LETTERS = 16  # of a file's SHA-256: 64 bits tell a billion images apart
 ENDING = ".jsonl"
 
@@ -169,6 +171,24 @@ def enter_look(folder: Path, images: JudgedImages, look: Attempt) -> int:
     known = merge(read_book(folder), [replace(images, attempts=(look,))])
     add_to_book(folder, [each for each in known if each.is_like(images)])
     return len(list_attempts(read_book(folder), images))
+
+
+def describe_search(record: SearchRecord) -> Attempt:
+    """A search that selects on the images that judge, as a look at them: the same for each of its promotions."""
+    key, note = f"search {record.name}, begun {record.begun.time:.0f}", "the search selected on these images"
+    return Attempt(time=record.begun.time, search=record.name, key=key, answers="searched", note=note)
+
+
+def enter_search(folder: Path, record: SearchRecord, digests: Iterable[str]) -> None:
+    """Write down that a search selects on val, before it does; nothing where it selects on images held out of train.
+
+    digests: SHA-256 of the files of the images that it selects on.
+
+    Raises:
+        SearchError: see `enter_look`.
+    """
+    if record.settings.get("select_on") == "val":
+        enter_look(folder, describe_images(digests), describe_search(record))
 
 
 def add_to_book(folder: Path, books: Sequence[JudgedImages]) -> None:

@@ -27,6 +27,7 @@ from search.reporting.words import format_duration, write_count
 from search.reproduction.costs import estimate_seconds
 from search.reproduction.findings import Reproduction, judge_studies
 from search.reproduction.levers import LEVERS, build_levers
+from search.reproduction.looks import enter_recorded, share_looks
 from search.reproduction.options import ALL, STUDIES
 from search.reproduction.protocol import Arm, Protocol, load_protocol
 from search.reproduction.report import show_findings, write_report
@@ -103,7 +104,10 @@ def reproduce(
     if options.data is not None:
         train(work, options, console, machine, command, goes_on)
     told = work.studies if name == LEVERS else list(build_studies(work.protocol.on).values())
-    found = judge_studies(work.protocol, told, read_trainings(options.results))
+    trained = read_trainings(options.results)
+    if name != LEVERS:
+        count_looks(options, trained, console)
+    found = judge_studies(work.protocol, told, trained)
     for path in write_report(found, options.results):
         console.print(plain(f"wrote {path}"))
     show_findings(found, work.studies, console)
@@ -168,6 +172,17 @@ def describe_missing(work: Work) -> str:
     shortest, longest = min(lengths), max(lengths)
     told = write_count(longest, "epoch") if shortest == longest else f"{shortest} to {longest} epochs"
     return f"{count}, of {told} each"
+
+
+def count_looks(options: ReproductionOptions, trained: Trained, console: Console) -> None:
+    """Have promotions know that val was looked at, or say why not. Recordings count where data is given."""
+    try:
+        if options.data is not None:
+            trainings = [each for found in trained.by_key.values() for each in found]
+            enter_recorded(options.results, trainings, read_data(options).folder, trained.images)
+        share_looks(options.results)
+    except SearchError as error:
+        console.print(plain(f"looks at val are not counted: {error}", "yellow"))
 
 
 def read_data(options: ReproductionOptions) -> Annotations:

@@ -16,11 +16,15 @@ from search.records.attempts import (
     JudgedImages,
     add_to_book,
     describe_images,
+    describe_search,
+    enter_search,
     find_number,
     list_attempts,
     merge,
     read_book,
 )
+from search.records.events import SearchStarted
+from search.records.record import replay
 
 
 def draw_images(*numbers):
@@ -168,3 +172,13 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SearchError, match=r"must be written down before it is judged, but .*; give another --results"):
         add_to_book(tmp_path / "file", [judged(IMAGES, write(1, "a"))])
+
+
+@pytest.mark.parametrize(("select_on", "looks"), [("val", ["search mine, begun 5"]), ("heldout", [])])
+def test_a_search_on_val_is_one_look_at_it(tmp_path, select_on, looks):
+    begun = SearchStarted(time=5.0, name="mine", settings={"select_on": select_on})
+    record = replay([begun])
+    for _ in range(2):  # it goes on
+        enter_search(tmp_path, record, [sha256(b"1").hexdigest()])
+    assert [attempt.key for attempt in list_attempts(read_book(tmp_path), draw_images(1))] == looks
+    assert describe_search(record).answers == "searched"
