@@ -32,10 +32,12 @@ from search.records.locks import PROMOTE, hold_search
 from search.records.record import load_record
 from search.registry.versions import Registry, name_model
 from search.reporting.terminal import plain
+from search.statistics.gate import LEAST_IMAGES
 from search.tracking.store import default_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -158,6 +160,7 @@ def open_promotion(
             check_like_search(layout, search, annotations, cache_dir)
 
         material = retry_while_full(prepare, cache_dir, tell)
+        check_images(len(material.val), options, source)
         check_measure(build_measure(plan, material), schema)
         plan = retry_while_full(lambda: settle_plan(layout, plan, material.first), layout.folder, tell)
         key = options.build_key(plan.promotion_id)
@@ -198,6 +201,18 @@ def open_promotion(
 def build_measure(plan: PromotionPlan, material: Material) -> Measure:
     """The objective of a promotion on the images that judge."""
     return Measure(plan.objective, material.labels, tuple(material.schema.names))
+
+
+def check_images(count: int, options: PromotionOptions, source: Path) -> None:
+    """Raises SearchError where a promotion would be judged on too few labelled images. source: the search's data."""
+    if count >= LEAST_IMAGES or options.force:
+        return
+    others = "judge on other labelled images with --judge-on" if options.judge_on is None else "give --judge-on more"
+    raise SearchError(
+        f"a promotion is judged on {LEAST_IMAGES} labelled images or more, but "
+        f"{f'val of {source}' if options.judge_on is None else options.judge_on} has {count}; label more of them, "
+        f"{others}, or make the best the champion unjudged with --force"
+    )
 
 
 def check_measure(measure: Measure, schema: AttributeSchema) -> None:
