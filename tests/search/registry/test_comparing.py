@@ -149,7 +149,7 @@ def test_a_model_against_itself(write_search, compare, trained):
     write_search("demo", {1: saved, 4: saved}, best=4)
     found, text = compare("demo", "demo:1")
     assert found.difference.mean.value == 0 and found.p_value == 1 and found.winner is None
-    assert found.images == VAL and found.detectable == 0
+    assert found.images == VAL and found.is_alike and found.scarce == []
     for score in found.scores:  # as training measured them
         assert score.mean.value == pytest.approx(last.metrics["val/accuracy"])
         measured = [last.metrics[f"val/accuracy/{name}"] for name in found.categories]
