@@ -187,12 +187,13 @@ def compute_slope(values: np.ndarray, truth: np.ndarray) -> float:
 
 def render_report(rows: list[dict[str, float]], repetitions: int) -> str:
     """The table as markdown."""
-    head = ["trials", "rungs", "hang on two", "rung told", "trials there", "**held**", "half width", "of the oracle", "slope"]
-    head += ["held, those alone", "slope, those alone"]
+    head = ["trials", "rungs", "hang on two", "rung told", "trials there", "**held**", "half width", "of the oracle"]
+    head += ["slope", "held, those alone", "slope, those alone"]
     lines = [head, ["---"] * len(head)]
     for row in rows:
         ratio = f"{row['half'] / row['oracle']:.2f}" if "oracle" in row else "-"
-        cells = [f"{row['trials']:.0f}", f"{row['rungs']:.0f}", "yes" if row["two"] else "", f"{row['rung']:.2f}", f"{row['reached']:.0f}"]
+        cells = [f"{row['trials']:.0f}", f"{row['rungs']:.0f}", "yes" if row["two"] else ""]
+        cells += [f"{row['rung']:.2f}", f"{row['reached']:.0f}"]
         cells += [f"**{row['holds']:.1%}**", f"{row['half']:.2f}", ratio, f"{row['slope']:.3f}"]
         lines.append([*cells, f"{row['alone_holds']:.1%}", f"{row['alone_slope']:.3f}"])
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -39,7 +39,7 @@ def test_too_few_images_are_told_before_a_try_is_counted(tmp_path, sample_folder
     layout = write_search(tmp_path / "results", "mine", sample_folder, [1e-3])
     other = draw_sample_data(tmp_path / "other", train=8, val=8, test=2, seed=7)
     given = (layout, PromotionOptions(judge_on=other), Workplace(), choose_console(None), ["search/promote.py"])
-    with pytest.raises(SearchError, match="but .*other has 16; label more"), open_promotion(*given, replace=False):
+    with pytest.raises(SearchError, match=r"but .*other has 16; label more"), open_promotion(*given, replace=False):
         pass
     assert not layout.attempts_folder.exists()
 
