@@ -175,7 +175,7 @@ def measure(
 def estimate_alone(planted: Planted, rung: Rung) -> tuple[Effects, np.ndarray]:
     """What the same model says of those who reached a rung alone, as if they were all; and which effects it tells."""
     whole = planted.design
-    design = Design(whole.matrix[rung.rows], whole.columns, whole.effects)
+    design = Design(whole.matrix[rung.rows], whole.columns, whole.effects, whole.unshrunk)
     effects = estimate_effects(design, planted.correct[rung.rows], [Rung(np.arange(len(rung.rows)), rung.scores)])
     return effects, ~np.isnan(effects.values[:, 0])
 
