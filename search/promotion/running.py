@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fashion_core.data.rows import Annotations
+    from fashion_core.metrics import Objective
     from search.planning.options import SearchOptions
     from search.planning.resources import Machine, Resources
     from search.promotion.options import PromotionOptions, Workplace
@@ -160,7 +161,7 @@ def open_promotion(
             check_like_search(layout, search, annotations, cache_dir)
 
         material = retry_while_full(prepare, cache_dir, tell)
-        check_images(len(material.val), options, source)
+        check_images(count_images(plan.objective, material), options, source)
         check_measure(build_measure(plan, material), schema)
         plan = retry_while_full(lambda: settle_plan(layout, plan, material.first), layout.folder, tell)
         key = options.build_key(plan.promotion_id)
@@ -201,6 +202,13 @@ def open_promotion(
 def build_measure(plan: PromotionPlan, material: Material) -> Measure:
     """The objective of a promotion on the images that judge."""
     return Measure(plan.objective, material.labels, tuple(material.schema.names))
+
+
+def count_images(objective: Objective, material: Material) -> int:
+    """How many images judge: of one category's accuracy, those labelled in it."""
+    if objective.category is None:
+        return len(material.val)
+    return int((material.labels[:, material.schema.names.index(objective.category)] >= 0).sum())
 
 
 def check_images(count: int, options: PromotionOptions, source: Path) -> None:

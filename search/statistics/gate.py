@@ -138,7 +138,7 @@ def judge(
             f"every category must have a name, but {len(difference.categories)} have {len(categories)}; name each once"
         )
     level = difference.category_level
-    better, images = gain.p_value <= allowed, answers.shape[1]
+    better = gain.p_value <= allowed
     objective = "" if measure.objective.is_default else f" in {measure.objective.name}"
     losses = tuple(
         MAX_CATEGORY_LOSS + each.compute_reaching(each.compute_upper(level) - each.value)
@@ -152,10 +152,11 @@ def judge(
     ]
     if gain.covers == IMAGES:
         reasons.append("this says nothing of other seeds: it holds for these networks as they are")
+    counts, category = count_labelled(answers), measure.objective.category
+    images = answers.shape[1] if category is None else counts[list(categories).index(category)]
     blocked = images < LEAST_IMAGES
     if blocked:
         reasons.append(f"a promotion is judged on {LEAST_IMAGES} labelled images or more, but these are {images}")
-    counts = count_labelled(answers)
     scarce = dict(list_scarce(categories, counts))
     for name, estimate, count in zip(categories, difference.categories, counts, strict=True):
         upper = estimate.compute_upper(level)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fashion_core.metrics import Measure, Objective
 from search.statistics.gate import can_be_sure, compare_answers, describe_scarce, judge, list_scarce
 from search.statistics.intervals import (
     LESS,
@@ -212,6 +213,16 @@ def test_the_gate_stays_shut_on_fewer_than_thirty_images(images):
     assert ("a promotion is judged on 30 labelled images or more, but these are 29" in verdict.reasons) is (
         images == 29
     )
+
+
+@pytest.mark.parametrize(("labelled", "passes"), [(29, False), (30, True)])
+def test_the_images_that_judge_are_those_of_the_objective(labelled, passes):
+    answers, opponent = np.ones((1, 200, 2)), np.zeros((1, 200, 2))
+    for each in (answers, opponent):
+        each[:, labelled:, 1] = np.nan
+    measure = Measure(Objective("val/accuracy/b"), np.where(np.isnan(answers[0]), -1, 0), ("a", "b"))
+    assert judge(answers, opponent, [], ("a", "b"), measure=measure).passed is passes
+    assert judge(answers, opponent, [], ("a", "b")).passed
 
 
 # ------------------------------------------------------------------------------------------------------ missing labels
