@@ -98,6 +98,13 @@ class Material:
         """[N] of the cross-fitting."""
         return assign_folds(self.groups, FOLD_SEED, min(FOLDS, len(np.unique(self.groups))))
 
+    def load_annotations(self) -> Annotations:
+        """What was prepared, to be prepared otherwise: the rows are those of `data`."""
+        annotations = load_annotations(self.source, self.reading)
+        if self.judged_on is None:
+            return annotations
+        return replace_val(annotations, load_annotations(self.judged_on, self.reading))
+
     def list_digests(self, indices: np.ndarray) -> list[str]:
         """sha256 of the files of some images."""
         return [self.first.sha256[index] for index in indices.tolist()]

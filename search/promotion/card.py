@@ -26,6 +26,7 @@ from search.reporting.report import describe_run
 from search.reporting.tables import hide_places, render_table
 from search.reporting.words import format_duration, format_score, format_value
 from search.statistics.calibration import BINS
+from search.statistics.gate import describe_scarce
 from search.statistics.intervals import IMAGES, LEVEL, Estimate, compute_wilson
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def render_use(result: PromotionResult, shipped: Shipped) -> list[str]:
         lines.append(
             "- It looks at a box, which must be given with the image: it does not find by itself where to look."
         )
+    if scarce := describe_scarce([(write_name(name), count) for name, count in result.scarce]):
+        lines.append(f"- {scarce}")
     recalls = list(list_recalls(shipped))
     if weak := [each for each in recalls if each.recall is not None and each.recall < WEAK_RECALL]:
         lines.append(f"- It misses these classes more often than it finds them: {name_classes(weak)}.")

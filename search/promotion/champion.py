@@ -1,14 +1,19 @@
-"""The registered champion: who it is, whether a challenger can be judged against it, and what it answers."""
+"""The registered champion: who it is, whether a challenger can be judged against it, and what it answers.
+
+S networks, N images, K categories, C classes of one category.
+"""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fashion_core.data.annotations import load_annotations
 from fashion_core.data.prepared import prepare_all
 from fashion_core.errors import SearchError
+from fashion_core.files import read_arrays
 from fashion_core.hardware.device import choose_device
 from fashion_core.models.ensemble import Saved, as_ensemble, load_saved
 from fashion_core.models.forward import predict_prepared
@@ -18,10 +23,49 @@ from search.registry.versions import CHAMPION, KEY_TAG, Registry, Version
 from search.statistics.members import find_correct
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fashion_core.data.schema import AttributeSchema
     from search.jobs.material import Material
+
+RERUN = re.compile(r"(.+)-seed(\d+)/(.+)", re.DOTALL)  # names in `FinalLayout.predictions`: label, seed, category
+BY_RECIPE = (
+    "the champion is a single network, so it is compared by its recipe, in the mean of its re-runs on these images"
+)
+AS_IT_IS = "the champion is a single network, and compared as it is: {}"
+SAME = 1e-3  # mean difference of probabilities, below which one network answers twice; two differ by ten times as much
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What a champion answers to the images that judge.
+
+    Attributes:
+        answers: [S, N, K]: of what ships, or of all re-runs of its recipe.
+        shipped: [1, N, K] of what ships alone, where `answers` are those of its re-runs; else None.
+        members: [M, N, K] of each of its networks; None where one was trained on some of the images, or may have been.
+        count: M.
+        remark: how a single champion is held against a challenger, and why; "" of an ensemble.
+    """
+
+    answers: np.ndarray
+    members: np.ndarray | None
+    count: int
+    shipped: np.ndarray | None = None
+    is_recipe: bool = False
+    remark: str = ""
+
+    @property
+    def share(self) -> float:
+        """Of one network's variance over seeds that is in `answers`, see `search.statistics.intervals.compare`."""
+        return 1 / len(self.answers) if self.is_recipe else 1 / self.count
+
+    @property
+    def form(self) -> str:
+        """`an ensemble of 3 networks`, or `the mean of its 3 re-runs`; "" of a single one as it is."""
+        if self.is_recipe:
+            return f"the mean of its {len(self.answers)} re-runs"
+        return f"an ensemble of {self.count} networks" if self.count > 1 else ""
 
 
 def find_champion(versions: Sequence[Version], key: str) -> Version | None:
@@ -62,45 +106,93 @@ def check_categories(found: AttributeSchema, wanted: AttributeSchema, champion: 
         )
 
 
-def answer_by_champion(registry: Registry, champion: Version, material: Material) -> np.ndarray:
-    """[S, N, K]: what was kept when it was judged, where that was on the same images; else its network is asked.
+def ask_champion(registry: Registry, version: Version, material: Material) -> Champion:
+    """What it answers: what was kept when it was judged, where that was on the same images; else its network is asked.
+
+    A single network was picked among its re-runs; where their answers to these images were kept too, they stand for
+    its recipe.
 
     Raises:
         SearchError: see `find_opponent`.
     """
-    final = FinalLayout(registry.download(champion))
+    final = FinalLayout(registry.download(version))
     digests = material.list_digests(material.val)
     kept = read_answers(final)
-    if kept.digests == digests and np.array_equal(kept.labels, material.labels):
-        return np.asarray(kept.correct, float)
     saved = load_saved(final.folder, choose_device(None))
-    check_categories(as_ensemble(saved).schema, material.schema, champion)
-    check_judgeable(final, champion, digests)
-    return ask(saved, material)[None]
-
-
-def answer_by_members(registry: Registry, champion: Version, material: Material) -> np.ndarray | None:
-    """[M, N, K]: what each of its M networks answers; None where one was trained on some of the images, or may have
-    been.
-    """
-    final = FinalLayout(registry.download(champion))
+    networks = as_ensemble(saved).members
+    is_same = kept.digests == digests and np.array_equal(kept.labels, material.labels)
     trained_on = read_history(final).trained_on
-    if trained_on is None or trained_on & set(material.list_digests(material.val)):
+    is_clean = trained_on is not None and not trained_on & set(digests)
+    if not is_same:
+        check_categories(as_ensemble(saved).schema, material.schema, version)
+        check_judgeable(final, version, digests)
+    answers = np.asarray(kept.correct, float) if is_same else ask(saved, material)[None]
+    members = np.stack([ask(member, material) for member in networks]) if is_clean else None
+    if len(networks) > 1:
+        return Champion(answers, members, len(networks))
+    if not is_same:
+        return Champion(answers, members, 1, remark=AS_IT_IS.format("its re-runs have not answered these images"))
+    if len(answers) > 1:  # trained on these images too: its recipe is all that could be judged
+        return Champion(answers, members, 1, is_recipe=True, remark=BY_RECIPE)
+    if kept.recipe is not None:
+        return Champion(np.asarray(kept.recipe, float), members, 1, answers, is_recipe=True, remark=BY_RECIPE)
+    found = find_reruns(final, predict(saved, material), material) if is_clean else None
+    if found is None or len(found) < 2:
+        return Champion(answers, members, 1, remark=AS_IT_IS.format("there are no answers of two re-runs of it"))
+    remark = f"{BY_RECIPE}, at the epochs that were best on these images, which flatters it a little"
+    return Champion(found, members, 1, answers, is_recipe=True, remark=remark)
+
+
+def find_reruns(final: FinalLayout, own: Sequence[np.ndarray], material: Material) -> np.ndarray | None:
+    """[S, N, K]: what the re-runs of a single network's candidate answered; None where they are not there.
+
+    Its candidate is the one with a re-run that answers as it does: an average of weights answers as none.
+
+    Args:
+        own: what the network answers, K arrays [N, C_i].
+    """
+    try:
+        arrays = read_arrays(final.predictions, {}, rest=("f", 2))
+    except (OSError, ValueError):  # it was kept for this alone, so a champion without it is whole
         return None
-    members = as_ensemble(load_saved(final.folder, choose_device(None))).members
-    return np.stack([ask(member, material) for member in members])
+    runs = sort_reruns(arrays, material.schema.names)
+    forms = [values.shape for values in own]
+    runs = {label: seeds for label, seeds in runs.items() if all([v.shape for v in each] == forms for each in seeds)}
+    gaps = {
+        label: min(np.mean([np.abs(a - b).mean() for a, b in zip(each, own, strict=True)]) for each in seeds)
+        for label, seeds in runs.items()
+    }
+    label = min(gaps, key=lambda name: gaps[name], default=None)
+    if label is None or gaps[label] > SAME:
+        return None
+    return np.stack([find_correct(each, material.labels) for each in runs[label]]).astype(float)
 
 
-def count_members(registry: Registry, champion: Version) -> int:
-    """Of how many networks a champion is made; an average of weights is one."""
-    return len(as_ensemble(load_saved(registry.download(champion), choose_device(None))).members)
+def sort_reruns(arrays: Mapping[str, np.ndarray], categories: Sequence[str]) -> dict[str, list[list[np.ndarray]]]:
+    """Probabilities of the re-runs by the label of their candidate: of each K arrays [N, C_i].
+
+    One that lacks a category is left out.
+    """
+    found: dict[str, dict[int, dict[str, np.ndarray]]] = {}
+    for name, values in arrays.items():
+        if match := RERUN.fullmatch(name):
+            label, seed, category = match.groups()
+            found.setdefault(label, {}).setdefault(int(seed), {})[category] = values
+    return {
+        label: [[each[name] for name in categories] for _, each in sorted(seeds.items()) if {*categories} <= {*each}]
+        for label, seeds in found.items()
+    }
 
 
 def ask(saved: Saved, material: Material) -> np.ndarray:
-    """[N, K]: what a model answers to the validation images."""
-    annotations = load_annotations(material.source, material.reading)
-    data = prepare_all(annotations, as_ensemble(saved).views, material.cache_dir)
-    return find_correct(predict_prepared(saved, data, material.val), material.labels).astype(float)
+    """[N, K]: which of a model's answers to the validation images are right."""
+    return find_correct(predict(saved, material), material.labels).astype(float)
+
+
+def predict(saved: Saved, material: Material) -> list[np.ndarray]:
+    """K arrays [N, C_i]: a model's probabilities of the validation images."""
+    data = prepare_all(material.load_annotations(), as_ensemble(saved).views, material.cache_dir)
+    return predict_prepared(saved, data, material.val)
 
 
 def check_judgeable(final: FinalLayout, champion: Version, digests: list[str]) -> None:

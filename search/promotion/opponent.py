@@ -2,9 +2,10 @@
 
 That is the registered champion, else the baseline, else the commonest class. Like is held against like: a recipe for
 one network against the baseline's, each in the mean of its networks; an ensemble against an ensemble of the baseline's
-networks. Of recipes, how seeds vary counts: the gate opens for what would be better trained again. What is to be
-champion is held against what is as both are, over images alone, but where new networks are trained for it: a network
-that ships is better or not, whether or not its recipe is.
+networks. Of recipes, how seeds vary counts: the gate opens for what would be better trained again. So it is against a
+champion that is a single network, where its re-runs answered the same images: it was picked by its luck among them.
+Any other champion is held against a challenger as both are, over images alone, but where new networks are trained for
+that: a network that ships is better or not, whether or not its recipe is.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from fashion_core.errors import SearchError
 from fashion_core.metrics import find_commonest, mark_correct
-from search.promotion.champion import answer_by_champion, answer_by_members, count_members, find_champion
+from search.promotion.champion import ask_champion, find_champion
 from search.promotion.forms import SEEDS, Pool, answer_by_form, choose_ensemble, choose_seeds
 from search.promotion.judgement import find_best_candidate
 from search.promotion.options import ENSEMBLE, SINGLE
@@ -49,6 +50,9 @@ class Opponent:
         share: of one network's variance over seeds that is in its score: 1 of one network, 1 / M in the mean of M.
         version: in the registry; None for a baseline.
         is_wanted: false where it stands in for a baseline that diverged: it proves nothing.
+        is_recipe: whether a champion's answers are those of its recipe's re-runs.
+        shipped: [1, N, K] of the network that ships then, where that is known.
+        remark: how a single champion is held against what may ship, and why; else "".
         trouble: why the registry could not be asked, or "".
     """
 
@@ -59,6 +63,9 @@ class Opponent:
     version: Version | None = None
     is_wanted: bool = True
     trouble: str = ""
+    is_recipe: bool = False
+    shipped: np.ndarray | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,8 @@ class Gate:
         one_network: one network of what was found less one of the opponent, in the mean of those there are; None where
             one of both is not known.
         claim: what the comparison is of, in words.
+        recipe: [S, N, K] of a single network's recipe, see `answer_by_recipe`; None of another form, or of one re-run.
+        as_shipped: what ships less what shipped, as both are, where their recipes were compared.
     """
 
     answers: np.ndarray
@@ -79,17 +88,20 @@ class Gate:
     attempts: tuple[Attempt, ...] = ()
     one_network: Difference | None = None
     claim: str = ""
+    recipe: np.ndarray | None = None
+    as_shipped: Difference | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """The verdict's, what was compared, and how one network compares with one."""
-        reasons = self.verdict.reasons
-        if self.claim:
-            reasons = (*reasons[:1], self.claim, *reasons[1:])
-        if self.one_network is None:
-            return reasons
-        like = f"one network against one, in the mean of those there are: {self.one_network.mean.render()}"
-        return (*reasons, like)
+        first, *rest = self.verdict.reasons
+        reasons = [first, *(text for text in (self.opponent.remark, self.claim) if text), *rest]
+        if self.one_network is not None:
+            like = f"one network against one, in the mean of those there are: {self.one_network.mean.render()}"
+            reasons.append(like)
+        if self.as_shipped is not None:
+            reasons.append(f"what ships against what shipped, as both are: {self.as_shipped.mean.render()}")
+        return tuple(reasons)
 
 
 def find_answers(
@@ -133,11 +145,13 @@ def ask_gate(promotion: Promotion, trained: Trained, judgement: Judgement, decis
         form=None if form == SINGLE else form,
         has_baseline=promotion.plan.baseline is not None,
     )
-    judged = answers
-    if opponent.version is None:  # nobody chose among the baseline's networks, so nobody chooses among these
-        judged = find_answers(decision, trained.candidates, material.folds, is_recipe=True)
-    is_as_shipped = opponent.version is not None and not is_recipe
+    recipe = find_answers(decision, trained.candidates, material.folds, is_recipe=True)
+    # where nobody chose among the opponent's networks, nobody chooses among these
+    judged = recipe if opponent.version is None or opponent.is_recipe else answers
+    is_as_shipped = opponent.version is not None and not is_recipe and not opponent.is_recipe
     noisy = () if is_as_shipped else judgement.answers  # they tell how seeds vary
+    if opponent.is_recipe:
+        noisy = (*noisy, opponent.answers)
     share = opponent.share + (1 / len(judged) if len(judged) > 1 else find_share(decision.choice))
     score = float(trained.measure.score(judged).mean())
     attempts = promotion.tries.enter(opponent.words, digest_answers(judged, opponent.answers), score)
@@ -156,8 +170,12 @@ def ask_gate(promotion: Promotion, trained: Trained, judgement: Judgement, decis
     one_network = None
     if opponent.one_network is not None:
         one_network = compare_answers(decision.one_network, opponent.one_network, (), trained.measure)
+    as_shipped = None
+    if opponent.shipped is not None and not is_recipe:
+        as_shipped = compare_answers(answers, opponent.shipped, (), trained.measure)
     claim = "" if verdict.difference.mean.covers == IMAGES else describe_claim(len(judged), len(answers))
-    return Gate(answers, opponent, verdict, attempts, one_network, claim)
+    kept = recipe if form == SINGLE and len(recipe) > 1 else None
+    return Gate(answers, opponent, verdict, attempts, one_network, claim, kept, as_shipped)
 
 
 def find_share(choice: Choice) -> float:
@@ -204,13 +222,18 @@ def find_opponent(
     champion = find_champion(versions, key)
     if champion is None:
         return stand_in(trained, material, form, has_baseline)
-    answers = answer_by_champion(registry, champion, material)
-    members = answer_by_members(registry, champion, material)
+    found = ask_champion(registry, champion, material)
     words = f"the champion, version {champion.number}"
-    if members is not None and len(members) > 1:
-        words += f", an ensemble of {len(members)} networks"
-    share = 1 / len(answers) if len(answers) > 1 else 1 / count_members(registry, champion)
-    return Opponent(words, answers, members, share, champion)
+    return Opponent(
+        f"{words}, {found.form}" if found.form else words,
+        found.answers,
+        found.answers if found.is_recipe else found.members,
+        found.share,
+        champion,
+        is_recipe=found.is_recipe,
+        shipped=found.shipped,
+        remark=found.remark,
+    )
 
 
 def stand_in(trained: Trained, material: Material, form: str | None, has_baseline: bool) -> Opponent:

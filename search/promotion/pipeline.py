@@ -26,7 +26,7 @@ from search.promotion.release import build_release, restore_folder, ship
 from search.promotion.report import render_promotion
 from search.promotion.result import PromotionResult, build_result
 from search.promotion.retraining import Retraining
-from search.promotion.running import find_registry, open_promotion, share_out
+from search.promotion.running import check_images, find_registry, open_promotion, share_out
 from search.promotion.view import draw_decision, draw_judgement, draw_plan, show_end, show_gate
 from search.records.layout import SearchLayout
 from search.records.provenance import python_command
@@ -95,6 +95,8 @@ def plan_promotion(
     with look_at_cluster(place.address, allow_open=bool(place.allow_open_cluster)) as machine:
         resources = share_out(place, plan, AttributeSchema.from_dict(search.begun.categories), machine)
     counts = search.begun.tell("data", "counts")
+    if not options.is_fresh:
+        check_images(counts["val"], options, place.data or settings.data)
     console.print(draw_plan(plan, options, search, resources, find_registry(layout, settings, place), counts))
     return plan
 

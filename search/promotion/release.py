@@ -71,6 +71,8 @@ class Release:
         predictions: probabilities of whatever was trained on the way, [N, C] each, kept by these names.
         ms_per_image: time of an answer; None where it was not measured.
         measure: the objective on `images`.
+        recipe: [S, N, K] of a single network's recipe, kept for later comparisons: see
+            `search.registry.history.Answers`; None where there is none, or `answers` are these.
     """
 
     model: Saved
@@ -84,6 +86,7 @@ class Release:
     predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
     ms_per_image: float | None = None
     measure: metrics.Measure = field(default_factory=metrics.Measure)
+    recipe: np.ndarray | None = None
 
     @property
     def prepared(self) -> PreparedData:
@@ -113,6 +116,7 @@ def build_release(promotion: Promotion, trained: Trained, result: PromotionResul
         predictions=list_predictions(candidates, material.schema.names),
         ms_per_image=measure_cost(model, material).ms,
         measure=trained.measure,
+        recipe=None if is_recipe else result.gate.recipe,
     )
 
 
@@ -161,7 +165,8 @@ def ship(release: Release, result: PromotionResult, folder: Path) -> Shipped:
         layout = FinalLayout(new)
         shipped = write_folder(release, layout)
         labels, digests = release.prepared.labels[release.images], np.array(release.list_digests(release.images))
-        np.savez(layout.answers, digests=digests, correct=release.answers, labels=labels)
+        recipe = {} if release.recipe is None else {"recipe": release.recipe}
+        np.savez(layout.answers, digests=digests, correct=release.answers, labels=labels, **recipe)  # type: ignore[arg-type]
         np.savez(layout.predictions, **dict(release.predictions))  # type: ignore[arg-type]
         write_json(layout.trained_on, {"digests": sorted(set(release.list_digests(release.trained)))})
         layout.card.write_text(render_card(replace(result, shipped=shipped)), encoding="utf-8")

@@ -20,6 +20,7 @@ from search.promotion.options import ENSEMBLE, SINGLE, SOUP
 from search.records.provenance import collect_provenance, describe_cpu
 from search.registry.models import Model, open_model
 from search.registry.versions import CHAMPION, Version
+from search.statistics.gate import count_labelled, list_scarce
 from search.statistics.intervals import Estimate, estimate_answers
 
 if TYPE_CHECKING:
@@ -223,6 +224,11 @@ class PromotionResult:
         return () if known.all() else tuple(known.sum(0).tolist())
 
     @property
+    def scarce(self) -> list[tuple[str, int]]:
+        """(name, labelled images) of the categories that few of these images are labelled in."""
+        return list_scarce(self.category_names, count_labelled(self.gate.answers))
+
+    @property
     def scored(self) -> int:
         """How many images the score is of: of one category's accuracy, those labelled in it."""
         if self.objective.category is None or not self.labelled:
@@ -302,6 +308,7 @@ class PromotionResult:
                 "detectable_losses": dict(zip(self.category_names, self.verdict.detectable_losses, strict=True)),
                 "reasons": list(self.gate.reasons),
                 "one_network": None if self.gate.one_network is None else self.gate.one_network.mean.to_dict(),
+                "as_shipped": None if self.gate.as_shipped is None else self.gate.as_shipped.mean.to_dict(),
             },
             "candidates": [describe_row(row) for row in self.judgement.rows],
             "forms": [
@@ -318,6 +325,7 @@ class PromotionResult:
             ],
             "images": self.images,
             **({"labelled": dict(zip(self.category_names, self.labelled, strict=True))} if self.labelled else {}),
+            "scarce": dict(self.scarce),
             "folds": self.folds,
             "notes": list(self.notes),
             "seconds": self.seconds,

@@ -33,14 +33,17 @@ from search.records.locks import PROMOTE, hold_search
 from search.records.record import load_record
 from search.registry.versions import Registry, name_model
 from search.reporting.terminal import plain
+from search.statistics.gate import LEAST_IMAGES
 from search.tracking.store import default_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
     from fashion_core.data.rows import Annotations
+    from fashion_core.metrics import Objective
     from search.planning.options import SearchOptions
     from search.planning.resources import Machine, Resources
     from search.promotion.options import PromotionOptions, Workplace
@@ -159,6 +162,7 @@ def open_promotion(
             check_like_search(layout, search, annotations, cache_dir)
 
         material = retry_while_full(prepare, cache_dir, tell)
+        check_images(count_images(plan.objective, material), options, source)
         check_measure(build_measure(plan, material), schema)
         plan = retry_while_full(lambda: settle_plan(layout, plan, material.first), layout.folder, tell)
         key = options.build_key(plan.promotion_id)
@@ -199,6 +203,25 @@ def open_promotion(
 def build_measure(plan: PromotionPlan, material: Material) -> Measure:
     """The objective of a promotion on the images that judge."""
     return Measure(plan.objective, material.labels, tuple(material.schema.names))
+
+
+def count_images(objective: Objective, material: Material) -> int:
+    """How many images judge: of one category's accuracy, those labelled in it."""
+    if objective.category is None:
+        return len(material.val)
+    return int((material.labels[:, material.schema.names.index(objective.category)] >= 0).sum())
+
+
+def check_images(count: int, options: PromotionOptions, source: Path) -> None:
+    """Raises SearchError where a promotion would be judged on too few labelled images. source: the search's data."""
+    if count >= LEAST_IMAGES or options.force:
+        return
+    others = "judge on other labelled images with --judge-on" if options.judge_on is None else "give --judge-on more"
+    raise SearchError(
+        f"a promotion is judged on {LEAST_IMAGES} labelled images or more, but "
+        f"{f'val of {source}' if options.judge_on is None else options.judge_on} has {count}; label more of them, "
+        f"{others}, or make the best the champion unjudged with --force"
+    )
 
 
 def check_measure(measure: Measure, schema: AttributeSchema) -> None:

@@ -32,7 +32,7 @@ from search.registry.models import Model, open_model
 from search.reporting.live import preparing
 from search.reporting.terminal import choose_console, plain
 from search.statistics.calibration import compute_calibration
-from search.statistics.gate import Difference, compare_answers
+from search.statistics.gate import Difference, compare_answers, list_scarce
 from search.statistics.intervals import LEVEL, Estimate, estimate_answers
 from search.statistics.members import find_correct
 
@@ -82,6 +82,7 @@ class Comparison:
         what: the images, in words: "validation images of sample".
         remarks: what a reader must know beside the numbers, a sentence or two each.
         objective: the score that they are compared by.
+        is_alike: whether both answer every image alike: right, or wrong.
     """
 
     categories: tuple[str, ...]
@@ -94,6 +95,12 @@ class Comparison:
     remarks: tuple[str, ...] = ()
     labelled: tuple[int, ...] = ()
     objective: Objective = field(default_factory=Objective)
+    is_alike: bool = False
+
+    @property
+    def scarce(self) -> list[tuple[str, int]]:
+        """(name, labelled images) of the categories that few are labelled in."""
+        return list_scarce(self.categories, self.labelled or [self.images] * len(self.categories))
 
     @property
     def p_value(self) -> float:
@@ -138,6 +145,7 @@ class Comparison:
             **sides,
             "images": self.images,
             **({"labelled": dict(zip(self.categories, self.labelled, strict=True))} if self.labelled else {}),
+            "scarce": dict(self.scarce),
             "what": self.what,
             "objective": self.objective.name,
             "difference": self.difference.mean.to_dict(),
@@ -186,8 +194,15 @@ def compute_comparison(
     difference = compare_answers(correct[0], correct[1], [], measure)
     known = labels >= 0
     labelled = () if known.all() else tuple(known.sum(0).tolist())
-    both = scores[0], scores[1]
-    return Comparison(tuple(categories), len(labels), both, difference, labelled=labelled, objective=measure.objective)
+    return Comparison(
+        tuple(categories),
+        len(labels),
+        (scores[0], scores[1]),
+        difference,
+        labelled=labelled,
+        objective=measure.objective,
+        is_alike=np.array_equal(correct[0], correct[1], equal_nan=True),
+    )
 
 
 def compare(

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from search.registry.comparing import SIDES, Comparison, find_winner
 from search.reporting.terminal import FoldingTable, plain
-from search.statistics.gate import write_p_value
+from search.statistics.gate import describe_scarce, write_p_value
 from search.statistics.intervals import LEVEL, POWER, Estimate
 
 NO_POINTS = 0.00005  # what rounds to 0.00 points has no sign
@@ -71,8 +71,8 @@ def render_points(value: float) -> str:
 def describe_verdict(comparison: Comparison) -> str:
     """Who is better, for somebody who has not read the table."""
     difference, images = comparison.difference.mean, f"these {comparison.images:,} images"
-    if difference.error == 0 and difference.value == 0:
-        return f"Nothing tells A and B apart: they have equally many answers right on every one of {images}."
+    if comparison.is_alike:
+        return f"Nothing tells A and B apart: they have the same answers right on every one of {images}."
     low, high = difference.compute_interval()
     if comparison.winner is None:
         return (
@@ -93,7 +93,8 @@ def describe_categories(comparison: Comparison) -> str:
     """Where one side is surely better."""
     won = [(side, comparison.list_won(index)) for index, side in enumerate(SIDES)]
     lines = [f"{side} is surely better in {', '.join(names)} (marked *)." for side, names in won if names]
-    return " ".join(lines) or "In no category is one of them surely better."
+    scarce = describe_scarce(comparison.scarce)
+    return " ".join([*(lines or ["In no category is one of them surely better."]), *([scarce] if scarce else [])])
 
 
 def describe_numbers(comparison: Comparison) -> list[str]:

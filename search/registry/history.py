@@ -117,11 +117,14 @@ class Answers:
         digests: N, of the images' files.
         correct: [S, N, K], 1 for right and 0 for wrong, or shares between; NaN where unlabelled.
         labels: [N, K] int64.
+        recipe: the same as `correct` of a single network's recipe, one table a re-run, each from a choice made without
+            that image and that re-run; None where another form ships, or an older version wrote the file.
     """
 
     digests: list[str]
     correct: np.ndarray
     labels: np.ndarray
+    recipe: np.ndarray | None = None
 
 
 def read_answers(final: FinalLayout) -> Answers:
@@ -132,16 +135,18 @@ def read_answers(final: FinalLayout) -> Answers:
     """
     forms = {"digests": ("U", 1), "correct": ("biuf", 3), "labels": ("i", 2)}
     try:
-        arrays = read_arrays(final.answers, forms)
+        arrays = read_arrays(final.answers, forms, rest=forms["correct"])
         digests, correct, labels = arrays["digests"], arrays["correct"], arrays["labels"]
-        if correct.shape[1:] != labels.shape or len(digests) != len(labels) or 0 in correct.shape:
-            raise ValueError("its arrays must be of the same images and categories, but are not")
-        if not ((correct >= 0) & (correct <= 1) | np.isnan(correct)).all():
-            raise ValueError("an answer must be 0 for wrong to 1 for right, or missing, but is not")
+        recipe = arrays.get("recipe")
+        for answers in (correct,) if recipe is None else (correct, recipe):
+            if answers.shape[1:] != labels.shape or len(digests) != len(labels) or 0 in answers.shape:
+                raise ValueError("its arrays must be of the same images and categories, but are not")
+            if not ((answers >= 0) & (answers <= 1) | np.isnan(answers)).all():
+                raise ValueError("an answer must be 0 for wrong to 1 for right, or missing, but is not")
     except (OSError, ValueError) as error:
         what, remedy = "hold what the model answered to the images it was judged on", "restore it from a backup"
         raise build_damage(final.answers, what, remedy, CheckpointError, error) from None
-    return Answers(digests.tolist(), correct, labels)
+    return Answers(digests.tolist(), correct, labels, recipe)
 
 
 def compute_digests(folder: Path, images: Iterable[str]) -> frozenset[str]:

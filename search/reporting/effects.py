@@ -83,6 +83,8 @@ class Columns:
         found: [T] each. known: places of a parameter's. changes: (parameter, change in words, steps of columns).
         presence: [T] bool of each parameter that some trials lack.
         ends: of a parameter, its changes over all of its range, straight: what is told of two acting together.
+        levels: of a choice, [T] bool each: which trials have that value.
+        unshrunk: see `search.statistics.effects.Design`.
     """
 
     def __init__(self, trials: int) -> None:
@@ -91,6 +93,8 @@ class Columns:
         self.changes: list[tuple[str, str, dict[int, float]]] = []
         self.ends: dict[str, list[tuple[str, dict[int, float]]]] = {}
         self.presence: dict[str, np.ndarray] = {}
+        self.levels: dict[str, list[np.ndarray]] = {}
+        self.unshrunk: set[str] = set()
 
     def add(self, name: str, values: np.ndarray) -> int:
         """One column. Returns its place."""
@@ -112,9 +116,11 @@ class Columns:
         if len(levels) > MAX_LEVELS and not any(isinstance(value, (str, bool)) or value is None for value in levels):
             self.add_number(name, np.array(own, float), has, suffix)
             return
-        for level in levels[1:]:
-            is_level = [known and value == level for value, known in zip(values, has, strict=True)]
-            step = {self.add(name, np.array(is_level, float)): 1.0}
+        self.levels[name] = [
+            np.array([known and value == level for value, known in zip(values, has, strict=True)]) for level in levels
+        ]
+        for level, is_level in zip(levels[1:], self.levels[name][1:], strict=True):
+            step = {self.add(name, is_level.astype(float)): 1.0}
             text = f"{format_value(levels[0])} → {format_value(level)}{suffix}"
             self.changes.append((name, text, step))
             self.ends.setdefault(name, []).append((text, step))
@@ -158,13 +164,26 @@ class Columns:
                 self.changes.append((name, f"{text}, where {other} {other_text}", moved))
 
     def add_presence(self) -> None:
-        """Whether a trial has a parameter, where the other columns do not tell: no change of it is told."""
+        """Whether a trial has a parameter, where the other columns do not tell: no change of it is told.
+
+        That goes together with the parameters that it hangs on, so none of them is shrunk: what one lost, the others
+        would be given.
+        """
         for name, has in self.presence.items():
             own = has - has.mean()
             others = np.stack(self.found, 1)
             left = own - others @ np.linalg.lstsq(others, own, rcond=None)[0]
             if left @ left > SPARE_SHARE * (own @ own):
                 self.add(f"{name}{IS_THERE}", has.astype(float))
+                self.unshrunk |= {f"{name}{IS_THERE}", *self.find_parents(name, has)}
+
+    def find_parents(self, name: str, has: np.ndarray) -> set[str]:
+        """The choices that a parameter hangs on: with one of their values, no trial has it."""
+        return {
+            parent
+            for parent, levels in self.levels.items()
+            if parent != name and any(level.any() and not (level & has).any() for level in levels)
+        }
 
     def build(self) -> Design:
         """The design."""
@@ -173,7 +192,7 @@ class Columns:
             difference = np.zeros(len(self.found))
             difference[list(moved)] = list(moved.values())
             effects.append((name, text, difference))
-        return Design(np.stack(self.found, 1), self.known, effects)
+        return Design(np.stack(self.found, 1), self.known, effects, frozenset(self.unshrunk))
 
 
 def is_logarithmic(numbers: np.ndarray) -> bool:

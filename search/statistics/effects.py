@@ -50,11 +50,14 @@ class Design:
         matrix: [T, P], the first column all 1.
         columns: of each parameter.
         effects: (parameter, change in words, [P] difference of two rows).
+        unshrunk: parameters whose columns are always estimated freely: what these are shrunk by, those that they go
+            together with would be given instead.
     """
 
     matrix: np.ndarray
     columns: dict[str, list[int]]
     effects: list[tuple[str, str, np.ndarray]]
+    unshrunk: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -126,10 +129,12 @@ class Basis:
     Attributes:
         columns: by parameter, [T, n_k].
         back: by parameter, [n_k, columns of the design]: takes a difference of the design's columns to these.
+        unshrunk: as of the design.
     """
 
     columns: dict[str, np.ndarray]
     back: dict[str, np.ndarray]
+    unshrunk: frozenset[str] = frozenset()
 
 
 def build_basis(design: Design) -> Basis:
@@ -141,7 +146,7 @@ def build_basis(design: Design) -> Basis:
         kept = sizes > TINY * max(sizes.max(), 1.0)
         scale = math.sqrt(len(values))
         columns[name], back[name] = left[:, kept] * scale, right[kept] * (scale / sizes[kept])[:, None]
-    return Basis(columns, back)
+    return Basis(columns, back, design.unshrunk)
 
 
 def count_columns(design: Design) -> int:
@@ -248,7 +253,9 @@ class Model:
         self.variance = float(rest @ rest) / self.df
         self.slope = float(weights[1]) if before is not None else 0.0
         self.penalties = np.zeros(self.matrix.shape[1])  # of the other parameters: noise / their variance
-        for places in self.places.values():
+        for name, places in self.places.items():
+            if name in basis.unshrunk:
+                continue
             chance = float(np.trace(inverse[places] @ inverse[places].T))
             size = float(weights[places] @ weights[places])
             ratio = (size / self.variance - chance) / max(len(places), 1) if self.variance else math.inf

@@ -14,11 +14,13 @@ import numpy as np
 from search.statistics.intervals import (
     ACCURACY,
     IMAGES,
+    LESS,
     LEVEL,
     POWER,
     Estimate,
     compare,
     estimate_seed_noise,
+    list_floors,
     list_outcomes,
 )
 from search.statistics.spending import ERROR, spend_error
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from fashion_core.metrics import Measure
 
 MAX_CATEGORY_LOSS = 0.01  # a category that loses more than this for certain blocks a promotion
+LEAST_IMAGES = 30  # of fewer labelled images, each is more than three points: that is too coarse to judge by
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def compare_answers(
     everyone = [check_answers(answers) for answers in (one, other, *pool)]
     check_together(everyone)
     first, second, *rest = (list_outcomes(answers, measure) for answers in everyone)
+    floors = list_floors(everyone[0].mean(0) - everyone[1].mean(0), measure, LESS)
     mean, *categories = (
         compare(
             first[at],
@@ -96,6 +100,7 @@ def compare_answers(
             estimate_seed_noise([outcomes[at] for outcomes in rest]),
             None if at else measure.count_freedom(everyone[0]),
             share,
+            floors[at],
         )
         for at in range(len(first))
     )
@@ -114,7 +119,8 @@ def judge(
     """The gate: better with a p-value as small as this try asks for, and no category worse for certain.
 
     A category is worse for certain where the upper 95% bound of its difference (one-sided, Bonferroni over categories)
-    lies below -1 point.
+    lies below -1 point, and a sign test could be as sure on so few images, had all of them been lost: see
+    `can_be_sure`. Of a scarce category, see `list_scarce`, it is said that nobody can tell.
 
     Args:
         answers: [S, N, K] of what may ship, cross-fitted, see `search.statistics.crossfit`.
@@ -146,21 +152,49 @@ def judge(
     ]
     if gain.covers == IMAGES:
         reasons.append("this says nothing of other seeds: it holds for these networks as they are")
-    blocked = False
-    for name, estimate in zip(categories, difference.categories, strict=True):
+    counts, category = count_labelled(answers), measure.objective.category
+    images = answers.shape[1] if category is None else counts[list(categories).index(category)]
+    blocked = images < LEAST_IMAGES
+    if blocked:
+        reasons.append(f"a promotion is judged on {LEAST_IMAGES} labelled images or more, but these are {images}")
+    scarce = dict(list_scarce(categories, counts))
+    for name, estimate, count in zip(categories, difference.categories, counts, strict=True):
         upper = estimate.compute_upper(level)
-        if upper < -MAX_CATEGORY_LOSS:
+        if upper < -MAX_CATEGORY_LOSS and can_be_sure(count, level):
             blocked = True
             reasons.append(
                 f"{name} is worse for certain: {100 * estimate.value:+.2f} points, at best {100 * upper:+.2f}, "
                 f"where {-100 * MAX_CATEGORY_LOSS:+.0f} is allowed"
             )
+        elif name in scarce:
+            reasons.append(f"{name}: cannot tell on {count} images whether it is worse: {estimate.render(level)}")
     reasons += [
         f"a gain of {100 * verdict.detectable:.2f} points is what this comparison finds in {POWER:.0%} of cases",
         f"a category's loss is found in {POWER:.0%} of cases where it is {describe_losses(categories, losses)}; a "
         "smaller one may pass",
     ]
     return replace(verdict, passed=better and not blocked, reasons=tuple(reasons))
+
+
+def count_labelled(answers: np.ndarray) -> tuple[int, ...]:
+    """How many images are labelled in each category. answers: [S, N, K], NaN where one is not."""
+    return tuple((~np.isnan(answers[0])).sum(0).tolist())
+
+
+def list_scarce(categories: Sequence[str], counts: Sequence[int]) -> list[tuple[str, int]]:
+    """(name, labelled images) of the categories that have fewer than `LEAST_IMAGES`."""
+    return [(name, count) for name, count in zip(categories, counts, strict=True) if count < LEAST_IMAGES]
+
+
+def describe_scarce(scarce: Sequence[tuple[str, int]]) -> str:
+    """What `list_scarce` found, in a sentence; empty where that is nothing."""
+    listed = ", ".join(f"{name} on {count}" for name, count in scarce)
+    return f"Judged on fewer than {LEAST_IMAGES} labelled images, too few to tell much: {listed}." if listed else ""
+
+
+def can_be_sure(images: int, level: float) -> bool:
+    """Whether a sign test of paired answers reaches a level on so few images, were all of them lost."""
+    return 0.5**images <= 1 - level
 
 
 def describe_attempt(attempt: int) -> str:

@@ -35,6 +35,7 @@ POWER = 0.8  # with which the smallest gain named is found
 BOTH = "images and seeds"
 IMAGES = "images alone"
 SEEDS = "seeds alone"
+LESS, OWN = 2, 4  # images that the floor adds to a difference, and to a score by itself: see `compute_floor`
 NODES, CROWDING = 64, 6  # of the integral over what the seeds' variance may be; most of them stand at its large values
 
 
@@ -207,8 +208,45 @@ def estimate_answers(
     noises = [estimate_seed_noise(each) for each in zip(*(list_outcomes(each, measure) for each in pool), strict=True)]
     outcomes = list_outcomes(answers, measure)
     known = [measure.count_freedom(answers), *[None] * len(outcomes[1:])]
-    mean, *categories = map(estimate_score, outcomes, noises or [None] * len(outcomes), known)
+    floors = list_floors(answers.mean(0), measure, OWN)
+    mean, *categories = map(estimate_score, outcomes, noises or [None] * len(outcomes), known, floors)
     return mean, tuple(categories)
+
+
+def list_floors(by_image: np.ndarray, measure: Measure, added: int) -> list[float]:
+    """`compute_floor` for what `list_outcomes` lists: the objective, then each category.
+
+    Args:
+        by_image: [N, K] averages over seeds, or their differences, NaN where an image is unlabelled.
+        added: `OWN` or `LESS`.
+    """
+    tables = [measure.select(by_image), *(each[:, None] for each in by_image.T)]
+    return [compute_floor(table, added) for table in tables]
+
+
+def compute_floor(columns: np.ndarray, added: int) -> float:
+    """The least that the variance over images of a mean over columns is taken for: that of the plus-four estimate.
+
+    Where few images are labelled, they may all be answered alike by chance: a spread of zero is no certainty. Beside
+    the images that there are, each column counts `OWN` more of a score, two right and two wrong (Agresti & Coull 1998,
+    Approximate is better than "exact" for interval estimation of binomial proportions); of a difference `LESS` more,
+    half a one for each of the four ways in which two may answer (Agresti & Min 2005, Simple improved confidence
+    intervals for comparing matched proportions). With hundreds of images that is no more than their spread says.
+
+    Args:
+        columns: [N, M], NaN where an image has no part in a column. Averages of right and wrong, or their differences.
+        added: `OWN` or `LESS`.
+    """
+    known = ~np.isnan(columns)
+    counts = known.sum(0)
+    columns, counts = columns[:, counts > 0], counts[counts > 0]
+    means = np.nanmean(columns, 0)
+    if added == OWN:
+        more = 2 + counts * means**2 - (counts * means + 2) ** 2 / (counts + 4)
+    else:
+        more = 1 + 2 * counts * means**2 / (counts + 2)
+    own = (np.where(np.isnan(columns), 0.0, columns - means) / (counts + added)).mean(1)  # of each image
+    return float((own**2).sum()) + float((more / (counts + added) ** 2).sum()) / len(counts) ** 2
 
 
 def estimate_seed_noise(pool: Sequence[np.ndarray]) -> SeedNoise | None:
@@ -243,10 +281,12 @@ def estimate_seed_noise(pool: Sequence[np.ndarray]) -> SeedNoise | None:
     return SeedNoise(between / df, rest / (df * (images - 1)), df, images)
 
 
-def estimate_score(scores: np.ndarray, noise: SeedNoise | None, image_df: float | None = None) -> Estimate:
-    """A candidate's score: mean_c. scores: [S, N]; noise, image_df: see `compare`."""
+def estimate_score(
+    scores: np.ndarray, noise: SeedNoise | None, image_df: float | None = None, floor: float = 0.0
+) -> Estimate:
+    """A candidate's score: mean_c. scores: [S, N]; noise, image_df, floor: see `compare`."""
     scores = check_scores(scores)
-    return combine(scores.mean(0), 1 / len(scores), noise, image_df)
+    return combine(scores.mean(0), 1 / len(scores), noise, image_df, floor)
 
 
 def compare(
@@ -255,6 +295,7 @@ def compare(
     noise: SeedNoise | None,
     image_df: float | None = None,
     share: float | None = None,
+    floor: float = 0.0,
 ) -> Estimate:
     """The score of one candidate less that of another: paired over images, seeds averaged.
 
@@ -265,6 +306,7 @@ def compare(
         image_df: degrees of freedom of the spread over images, see `Measure.count_freedom`; None: N - 1.
         share: how often the variance of one network over seeds is in the difference. None: 1 / S of each of both; to be
             given where scores are of something that was made of several networks, as an ensemble is.
+        floor: the least that the variance over images is taken for, see `compute_floor`.
 
     Raises:
         ValueError: scores of another shape, not finite, or not of the same images.
@@ -277,10 +319,16 @@ def compare(
         )
     if share is None:
         share = 1 / len(one) + 1 / len(other)
-    return combine(one.mean(0) - other.mean(0), share, noise, image_df)
+    return combine(one.mean(0) - other.mean(0), share, noise, image_df, floor)
 
 
-def combine(by_image: np.ndarray, share: float, noise: SeedNoise | None, image_df: float | None = None) -> Estimate:
+def combine(
+    by_image: np.ndarray,
+    share: float,
+    noise: SeedNoise | None,
+    image_df: float | None = None,
+    floor: float = 0.0,
+) -> Estimate:
     """The mean of [N] values that are averages over seeds, and its error over images and seeds.
 
     The spread of the values over images holds that of image_ci and of rest_csi averaged over seeds. What it lacks is
@@ -290,13 +338,13 @@ def combine(by_image: np.ndarray, share: float, noise: SeedNoise | None, image_d
 
     Args:
         share: sum over the candidates involved of 1 / seeds.
-        image_df: see `compare`.
+        image_df, floor: see `compare`.
     """
     images = len(by_image)
     image_df = images - 1 if image_df is None else image_df
     by_image = by_image.round(DIGITS)
     value = float(by_image.mean())
-    over_images = float(by_image.var(ddof=1)) / images
+    over_images = max(float(by_image.var(ddof=1)) / images, floor)
     if noise is None:
         return Estimate(value, math.sqrt(over_images), image_df, IMAGES)
     between, rest = share * noise.between, share * noise.rest / noise.images

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from search.reporting.effects import build_design
+from search.reporting.effects import IS_THERE, build_design
 from search.space.rungs import compute_cutoff
 from search.statistics.effects import Design, Effects, Rung, count_wanted, estimate_effects
 
@@ -37,15 +37,22 @@ PLANTED = {  # of the columns of a design, in its own units; a parameter not nam
     "batch_size": (-0.013,),
     "dropout": (-0.005, 0.0),
     "momentum": (0.006, 0.0),
+    "nesterov_decay": (0.012, -0.008),
+    "nesterov_decay" + IS_THERE: (0.008,),
 }
 EARLY = {"fc_layers": 0.6, "lr": 1.5}  # of these effects at the first rung, of the others 0.8
 COUNTS = (30, 60, 320)
 STOPPED = ((60, 2), (120, 2), (320, 2), (320, 3))  # trials and rungs
+OF_TWO = ((60, 1), (120, 1), (320, 1), (320, 2))  # the same, where a parameter hangs on two others
 SEED = 20261127
 
 
-def draw_trials(rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
-    """Parameters of a random search; two of three trials have `momentum`."""
+def draw_trials(rng: np.random.Generator, count: int, *, has_two_parents: bool = False) -> list[dict[str, Any]]:
+    """Parameters of a random search; two of three trials have `momentum`.
+
+    Args:
+        has_two_parents: there is a parameter that only trials have which have certain values of two others: 4 of 9.
+    """
     trials = []
     for _ in range(count):
         trial = {name: values[rng.integers(len(values))] for name, values in CLASSES.items()}
@@ -53,6 +60,8 @@ def draw_trials(rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
         trial |= {"dropout": float(rng.uniform(0, 0.5))}
         if trial["backbone"] != "r":
             trial["momentum"] = float(rng.uniform(0.5, 1))
+        if has_two_parents and trial["backbone"] != "r" and trial["fc_layers"] != 0:
+            trial["nesterov_decay"] = float(rng.uniform(0, 1))
         trials.append(trial)
     return trials
 
@@ -63,6 +72,7 @@ class Planted:
     Args:
         rungs: 1 where none is stopped.
         reduction_factor: of ASHA.
+        has_two_parents: see `draw_trials`.
 
     Attributes:
         at_rung: [R, Q] the true effects.
@@ -70,9 +80,18 @@ class Planted:
         correct: [T, N, K].
     """
 
-    def __init__(self, rng: np.random.Generator, count: int, rungs: int = 1, reduction_factor: int = 3) -> None:
-        trials = draw_trials(rng, count)
-        self.design = build_design(trials, [*CLASSES, "lr", "gamma", "dropout", "momentum"], [])
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        count: int,
+        rungs: int = 1,
+        reduction_factor: int = 3,
+        *,
+        has_two_parents: bool = False,
+    ) -> None:
+        trials = draw_trials(rng, count, has_two_parents=has_two_parents)
+        names = [*CLASSES, "lr", "gamma", "dropout", "momentum", "nesterov_decay"]
+        self.design = build_design(trials, names, [])
         matrix = self.design.matrix
         shares = np.linspace(0, 1, rungs) if rungs > 1 else np.ones(1)
         self.weights = np.zeros((rungs, matrix.shape[1]))
@@ -119,14 +138,16 @@ class Planted:
         return np.array(halves)
 
 
-def measure(count: int, repetitions: int, rungs: int = 1, seed: int = SEED) -> dict[str, float]:
+def measure(
+    count: int, repetitions: int, rungs: int = 1, seed: int = SEED, *, has_two_parents: bool = False
+) -> dict[str, float]:
     """How often the 95% intervals hold the truth, their mean half width (points), that of the oracle, and the slope of
     estimates over truth (1: not shrunk), of the estimator and of plain least squares among who reached the last rung.
     """
     rng = np.random.default_rng([seed, count, rungs])
     rows: dict[str, list[float]] = {}
     for _ in range(repetitions):
-        planted = Planted(rng, count, rungs)
+        planted = Planted(rng, count, rungs, has_two_parents=has_two_parents)
         last = max(
             n for n, rung in enumerate(planted.rungs) if n == 0 or len(rung.rows) >= count_wanted(planted.design, n)
         )
@@ -154,7 +175,7 @@ def measure(count: int, repetitions: int, rungs: int = 1, seed: int = SEED) -> d
 def estimate_alone(planted: Planted, rung: Rung) -> tuple[Effects, np.ndarray]:
     """What the same model says of those who reached a rung alone, as if they were all; and which effects it tells."""
     whole = planted.design
-    design = Design(whole.matrix[rung.rows], whole.columns, whole.effects)
+    design = Design(whole.matrix[rung.rows], whole.columns, whole.effects, whole.unshrunk)
     effects = estimate_effects(design, planted.correct[rung.rows], [Rung(np.arange(len(rung.rows)), rung.scores)])
     return effects, ~np.isnan(effects.values[:, 0])
 
@@ -166,19 +187,21 @@ def compute_slope(values: np.ndarray, truth: np.ndarray) -> float:
 
 def render_report(rows: list[dict[str, float]], repetitions: int) -> str:
     """The table as markdown."""
-    head = ["trials", "rungs", "rung told", "trials there", "**held**", "half width", "of the oracle", "slope"]
-    head += ["held, those alone", "slope, those alone"]
+    head = ["trials", "rungs", "hang on two", "rung told", "trials there", "**held**", "half width", "of the oracle"]
+    head += ["slope", "held, those alone", "slope, those alone"]
     lines = [head, ["---"] * len(head)]
     for row in rows:
         ratio = f"{row['half'] / row['oracle']:.2f}" if "oracle" in row else "-"
-        cells = [f"{row['trials']:.0f}", f"{row['rungs']:.0f}", f"{row['rung']:.2f}", f"{row['reached']:.0f}"]
+        cells = [f"{row['trials']:.0f}", f"{row['rungs']:.0f}", "yes" if row["two"] else ""]
+        cells += [f"{row['rung']:.2f}", f"{row['reached']:.0f}"]
         cells += [f"**{row['holds']:.1%}**", f"{row['half']:.2f}", ratio, f"{row['slope']:.3f}"]
         lines.append([*cells, f"{row['alone_holds']:.1%}", f"{row['alone_slope']:.3f}"])
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     command = f"python tests/helpers/effects_simulation.py --repetitions {repetitions}"
     parts = [
         "# Do the effects of a search hold the truth?",
-        "Trials with planted effects of seven parameters, one of which a third of the trials lack, drawn "
+        "Trials with planted effects of seven parameters, one of which a third of the trials lack (*hang on two*: and "
+        "of an eighth, which only trials have that have certain values of two others: 4 of 9), drawn "
         f"{repetitions} times a row, each time with fresh parameters, networks and images; the model stands in the "
         "script. The rows as CSV lie beside this file. Made by",
         f"    {command}",
@@ -198,10 +221,11 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=400, help="a row")
     given = parser.parse_args()
     rows: list[dict[str, float]] = []
-    for count, rungs in [*((count, 1) for count in COUNTS), *STOPPED]:
+    cells = [*((count, 1, False) for count in COUNTS), *((*each, False) for each in STOPPED)]
+    for count, rungs, is_two in [*cells, *((*each, True) for each in OF_TWO)]:
         rows.append(
-            {"trials": count, "rungs": rungs, "repetitions": given.repetitions}
-            | measure(count, given.repetitions, rungs)
+            {"trials": count, "rungs": rungs, "two": float(is_two), "repetitions": given.repetitions}
+            | measure(count, given.repetitions, rungs, has_two_parents=is_two)
         )
         print(rows[-1], flush=True)
     given.out.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ import argparse
 import csv
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +36,7 @@ POOL = 5  # candidates re-run: four and the baseline
 GAIN = 0.01  # true difference of the first two candidates
 COUNTS, SPREADS = (4, 8, 16), (0.0, 0.5)  # candidates to choose from; standard deviation of their true scores, points
 POOLS = (POOL, 2)  # candidates of a promotion whose tries are counted
-FORMS = RECIPE, SINGLE, ENSEMBLE = ("recipe", "single", "ensemble")
+FORMS = RECIPE, SINGLE, ENSEMBLE, RERUNS = ("recipe", "single", "ensemble", "reruns")
 CHAIN, LEAD = 20, 0.02  # challengers of one champion; by how much a better one is better
 SEED = 20261125
 Asks = Callable[[int], float]
@@ -197,10 +197,11 @@ def answer_in_form(form: str, answers: np.ndarray, folds: np.ndarray) -> tuple[n
     """What the gate judges of a candidate's networks, and the share of one's variance over seeds that is in it.
 
     Args:
-        form: of `FORMS`. A single one is the best on the other folds; most of the networks speak for their ensemble.
+        form: of `FORMS`. A single one is the best on the other folds; most of the networks speak for their ensemble;
+            of a recipe, and of a single champion's re-runs, all are judged in the mean.
         answers: [S, N, K].
     """
-    if form == RECIPE:
+    if form in (RECIPE, RERUNS):
         return answers, 1 / len(answers)
     if form == ENSEMBLE:
         return (2 * answers.sum(0, keepdims=True) > len(answers)).astype(float), 1 / len(answers)
@@ -244,7 +245,8 @@ def measure_chain(
         tries, places = [], range(0, len(rest), pool)
         for at in places:
             answers, share = answer_in_form(form, rest[at], folds)
-            noisy = rest[at : at + pool] if has_noise and form == RECIPE else ()
+            noisy = rest[at : at + pool] if has_noise and form in (RECIPE, RERUNS) else ()
+            noisy = (*noisy, champion) if len(noisy) and form == RERUNS else noisy
             tries.append(judge(answers, own, noisy, names, share=share + own_share))
         expected = find_expected(form, drawn)
         no_better = [expected[1 + at] <= expected[0] for at in places]
@@ -265,9 +267,18 @@ def measure_chain(
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
+def list_chains(repetitions: int, forms: Sequence[str]) -> Iterator[dict[str, float]]:
+    """The rows of chains.csv, one after the other."""
+    for form in forms:
+        for pool in POOLS:
+            for seed_sd in SEED_SDS:
+                cell = {"form": FORMS.index(form), "pool": pool, "seed_sd": seed_sd, "repetitions": repetitions}
+                yield cell | measure_chain(pool, seed_sd, repetitions, form=form)
+
+
 def find_expected(form: str, drawn: Experiment) -> np.ndarray:
     """[C] score on all images of the network that a candidate ships, or the mean of its networks."""
-    if form != SINGLE:
+    if form not in (SINGLE, RERUNS):
         return drawn.expected.mean(1)
     best = drawn.answers.mean((2, 3)).argmax(1)
     return drawn.expected[np.arange(len(best)), best]
@@ -343,10 +354,12 @@ def render_report(
         f"{min(row['repetitions'] for row in chains):,.0f} chains a row or more: shares in which one or more opens the "
         "gate, with the tries counted and as if each stood alone at p <= 0.05; and how often a truly better one opens "
         "it. *judged*: *recipe*, networks in the mean (`--fit-on train+val`, and a single network where there is no "
-        "champion); *single*, the best network of each, and *ensemble*, all of each, as they are (the default against "
-        "a champion). *for an equal recipe*: trained again, it would be no better, though these networks may be: "
-        "that is no error where networks are judged as they are. *for networks no better*: those that open it are "
-        "themselves no better on all images. "
+        "champion); *reruns*, networks in the mean against the re-runs of a champion that is a single network, whose "
+        "seeds tell of the noise too (the default against such a one); *single*, the best network of each, and "
+        "*ensemble*, all of each, as they are (the default against any other). *for an equal recipe*: trained again, "
+        "it would be no better, though these networks may be: that is no error where networks are judged as they are. "
+        "*for networks no better*: those that open it are themselves no better on all images; of *reruns* what ships, "
+        "the best network of each. "
         "*candidates*: of a promotion, the baseline among them; their seeds tell how seeds vary.",
         render_table(head, rows),
     ]
@@ -369,8 +382,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/promotion_statistics"), help="folder of the tables")
     parser.add_argument("--repetitions", type=int, default=2000, help="a row")
     parser.add_argument("--chains", type=int, default=1000, help="a row of the last table")
+    parser.add_argument("--form", choices=FORMS, help="only print the rows of the last table that judge so")
     given = parser.parse_args()
     start, coverage, choices, chains = time.monotonic(), [], [], []
+    if given.form is not None:
+        for row in list_chains(given.chains, [given.form]):
+            print(f"{time.monotonic() - start:4.0f} s", row, flush=True)
+        return
     for images in SIZES:
         for seeds in SEEDS:
             for seed_sd in SEED_SDS:
@@ -382,12 +400,9 @@ def main() -> None:
             cell = {"count": count, "spread": spread, "repetitions": given.repetitions}
             choices.append(cell | measure_choice(count, spread, given.repetitions))
             print(f"{time.monotonic() - start:4.0f} s", choices[-1], flush=True)
-    for number, form in enumerate(FORMS):
-        for pool in POOLS:
-            for seed_sd in SEED_SDS:
-                cell = {"form": number, "pool": pool, "seed_sd": seed_sd, "repetitions": given.chains}
-                chains.append(cell | measure_chain(pool, seed_sd, given.chains, form=form))
-                print(f"{time.monotonic() - start:4.0f} s", chains[-1], flush=True)
+    for row in list_chains(given.chains, FORMS):
+        chains.append(row)
+        print(f"{time.monotonic() - start:4.0f} s", row, flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
     write_rows(given.out / "coverage.csv", coverage)
     write_rows(given.out / "choice.csv", choices)

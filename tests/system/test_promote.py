@@ -41,7 +41,8 @@ def story(tmp_path_factory, sample_folder, shared_ray):
     for name, rates in (("poor", [POOR]), ("good", [GOOD, POOR]), ("equal", [GOOD, POOR]), ("worse", [POOR])):
         write_search(results, name, sample_folder, rates)
     usual = ["--results", results, *USUAL]
-    told = {"forced": promote(folder, "poor", *usual, "--force")}
+    # of one seed, so that it is compared as it is: by its recipe, two seeds of so few epochs would tell too little
+    told = {"forced": promote(folder, "poor", "--results", results, "--top", "1", "--seeds", "1", "--force")}
     told["good"] = promote(folder, "good", *usual)
     told["equal"] = promote(folder, "equal", *usual, status=3)
     told["worse"] = promote(folder, "worse", *usual, status=3)
@@ -58,7 +59,8 @@ def test_a_better_model_takes_the_place_of_the_champion(story):
     assert registry.find("previous").tags["search"] == "poor"
     page = (folder / "results" / "good" / "report.html").read_text()
     assert 'href="PROMOTION.md"' in page and "The champion comes from this search: it is version 2 of sample" in page
-    assert "version 2, is the champion" in told["good"] and "against the champion, version 1" in told["good"]
+    assert "version 2, is the champion" in told["good"] and "against the champion, version 1:" in told["good"]
+    assert "compared as it is: there are no answers of two re-runs of it" in told["good"]
 
 
 def test_force_is_written_down(story):
@@ -73,6 +75,8 @@ def test_no_better_model_passes(story):
     for name in ("equal", "worse"):
         assert "the gate did not let it pass" in told[name]
         assert versions[name].tags["gate"] == "refused" and not versions[name].aliases
+        assert "version 2, the mean of its 2 re-runs: " in told[name]
+        assert "it is compared by its recipe, in the mean of its re-runs" in told[name]
     # the same seeds give the same networks, so there is no difference at all
     assert "+0.00 points" in told["equal"] and "-" in told["worse"].split("not surely better: ")[1][:1]
 

@@ -78,6 +78,9 @@ def test_fresh_images_judge_in_place_of_val(sample_folder, fresh_folder, materia
     assert found.list_digests(found.train) == material.list_digests(material.train)
     assert found.counts == {"train": 120, "val": len(wanted), "test": 24}
     assert found.read_example() == wanted[0].read_bytes()
+    again = found.load_annotations()  # what a champion is asked about is what judges
+    assert again.table["image"].to_pylist() == found.first.names
+    assert again.table["split"].to_pylist() == found.first.splits.tolist()
 
 
 def test_images_that_are_trained_on_do_not_judge(sample_folder, material, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_models import draw_model
-from drawn_results import Stage, build_release, build_result, open_stage, ship_single
+from drawn_results import Stage, build_release, build_result, draw_answers, open_stage, ship_single
 
 from fashion_core.models.ensemble import SavedEnsemble, join_models
 from fashion_core.models.forward import predict_views
@@ -38,7 +38,8 @@ def stage_without_test(sample_folder: Path, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def single(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     """One network, trained on train, from a search that left val unseen."""
-    return ship_single(stage, tmp_path_factory.mktemp("single") / "final")
+    recipe = draw_answers(stage, 0.7, 3)
+    return ship_single(stage, tmp_path_factory.mktemp("single") / "final", recipe=recipe)
 
 
 @pytest.fixture(scope="session")

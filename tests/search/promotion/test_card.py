@@ -207,3 +207,14 @@ def test_the_code_in_the_card_answers_as_the_command_does(stage, single, tmp_pat
     for (values,), other in zip(json.loads(done.stdout), expected, strict=True):
         np.testing.assert_allclose(values, list(other["probabilities"].values()), atol=1e-4)
     assert set(single.temperatures) != {1.0}
+
+
+def test_categories_that_few_images_are_labelled_in_are_among_the_limits(stage, single):
+    result = replace(build_result(stage), shipped=single)
+    assert "too few to tell much" not in render_card(result)
+    answers = result.gate.answers.copy()
+    answers[:, 12:, 1] = np.nan
+    scarce = replace(result, gate=replace(result.gate, answers=answers))
+    name = stage.prepared.schema.names[1]
+    assert f"- Judged on fewer than 30 labelled images, too few to tell much: {name} on 12." in render_card(scarce)
+    assert scarce.to_dict()["scarce"] == {name: 12} and result.to_dict()["scarce"] == {}

@@ -6,11 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from drawn_candidates import IMAGES, LABELS, draw_candidate, folds
+from drawn_models import draw_model
 
+from fashion_core.models.ensemble import save_member
 from search.promotion.forms import MAX_MEMBERS, SEEDS, Choice, Pool, decide
 from search.promotion.judgement import Trained
 from search.promotion.opponent import answer_by_recipe, ask_gate, find_share, stand_in
 from search.promotion.options import ENSEMBLE, SINGLE, SOUP
+from search.records.layout import FinalLayout
+from search.registry.versions import Version
 from search.statistics.crossfit import cross_fit
 from search.statistics.gate import compare_answers
 from search.statistics.intervals import BOTH
@@ -62,17 +66,22 @@ def test_a_baseline_is_judged_in_the_form_of_what_may_ship(form, seeds):
     assert opponent.share >= 1 / seeds and (form == ENSEMBLE or opponent.share == pytest.approx(1 / seeds))
 
 
-def promote(decision, candidates, *, is_recipe):
+def promote(decision, candidates, *, is_recipe, registry=SimpleNamespace(list_versions=list)):
     """What the gate says of candidates, the last of which is the baseline."""
     *found, baseline = candidates
     trained = Trained(tuple(found), baseline)
     material = SimpleNamespace(
-        folds=folds, labels=LABELS, schema=SimpleNamespace(names=("a", "b")), groups=np.arange(IMAGES)
+        folds=folds,
+        labels=LABELS,
+        schema=SimpleNamespace(names=("a", "b")),
+        groups=np.arange(IMAGES),
+        val=np.arange(IMAGES),
+        list_digests=lambda images: [f"{image}" for image in images],
     )
     promotion = SimpleNamespace(
         material=material,
         options=SimpleNamespace(is_recipe=is_recipe),
-        registry=SimpleNamespace(list_versions=list),
+        registry=registry,
         key="one",
         plan=SimpleNamespace(baseline=baseline),
         tries=SimpleNamespace(enter=lambda words, digest, score: ((words, score),)),
@@ -108,6 +117,54 @@ def test_an_ensemble_is_judged_with_what_seeds_vary(is_recipe):
     found = compare_answers(decision.answers, gate.opponent.answers, everyone, share=2 / 3)
     assert gate.verdict.difference == found and found.mean.covers == BOTH
     assert "trained again with other seeds" in gate.reasons[1]
+
+
+@pytest.fixture
+def champion(tmp_path):
+    """Makes a registry whose champion answered the same images. What it was trained on was not written down."""
+
+    def write(correct, **answers):
+        save_member(tmp_path, draw_model(0))
+        digests = np.array([f"{image}" for image in range(IMAGES)])
+        np.savez(FinalLayout(tmp_path).answers, digests=digests, correct=correct, labels=LABELS, **answers)
+        version = Version("m", 7, "run", {}, ("champion",))
+        return SimpleNamespace(list_versions=lambda: [version], download=lambda found: tmp_path)
+
+    return write
+
+
+@pytest.mark.parametrize("is_recipe", [False, True])
+@pytest.mark.parametrize("has_ensemble", [False, True])
+def test_a_single_champion_is_compared_by_its_reruns(has_ensemble, is_recipe, champion):
+    """Mean against mean, of one network each; what seeds vary counts, the champion's too. What ships is told beside."""
+    candidates = [draw_candidate(number, 0.6) for number in range(4)]
+    theirs = cross_fit(draw_candidate(9, 0.5).answer, folds)
+    decision = decide(Pool(candidates[:2], LABELS, folds, has_ensemble=has_ensemble))
+    if has_ensemble:
+        decision = replace(decision, chosen=next(form for form in decision.forms if form.choice.form == SEEDS))
+    gate = promote(decision, candidates, is_recipe=is_recipe, registry=champion(theirs[:1], recipe=theirs))
+    ours = decision.answers if has_ensemble else answer_by_recipe(candidates[:3], folds)
+    everyone = [*(cross_fit(each.answer, folds) for each in candidates), theirs]
+    found = compare_answers(ours, theirs, everyone, share=2 / 3)
+    assert gate.verdict.difference == found and found.mean.covers == BOTH
+    assert gate.opponent.words == "the champion, version 7, the mean of its 3 re-runs"
+    assert "is a single network, so it is compared by its recipe" in gate.reasons[1]
+    assert ("what is compared is the recipe, in the mean of its 3 networks" in gate.reasons[2]) is not has_ensemble
+    shipped = compare_answers(gate.answers, theirs[:1], ())
+    assert gate.as_shipped == (None if is_recipe else shipped)
+    assert any("what ships against what shipped" in reason for reason in gate.reasons) is not is_recipe
+    assert (gate.recipe is None) is has_ensemble
+
+
+def test_a_single_champion_without_reruns_is_compared_as_it_is(champion):
+    candidates = [draw_candidate(number, 0.6) for number in range(3)]
+    theirs = cross_fit(draw_candidate(9, 0.5).answer, folds)[:1]
+    decision = decide(Pool(candidates[:2], LABELS, folds, has_ensemble=False))
+    gate = promote(decision, candidates, is_recipe=False, registry=champion(theirs))
+    assert gate.verdict.difference == compare_answers(decision.answers, theirs, ()) and gate.as_shipped is None
+    assert gate.reasons[1].endswith("compared as it is: there are no answers of two re-runs of it")
+    assert any("nothing of other seeds" in reason for reason in gate.reasons)
+    np.testing.assert_array_equal(gate.recipe, answer_by_recipe(candidates[:2], folds))  # kept for who comes after
 
 
 def test_members_that_count_twice_vary_more():

@@ -23,6 +23,7 @@ from fashion_core.models.forward import predict_views
 from search.promotion import release as shipping
 from search.promotion.release import ship
 from search.promotion.report import render_promotion
+from search.registry.history import read_answers
 from search.statistics.intervals import estimate_answers
 
 
@@ -229,3 +230,9 @@ def test_a_model_judged_with_missing_labels_is_shipped_with_their_numbers(stage,
     assert "labelled" not in build_result(stage).to_dict() and "labelled images" not in render_promotion(
         build_result(stage)
     )
+
+
+def test_a_single_network_keeps_its_recipe_for_who_comes_after(stage, single, ensemble):
+    """An ensemble has none, and says nothing of one."""
+    np.testing.assert_array_equal(read_answers(single.layout).recipe, draw_answers(stage, 0.7, 3))
+    assert read_answers(ensemble.layout).recipe is None

@@ -1,6 +1,7 @@
 """What a promotion holds while it runs: its folder alone, and what a model may cost."""
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,13 +10,38 @@ from written_search import write_search
 from fashion_core.data.annotations import load_annotations
 from fashion_core.errors import SearchError
 from fashion_core.models.cost import UNLIMITED, Cost
+from fashion_core.samples.dataset import draw_sample_data
 from search.promotion import running
 from search.promotion.options import PromotionOptions, Workplace
-from search.promotion.running import Promotion, open_promotion
+from search.promotion.running import Promotion, check_images, open_promotion
 from search.promotion.source import check_like_search
 from search.records.locks import RUN, hold_search
 from search.records.record import load_record
 from search.reporting.terminal import choose_console
+
+
+@pytest.mark.parametrize("judge_on", [None, Path("other")])
+def test_a_promotion_is_judged_on_thirty_images_or_more(judge_on):
+    options = PromotionOptions(judge_on=judge_on)
+    check_images(30, options, Path("own"))
+    check_images(12, options.model_copy(update={"force": True}), Path("own"))
+    where = (
+        "other has 29; label more of them, give --judge-on more"
+        if judge_on
+        else ("val of own has 29; label more of them, judge on other labelled images with --judge-on")
+    )
+    with pytest.raises(SearchError, match=f"judged on 30 labelled images or more, but {where}, or .* with --force"):
+        check_images(29, options, Path("own"))
+
+
+@pytest.mark.slow
+def test_too_few_images_are_told_before_a_try_is_counted(tmp_path, sample_folder):
+    layout = write_search(tmp_path / "results", "mine", sample_folder, [1e-3])
+    other = draw_sample_data(tmp_path / "other", train=8, val=8, test=2, seed=7)
+    given = (layout, PromotionOptions(judge_on=other), Workplace(), choose_console(None), ["search/promote.py"])
+    with pytest.raises(SearchError, match=r"but .*other has 16; label more"), open_promotion(*given, replace=False):
+        pass
+    assert not layout.attempts_folder.exists()
 
 
 @pytest.mark.slow

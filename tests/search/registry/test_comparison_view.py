@@ -38,3 +38,15 @@ def test_every_verdict_in_words():
     assert " * " in row and f"{100 * low:+.2f} to {100 * high:+.2f}" in row
     assert f"a true lead of {100 * found.detectable:.2f} points" in " ".join(" ".join(lines).split())
     assert not any("…" in line for line in lines)
+
+
+def test_categories_that_few_images_are_labelled_in_are_named():
+    """And two that answer alike, as far as anybody knows: with so few images that is no certainty."""
+    labels = np.zeros((40, 2), int)
+    labels[12:, 1] = -1
+    answers = [np.tile([0.8, 0.2], (40, 1))] * 2
+    found = compute_comparison(answers, answers, labels, ("first", "second"))
+    assert found.scarce == [("second", 12)] and found.to_dict()["scarce"] == {"second": 12}
+    assert describe_categories(found).endswith("too few to tell much: second on 12.")
+    assert found.is_alike and "the same answers right on every one of these 40 images" in describe_verdict(found)
+    assert found.difference.mean.error > 0

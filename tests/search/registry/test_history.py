@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fashion_core.errors import SearchError
+from fashion_core.errors import CheckpointError, SearchError
 from search.records.layout import FinalLayout
-from search.registry.history import History, check_unseen, compute_digests, read_history
+from search.registry.history import History, check_unseen, compute_digests, read_answers, read_history
 
 
 def test_a_promoted_models_folder_tells(tmp_path):
@@ -18,6 +18,20 @@ def test_a_promoted_models_folder_tells(tmp_path):
     assert read_history(final) == History(frozenset("ab"))
     np.savez(final.answers, digests=np.array(["c"]), correct=np.ones((1, 1, 2)), labels=np.zeros((1, 2), int))
     assert read_history(final) == History(frozenset("ab"), frozenset("c"))
+
+
+def test_a_recipes_answers_are_read_where_they_were_kept(tmp_path):
+    """Of the same images, or the file is damaged."""
+    final, labels = FinalLayout(tmp_path), np.zeros((2, 3), int)
+    kept = {"digests": np.array(["a", "b"]), "correct": np.ones((1, 2, 3)), "labels": labels}
+    np.savez(final.answers, **kept)
+    assert read_answers(final).recipe is None
+    recipe = np.arange(18).reshape(3, 2, 3) % 2
+    np.savez(final.answers, **kept, recipe=recipe)
+    np.testing.assert_array_equal(read_answers(final).recipe, recipe)
+    np.savez(final.answers, **kept, recipe=recipe[:, :1])
+    with pytest.raises(CheckpointError, match="of the same images and categories"):
+        read_answers(final)
 
 
 def test_digests_are_of_the_files_not_their_names(tmp_path):

@@ -39,7 +39,8 @@ def test_the_same_images_are_compared_image_by_image(layout):
     low = gaps.mean() - stats.t.ppf(1 - 0.025 / ranked, 49) * gaps.std(ddof=1) / np.sqrt(50)
     found = re.search(r"champion, ([^,]+), from search lite, champion since 2023-11-14, by (\S+) \[(\S+),", page)
     assert found[1] == "version 3 of garments" and float(found[2]) == pytest.approx(gaps.mean(), abs=6e-3)
-    assert float(found[3]) == pytest.approx(low, abs=6e-3)
+    # as the spread says, or a little wider: see `search.statistics.intervals.compute_floor`
+    assert 0.999 < (gaps.mean() - float(found[3])) / (gaps.mean() - low) < 1.1
     short = answer(load_record(layout), champion, layout).short
     assert re.search(r"It is (better than|worse than|within noise of) the champion, by [+-]", short)
     assert "on 50 images that both answered" in page and "models:/garments@champion" in page

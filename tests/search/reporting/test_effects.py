@@ -9,7 +9,7 @@ from search.records.events import EpochEnded, SearchStarted, TrialEnded, TrialPa
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger, pack_correct
 from search.records.record import TrialRecord, load_record
-from search.reporting.effects import build_design, split_stages, write_effects
+from search.reporting.effects import IS_THERE, build_design, split_stages, write_effects
 from search.statistics.effects import estimate_effects
 
 NAMES = ("backbone", "fc_layers", "lr", "gamma", "weight_decay", "weight_a", "weight_b", "weight_c")
@@ -321,3 +321,21 @@ def test_the_file_tells_of_conditional_and_lost_trials(tmp_path):
     assert "(in 59 trials)" in text and "Not all trials have `momentum`" in text
     assert "1 trial that failed, diverged, still run or have no answers kept are left out" in text
     assert "## How `fc_layers` and `" in text and "where " in text.split("act together")[1]
+
+
+def test_what_a_parameter_hangs_on_is_not_shrunk_where_two_do_together():
+    """Whether a trial has it is told by both alone, and by neither; of one parent's, its own columns tell."""
+    rng = np.random.default_rng(3)
+    nets, layers = rng.choice(["r", "s", "t"], 60), rng.integers(3, size=60)
+    trials = [
+        {"net": str(net), "layers": int(count), "lr": rng.random()} for net, count in zip(nets, layers, strict=True)
+    ]
+    names = ["net", "layers", "lr", "decay", "momentum"]
+    for trial in trials:
+        if trial["net"] != "r":
+            trial["momentum"] = rng.random()
+    assert build_design(trials, names, []).unshrunk == frozenset()
+    for trial in trials:
+        if trial["net"] != "r" and trial["layers"]:
+            trial["decay"] = rng.random()
+    assert build_design(trials, names, []).unshrunk == {"net", "layers", f"decay{IS_THERE}"}

@@ -47,6 +47,7 @@ def chain(repetitions, form="recipe", images=100, **options):
 def test_tries_that_are_counted_pass_and_uncounted_ones_do_not():
     """The planted error: each try may spend all of the error, as if it stood alone."""
     assert check_chain(chain(20)) == []
+    assert check_chain(chain(20, "reruns")) == []
     fault, *_ = check_chain(chain(40, asks=lambda attempt: 0.05))
     assert fault.startswith("equal challengers open the gate in")
 
@@ -76,8 +77,9 @@ def test_effects_pass_and_an_estimator_with_a_bug_does_not(monkeypatch, planted)
     def measure():
         return {"repetitions": 20, **effects_simulation.measure(60, 20)}
 
-    if planted == "shrunk":  # the sound one once
+    if planted == "shrunk":  # the sound one once, and once where a parameter hangs on two others
         assert check_effects(measure()) == []
+        assert check_effects({"repetitions": 20, **effects_simulation.measure(60, 20, has_two_parents=True)}) == []
     estimate = effects_simulation.estimate_effects
 
     def estimate_wrongly(*arguments):
