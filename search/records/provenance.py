@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING
 import fashion_core
 from fashion_core.files import hash_file
 from fashion_core.secrets import hide_secrets
+from search.cli import DEFAULT_RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from search.records.layout import SearchLayout
 
 LIBRARIES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pyarrow")
 PACKAGES = ("fashion_core", "search", "spaces")  # a search's own results, not yet committed, change no code
@@ -72,6 +76,16 @@ def python_command() -> str:
         return "python"
     relative = os.path.relpath(here)
     return here if relative.startswith("..") else relative
+
+
+def write_command(command: str, layout: SearchLayout, *options: str) -> str:
+    """A sub-command of `fashion-search` about a search, to be copied.
+
+    Args:
+        options: what stands before the search's name; an option `--results` follows where it is needed.
+    """
+    where = [] if layout.results == DEFAULT_RESULTS else ["--results", str(layout.results)]
+    return shlex.join([python_command(), "-m", "search", command, *options, layout.name, *where])
 
 
 def find_version(package: str) -> str:

@@ -218,11 +218,11 @@ def take_standing(record: SearchRecord, total_trials: int, max_epochs: int, befo
         where = f"trial {best.number}, epoch {best.best_epoch}, {origin}"
         params = group_params(best.params, record.category_names)
         lines[-1] = ("best", f"{format_score(best.best, best.standard_error)}  {where}")
+        lines.append(("", ", ".join(f"{name} {text}" for name, text in params.items())))
         tied = [number for number, each in (compare_with_best(record, ranked) or {}).items() if each.is_tied]
         if tied:
             more = f", and {len(tied) - MAX_TIED_SHOWN} more" if len(tied) > MAX_TIED_SHOWN else ""
             lines.append(("tied", f"{name_trials(tied[:MAX_TIED_SHOWN])}{more}"))
-        lines.append(("", ", ".join(f"{name} {text}" for name, text in params.items())))
     shown = [(f"trial {trial.number}", describe_running(trial, max_epochs)) for trial in running[:MAX_RUNNING_SHOWN]]
     if len(running) > MAX_RUNNING_SHOWN:
         shown.append(("", f"and {len(running) - MAX_RUNNING_SHOWN} more"))

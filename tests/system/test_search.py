@@ -146,7 +146,7 @@ def test_mlflow_holds_every_trial(searched):
 
 def test_the_terminal_tells_a_person_what_to_do_next(searched):
     _, output = searched
-    assert "search.ui" in output and "fashion_core.predict" in output
+    assert "-m search ui" in output and "fashion_core.predict" in output
     assert "Traceback" not in output and "ray::" not in output and "\x1b[" not in output
 
 
