@@ -183,7 +183,7 @@ def renew_page(promotion: Promotion) -> None:
     layout, record, registry = promotion.layout, promotion.search, promotion.registry
 
     def tell(text: str, way: str) -> None:
-        promotion.console.print(plain(f"{text} {write_command(way, layout)}", "yellow"))
+        promotion.console.print(plain(f"{text} {write_command(way, layout)}", "yellow"), soft_wrap=True)
 
     try:
         champion = find_champion(layout, record, registry.uri, registry.model)

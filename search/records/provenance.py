@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LIBRARIES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pyarrow")
 PACKAGES = ("fashion_core", "search", "spaces")  # a search's own results, not yet committed, change no code
 GIT_TIMEOUT_S = 10
+SPECIAL = set(" \t\n'\"\\$&;|<>()`")  # what a shell takes for something else, and paths and addresses may have
 
 
 def collect_provenance(arguments: Sequence[str]) -> dict[str, str]:
@@ -65,7 +66,8 @@ def describe_command(arguments: Sequence[str]) -> str:
     for word in arguments:
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
         shown = PurePath(value).name if value.startswith(("/", "~")) else value
-        words.append(hide_secrets(option + equals + shown))
+        told = hide_secrets(option + equals + shown)
+        words.append(shlex.quote(told) if SPECIAL & set(told) else told)
     return " ".join(["python", *words] if words and words[0].endswith(".py") else words)
 
 
