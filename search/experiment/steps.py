@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fashion_core.data.pixels import WHOLE
-from fashion_core.errors import SearchError
-from search.records.best_config import read_best_config
+from search.records.best_config import looks_at_box
 from search.records.provenance import python_command, write_command
 from search.reporting.words import find_more
 from search.tracking.store import ui_command
@@ -55,10 +52,3 @@ def find_way(layout: SearchLayout, record: SearchRecord) -> tuple[str, str]:
     if more is None:
         return "go on with it", write_command("run", layout, "--resume")
     return "give it more", f"{write_command('extend', layout)} {more}"
-
-
-def looks_at_box(layout: SearchLayout) -> bool:
-    """Whether the best model looks at a part of the image that somebody must name."""
-    with suppress(SearchError):
-        return read_best_config(layout).config.get("crop") != WHOLE
-    return True
