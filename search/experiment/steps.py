@@ -35,7 +35,9 @@ def list_next_steps(
         box = ["--box", "x1,y1,x2,y2"] if looks_at_box(layout) else []
         words = [python_command(), "-m", "fashion_core.predict", str(layout.best_model), "IMAGE", *box]
         steps.append(("use the best model", shlex.join(words)))
-    if layout.best_model.is_file() and (record is None or record.find_candidate() is not None):
+    if layout.promotion_report.is_file():
+        steps.append(("read what its promotion found", str(layout.promotion_report)))
+    elif layout.best_model.is_file() and (record is None or record.find_candidate() is not None):
         steps.append(("promote it, if it holds", write_command("promote", layout)))
     steps.append(("read the report, in a browser", layout.page.absolute().as_uri()))
     if record is not None and record.ended is not None:

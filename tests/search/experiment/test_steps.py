@@ -88,6 +88,13 @@ def test_how_it_goes_on_depends_on_its_end(layout):
     assert not {"give it more", "go on with it"} & dict(list_next_steps(layout, None, record=record)).keys()
 
 
+def test_a_search_that_was_promoted_is_not_promoted_again(layout):
+    layout.promotion_report.write_text("# Promotion")
+    steps = dict(list_next_steps(layout, None, record=load_record(layout)))
+    assert "promote it, if it holds" not in steps
+    assert steps["read what its promotion found"] == str(layout.promotion_report)
+
+
 @pytest.mark.parametrize("name", ["results", 'it\'s my "$results"'])
 def test_commands_can_be_copied_from_any_folder(name, tmp_path):
     layout = make_search(tmp_path / name, "mine")
