@@ -62,13 +62,22 @@ def digest_code() -> str:
 
 def describe_command(arguments: Sequence[str]) -> str:
     """The command without secrets, and with absolute paths cut to their last name: they say where things are kept."""
+    words = list(arguments)
+    if words and PurePath(words[0]).name == "__main__.py":  # what `python -m PACKAGE` makes of it
+        return " ".join(["python", "-m", PurePath(words[0]).parent.name, *describe_words(words[1:])])
+    words = describe_words(words)
+    return " ".join(["python", *words] if words and words[0].endswith(".py") else words)
+
+
+def describe_words(arguments: Sequence[str]) -> list[str]:
+    """Words of a command so."""
     words = []
     for word in arguments:
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
         shown = PurePath(value).name if value.startswith(("/", "~")) else value
         told = hide_secrets(option + equals + shown)
         words.append(shlex.quote(told) if SPECIAL & set(told) else told)
-    return " ".join(["python", *words] if words and words[0].endswith(".py") else words)
+    return words
 
 
 def python_command() -> str:
