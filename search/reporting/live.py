@@ -106,7 +106,8 @@ class LiveView:
             ("pace", self.shown.describe_pace(paced)),
             ("time left", self.describe_left(self.shown, elapsed, paced)),
         )
-        at = ((f"in trial {number}", text) for number, text in list(self.doing.items())[:MAX_RUNNING_SHOWN])
+        running = dict(self.shown.running)  # one that has ended is at nothing, whatever was told of it last
+        at = [(f"in trial {number}", text) for number, text in list(self.doing.items()) if f"trial {number}" in running]
         for topic, text in (*lines, *times, *self.shown.running, *at):
             table.add_row(topic, plain(text))
         return Panel(table, title=f"searching for {format_duration(elapsed)}", title_align="left", border_style="dim")
