@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from search.cli import DEFAULT_RESULTS, AsJson, Results, TrackingUri, print_json
-from search.reporting.terminal import plain
+from search.reporting.terminal import FoldingTable, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,9 +57,9 @@ def champions(
         console.print(plain("~ when it was registered, moments before: an earlier version did not write down more"))
 
 
-def render_champions(terms: Sequence[Term], width: int) -> Table:
-    """A row a time, the newest first. width: of the terminal, in columns."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
+def render_champions(terms: Sequence[Term], width: int) -> FoldingTable:
+    """A row a time, the newest first; a block where the terminal is too narrow. width: of the terminal, in columns."""
+    table = FoldingTable()
     for head in ("version", "since", "search", "score [95%]", "verdict", "run"):
         table.add_column(head, overflow="fold")
     for each in reversed(terms):

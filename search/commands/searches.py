@@ -140,7 +140,8 @@ def show_search(search: SearchResult, console: Console) -> None:
         rows.append(("options", ", ".join(f"{name} {value}" for name, value in given.items())))
     files = {
         "ledger": layout.ledger,
-        "report": layout.report,
+        "report": layout.page,
+        "in Markdown": layout.report,
         "trials": layout.trials_csv,
         "best model": layout.best_folder,
         "promoted model": layout.final.folder,

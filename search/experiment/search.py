@@ -241,6 +241,7 @@ def run_search(
             site = site.with_parcels(send_unseen(site.files, options.travels, tell))
         ledger = wait(lambda: Ledger(layout.ledger, tell, began, storage))
         session = Session(layout, stack.enter_context(ledger), record)
+        before = record.preparing_seconds + record.seconds
         tracker = stack.enter_context(tracker or Tracker(layout, options.tracking_uri))
         for event in events:  # of before an interruption; what MLflow has stays as it is
             tracker.send(event)
@@ -277,6 +278,8 @@ def run_search(
         missing = tracker.close()
         experiment = tracker.writer.experiment if isinstance(tracker, Tracker) else ""
         steps = list_next_steps(layout, options.tracking_uri, experiment, record)
+        told = record.preparing_seconds + record.seconds - before  # of this command, by the ledger
+        search = describe_search(record, max(time.monotonic() - began - told, 0.0))
         console.print(render_summary(search, steps), crop=False)
         if missing is not None:
             console.print(plain(missing, "yellow"))

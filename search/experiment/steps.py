@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fashion_core.data.pixels import WHOLE
-from fashion_core.errors import SearchError
-from search.cli import DEFAULT_RESULTS
-from search.records.best_config import read_best_config
-from search.records.provenance import python_command
+from search.records.best_config import looks_at_box
+from search.records.provenance import python_command, write_command
+from search.reporting.words import find_more
 from search.tracking.store import ui_command
 
 if TYPE_CHECKING:
     from search.address import Address
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
+
+DEMO = "demo"  # the space of the drawn data set
 
 
 def list_next_steps(
@@ -29,24 +28,29 @@ def list_next_steps(
 
     Args:
         experiment: MLflow's id of the search's space, where that is known.
-        record: tells whether there is a trial that can be promoted; None: there may be.
+        record: of the search; None: it is not known, and there may be a trial that can be promoted.
     """
-    python = python_command()
-    where = "" if layout.results == DEFAULT_RESULTS else f" --results {shlex.quote(str(layout.results))}"
     steps = [("compare trials", ui_command(layout, tracking_uri, experiment))]
     if layout.best_model.is_file():
-        best = shlex.quote(str(layout.best_model))
-        box = " --box x1,y1,x2,y2" if looks_at_box(layout) else ""
-        steps.append(("use the best model", f"{python} -m fashion_core.predict {best} IMAGE{box}"))
-    if layout.best_model.is_file() and (record is None or record.find_candidate() is not None):
-        steps.append(("promote it, if it holds", f"{python} search/promote.py {layout.name}{where}"))
-    steps.append(("read the report", f"open {shlex.quote(str(layout.page))} in a browser"))
-    steps.append(("search your data", f"{python} search/run.py --data DIR --space spaces/lite_cpu.yaml --dry-run"))
+        box = ["--box", "x1,y1,x2,y2"] if looks_at_box(layout) else []
+        words = [python_command(), "-m", "fashion_core.predict", str(layout.best_model), "IMAGE", *box]
+        steps.append(("use the best model", shlex.join(words)))
+    if layout.promotion_report.is_file():
+        steps.append(("read what its promotion found", str(layout.promotion_report)))
+    elif layout.best_model.is_file() and (record is None or record.find_candidate() is not None):
+        steps.append(("promote it, if it holds", write_command("promote", layout)))
+    steps.append(("read the report, in a browser", layout.page.absolute().as_uri()))
+    if record is not None and record.ended is not None:
+        steps.append(find_way(layout, record))
+    if record is None or record.search is None or record.begun.space_name == DEMO:
+        words = [python_command(), "-m", "search", "run", "--data", "DIR", "--space", "lite_cpu", "--dry-run"]
+        steps.append(("search your data", shlex.join(words)))
     return steps
 
 
-def looks_at_box(layout: SearchLayout) -> bool:
-    """Whether the best model looks at a part of the image that somebody must name."""
-    with suppress(SearchError):
-        return read_best_config(layout).config.get("crop") != WHOLE
-    return True
+def find_way(layout: SearchLayout, record: SearchRecord) -> tuple[str, str]:
+    """How the search goes on, or is given more."""
+    more = find_more(record)
+    if more is None:
+        return "go on with it", write_command("run", layout, "--resume")
+    return "give it more", f"{write_command('extend', layout)} {more}"

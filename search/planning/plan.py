@@ -280,13 +280,15 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
     rungs += f" (of {scheduler.max_epochs} epochs)"
     if scheduler.promotes:
         rungs += f"; each trial pauses there, and the best 1/{scheduler.reduction_factor} go on"
+    elif scheduler.rungs():
+        rungs += f"; a trial that is not among the best 1/{scheduler.reduction_factor} there is stopped"
     settings = ", ".join(map(str, plan.settings))
     per_trial = f"{resources.cpus_per_trial} CPU core{'s' if resources.cpus_per_trial > 1 else ''}"
     if resources.gpus_per_trial:
         per_trial += f" and {resources.gpus_per_trial:g} GPU"
     unlabelled = {name: count for name, count in plan.annotations.count_unlabelled().items() if count}
     skipped = len(plan.annotations.skipped)
-    known = min(len(plan.first), plan.trials)
+    known, sizes = min(len(plan.first), plan.trials), plan.backbone_sizes.items()
     lines = [
         ("space", ": ".join(filter(None, (space.name, space.description)))),
         ("data", ", ".join(f"{count} {split}" for split, count in counts.items() if count)),
@@ -300,7 +302,7 @@ def render_plan(plan: Plan) -> list[tuple[str, str]]:
         *((("ends early", text),) if (text := describe_limits(plan.options.limits)) else ()),
         ("at once", f"{resources.concurrent} trials, each with {per_trial}"),
         *describe_cluster(plan),
-        ("backbones", ", ".join(f"{name} ({size / 1e6:.1f} M)" for name, size in plan.backbone_sizes.items())),
+        ("backbones", ", ".join(f"{name} ({size / 1e6:.1f} M parameters)" for name, size in sizes)),
         (
             "prepared data",
             f"{settings}: {plan.prepared_size} in {plan.cache_dir}, shared by all trials",

@@ -29,12 +29,13 @@ from search.promotion.retraining import Retraining
 from search.promotion.running import check_images, find_registry, open_promotion, share_out
 from search.promotion.view import draw_decision, draw_judgement, draw_plan, show_end, show_gate
 from search.records.layout import SearchLayout
-from search.records.provenance import python_command
+from search.records.provenance import python_command, write_command
 from search.registry.standing import find_champion
 from search.registry.versions import INTERVAL_TAG, JUDGED_TAG, KEY_TAG
 from search.reporting.page import write_page
 from search.reporting.terminal import choose_console, plain
 from search.reporting.words import describe_search
+from search.tracking.resending import send_again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,17 +178,29 @@ def end_attempt(promotion: Promotion, result: PromotionResult) -> None:
 
 
 def renew_page(promotion: Promotion) -> None:
-    """Write the page of the search again, with its champion and a link to PROMOTION.md. A fault costs that alone."""
+    """Write the page of the search again, with its champion and a link to PROMOTION.md; MLflow gets both.
+
+    A fault costs that alone.
+    """
     layout, record, registry = promotion.layout, promotion.search, promotion.registry
+
+    def tell(text: str, way: str) -> None:
+        promotion.console.print(plain(f"{text} {write_command(way, layout)}", "yellow"), soft_wrap=True)
+
     try:
         champion = find_champion(layout, record, registry.uri, registry.model)
         promotion.wait(lambda: write_page(layout, record, describe_search(record), champion=champion))
     except Exception as error:  # of a picture, a library, a folder without rights
         why = first_line(error) or type(error).__name__
-        again = f"{python_command()} -m search.report {layout.name}"
-        promotion.console.print(
-            plain(f"{layout.page.name} does not tell of this promotion yet ({why}); write it with {again}", "yellow")
-        )
+        tell(f"{layout.page.name} does not tell of this promotion yet ({why}); write it with", "report")
+        return
+    if promotion.tracker.error is not None:  # told before; the same command sends all
+        return
+    try:
+        files = (layout.page, layout.promotion_report)
+        promotion.wait(lambda: send_again(layout, record, files, registry.uri))
+    except SearchError as error:
+        tell(f"{first_line(error)}; send {layout.page.name} there later with", "resend")
 
 
 def release_model(promotion: Promotion, trained: Trained, result: PromotionResult, model: Saved) -> PromotionResult:

@@ -20,9 +20,9 @@ from fashion_core.files import build_damage, make_line, read_json, write_whole
 from fashion_core.metrics import Objective
 from search.promotion.baseline import build_baseline, describe_baseline, is_alike
 from search.promotion.options import LASTING, REPORT, PromotionOptions
-from search.records.events import EndReason, Moment, Score, TrialNumber, TrialStatus
+from search.records.events import Moment, Score, TrialNumber, TrialStatus
 from search.records.own_space import load_own_space
-from search.reporting.words import MORE, format_score, write_count
+from search.reporting.words import find_more, format_score, write_count
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 
 if TYPE_CHECKING:
@@ -385,6 +385,5 @@ def describe_ended_early(record: SearchRecord) -> str:
 
 def name_way(record: SearchRecord) -> str:
     """The command by which a search goes on, or is given more."""
-    reason = "" if record.ended is None else record.ended.reason
-    more = {EndReason.ALL_ENDED: "--trials 50", **MORE}.get(reason)
+    more = find_more(record)
     return f"search/run.py --resume {record.name}" if more is None else f"fashion-search extend {record.name} {more}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from fashion_core.data.pixels import WHOLE
 from fashion_core.errors import SearchError
 from fashion_core.files import read_json
 
@@ -27,3 +29,10 @@ class BestConfig(BaseModel):
 def read_best_config(layout: SearchLayout) -> BestConfig:
     """Raises SearchError where the file is not there, or damaged."""
     return read_json(layout.best_config, BestConfig, "name the best trial", "write the report again", SearchError)
+
+
+def looks_at_box(layout: SearchLayout) -> bool:
+    """Whether the best model looks at a part of the image that somebody must name."""
+    with suppress(SearchError):
+        return read_best_config(layout).config.get("crop") != WHOLE
+    return True

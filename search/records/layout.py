@@ -240,6 +240,7 @@ class SearchLayout:
         files = [
             self.report,
             self.page,
+            self.promotion_report,  # the page leads to it
             self.trials_csv,
             self.trials_parquet,
             self.curves,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,13 +16,17 @@ from typing import TYPE_CHECKING
 import fashion_core
 from fashion_core.files import hash_file
 from fashion_core.secrets import hide_secrets
+from search.cli import DEFAULT_RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from search.records.layout import SearchLayout
+
 LIBRARIES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow", "pyarrow")
 PACKAGES = ("fashion_core", "search", "spaces")  # a search's own results, not yet committed, change no code
 GIT_TIMEOUT_S = 10
+SPECIAL = set(" \t\n'\"\\$&;|<>()`")  # what a shell takes for something else, and paths and addresses may have
 
 
 def collect_provenance(arguments: Sequence[str]) -> dict[str, str]:
@@ -57,12 +62,22 @@ def digest_code() -> str:
 
 def describe_command(arguments: Sequence[str]) -> str:
     """The command without secrets, and with absolute paths cut to their last name: they say where things are kept."""
+    words = list(arguments)
+    if words and PurePath(words[0]).name == "__main__.py":  # what `python -m PACKAGE` makes of it
+        return " ".join(["python", "-m", PurePath(words[0]).parent.name, *describe_words(words[1:])])
+    words = describe_words(words)
+    return " ".join(["python", *words] if words and words[0].endswith(".py") else words)
+
+
+def describe_words(arguments: Sequence[str]) -> list[str]:
+    """Words of a command so."""
     words = []
     for word in arguments:
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
         shown = PurePath(value).name if value.startswith(("/", "~")) else value
-        words.append(hide_secrets(option + equals + shown))
-    return " ".join(["python", *words] if words and words[0].endswith(".py") else words)
+        told = hide_secrets(option + equals + shown)
+        words.append(shlex.quote(told) if SPECIAL & set(told) else told)
+    return words
 
 
 def python_command() -> str:
@@ -72,6 +87,16 @@ def python_command() -> str:
         return "python"
     relative = os.path.relpath(here)
     return here if relative.startswith("..") else relative
+
+
+def write_command(command: str, layout: SearchLayout, *options: str) -> str:
+    """A sub-command of `fashion-search` about a search, to be copied.
+
+    Args:
+        options: what stands before the search's name; an option `--results` follows where it is needed.
+    """
+    where = [] if layout.results == DEFAULT_RESULTS else ["--results", str(layout.results)]
+    return shlex.join([python_command(), "-m", "search", command, *options, layout.name, *where])
 
 
 def find_version(package: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import BaseModel
 
 from fashion_core.data.prepared import PreparedData
 from fashion_core.errors import FashionError, first_line
+from fashion_core.files import read_if_whole
 from search.planning.options import load_options
 from search.records.layout import FinalLayout
 from search.registry.champions import build_terms
@@ -31,16 +33,29 @@ def find_champion(
 
     Args:
         tracking_uri: of the registry; None: that of the search.
-        model: its name there; None: that of the search's data.
+        model: its name there; None: the one that the search was last promoted to, else that of its data.
     """
     try:
         options = load_options(layout)
         uri = tracking_uri or options.tracking_uri or default_uri(layout)
-        registry = Registry(uri, model or name_model(options.data))
+        registry = Registry(uri, model or find_promoted(layout) or name_model(options.data))
         version = registry.find(CHAMPION)
         return None if version is None else build_champion(layout, record, registry, version)
     except Exception as error:  # of a network, a database, another version: it costs the report this and nothing else
         return first_line(str(error)) or type(error).__name__
+
+
+class Promoted(BaseModel):
+    """Of an attempt of promotion, the registered model that it is for."""
+
+    model: str
+
+
+def find_promoted(layout: SearchLayout) -> str | None:
+    """The registered model that the last attempt of promotion of a search was for; None where none tells."""
+    numbers = sorted(int(path.name) for path in layout.promotion_attempts.glob("*") if path.name.isdigit())
+    found = [read_if_whole(layout.attempt(number).state, Promoted) for number in reversed(numbers)]
+    return next((each.model for each in found if each is not None), None)
 
 
 def build_champion(layout: SearchLayout, record: SearchRecord, registry: Registry, version: Version) -> Champion:

@@ -9,7 +9,7 @@ from fashion_core.metrics import ACCURACY
 from search.records.events import TrialStatus
 from search.reporting import published
 from search.reporting.answers import Answer
-from search.reporting.champion import Champion, say_unknown, show_champion, sum_up_champion
+from search.reporting.champion import Champion, name_fresh, say_unknown, show_champion, sum_up_champion
 from search.reporting.charts import draw_differences
 from search.reporting.markup import Html, command, fold, join, lead, note, say, table, tag
 from search.reporting.ties import compare_with_best, find_answers
@@ -74,7 +74,7 @@ def answer_better(source: Source) -> Answer:
             )
             for trial, standing in gains
         ]
-        head = ("known configuration", "the best is", "score", "the best more, points", "trained", "compared")
+        head = ("known configuration", "the best is", "score", "lead of the best, points", "trained", "compared")
         parts.append(table(head, rows, class_="short"))
         level = describe_level(len(ranked) - 1)
         parts.append(note(f"Intervals: {level}. The best is better than what is not tied with it."))
@@ -82,9 +82,8 @@ def answer_better(source: Source) -> Answer:
     parts.append(
         note(
             f"The best of {len(ranked)} scores on one set of images looks better than it is: verdicts and intervals "
-            "allow for its having been picked, the score does not. Another seed may order them otherwise: that is in "
-            "neither. Only images that the search has not selected on, and "
-            "fresh seeds, can say: that is what promoting does."
+            "allow for its having been picked, the score does not. None of them tells whether other seeds would give "
+            f"the same order: promoting trains the best again with {name_fresh(record)}."
         )
     )
     parts += [tag("h3", "Beside the champion"), *compare_champion(source, best)]
@@ -148,7 +147,7 @@ def compare_categories(record: SearchRecord, best: TrialRecord, other: TrialReco
         (name, show_verdict(judge_gain(each, level)), write_points(each, level))
         for name, each in zip(record.category_names, found.categories, strict=True)
     ]
-    head = ("category", "the best is", "the best more, points")
+    head = ("category", "the best is", "lead of the best, points")
     over = f", over all {comparisons} comparisons with the best" if comparisons > 1 else ""
     words = f"By category, against trial {other.number}. The intervals hold together with 95%{over}."
     return [say(words), table(head, rows, class_="short")]
@@ -164,7 +163,7 @@ def compare_champion(source: Source, best: TrialRecord) -> list[Html]:
         parts += show_champion(source.record, best, champion)
     if layout.promotion_report.is_file():
         report = tag("a", layout.promotion_report.name, href=layout.promotion_report.name)
-        text = "This search has been promoted, or that was tried: what was judged, against what, stands in "
+        text = "What a promotion of this search judged, against what, and what came of it stands in "
         return [*parts, say(text, report, ".")]
     if champion is None:
         parts.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.reporting.markup import Html, note, say, table
@@ -53,7 +53,7 @@ class Champion:
 def show_champion(record: SearchRecord, best: TrialRecord, champion: Champion) -> list[Html]:
     """The best trial beside the champion."""
     if champion.search == record.name:
-        return [say(f"The champion comes from this search: it is {champion.words}.")]
+        return [say(f"The champion comes from this search: {describe_own(champion)}.")]
     found = compare_with_champion(record, best, champion)
     if found is None:
         return show_unpaired(record, best, champion)
@@ -75,16 +75,29 @@ def show_champion(record: SearchRecord, best: TrialRecord, champion: Champion) -
         table(("category", "the best less the champion, points"), rows, class_="short"),
         note(
             "The search has chosen its best by these images, which flatters its score; verdict and intervals allow for "
-            "that. The champion's are cross-fitted. "
-            "Promoting compares the two on images and seeds that neither was chosen by."
+            f"that. The champion's are cross-fitted. Promoting compares the two with {name_fresh(record)}."
         ),
     ]
 
 
+def describe_own(champion: Champion) -> str:
+    """A champion that comes from the search: `version 1 of garments, champion since 2026-11-26, scored 0.86 then`."""
+    score = f", with {champion.score} when it was promoted" if champion.score else ""
+    return replace(champion, search="").words + score
+
+
+def name_fresh(record: SearchRecord) -> str:
+    """What a promotion judges by that the search has not chosen by."""
+    is_unseen = record.settings.get("select_on") == "heldout"
+    return "fresh seeds" + (", on images that nothing was chosen by" if is_unseen else "")
+
+
 def sum_up_champion(record: SearchRecord, best: TrialRecord, champion: Champion | str | None) -> str:
     """The same in a sentence; empty where the two have not answered the same images."""
-    if not isinstance(champion, Champion) or champion.search == record.name:
+    if not isinstance(champion, Champion):
         return ""
+    if champion.search == record.name:
+        return f" Promoted from this search: {describe_own(champion)}."
     found = compare_with_champion(record, best, champion)
     if found is None:
         return ""

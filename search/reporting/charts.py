@@ -77,7 +77,7 @@ def draw_learning(record: SearchRecord) -> Chart | None:
         for rung in rungs
     ]
     if rungs:
-        words += f" Dotted: the rungs, after epoch {', '.join(map(str, rungs))}, where ASHA decides who goes on"
+        words += f" Dotted: the rungs, {name_epochs(rungs)}, where ASHA decides who goes on"
         words += "; a diamond is a score below which it stopped a trial." if has_cutoffs(record) else "."
     score, last = record.objective.name, max(trial.last_epoch for trial in trials)
     layout = {
@@ -93,6 +93,12 @@ def draw_learning(record: SearchRecord) -> Chart | None:
         "yaxis": {"title": {"text": write_label(score)}},
     }
     return Chart(words, traces, layout, height=460)
+
+
+def name_epochs(epochs: Sequence[int]) -> str:
+    """`after epoch 1`, `after epochs 1, 3 and 9`."""
+    *first, last = map(str, epochs)
+    return f"after epochs {', '.join(first)} and {last}" if first else f"after epoch {last}"
 
 
 def find_rungs(record: SearchRecord) -> list[int]:

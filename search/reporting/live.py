@@ -106,7 +106,8 @@ class LiveView:
             ("pace", self.shown.describe_pace(paced)),
             ("time left", self.describe_left(self.shown, elapsed, paced)),
         )
-        at = ((f"in trial {number}", text) for number, text in list(self.doing.items())[:MAX_RUNNING_SHOWN])
+        running = dict(self.shown.running)  # one that has ended is at nothing, whatever was told of it last
+        at = [(f"in trial {number}", text) for number, text in list(self.doing.items()) if f"trial {number}" in running]
         for topic, text in (*lines, *times, *self.shown.running, *at):
             table.add_row(topic, plain(text))
         return Panel(table, title=f"searching for {format_duration(elapsed)}", title_align="left", border_style="dim")
@@ -218,11 +219,11 @@ def take_standing(record: SearchRecord, total_trials: int, max_epochs: int, befo
         where = f"trial {best.number}, epoch {best.best_epoch}, {origin}"
         params = group_params(best.params, record.category_names)
         lines[-1] = ("best", f"{format_score(best.best, best.standard_error)}  {where}")
+        lines.append(("", ", ".join(f"{name} {text}" for name, text in params.items())))
         tied = [number for number, each in (compare_with_best(record, ranked) or {}).items() if each.is_tied]
         if tied:
             more = f", and {len(tied) - MAX_TIED_SHOWN} more" if len(tied) > MAX_TIED_SHOWN else ""
             lines.append(("tied", f"{name_trials(tied[:MAX_TIED_SHOWN])}{more}"))
-        lines.append(("", ", ".join(f"{name} {text}" for name, text in params.items())))
     shown = [(f"trial {trial.number}", describe_running(trial, max_epochs)) for trial in running[:MAX_RUNNING_SHOWN]]
     if len(running) > MAX_RUNNING_SHOWN:
         shown.append(("", f"and {len(running) - MAX_RUNNING_SHOWN} more"))

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from scipy.special import pdtrc
 
 from fashion_core.files import read_if_whole, write_whole
-from search.reporting.markup import Html, code, command, join, note, say, table, tag
+from search.reporting.markup import Html, code, command, fold, join, note, say, table, tag
 from search.reporting.words import name_trials
 from search.statistics.crossfit import FOLDS, assign_folds
 from search.statistics.label_errors import cross_fit_confidence, find_label_errors
@@ -177,7 +177,8 @@ def show_mislabelled(record: SearchRecord, layout: SearchLayout, name: str) -> l
             for each in found.found[:SHOWN]
         ]
         head = ("image", "its label, how sure", "suggested, how sure", "category")
-        parts.append(table(head, rows))
+        listed = table(head, rows)
+        parts.append(listed if found.is_evidence else fold(f"the {len(rows)} that look most so", listed))
     file = tag("a", layout.label_errors_csv.name, href=layout.label_errors_csv.name)
     parts.append(
         note(

@@ -44,11 +44,11 @@ USAGE = ("images/s", "peak memory", "peak GPU memory")
 def answer_spent(source: Source) -> Answer:
     """Where the compute went."""
     record, search = source.record, source.search
-    short = f"{write_count(search.trials, 'trial')}, {write_count(search.epochs, 'epoch')}"
-    if search.full_epochs:
-        short += f": {search.epochs / search.full_epochs:.0%} of training all to the end ({search.full_epochs})"
+    short = f"{write_count(search.trials, 'trial')} trained {write_count(search.epochs, 'epoch')}"
+    if full := search.full_epochs:
+        short += f", {search.epochs / full:.0%} of the {full} that training all to the end takes"
     if saved := search.saved_epochs:
-        short += f"; stopping the weak early saved {write_count(saved, 'epoch')}"
+        short += f"; stopping the weak early saved {saved}"
     short += f"{explain_missing(record)}."
     if record.seconds:
         short += f" {describe_whole_time(record)} in all."

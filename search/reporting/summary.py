@@ -62,8 +62,9 @@ def render_summary(search: SearchWords, steps: Sequence[tuple[str, str]]) -> Ren
         steps: (purpose, command).
     """
     parts: list[RenderableType] = [Text()]
-    if search.ending is not None:
-        parts.append(Text(show_text(f"The search ended: {search.ending}."), style="bold"))
+    if search.why is not None:
+        way = "" if steps else f"; {search.way}"
+        parts.append(Text(show_text(f"The search ended: {search.why}{way}."), style="bold"))
     parts.append(describe_whole(search))
     if search.ranked:
         score = search.objective.name if search.objective.is_default else "score"

@@ -206,8 +206,8 @@ def describe_repeat(record: SearchRecord) -> str:
         return "One worker on a CPU gives the same numbers"
     if record.settings.get("sampler") in ("grid", "random"):
         return "The same configurations, scored within noise"
-    why = "another order of results" if (record.settings.get("concurrent") or 1) > 1 else "what differs by noise"
-    return f"Not the same trials after the first ones, for {why} proposes other trials"
+    why = "whose order differs" if (record.settings.get("concurrent") or 1) > 1 else "which differ by noise"
+    return f"The first trials come again; later ones may be others, as they are drawn from results, {why}"
 
 
 def write_again(line: str, name: str) -> str:
@@ -240,7 +240,7 @@ def answer_repeat(source: Source) -> Answer:
         )
     )
     short = (
-        f"{describe_repeat(record)}: command, versions and fingerprints of data and space are below."
+        f"{describe_repeat(record)}. Command, versions and fingerprints of data and space are below."
         if line
         else "The ledger tells no command."
     )

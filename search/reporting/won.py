@@ -14,7 +14,7 @@ from fashion_core import metrics
 from fashion_core.errors import FashionError, SearchError
 from fashion_core.files import MODEL_FILE, read_json, write_whole
 from search.cli import DEFAULT_RESULTS
-from search.records.best_config import read_best_config
+from search.records.best_config import looks_at_box, read_best_config
 from search.records.own_space import collect_parameters, read_own_space
 from search.reporting.answers import Answer
 from search.reporting.markup import Html, code, command, fold, join, lead, note, say, table, tag
@@ -167,7 +167,8 @@ def list_commands(source: Source, best: TrialRecord) -> list[Html]:
     layout, parts = source.layout, []
     name, where = name_search(layout), f"{layout.results.name}/{layout.name}"
     if layout.best_model.is_file():
-        parts.append(command(f"ask {name_kept(layout, best)}", f"python -m search.predict {name} IMAGE.jpg"))
+        box = " --box x1,y1,x2,y2" if looks_at_box(layout) else ""
+        parts.append(command(f"ask {name_kept(layout, best)}", f"python -m search.predict {name} IMAGE.jpg{box}"))
         parts.append(offer_promotion(source.record, best, name))
     if layout.best_config.is_file():
         config = shlex.quote(f"{where}/best_config.json")

@@ -64,7 +64,7 @@ class SearchWords:
 
     Attributes:
         counts: `3 finished, 2 stopped`.
-        duration: how long it ran; took: the same once it has ended, else None.
+        duration: how long it ran; took: the same with preparing, once it has ended, else None.
         ranked, others, epochs, full_epochs, saved_epochs: see `search.records.record.Outcome`.
         tied: numbers of the trials that are not told apart from the best, see `search.reporting.ties`; None where the
             best score's error is not known.
@@ -75,7 +75,7 @@ class SearchWords:
         accuracies: (category, accuracy of the best trial, of always answering its commonest class), the mean last.
         images: how many the trials were scored on; None where that is not known.
         labelled: how many of these are labelled in each category; empty where all are in all.
-        ending: why it ended, and how to go on; None where it has not.
+        why: why it ended; None where it has not. way: how to go on.
         spent: `2 min 10 s preparing, 1 h 05 min training`, and GPU hours; empty where that is not known.
     """
 
@@ -96,9 +96,15 @@ class SearchWords:
     accuracies: tuple[tuple[str, str, str | None], ...]
     images: int | None
     labelled: tuple[int, ...] = ()
-    ending: str | None = None
+    why: str | None = None
+    way: str = ""
     spent: str = ""
     unpaired: int = 0
+
+    @property
+    def ending(self) -> str | None:
+        """Why it ended, and how to go on; None where it has not."""
+        return self.why and f"{self.why}; {self.way}"
 
     @property
     def scored(self) -> int | None:
@@ -120,11 +126,15 @@ class SearchWords:
         return sorted(found, key=lambda trial: trial.number)
 
 
-def describe_search(record: SearchRecord) -> SearchWords:
-    """The words of a search, once for all who print it."""
+def describe_search(record: SearchRecord, after: float = 0.0) -> SearchWords:
+    """The words of a search, once for all who print it.
+
+    Args:
+        after: seconds that its command went on for after the last event, for the best model and the report.
+    """
     outcome, categories, objective = sum_up(record), record.category_names, record.objective
     standings = compare_with_best(record, outcome.ranked)
-    is_grid, data = record.settings.get("sampler") == "grid", record.data
+    is_grid, data, ended = record.settings.get("sampler") == "grid", record.data, record.ended
     best = outcome.ranked[0].best_metrics if outcome.ranked else {}
     commonest: dict[str, float] | None = data.get("majority_by_category")
     rows = [(name, f"{metrics.ACCURACY}/{name}", (commonest or {}).get(name)) for name in categories]
@@ -136,7 +146,7 @@ def describe_search(record: SearchRecord) -> SearchWords:
         categories=tuple(categories),
         counts=describe_counts(outcome.statuses),
         duration=format_duration(record.seconds),
-        took=None if record.ended is None else format_duration(record.ended.seconds),
+        took=None if ended is None else format_duration(record.preparing_seconds + ended.seconds + after),
         ranked=tuple(
             describe_trial(trial, categories, (standings or {}).get(trial.number), is_grid=is_grid)
             for trial in outcome.ranked
@@ -154,15 +164,16 @@ def describe_search(record: SearchRecord) -> SearchWords:
         ),
         images=record.selection.get("select_count"),
         labelled=tuple(record.selection.get("labelled", {}).values()),
-        ending=None if record.ended is None else describe_ending(record, record.ended.reason),
-        spent=describe_spent(record),
+        why=None if ended is None else describe_ending(record, ended.reason),
+        way=describe_way(record),
+        spent=describe_spent(record, after),
         unpaired=sum(not each.is_paired for each in (standings or {}).values()),
     )
 
 
 def describe_ending(record: SearchRecord, reason: str) -> str:
-    """Why a search ended, and how to go on. reason: an `EndReason`, or a word of a later version."""
-    limits, name = record.limits, record.name
+    """Why a search ended. reason: an `EndReason`, or a word of a later version."""
+    limits = record.limits
     words: dict[str, str] = {
         EndReason.ALL_ENDED: "all trials ended",
         EndReason.TIME_BUDGET: f"the time budget of {format_duration(limits.seconds or 0)} is spent",
@@ -175,10 +186,19 @@ def describe_ending(record: SearchRecord, reason: str) -> str:
         EndReason.BROKEN: "Ray Tune could not go on",
         EndReason.INCOMPLETE: "trials are missing, though nobody asked for that",
     }
-    more = {EndReason.ALL_ENDED: "--trials 50", **MORE}.get(reason)
-    return f"{words.get(reason, reason)}; " + (
-        f"more with fashion-search extend {name} {more}" if more else f"go on with --resume {name}"
-    )
+    return words.get(reason, reason)
+
+
+def find_more(record: SearchRecord) -> str | None:
+    """The options of `extend` that give a search more; None where it goes on with `--resume`."""
+    reason = "" if record.ended is None else record.ended.reason
+    return {EndReason.ALL_ENDED: "--trials 50", **MORE}.get(reason)
+
+
+def describe_way(record: SearchRecord) -> str:
+    """How a search goes on that has ended, or is given more."""
+    name, more = record.name, find_more(record)
+    return f"go on with --resume {name}" if more is None else f"more with fashion-search extend {name} {more}"
 
 
 def describe_limits(limits: Limits) -> str:
@@ -214,12 +234,13 @@ def describe_patience(limits: Limits) -> str:
     return f"{count} ended without a gain" + (f" of {format_value(limits.gain)}" if limits.gain else "")
 
 
-def describe_spent(record: SearchRecord) -> str:
-    """What the time of a search went into, as far as the ledger tells; GPU hours of all trials, and their cost."""
+def describe_spent(record: SearchRecord, after: float = 0.0) -> str:
+    """What the time of a search went into; GPU hours of all trials, and their cost. after: see `describe_search`."""
     spent = {
         "preparing": record.preparing_seconds,
         "training": record.training_seconds,
         "waiting": record.seconds - record.training_seconds,
+        "reporting": after,
     }
     texts = [f"{format_duration(seconds)} {what}" for what, seconds in spent.items() if round(seconds) > 0]
     if record.gpu_hours:
@@ -230,7 +251,7 @@ def describe_spent(record: SearchRecord) -> str:
 
 
 def describe_whole_time(record: SearchRecord) -> str:
-    """How long a search took, preparing included: the sum of what it was spent on."""
+    """How long a search took, preparing included, without what came after its end."""
     return format_duration(record.preparing_seconds + record.seconds)
 
 

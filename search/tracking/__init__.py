@@ -7,7 +7,7 @@ from fashion_core.lazy import attach
 if TYPE_CHECKING:
     from search.tracking.models import send_models
     from search.tracking.removal import delete_models, delete_runs
-    from search.tracking.resending import Sent, resend
+    from search.tracking.resending import Sent, resend, send_again
     from search.tracking.sender import Tracker
     from search.tracking.store import default_uri, open_store, ui_command
     from search.tracking.writer import Writer
@@ -21,6 +21,7 @@ __all__ = [
     "delete_runs",
     "open_store",
     "resend",
+    "send_again",
     "send_models",
     "ui_command",
 ]
@@ -29,7 +30,7 @@ __getattr__ = attach(
     {
         "models": ["send_models"],
         "removal": ["delete_models", "delete_runs"],
-        "resending": ["Sent", "resend"],
+        "resending": ["Sent", "resend", "send_again"],
         "sender": ["Tracker"],
         "store": ["default_uri", "open_store", "ui_command"],
         "writer": ["Writer"],

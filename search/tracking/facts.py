@@ -64,7 +64,7 @@ def is_failure(reason: str) -> bool:
 def build_source(provenance: Mapping[str, str]) -> dict[str, str]:
     """MLflow's own tags of where a run comes from, as its clients set them: user, program, commit."""
     words = provenance.get("command", "").split()
-    program = next((word.partition("(")[0] for word in words if word != "python"), "fashion-search")
+    program = next((word.partition("(")[0] for word in words if word not in ("python", "-m")), "fashion-search")
     tags = {"mlflow.user": find_user(), "mlflow.source.name": program, "mlflow.source.type": "LOCAL"}
     if commit := provenance.get("git_commit"):
         tags["mlflow.source.git.commit"] = commit

@@ -15,11 +15,13 @@ from search.tracking.store import default_uri, tell_errors
 from search.tracking.writer import RunsAhead, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from search.address import Address
     from search.records.events import Event
     from search.records.layout import SearchLayout
+    from search.records.record import SearchRecord
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,29 @@ def resend(layout: SearchLayout, tracking_uri: Address | str | None = None) -> S
             writer.send_file(path)
         models = send_models(writer, layout) if writer.record.ended is not None else 0
     return Sent(len(events), len(writer.record.trials), len(files), models)
+
+
+def send_again(layout: SearchLayout, record: SearchRecord, files: Iterable[Path], uri: Address | str) -> bool:
+    """Send files that were written again, after their search's end, to its run in MLflow, which stays as it is.
+
+    Args:
+        files: of those that are kept with the run; what does not exist is left out.
+
+    Returns:
+        Whether it has a run: one that was never sent there gets none.
+
+    Raises:
+        SearchError: MLflow does not take them.
+    """
+    with tell_errors(uri):
+        writer = Writer(uri, layout.artifacts)
+        writer.record = record
+        if not writer.is_known():
+            return False
+        for path in files:
+            if path.is_file():
+                writer.send_file(path)
+        return True
 
 
 def send_whole(layout: SearchLayout, events: Sequence[Event], uri: Address | str) -> Writer:

@@ -15,9 +15,8 @@ from urllib.parse import unquote
 from fashion_core.errors import FashionError, SearchError, first_line
 from fashion_core.files import measure_free
 from search.address import Address
-from search.cli import DEFAULT_RESULTS
 from search.records.layout import ARTIFACTS
-from search.records.provenance import python_command
+from search.records.provenance import write_command
 from search.tracking.view import build_page_path, name_view
 
 if TYPE_CHECKING:
@@ -177,18 +176,13 @@ def tell_errors(uri: Address | str) -> Iterator[None]:
 
 
 def ui_command(layout: SearchLayout, uri: Address | str | None, experiment: str = "") -> str:
-    """How to look at the runs: at the search's leaderboard.
+    """How to look at the runs, at the search's leaderboard: a command, or the address of a server's page.
 
     Args:
         experiment: MLflow's id of the space, where that is known: a server's page can be named by it.
     """
     address = Address.of(uri or default_uri(layout))
     if experiment and address.scheme in ("http", "https"):
-        page = str(address).rstrip("/") + build_page_path(experiment, name_view(layout.name))
-        return f"open {shlex.quote(page)} in a browser"
-    words = [layout.name]
-    if layout.results != DEFAULT_RESULTS:
-        words += ["--results", str(layout.results)]
-    if uri is not None:
-        words += ["--tracking-uri", str(address)]
-    return f"{python_command()} -m search.ui {shlex.join(words)}"
+        return str(address).rstrip("/") + build_page_path(experiment, name_view(layout.name))
+    given = "" if uri is None else f" --tracking-uri {shlex.quote(str(address))}"
+    return write_command("ui", layout) + given

@@ -401,6 +401,14 @@ class Writer:
         self.connect().set_terminated(run, "FAILED" if is_failure(event.reason) else "FINISHED", milliseconds)
         gather_statistics(self.uri)
 
+    def is_known(self) -> bool:
+        """Whether MLflow has the search's run. Nothing is made where it has not."""
+        found = self.connect().get_experiment_by_name(self.record.begun.space_name)
+        if found is None:
+            return False
+        self.experiment = str(found.experiment_id)
+        return bool(self.find_runs(f"tags.{SEARCH_TAG} = '{self.record.search_id}' AND tags.kind = 'search'"))
+
     def send_file(self, path: Path) -> None:
         """Keep a file with the search's run. The head of the report becomes the run's description."""
         self.connect().log_artifact(self.find_parent(), str(path))

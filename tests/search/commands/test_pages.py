@@ -32,5 +32,5 @@ def test_where_there_is_nothing_to_see_it_is_told(names: list[str], tmp_path: Pa
 
 def test_resend_tells_the_command(tmp_path: Path, call) -> None:
     layout = make_search(tmp_path, "mine")
-    assert call("resend", "mine", "--results", tmp_path)[1].rstrip().endswith(f"-m search.ui mine --results {tmp_path}")
+    assert call("resend", "mine", "--results", tmp_path)[1].rstrip().endswith(f"-m search ui mine --results {tmp_path}")
     assert layout.tracking_db.is_file()

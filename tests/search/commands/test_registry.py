@@ -48,4 +48,5 @@ def test_the_table_folds_at_60_columns() -> None:
         text = console.file.getvalue()
         assert max(map(len, text.splitlines())) <= width and "…" not in text
         assert text.index("deleted") < text.index("12")
+        assert "0.8527 [0.8388, 0.8665]" in text  # cells are whole: where they do not fit beside each other, below
         assert "01234567" in text and "~2026-" in text and "0.8527" in text and "passed" in text

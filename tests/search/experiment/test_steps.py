@@ -1,17 +1,21 @@
 """What to do after a search: commands that can be copied."""
 
 import shlex
+import shutil
+import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from made_search import make_search
 
 from search.cli import DEFAULT_RESULTS
+from search.commands.app import app
 from search.experiment.steps import list_next_steps
 from search.planning.options import SearchOptions
+from search.records.events import EndReason, SearchEnded
 from search.records.layout import SearchLayout
-
-REPOSITORY = Path(__file__).resolve().parents[3]
+from search.records.record import load_record
 
 
 @pytest.fixture
@@ -26,8 +30,8 @@ def layout(tmp_path):
 def test_a_model_can_be_used_and_promoted(layout):
     steps = dict(list_next_steps(layout, None))
     assert steps["use the best model"].split()[-4:] == [str(layout.best_model), "IMAGE", "--box", "x1,y1,x2,y2"]
-    assert steps["promote it, if it holds"].endswith(f"search/promote.py mine --results {layout.results}")
-    assert steps["read the report"] == f"open {layout.page} in a browser"
+    assert steps["promote it, if it holds"].endswith(f"-m search promote mine --results {layout.results}")
+    assert steps["read the report, in a browser"] == layout.page.as_uri()
 
 
 @pytest.mark.parametrize(
@@ -41,7 +45,7 @@ def test_a_box_is_asked_for_where_the_model_looks_at_one(layout, config, box):
 
 def test_without_a_model_there_is_none_to_use(tmp_path):
     steps = list_next_steps(make_search(tmp_path, "mine"), None)
-    assert [purpose for purpose, _ in steps] == ["compare trials", "read the report", "search your data"]
+    assert [purpose for purpose, _ in steps] == ["compare trials", "read the report, in a browser", "search your data"]
 
 
 def test_results_are_named_where_they_are_not_the_usual_ones(layout, monkeypatch):
@@ -49,7 +53,7 @@ def test_results_are_named_where_they_are_not_the_usual_ones(layout, monkeypatch
     usual = SearchLayout(DEFAULT_RESULTS, "mine")
     usual.best_folder.mkdir(parents=True)
     usual.best_model.touch()
-    assert dict(list_next_steps(usual, None))["promote it, if it holds"].endswith("search/promote.py mine")
+    assert dict(list_next_steps(usual, None))["promote it, if it holds"].endswith("-m search promote mine")
     assert SearchOptions(data="d", space="s").results == DEFAULT_RESULTS
 
 
@@ -57,31 +61,52 @@ def test_results_are_named_where_they_are_not_the_usual_ones(layout, monkeypatch
 def test_a_servers_pages_are_opened_in_a_browser(uri, layout):
     steps = dict(list_next_steps(layout, uri, "7"))
     page = f"{uri}/#/experiments/7/runs?viewStateShareKey=leaderboard.mine&workflowType=machine_learning"
-    assert steps["compare trials"] == f"open '{page}' in a browser"
+    assert steps["compare trials"] == page
     command = dict(list_next_steps(layout, uri))["compare trials"]  # where nothing tells the experiment
-    assert command.endswith(f"-m search.ui mine --results {layout.results} --tracking-uri {uri}")
+    assert command.endswith(f"-m search ui mine --results {layout.results} --tracking-uri {uri}")
 
 
 @pytest.mark.parametrize("uri", [None, "sqlite:////elsewhere/mlflow.db"])
 def test_a_databases_pages_are_served_first(uri, layout):
     command = dict(list_next_steps(layout, uri))["compare trials"]
     given = "" if uri is None else f" --tracking-uri {uri}"
-    assert command.endswith(f"-m search.ui mine --results {layout.results}{given}")
+    assert command.endswith(f"-m search ui mine --results {layout.results}{given}")
 
 
-def test_what_they_name_exists(layout):
-    for purpose, command in list_next_steps(layout, None):
-        words = shlex.split(command)
-        for word in words:
-            if word.endswith((".py", ".yaml")):
-                assert (REPOSITORY / word).is_file(), purpose
+def test_how_it_goes_on_depends_on_its_end(layout):
+    where = f"mine --results {layout.results}"
+    record = load_record(layout)
+    assert "search your data" not in dict(list_next_steps(layout, None, record=record))  # it was of somebody's data
+    for reason, purpose, command in [
+        (EndReason.ALL_ENDED, "give it more", f"-m search extend {where} --trials 50"),
+        (EndReason.TIME_BUDGET, "give it more", f"-m search extend {where} --time-budget 8h"),
+        (EndReason.INTERRUPTED, "go on with it", f"-m search run --resume {where}"),
+    ]:
+        record.ended = SearchEnded(reason=reason, seconds=1.0)
+        assert dict(list_next_steps(layout, None, record=record))[purpose].endswith(command)
+    record.ended = None  # it runs
+    assert not {"give it more", "go on with it"} & dict(list_next_steps(layout, None, record=record)).keys()
 
 
-def test_they_can_be_copied_from_any_folder(tmp_path):
-    layout = make_search(tmp_path / "my $results", "mine")
+def test_a_search_that_was_promoted_is_not_promoted_again(layout):
+    layout.promotion_report.write_text("# Promotion")
+    steps = dict(list_next_steps(layout, None, record=load_record(layout)))
+    assert "promote it, if it holds" not in steps
+    assert steps["read what its promotion found"] == str(layout.promotion_report)
+
+
+@pytest.mark.parametrize("name", ["results", 'it\'s my "$results"'])
+def test_commands_can_be_copied_from_any_folder(name, tmp_path):
+    layout = make_search(tmp_path / name, "mine")
     layout.best_folder.mkdir()
     layout.best_model.touch()
-    words = {purpose: shlex.split(command) for purpose, command in list_next_steps(layout, None)}
-    assert words["use the best model"][-4] == str(layout.best_model)
-    assert words["promote it, if it holds"][-1] == str(layout.results)
-    assert words["compare trials"][-1] == str(layout.results)
+    record, known = load_record(layout), {each.name for each in app.registered_commands}
+    steps = dict(list_next_steps(layout, None, record=record))
+    for purpose in ("compare trials", "promote it, if it holds", "give it more"):
+        python, module, package, command, *rest = shlex.split(steps[purpose])
+        assert (module, package) == ("-m", "search") and command in known, purpose
+        assert "mine" in rest and rest[rest.index("--results") + 1] == str(layout.results)
+        assert Path(shutil.which(python)).samefile(sys.executable)
+    assert shlex.split(steps["use the best model"])[3] == str(layout.best_model)
+    page = urlsplit(steps["read the report, in a browser"])
+    assert page.scheme == "file" and Path(unquote(page.path)) == layout.page

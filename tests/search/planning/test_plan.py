@@ -84,11 +84,11 @@ def test_what_is_shown_is_what_will_be_used(plan):
     assert shown["layout"] == "the challenge's layout, split/" and "unlabelled" not in shown
     assert shown["categories"].startswith("pattern (7), sleeve (3)") and "note" not in shown
     assert shown["trials"] == "12: 1 known, 11 drawn by tpe"
-    assert shown["rungs"] == "1, 3 (of 9 epochs)"
+    assert shown["rungs"] == "1, 3 (of 9 epochs); a trial that is not among the best 1/3 there is stopped"
     assert plan.full_epochs == 12 * 9 and 12 < plan.expected_epochs < plan.full_epochs
     assert shown["prepared data"].startswith("32-box, 32-whole: 1 MiB in ")
     assert shown["weights"].endswith("weights.safetensors: all 75 tensors of test_resnet; left out: `fc`")
-    assert shown["backbones"] == f"test_resnet ({count('test_resnet', 'pooled') / 1e6:.1f} M)"
+    assert shown["backbones"] == f"test_resnet ({count('test_resnet', 'pooled') / 1e6:.1f} M parameters)"
 
 
 def test_an_objective_is_shown_where_it_is_not_the_usual_one(plan):

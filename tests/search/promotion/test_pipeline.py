@@ -3,6 +3,7 @@
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,9 +14,11 @@ from fashion_core.errors import SearchError
 from search.promotion import PromotionOptions, Workplace, promote
 from search.promotion.pipeline import describe_call, renew_page, repeat
 from search.records.layout import SearchLayout
+from search.records.provenance import python_command
 from search.records.record import load_record
 from search.registry.versions import Registry
-from search.tracking.store import default_uri
+from search.tracking.resending import resend
+from search.tracking.store import default_uri, open_store
 
 OPTIONS = PromotionOptions(top=1, seeds=1, baseline="none", force=True)
 
@@ -41,14 +44,37 @@ def test_the_page_of_the_search_tells_of_the_promotion(tmp_path, sample_folder):
     layout.promotion_report.write_text("# Promotion\n")
     console = Console(file=io.StringIO(), width=200)
     parts = {"search": load_record(layout), "registry": Registry(default_uri(layout), "m"), "console": console}
-    promotion = SimpleNamespace(layout=layout, wait=lambda make: make(), **parts)
+    promotion = SimpleNamespace(layout=layout, wait=lambda make: make(), tracker=SimpleNamespace(error=None), **parts)
     renew_page(promotion)
     assert 'href="PROMOTION.md"' in layout.page.read_text() and console.file.getvalue() == ""
+    resend(layout)
+    layout.page.write_text("<p>as the search wrote it</p>")
+    renew_page(promotion)
+    client = open_store(default_uri(layout))
+    (run,) = client.search_runs(["1"], "tags.kind = 'search'")
+    for path in (layout.page, layout.promotion_report):  # MLflow has what stands there now
+        sent = client.download_artifacts(run.info.run_id, path.name)
+        assert Path(sent).read_bytes() == path.read_bytes(), path.name
+    assert 'href="PROMOTION.md"' in layout.page.read_text() and console.file.getvalue() == ""
+
+
+@pytest.mark.slow
+def test_a_page_that_cannot_be_renewed_costs_a_promotion_nothing(tmp_path, sample_folder):
+    layout = write_search(tmp_path / "results", "mine", sample_folder, [5e-3])
+    console = Console(file=io.StringIO(), width=80)
+    parts = {"search": load_record(layout), "console": console, "tracker": SimpleNamespace(error=None)}
+    lost = Registry("sqlite:////dev/null/none.db", "m")
+    promotion = SimpleNamespace(layout=layout, wait=lambda make: make(), registry=lost, **parts)
+    renew_page(promotion)
+    told, where = console.file.getvalue(), f"mine --results {layout.results}"
+    assert layout.page.is_file() and told.startswith("MLflow must be a server or database that answers, but ")
+    assert told.rstrip().endswith(f"; send report.html there later with {python_command()} -m search resend {where}")
     layout.page.unlink()
     layout.page.mkdir()  # where nothing can be written
     renew_page(promotion)
-    told = console.file.getvalue()
-    assert told.startswith("report.html does not tell of this promotion yet (") and "search.report mine" in told
+    told = console.file.getvalue().removeprefix(told)
+    assert told.startswith("report.html does not tell of this promotion yet (")
+    assert told.rstrip().endswith(f"-m search report {where}")
 
 
 @pytest.mark.slow

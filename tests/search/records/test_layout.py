@@ -121,8 +121,8 @@ def test_a_checkpoint_is_found_where_its_model_is(tmp_path):
 def test_what_goes_along_to_the_tracking_server_is_what_there_is(tmp_path):
     layout = SearchLayout(tmp_path, "mine")
     assert layout.list_artifacts() == []
-    wanted = [layout.report, layout.page, layout.trials_csv, layout.trials_parquet, layout.curves, layout.audit]
-    wanted.append(layout.best_config)
+    wanted = [layout.report, layout.page, layout.promotion_report, layout.trials_csv, layout.trials_parquet]
+    wanted += [layout.curves, layout.audit, layout.best_config]
     wanted += [layout.folder / "confusion_fit.png", layout.folder / "curves.png"]
     for path in (*reversed(wanted), layout.ledger, layout.best_model, layout.options, layout.final.confusion("fit")):
         touch(path)

@@ -1,5 +1,6 @@
 """Provenance says which code ran, and nothing of where a person keeps things."""
 
+import shlex
 import subprocess
 
 import pytest
@@ -44,6 +45,17 @@ def test_a_command_holds_no_place():
     words = ["search/run.py", "--data", "/srv/me/FashionDataset", "--results=/srv/me/results", "--trials", "3"]
     told = provenance.describe_command(words)
     assert told == "python search/run.py --data FashionDataset --results=results --trials 3"
+
+
+def test_a_package_that_is_called_is_named():
+    words = ["/srv/me/search/__main__.py", "promote", "mine", "--top", "2"]
+    assert provenance.describe_command(words) == "python -m search promote mine --top 2"
+
+
+@pytest.mark.parametrize("name", ["my results", "it's", "a$b", "plain", "100%_of-it.yaml"])
+def test_a_command_can_be_copied_as_it_is_told(name):
+    words = ["search/run.py", "--data", f"folder/{name}", f"--name={name}"]
+    assert shlex.split(provenance.describe_command(words)) == ["python", *words]
 
 
 def test_what_is_collected_is_text():

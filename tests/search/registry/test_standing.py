@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_search import make_search
 from written_search import write_search
 
 from fashion_core.data.prepared import PreparedData
+from search.promotion.attempt_state import AttemptState, write_state
 from search.records.layout import SearchLayout
 from search.records.record import load_record
 from search.registry.standing import find_champion
@@ -44,6 +46,22 @@ def test_its_answers_are_found_by_the_images_themselves(layout: SearchLayout, st
     path.unlink()  # what tells images apart is gone
     found = find_champion(layout, record, store)
     assert isinstance(found, Champion) and found.images is None
+
+
+def test_it_is_that_of_the_model_the_search_was_promoted_to(tmp_path: Path, store: str) -> None:
+    layout = make_search(tmp_path, "mine")
+    record = load_record(layout)
+    registry = Registry(store, "another-name")
+    registry.connect().create_registered_model(registry.model)
+    registry.connect().create_model_version(registry.model, tmp_path.as_uri(), tags={"search": "mine"})
+    registry.promote(registry.list_versions()[0], None, {})
+    assert find_champion(layout, record, store) is None  # the data's name is the only one that is known
+    for number, model in ((2, "older"), (10, registry.model)):
+        write_state(layout, AttemptState(number=number, key="k", model=model, began=1.7e9))
+    layout.attempt(11).folder.mkdir()
+    layout.attempt(11).state.write_text("{")  # damaged
+    found = find_champion(layout, record, store)
+    assert isinstance(found, Champion) and (found.model, found.search) == (registry.model, "mine")
 
 
 def test_without_a_registry_there_is_none_and_none_is_made(layout: SearchLayout) -> None:

@@ -46,6 +46,22 @@ def test_the_same_images_are_compared_image_by_image(layout):
     assert "on 50 images that both answered" in page and "models:/garments@champion" in page
 
 
+def test_a_champion_of_this_search_is_told_at_once(layout):
+    champion = Champion("garments", 3, load_record(layout).name, 1.7e9, "0.8123 [0.8, 0.9]")
+    own = "version 3 of garments, champion since 2023-11-14, with 0.8123 [0.8, 0.9] when it was promoted."
+    assert f"The champion comes from this search: {own}" in show(layout, champion)
+    assert f"Promoted from this search: {own}" in answer(load_record(layout), champion, layout).short
+
+
+@pytest.mark.parametrize(("select_on", "is_unseen"), [("val", False), ("heldout", True)])
+def test_what_a_promotion_judges_by_depends_on_what_was_selected_on(layout, select_on, is_unseen):
+    record = load_record(layout)
+    record.settings["select_on"] = select_on
+    page = " ".join(map(str, answer(record, None, layout).parts))
+    assert "again with fresh seeds" in page
+    assert ("on images that nothing was chosen by" in page) == is_unseen
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -197,3 +197,25 @@ def test_paused_trials_are_told_and_not_taken_for_done(search):
         lines = dict(live.standing.lines)
     assert lines["trials"] == "0 of 5 done; 1 running, 1 paused"
     assert "[0/5] trial 0 paused after 1/6 epochs: 0.7000 ± 0.0071" in written(console)
+
+
+def test_what_a_trial_is_at_is_shown_until_it_ends(search):
+    live = view(search, plain_console())
+
+    def draw():
+        live.look_at = 0.0  # at once
+        console = plain_console()
+        console.print(live)
+        return written(console)
+
+    for number in (0, 1):
+        search.start(number)
+    search.epoch(0, 1, 0.7)
+    live.look({0: "epoch 2, batch 3 of 9", 1: "epoch 1, batch 8 of 9"})
+    text = draw()
+    assert "in trial 0" in text and "in trial 1" in text
+    assert text.index("best") < text.index("lr 0.000123") < text.index("pace")
+    search.end(1, "stopped", 0.6, 1)
+    assert "in trial 0" in draw() and "in trial 1" not in draw()
+    search.end(0, "finished", 0.7, 1)
+    assert "in trial" not in draw()

@@ -49,6 +49,13 @@ def test_the_summary_says_what_came_out(search):
     assert "trial 3 failed: CUDA out of memory" in text and "trial 4 diverged: training loss" in text
 
 
+def test_how_it_goes_on_is_told_once(search):
+    search.run()
+    way = "all trials ended; more with fashion-search extend some_search --trials 50."
+    assert way in " ".join(summary(search.record, steps=()).split())
+    assert "The search ended: all trials ended.\n" in summary(search.record)  # the steps have the command
+
+
 def test_commands_can_be_copied_whole(search):
     search.run()
     lines = summary(search.record, width=60).splitlines()

@@ -136,8 +136,8 @@ def test_how_alike_a_repeated_search_is(layout):
         return answer_repeat(Source(layout, record, describe_search(record)))
 
     assert "same numbers" in repeat().short and "stop" not in repeat().short
-    assert "another order of results proposes other trials" in repeat(concurrent=2).short
+    assert "are drawn from results, whose order differs" in repeat(concurrent=2).short
     assert "same configurations" in repeat(concurrent=2, sampler="random").short
-    assert "what differs by noise proposes other trials" in repeat(gpus_per_trial=1.0).short
+    assert "are drawn from results, which differ by noise" in repeat(gpus_per_trial=1.0).short
     assert "was asked to stop" in repeat("stopped").short and "was interrupted" in repeat("interrupted").short
     assert "absolute paths are shortened" in repeat().parts[1]

@@ -8,13 +8,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from search.records.events import EndReason, SearchStarted, TrialStarted
+from search.records.events import EndReason, SearchEnded, SearchStarted, TrialEnded, TrialStarted
 from search.records.limits import Limits
 from search.records.record import SearchRecord, replay
 from search.reporting.words import (
     MORE,
     describe_counts,
-    describe_ending,
     describe_limits,
     describe_search,
     format_duration,
@@ -32,8 +31,9 @@ UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}  # seconds
 
 @pytest.mark.parametrize("reason", [*EndReason, "out of coffee"])
 def test_every_end_says_how_to_go_on(reason):
-    record = replay([SearchStarted(name="mine", limits={"seconds": 28800, "patience": 30, "gain": 0.002})])
-    words, how = describe_ending(record, reason).split("; ")
+    limits = {"seconds": 28800, "patience": 30, "gain": 0.002}
+    record = replay([SearchStarted(name="mine", limits=limits), SearchEnded(reason=reason, seconds=1.0)])
+    words, how = describe_search(record).ending.split("; ")
     given = {EndReason.TIME_BUDGET: "of 8 h 00 min is spent", EndReason.NO_GAIN: "30 trials in a row ended without a"}
     assert given.get(reason, "") in words
     if reason in MORE or reason == EndReason.ALL_ENDED:
@@ -159,6 +159,19 @@ def test_a_search_in_words(search):
     assert (first.score, first.beside, first.best_epoch, first.epochs) == ("0.8100 ± 0.0071", "-", 5, 6)
     assert (first.origin, stopped.origin) == ("tried first", "sampled") and first.weighted == ("pattern", "fit")
     assert (stopped.status, stopped.cutoff, stopped.reason) == ("stopped", 0.75, "because")
+
+
+def test_the_time_is_that_of_the_whole_command():
+    events = [
+        SearchStarted(name="mine", elapsed=20.0, time=0.0),
+        TrialStarted(trial=0, trial_id="a", params={}, enqueued=False, time=5.0),
+        TrialEnded(trial=0, status="finished", reason="because", time=65.0),
+        SearchEnded(reason="all trials ended", seconds=66.0, time=66.0),
+    ]
+    words = describe_search(replay(events), after=8.0)
+    assert words.took == "1 min 34 s"  # 20 + 66 + 8
+    assert words.spent == "20 s preparing, 1 min 00 s training, 6 s waiting, 8 s reporting"
+    assert describe_search(replay(events)).took == "1 min 26 s"  # as a report has it, which is written meanwhile
 
 
 def test_the_best_stands_beside_the_commonest_class(search):

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from made_search import make_search
@@ -11,7 +12,8 @@ from fashion_core.errors import SearchError
 from search.records.events import EndReason
 from search.records.layout import SearchLayout
 from search.records.ledger import read_events
-from search.tracking.resending import Sent, resend
+from search.records.record import load_record
+from search.tracking.resending import Sent, resend, send_again
 from search.tracking.store import default_uri, open_store
 
 
@@ -81,6 +83,27 @@ def test_once_more_changes_nothing(layout):
     sent = resend(layout)
     before = look(default_uri(layout))
     assert resend(layout) == sent and look(default_uri(layout)) == before
+
+
+def test_what_is_written_again_takes_the_place_of_what_was_sent(layout):
+    uri, record = default_uri(layout), load_record(layout)
+    files = [layout.page, layout.promotion_report]
+    assert not send_again(layout, record, files, uri)  # a search that is not there does not come so
+    assert open_store(uri).get_experiment_by_name("tiny") is None
+    layout.page.write_text("<p>No champion yet.</p>")
+    resend(layout)
+    before, client = look(uri), open_store(uri)
+    layout.page.write_text("<p>The champion comes from this search.</p>")
+    layout.promotion_report.write_text("# Promotion of mine\n")
+    for _ in range(2):
+        assert send_again(layout, record, files, uri)
+        assert look(uri) == before  # runs, points and the search's description are what they were
+    run = before["mine"][0]
+    for path in files:
+        assert Path(client.download_artifacts(run, path.name)).read_text() == path.read_text()
+    assert sorted(each.path for each in client.list_artifacts(run)).count(layout.page.name) == 1
+    layout.page.unlink()
+    assert send_again(layout, record, files, uri) and layout.page.name in {e.path for e in client.list_artifacts(run)}
 
 
 def test_it_goes_where_it_is_wanted(layout, tmp_path):

@@ -122,9 +122,9 @@ def test_a_reports_head_is_what_stands_between_title_and_heading():
 
 def test_runs_are_looked_at_where_they_are(tmp_path):
     layout = SearchLayout(tmp_path, "mine")
-    assert ui_command(layout, None).endswith(f"-m search.ui mine --results {tmp_path}")
+    assert ui_command(layout, None).endswith(f"-m search ui mine --results {tmp_path}")
     assert ui_command(layout, "postgresql://host/db").endswith("--tracking-uri postgresql://host/db")
-    assert ui_command(layout, "https://host", "7").startswith("open 'https://host/#/experiments/7/runs?")
+    assert ui_command(layout, "https://host", "7").startswith("https://host/#/experiments/7/runs?")
 
 
 def test_where_runs_are_looked_at_has_no_password(tmp_path):
