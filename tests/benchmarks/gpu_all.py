@@ -388,12 +388,11 @@ def train_together(connections: Sequence[Any], number: int, epochs: int) -> tupl
 def train_beside_others(connection: Any, task: Task) -> None:
     """One of the trials that share a GPU: trains whenever it is told to, until it is told None."""
     workload = task.workload
-    cores = len(os.sched_getaffinity(0))
     data = {side: open_data(task, side) for side in list_sides(workload)}
     while (order := connection.recv()) is not None:
         number, count, epochs = order
         case = workload.packed[number]
-        torch.set_num_threads(max(1, cores // count))
+        set_threads(workload, count)
         speeds: list[float] = []
         answer: Any = None
         try:
@@ -426,6 +425,11 @@ def train_beside_others(connection: Any, task: Task) -> None:
         connection.send(answer or (median(speeds or [0.0]), peak))
 
 
+def set_threads(workload: Workload, count: int) -> None:
+    """Of one of so many trials at once: its part of the cores. On a CPU one, since networks this small gain by no more."""
+    torch.set_num_threads(1 if workload.device == "cpu" else max(1, len(os.sched_getaffinity(0)) // count))
+
+
 def check_shares(task: Task, note: Note) -> None:
     """Two trials at once: one whose batch is too much for its share of the memory, one that fits its own."""
     workload = task.workload
@@ -445,7 +449,7 @@ def check_shares(task: Task, note: Note) -> None:
 def train_in_share(connection: Any, task: Task, share: float) -> None:
     """A trial of the largest batch, within a share of the GPU's memory."""
     workload = task.workload
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
+    set_threads(workload, 2)
     limit_gpu_memory(share)
     data = open_data(task, workload.image_size)
     connection.recv()

@@ -38,7 +38,6 @@ def run_command(name: str, *arguments: object) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_everything_for_a_gpu_runs_on_a_cpu(tmp_path):
     run_command("gpu_all.py", "--tiny", "--out", tmp_path / "gpu.json")
     content = json.loads((tmp_path / "gpu.json").read_text())

@@ -92,7 +92,9 @@ class Stage:
         """What the driver has, copied to the machine."""
         shutil.rmtree(self.folder / "results", ignore_errors=True)
         self.cluster.take(self.cluster.driver, f"{WORK}/results", self.folder / "results")
-        return SearchLayout(self.folder / "results", NAME)
+        layout = SearchLayout(self.folder / "results", NAME)
+        print(dict(Counter(event.kind for event in read_events(layout.ledger))))  # for the table of what was found
+        return layout
 
 
 class Twin:
@@ -303,6 +305,7 @@ def test_a_node_that_joins_gets_work(tmp_path: Path, logs: Path, sample_folder: 
         taken_s = time.monotonic() - joined
         output = process.communicate(timeout=FINISH_S)[0]
         assert process.returncode == 0, output
+        print(f"work after {taken_s:.1f} s")
     assert taken_s <= JOIN_S
 
 
@@ -321,7 +324,10 @@ def test_a_promotion_there_is_the_same(shared: Path, logs: Path, sample_folder: 
     """Its networks are trained on a node; the command is killed once one of them is done. What ships is the same."""
     data = shared / "photographs"
     shutil.copytree(sample_folder, data)
-    layouts = [write_search(shared / place / "results", NAME, data, [5e-3, 1e-9]) for place in ("here", "there")]
+    folders = [shared / place / "results" for place in ("here", "there")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    layouts = [write_search(folder, NAME, data, [5e-3, 1e-9]) for folder in folders]
     options = ("--top", 2, "--seeds", 2, "--force", "--concurrent", 1, "--cpus-per-trial", 1)
     undisturbed = start(shared / "here", "promote.py", NAME, *options)
     with open_cluster(logs, 1) as cluster:
