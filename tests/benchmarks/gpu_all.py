@@ -268,7 +268,11 @@ def run_tests(task: Task, note: Note) -> None:
     report = task.folder / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest", "-rs", "-k", "gpu"]
     done = subprocess.run(
-        [*command, f"--junitxml={report}", *task.workload.tests], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [*command, f"--junitxml={report}", *task.workload.tests],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     note("output", done.stdout[-2000:] + done.stderr[-500:])
     for case in ElementTree.parse(report).iter("testcase"):
@@ -426,7 +430,7 @@ def train_beside_others(connection: Any, task: Task) -> None:
 
 
 def set_threads(workload: Workload, count: int) -> None:
-    """Of one of so many trials at once: its part of the cores. On a CPU one, since networks this small gain by no more."""
+    """Of one of so many trials at once: its part of the cores. On a CPU one: networks this small gain by no more."""
     torch.set_num_threads(1 if workload.device == "cpu" else max(1, len(os.sched_getaffinity(0)) // count))
 
 

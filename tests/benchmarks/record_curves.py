@@ -252,7 +252,7 @@ def work(connection: Any, place: Place) -> None:
 
 
 def choose_context(device: str) -> Any:
-    """How processes start on a device: anew for a GPU; on a CPU as copies of one that has imported what takes seconds."""
+    """How processes start on a device: anew for a GPU; on a CPU as copies of one that has imported what takes long."""
     if device == "cuda":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
