@@ -41,6 +41,7 @@ fixed: {image_size: 32, weights: none, batch_size: 16, backbone: test_resnet}
 search: {lr: {loguniform: [1e-4, 1]}, drop_path: {uniform: [0, 0.5]}}
 scheduler: {type: asha, max_epochs: 8, grace_epochs: 4, reduction_factor: 2}
 """
+LONG = SPACE.replace("{type: asha, max_epochs: 8, grace_epochs: 4, reduction_factor: 2}", "{type: none, max_epochs: 60}")
 GIVEN = ("--space", "tiny.yaml", "--name", NAME, "--concurrent", 1, "--cpus-per-trial", 1, "--data")
 FINISH_S, AWAY_S, NOTICE_S, JOIN_S = 300.0, 60.0, 5.0, 10.0
 MAX_LINES = 80  # of a command, with its plan and its summary
@@ -122,9 +123,9 @@ def twin(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) -> Itera
     found.process.kill()
 
 
-def build_stage(cluster: HostsCluster, folder: Path, sample_folder: Path) -> Stage:
+def build_stage(cluster: HostsCluster, folder: Path, sample_folder: Path, space: str = SPACE) -> Stage:
     """Give the driver what a search needs."""
-    (folder / "tiny.yaml").write_text(SPACE)
+    (folder / "tiny.yaml").write_text(space)
     shutil.copytree(sample_folder, folder / "photographs")
     cluster.give(cluster.driver, folder / "photographs", f"{WORK}/photographs")
     shutil.copy(folder / "tiny.yaml", cluster.look(cluster.driver, f"{WORK}/tiny.yaml"))
@@ -293,7 +294,7 @@ def test_a_search_goes_on_elsewhere(tmp_path: Path, logs: Path, sample_folder: P
 def test_a_node_that_joins_gets_work(tmp_path: Path, logs: Path, sample_folder: Path) -> None:
     """Two trials at once, on one node; the second node has one as soon as it is there."""
     with open_cluster(logs, 1) as cluster:
-        stage = build_stage(cluster, tmp_path, sample_folder)
+        stage = build_stage(cluster, tmp_path, sample_folder, LONG)
         at_once = stage.given.index("--concurrent") + 1
         process = cluster.command("run.py", *stage.given[:at_once], 2, *stage.given[at_once + 1 :])
         stage.wait_for(process, EpochEnded, 2)
