@@ -127,14 +127,17 @@ def check_libraries(found: Mapping[str, Mapping[str, str]], own: Mapping[str, st
     """
     own = tell_libraries() if own is None else own
     for address, versions in found.items():
-        others = [
-            f"{name} {version} (here: {own[name]})" for name, version in versions.items() if version != own.get(name)
-        ]
-        if others:
+        if others := list_others(versions, own):
             raise SearchError(
-                f"all nodes must have the libraries of the machine that searches, but {address} has "
-                f"{', '.join(others)}; install the same versions there"
+                f"all nodes must have the libraries of the machine that searches, but {address} has {others}; "
+                "install the same versions there"
             )
+
+
+def list_others(versions: Mapping[str, str], own: Mapping[str, str]) -> str:
+    """What has another version than here, with both, on one line; empty where all are alike. Both by name."""
+    others = [name for name, version in versions.items() if version != own[name]]
+    return ", ".join(f"{name} {versions[name]} (here: {own[name]})" for name in others)
 
 
 def check_answers(asked: Sequence[Node], answered: Collection[str], alive: Collection[str]) -> None:

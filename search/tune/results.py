@@ -10,5 +10,7 @@ CORRECT = "correct"  # where this epoch is the best so far: what it answered rig
 SAVED = "saved"  # what was saved after this epoch: SHA-256 by file, as JSON
 LOST = "lost"  # why it did not go on from the newest state, or could not save one, in words
 FULL = "full"  # that it waits for room on a disk, in words: of a result that tells of no epoch
+MISFIT = "misfit"  # that its node has other libraries, in words: of a result that tells of no epoch
+NODE = "node"  # which node that is, as Ray names it
 ERROR = "error"  # of a trial that failed or diverged
 WORST_SCORE = 0.0

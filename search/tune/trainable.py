@@ -20,21 +20,34 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import ray
 import torch
-from ray.tune import Trainable
+from ray.tune import PlacementGroupFactory, Trainable
 
 from fashion_core.config import build_config
-from fashion_core.errors import CheckpointError, DivergedError, SearchError, first_line
+from fashion_core.errors import CheckpointError, DivergedError, first_line
 from fashion_core.files import RETRY_SECONDS, describe_full, is_full
 from fashion_core.hardware.allocator import give_back_memory
 from fashion_core.hardware.usage import UsageMeter
 from fashion_core.models.saved import save_model
 from fashion_core.training.checkpoint import save_training
 from search.jobs.beats import BETWEEN, WAITING, Pulse
-from search.jobs.nodes import check_libraries, tell_libraries
+from search.jobs.nodes import list_others, tell_libraries
 from search.jobs.training import SAVE_INTERVAL_S, describe_error
 from search.records.events import TrialStatus
 from search.records.ledger import pack_correct
-from search.tune.results import CORRECT, EPOCH, ERROR, FULL, LOST, METRICS, SAVED, SCORE, STATUS, WORST_SCORE
+from search.tune.results import (
+    CORRECT,
+    EPOCH,
+    ERROR,
+    FULL,
+    LOST,
+    METRICS,
+    MISFIT,
+    NODE,
+    SAVED,
+    SCORE,
+    STATUS,
+    WORST_SCORE,
+)
 from search.tune.storage import CORRECT_FILE
 
 if TYPE_CHECKING:
@@ -45,6 +58,7 @@ if TYPE_CHECKING:
     from search.tune.storage import TrialStore
 
 SAVING = "saving its state"
+NODE_LABEL = "ray.io/node-id"  # that Ray gives to every node
 
 
 @dataclass
@@ -145,7 +159,7 @@ class TrialTrainable(Trainable):
             OSError: a disk is full.
         """
         if self.misfit is not None:
-            return self.give_up(TrialStatus.FAILED, self.misfit)
+            return self.leave(self.misfit)
         try:
             is_first = self.results is None
             if self.results is None:
@@ -243,6 +257,12 @@ class TrialTrainable(Trainable):
         is_saved = last is not None and status == TrialStatus.FAILED
         return Pending(result | {ERROR: error, "done": True}, is_saved=is_saved, can_resume=False)
 
+    def leave(self, misfit: str) -> Pending:
+        """The result of a trial that cannot train on this node, and goes elsewhere. misfit: why, in words."""
+        result = {SCORE: WORST_SCORE, EPOCH: 0, STATUS: str(TrialStatus.RUNNING), METRICS: "{}", "done": True}
+        told = {MISFIT: misfit, NODE: ray.get_runtime_context().get_node_id()}
+        return Pending(result | told, is_saved=False)
+
     def tell_lost(self) -> dict[str, str]:
         """What was lost since the last result."""
         lost, self.lost = self.lost, []
@@ -259,11 +279,20 @@ class TrialTrainable(Trainable):
 
 def find_misfit(libraries: Mapping[str, str]) -> str | None:
     """What this node has of other versions than the machine that searches, in words; None where all are alike."""
-    try:
-        check_libraries({ray.util.get_node_ip_address(): tell_libraries()}, libraries)
-    except SearchError as error:
-        return str(error)
-    return None
+    others = list_others(tell_libraries(), libraries)
+    if not others:
+        return None
+    return (
+        f"{ray.util.get_node_ip_address()} is not used: it has {others}; install the same versions there, "
+        "and start Ray there again"
+    )
+
+
+def build_request(cpus: float, gpus: float, config: Mapping[str, Any]) -> PlacementGroupFactory:
+    """What Ray is to give a trial: cores, GPUs or a share of one, on a node that its configuration does not avoid."""
+    avoided = config.get("avoided")
+    selector = {"bundle_label_selector": [{NODE_LABEL: f"!in({','.join(avoided)})"}]} if avoided else {}
+    return PlacementGroupFactory([{"CPU": cpus, "GPU": gpus}], **selector)
 
 
 def read_best(result: EpochResult) -> float:

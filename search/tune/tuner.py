@@ -7,6 +7,7 @@ import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -26,7 +27,7 @@ from search.tune.scheduler import LedgerScheduler
 from search.tune.searcher import LedgerSearcher
 from search.tune.stopper import RequestStopper
 from search.tune.storage import TrialStore
-from search.tune.trainable import TrialTrainable, bind
+from search.tune.trainable import TrialTrainable, bind, build_request
 from search.tune.watch import watch
 
 if TYPE_CHECKING:
@@ -249,8 +250,8 @@ class NoReporter(ProgressReporter):
 
 def build_trainable(plan: Plan, trainable: type[TrialTrainable]) -> Any:
     """The trainable with its resources, under its own name: Ray makes it the title of the processes."""
-    resources = {"cpu": plan.resources.cpus_per_trial, "gpu": plan.resources.gpus_per_trial}
-    trained = tune.with_resources(trainable, resources)
+    request = partial(build_request, plan.resources.cpus_per_trial, plan.resources.gpus_per_trial)
+    trained = tune.with_resources(trainable, request)
     trained.__qualname__ = trainable.__qualname__
     return trained
 

@@ -33,7 +33,19 @@ from search.records.requests import clear_request, read_request
 from search.space.seeds import draw_seeds
 from search.tune.decisions import Promotions, Rungs
 from search.tune.liveness import Liveness
-from search.tune.results import CORRECT, EPOCH, ERROR, FULL, LOST, METRICS, SAVED, STATUS, WORST_SCORE
+from search.tune.results import (
+    CORRECT,
+    EPOCH,
+    ERROR,
+    FULL,
+    LOST,
+    METRICS,
+    MISFIT,
+    NODE,
+    SAVED,
+    STATUS,
+    WORST_SCORE,
+)
 from search.tune.storage import CORRECT_FILE, list_saves
 from search.tune.study import RungStudy, Study
 
@@ -66,6 +78,7 @@ class Watch:
         lost: why a trial's model or state could not be saved, by number.
         full: numbers of trials that wait for room on a disk, and have said so.
         silent: why a trial's process was ended, by number.
+        avoided: nodes with other libraries, as Ray names them: no trial is handed out for them.
         liveness: of the Tune that runs now.
     """
 
@@ -81,6 +94,7 @@ class Watch:
     lost: dict[int, str] = field(default_factory=dict)
     full: set[int] = field(default_factory=set)
     silent: dict[int, str] = field(default_factory=dict)
+    avoided: set[str] = field(default_factory=set)
     liveness: Liveness = field(default_factory=lambda: Liveness("", math.inf))
 
     @property
@@ -143,7 +157,8 @@ class Watch:
 
         Returns:
             number, enqueued, params (flat, as shown), values (of a `TrainConfig`), saves (epoch, digests: what it can
-            go on from, the newest first), until (the epoch that it trains to), begun (whether it did before).
+            go on from, the newest first), until (the epoch that it trains to), begun (whether it did before), avoided
+            (nodes that it is not to be on).
         """
         record = self.session.record
         if record.reached is not None or record.asked is not None:
@@ -169,6 +184,7 @@ class Watch:
             "saves": list_saves(trial) if trial is not None else [],
             "until": self.find_until(trial),
             "begun": trial is not None,
+            "avoided": sorted(self.avoided),
         }
 
     def choose_known(self) -> int | None:
@@ -268,6 +284,9 @@ class Watch:
             self.full.add(number)
             return self.must_stop(known)
         self.full.discard(number)
+        if MISFIT in result:
+            self.avoid(result[NODE], result[MISFIT])
+            return True
         if self.taken.get(number) == (trial.trial_id, epoch):
             return self.must_stop(known)
         self.taken[number] = (trial.trial_id, epoch)
@@ -285,6 +304,12 @@ class Watch:
             self.rungs.take(number, epoch, known.best or 0.0)
         return self.must_stop(known)
 
+    def avoid(self, node: str, why: str) -> None:
+        """Use a node no more, and say so once. Its trials are handed out again for other nodes."""
+        if node not in self.avoided:
+            self.session.ledger.tell(why)
+        self.avoided.add(node)
+
     def must_stop(self, trial: TrialRecord) -> bool:
         """Whether the epoch that a trial has ended is its last, for now."""
         record = self.session.record
@@ -294,6 +319,9 @@ class Watch:
     def complete(self, trial: Trial) -> None:
         """A trial ended, in whatever way but the death of its process."""
         number, result = trial.config["number"], trial.last_result or {}
+        if MISFIT in result:
+            self.waiting.appendleft(number)
+            return
         known = self.session.record.trials[number]
         status = TrialStatus(result.get(STATUS, TrialStatus.INTERRUPTED))
         if status in (TrialStatus.FAILED, TrialStatus.DIVERGED):

@@ -24,7 +24,6 @@ import argparse
 import gc
 import importlib.util
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -48,7 +47,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(Path(__file__).resolve().parent)]
 
 from record_curves import GRACE_SECONDS as CUT_SECONDS  # noqa: E402
-from record_curves import Run, build_place, record_all, tell  # noqa: E402
+from record_curves import Run, build_place, choose_context, record_all, tell  # noqa: E402
 
 from fashion_core import metrics  # noqa: E402
 from fashion_core.config import TrainConfig  # noqa: E402
@@ -101,6 +100,7 @@ class Workload:
 
     Args:
         image_size: in pixels, of the speeds.
+        tests: files whose tests of a GPU run.
         train, val: images of an epoch, in whole batches: another size of batch costs another choice of kernels. They
             repeat where there are fewer photographs.
         epochs: of each `fit`; the first, with its choice of kernels, does not count.
@@ -110,6 +110,7 @@ class Workload:
     """
 
     device: str
+    tests: tuple[str, ...]
     backbones: tuple[str, ...]
     image_size: int
     batch_size: int
@@ -145,6 +146,7 @@ RECIPES = tuple(
 
 FULL = Workload(
     device="cuda",
+    tests=GPU_TESTS,
     backbones=RESNETS + LITES,
     image_size=224,
     batch_size=256,
@@ -160,6 +162,7 @@ FULL = Workload(
 )
 TINY = Workload(
     device="cpu",
+    tests=GPU_TESTS[:1],  # the others import more, and skip the same
     backbones=("test_resnet",),
     image_size=32,
     batch_size=8,
@@ -265,7 +268,11 @@ def run_tests(task: Task, note: Note) -> None:
     report = task.folder / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest", "-rs", "-k", "gpu"]
     done = subprocess.run(
-        [*command, f"--junitxml={report}", *GPU_TESTS], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [*command, f"--junitxml={report}", *task.workload.tests],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     note("output", done.stdout[-2000:] + done.stderr[-500:])
     for case in ElementTree.parse(report).iter("testcase"):
@@ -341,7 +348,7 @@ def count_waits(workload: Workload, data: PreparedData) -> float:
 def measure_packed(task: Task, note: Note) -> None:
     """Images a second of 1, 2, 4 and 8 trials together, each with its share of the memory."""
     workload = task.workload
-    with start_processes(train_beside_others, [(task,)] * max(workload.counts)) as connections:
+    with start_processes(workload.device, train_beside_others, [(task,)] * max(workload.counts)) as connections:
         for number, case in enumerate(workload.packed):
             name, alone = f"{case.backbone} {case.image_size} px batch {case.batch_size}", None
             started = time.perf_counter()
@@ -385,12 +392,11 @@ def train_together(connections: Sequence[Any], number: int, epochs: int) -> tupl
 def train_beside_others(connection: Any, task: Task) -> None:
     """One of the trials that share a GPU: trains whenever it is told to, until it is told None."""
     workload = task.workload
-    cores = len(os.sched_getaffinity(0))
     data = {side: open_data(task, side) for side in list_sides(workload)}
     while (order := connection.recv()) is not None:
         number, count, epochs = order
         case = workload.packed[number]
-        torch.set_num_threads(max(1, cores // count))
+        set_threads(workload, count)
         speeds: list[float] = []
         answer: Any = None
         try:
@@ -423,10 +429,16 @@ def train_beside_others(connection: Any, task: Task) -> None:
         connection.send(answer or (median(speeds or [0.0]), peak))
 
 
+def set_threads(workload: Workload, count: int) -> None:
+    """Of one of so many trials at once: its part of the cores. On a CPU one: networks this small gain by no more."""
+    torch.set_num_threads(1 if workload.device == "cpu" else max(1, len(os.sched_getaffinity(0)) // count))
+
+
 def check_shares(task: Task, note: Note) -> None:
     """Two trials at once: one whose batch is too much for its share of the memory, one that fits its own."""
     workload = task.workload
-    with start_processes(train_in_share, [(task, GREEDY_SHARE), (task, 1 - GREEDY_SHARE)]) as connections:
+    shares = (GREEDY_SHARE, 1 - GREEDY_SHARE)
+    with start_processes(workload.device, train_in_share, [(task, share) for share in shares]) as connections:
         for connection in connections:
             connection.send("go")
         answers = [connection.recv() for connection in connections]
@@ -441,7 +453,7 @@ def check_shares(task: Task, note: Note) -> None:
 def train_in_share(connection: Any, task: Task, share: float) -> None:
     """A trial of the largest batch, within a share of the GPU's memory."""
     workload = task.workload
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
+    set_threads(workload, 2)
     limit_gpu_memory(share)
     data = open_data(task, workload.image_size)
     connection.recv()
@@ -492,9 +504,11 @@ def tune_networks(task: Task, note: Note) -> None:
 
 
 @contextmanager
-def start_processes(target: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> Iterator[list[Any]]:
+def start_processes(
+    device: str, target: Callable[..., None], arguments: Sequence[tuple[Any, ...]]
+) -> Iterator[list[Any]]:
     """Plain processes, a connection to each; at the end they are killed."""
-    context = multiprocessing.get_context("spawn")
+    context = choose_context(device)
     connections, processes = [], []
     for each in arguments:
         ours, theirs = context.Pipe()

@@ -255,11 +255,20 @@ def work(connection: Any, place: Place) -> None:
 # ------------------------------------------------------------------------------------------------ beside all of them
 
 
+def choose_context(device: str) -> Any:
+    """How processes start on a device: anew for a GPU; on a CPU as copies of one that has imported what takes long."""
+    if device == "cuda":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["timm", "fashion_core.training.loop"])
+    return context
+
+
 class Worker:
     """A process that records runs, and the run that it has."""
 
     def __init__(self, place: Place) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = choose_context(place.device)
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs, place), daemon=True)
         self.process.start()

@@ -15,41 +15,78 @@ from search.records.record import replay
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
-TRIALS, EPOCHS = 4, 20
-SPACE = f"""
+TRIALS = 4
+LEDGER = "results/spread/ledger.jsonl"
+SPACE = """
 description: a tiny network on drawn garments
-trials: {TRIALS}
-fixed: {{image_size: 32, weights: none, batch_size: 16, backbone: test_resnet}}
-search: {{lr: {{loguniform: [1e-4, 1e-2]}}}}
-scheduler: {{type: none, max_epochs: {EPOCHS}}}
+trials: 4
+fixed: {image_size: 32, weights: none, batch_size: 16, backbone: test_resnet}
+search: {lr: {loguniform: [1e-4, 1e-2]}}
+scheduler: {type: none, max_epochs: EPOCHS}
 """
 
 
-def test_a_search_survives_the_loss_of_a_node(tmp_path, sample_folder):
-    (tmp_path / "tiny.yaml").write_text(SPACE)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    try:
-        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-        command = [sys.executable, str(REPOSITORY / "search" / "run.py"), "--data", str(sample_folder)]
-        command += ["--space", "tiny.yaml", "--name", "spread", "--storage", "shared"]
-        command += ["--address", cluster.address, "--allow-open-cluster"]
-        process = subprocess.Popen(
-            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
-        )
-        ledger = tmp_path / "results" / "spread" / "ledger.jsonl"
-        deadline = time.monotonic() + 120
-        while len({event.trial for event in read_events(ledger) if isinstance(event, EpochEnded)}) < 2:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.1)
-        cluster.remove_node(nodes[0], allow_graceful=False)  # as by a power cut, while both nodes train
-        output, _ = process.communicate(timeout=200)
-        assert process.returncode == 0, output
-    finally:
-        cluster.shutdown()
-    record = replay(read_events(ledger))
-    assert "2 trials, each with 1 CPU core" in output
+@pytest.fixture
+def cluster():
+    """A head without cores, to which a test adds nodes."""
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    yield found
+    found.shutdown()
+
+
+def start_search(folder, data, cluster, epochs, *options):
+    """The search, in a process of its own."""
+    (folder / "tiny.yaml").write_text(SPACE.replace("EPOCHS", str(epochs)))
+    command = [sys.executable, str(REPOSITORY / "search" / "run.py"), "--data", str(data)]
+    command += ["--space", "tiny.yaml", "--name", "spread", "--storage", "shared", *options]
+    command += ["--address", cluster.address, "--allow-open-cluster"]
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+    )
+
+
+def wait_for_training(process, ledger, trials):
+    """Wait until so many trials have ended an epoch."""
+    deadline = time.monotonic() + 120
+    while len({event.trial for event in read_events(ledger) if isinstance(event, EpochEnded)}) < trials:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def check_trained(ledger, epochs):
+    """That each trial has every epoch. Gives the retries."""
+    events = read_events(ledger)
+    record = replay(events)
     assert [trial.status for trial in record.trials.values()] == ["finished"] * TRIALS
     for trial in record.trials.values():
-        assert sorted(row.epoch for row in trial.epochs) == list(range(1, EPOCHS + 1))
-    (retried,) = (event for event in read_events(ledger) if isinstance(event, TrialRetried))
+        assert sorted(row.epoch for row in trial.epochs) == list(range(1, epochs + 1))
+    return [event for event in events if isinstance(event, TrialRetried)]
+
+
+def test_a_search_survives_the_loss_of_a_node(cluster, tmp_path, sample_folder):
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    process, ledger = start_search(tmp_path, sample_folder, cluster, 20), tmp_path / LEDGER
+    wait_for_training(process, ledger, 2)
+    cluster.remove_node(nodes[0], allow_graceful=False)  # as by a power cut, while both nodes train
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert "2 trials, each with 1 CPU core" in output
+    (retried,) = check_trained(ledger, 20)
     assert "the machine it was on" in retried.error
+
+
+@pytest.mark.long
+def test_a_node_with_other_libraries_that_joins_is_left_alone(cluster, tmp_path, sample_folder):
+    """Its trials go elsewhere, and none of them counts as one that failed."""
+    library = tmp_path / "other" / "torch-0.1.dist-info"
+    library.mkdir(parents=True)
+    (library / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.1\n")
+    cluster.add_node(num_cpus=1)
+    process, ledger = start_search(tmp_path, sample_folder, cluster, 60, "--concurrent", "2"), tmp_path / LEDGER
+    wait_for_training(process, ledger, 1)
+    cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(library.parent)})
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    words = " ".join(output.split())
+    assert words.count("is not used: it has torch 0.1 (here: ") == 1 and "Traceback" not in output, output
+    assert not check_trained(ledger, 60)

@@ -41,6 +41,7 @@ fixed: {image_size: 32, weights: none, batch_size: 16, backbone: test_resnet}
 search: {lr: {loguniform: [1e-4, 1]}, drop_path: {uniform: [0, 0.5]}}
 scheduler: {type: asha, max_epochs: 8, grace_epochs: 4, reduction_factor: 2}
 """
+LONG = SPACE.partition("scheduler:")[0] + "scheduler: {type: none, max_epochs: 60}\n"
 GIVEN = ("--space", "tiny.yaml", "--name", NAME, "--concurrent", 1, "--cpus-per-trial", 1, "--data")
 FINISH_S, AWAY_S, NOTICE_S, JOIN_S = 300.0, 60.0, 5.0, 10.0
 MAX_LINES = 80  # of a command, with its plan and its summary
@@ -92,7 +93,9 @@ class Stage:
         """What the driver has, copied to the machine."""
         shutil.rmtree(self.folder / "results", ignore_errors=True)
         self.cluster.take(self.cluster.driver, f"{WORK}/results", self.folder / "results")
-        return SearchLayout(self.folder / "results", NAME)
+        layout = SearchLayout(self.folder / "results", NAME)
+        print(dict(Counter(event.kind for event in read_events(layout.ledger))))  # for the table of what was found
+        return layout
 
 
 class Twin:
@@ -120,9 +123,9 @@ def twin(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) -> Itera
     found.process.kill()
 
 
-def build_stage(cluster: HostsCluster, folder: Path, sample_folder: Path) -> Stage:
+def build_stage(cluster: HostsCluster, folder: Path, sample_folder: Path, space: str = SPACE) -> Stage:
     """Give the driver what a search needs."""
-    (folder / "tiny.yaml").write_text(SPACE)
+    (folder / "tiny.yaml").write_text(space)
     shutil.copytree(sample_folder, folder / "photographs")
     cluster.give(cluster.driver, folder / "photographs", f"{WORK}/photographs")
     shutil.copy(folder / "tiny.yaml", cluster.look(cluster.driver, f"{WORK}/tiny.yaml"))
@@ -291,7 +294,7 @@ def test_a_search_goes_on_elsewhere(tmp_path: Path, logs: Path, sample_folder: P
 def test_a_node_that_joins_gets_work(tmp_path: Path, logs: Path, sample_folder: Path) -> None:
     """Two trials at once, on one node; the second node has one as soon as it is there."""
     with open_cluster(logs, 1) as cluster:
-        stage = build_stage(cluster, tmp_path, sample_folder)
+        stage = build_stage(cluster, tmp_path, sample_folder, LONG)
         at_once = stage.given.index("--concurrent") + 1
         process = cluster.command("run.py", *stage.given[:at_once], 2, *stage.given[at_once + 1 :])
         stage.wait_for(process, EpochEnded, 2)
@@ -303,6 +306,7 @@ def test_a_node_that_joins_gets_work(tmp_path: Path, logs: Path, sample_folder: 
         taken_s = time.monotonic() - joined
         output = process.communicate(timeout=FINISH_S)[0]
         assert process.returncode == 0, output
+        print(f"work after {taken_s:.1f} s")
     assert taken_s <= JOIN_S
 
 
@@ -321,7 +325,10 @@ def test_a_promotion_there_is_the_same(shared: Path, logs: Path, sample_folder: 
     """Its networks are trained on a node; the command is killed once one of them is done. What ships is the same."""
     data = shared / "photographs"
     shutil.copytree(sample_folder, data)
-    layouts = [write_search(shared / place / "results", NAME, data, [5e-3, 1e-9]) for place in ("here", "there")]
+    folders = [shared / place / "results" for place in ("here", "there")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    layouts = [write_search(folder, NAME, data, [5e-3, 1e-9]) for folder in folders]
     options = ("--top", 2, "--seeds", 2, "--force", "--concurrent", 1, "--cpus-per-trial", 1)
     undisturbed = start(shared / "here", "promote.py", NAME, *options)
     with open_cluster(logs, 1) as cluster:

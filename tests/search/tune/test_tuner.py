@@ -96,6 +96,15 @@ def test_a_trial_has_its_share_of_the_machine(plan):
     assert trained.__qualname__ == TrialTrainable.__qualname__  # what Ray calls its processes
 
 
+def test_a_trial_avoids_the_nodes_that_it_is_told_of(plan):
+    trained = build_trainable(plan, TrialTrainable)
+    plain, told, again = (
+        trained.default_resource_request({"avoided": nodes}) for nodes in ([], ["a1", "b2"], ["a1", "b2"])
+    )
+    assert plain == trained.default_resource_request({}) != told == again
+    assert told.required_resources == plain.required_resources and "!in(a1,b2)" in repr(told)
+
+
 def test_a_trial_is_named_by_its_number():
     assert name_trial(SimpleNamespace(config={"number": 7}, trial_id="a")) == "trial-0007-a"
     assert name_trial(SimpleNamespace(config={"number": 12345}, trial_id="b")) == "trial-12345-b"

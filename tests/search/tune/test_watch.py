@@ -35,7 +35,7 @@ from search.space.reading import parse_space
 from search.tune import watch as watch_module
 from search.tune.callback import Recorder
 from search.tune.checkpoints import BestModels
-from search.tune.results import CORRECT, EPOCH, FULL, LOST, METRICS, SAVED, SCORE
+from search.tune.results import CORRECT, EPOCH, FULL, LOST, METRICS, MISFIT, NODE, SAVED, SCORE
 from search.tune.scheduler import LedgerScheduler
 from search.tune.searcher import LedgerSearcher
 from search.tune.storage import CORRECT_FILE, TrialStore
@@ -453,6 +453,29 @@ def test_a_trial_whose_process_dies_goes_on_once(search):
     ended = search.watch.session.record.trials[0]
     assert ended.status == "failed" and ended.died_on == [None] and not ended.has_standing
     assert search.begin().config["number"] == 1
+
+
+def test_a_trial_on_a_node_with_other_libraries_goes_elsewhere_and_that_is_told_once(search):
+    told = []
+    search.watch.session.ledger.tell = told.append
+    begun, other = search.begin_with_two_epochs(), search.begin()
+    search.die(begun)
+    for number, node in enumerate(["bad", "bad", "worse"]):
+        trial = search.begin() if number else other
+        assert trial.config["avoided"] == sorted({"bad"} if number else [])
+        result = {SCORE: 0.0, EPOCH: 0, METRICS: "{}", "status": "running", "done": True, NODE: node}
+        trial.last_result = result | {MISFIT: f"{node} is not used"}
+        search.recorder.on_trial_result(0, [], trial, trial.last_result)
+        search.complete(trial)
+    assert told == ["bad is not used", "worse is not used"]
+    again = [search.begin() for _ in range(2)]
+    assert {trial.config["number"] for trial in again} == {0, 1}
+    assert all(trial.config["avoided"] == ["bad", "worse"] for trial in again)
+    for trial in again:
+        search.train(trial)
+    trials = search.watch.session.record.trials
+    assert [(trial.status.is_over, trial.died_on) for trial in trials.values()] == [(True, [None]), (True, [])]
+    assert [row.epoch for row in trials[0].epochs] == [1, 2, 3, 4]
 
 
 def test_while_others_run_the_end_is_waited_for(search):
