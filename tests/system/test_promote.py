@@ -286,7 +286,7 @@ def test_a_kill_at_any_stage_costs_nothing_but_time(tmp_path, sample_folder, sto
 def test_without_a_registry_the_model_stays_on_disk(tmp_path, sample_folder):
     results = tmp_path / "results"
     layout = write_search(results, "good", sample_folder, [GOOD])
-    options = ("good", "--results", results, *USUAL, "--force")
+    options = ("good", "--results", results, "--top", "1", "--seeds", "1", "--baseline", "none", "--force")
     uri = " --tracking-uri http://127.0.0.1:9"
     told = promote(tmp_path, *options, *uri.split(), status=2)
     assert "register it later" in told and told.endswith("promote.py " + " ".join(map(str, options)) + uri)
