@@ -15,7 +15,7 @@ from search.records.record import replay
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
-TRIALS, EPOCHS = 4, 20
+TRIALS, EPOCHS = 3, 20
 SPACE = f"""
 description: a tiny network on drawn garments
 trials: {TRIALS}

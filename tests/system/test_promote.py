@@ -20,6 +20,7 @@ from search.registry.versions import Registry
 pytestmark = pytest.mark.usefixtures("shared_ray")
 
 GOOD, POOR = 5e-3, 1e-9
+NO_BETTER = by_size(ci=("equal",), whole=("equal", "worse"))
 # Equal for all commands of this file but those that say otherwise.
 USUAL = ["--top", "2", "--seeds", "2"]
 
@@ -43,8 +44,7 @@ def story(tmp_path_factory, sample_folder, shared_ray):
     usual = ["--results", results, *USUAL]
     told = {"forced": promote(folder, "poor", *usual, "--force")}
     told["good"] = promote(folder, "good", *usual)
-    told["equal"] = promote(folder, "equal", *usual, status=3)
-    told["worse"] = promote(folder, "worse", *usual, status=3)
+    told |= {name: promote(folder, name, *usual, status=3) for name in NO_BETTER}
     return folder, told
 
 
@@ -70,11 +70,13 @@ def test_no_better_model_passes(story):
     folder, told = story
     registry = open_registry(folder)
     versions = {version.tags["search"]: version for version in registry.list_versions()}
-    for name in ("equal", "worse"):
+    for name in NO_BETTER:
         assert "the gate did not let it pass" in told[name]
         assert versions[name].tags["gate"] == "refused" and not versions[name].aliases
     # the same seeds give the same networks, so there is no difference at all
-    assert "+0.00 points" in told["equal"] and "-" in told["worse"].split("not surely better: ")[1][:1]
+    assert "+0.00 points" in told["equal"]
+    if "worse" in told:
+        assert "-" in told["worse"].split("not surely better: ")[1][:1]
 
 
 def test_what_ships_is_whole(story):

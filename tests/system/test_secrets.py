@@ -81,4 +81,5 @@ def test_no_secret_is_shown_or_stored(tmp_path, tmp_path_factory, sample_folder,
         assert list(short.iterdir())
         assert all(path.stat().st_mode & 0o077 == 0 for path in short.glob("fashion-ray-*"))
     finally:
+        monkeypatch.undo()  # pytest's own files are not to be there
         shutil.rmtree(short)
