@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FACTOR = int(os.environ.get("FASHION_FUZZ", "0"))  # how many times its time a target takes, by other examples; 0: CI's
 SHARE = by_size(ci=0.4, whole=1.0)  # of its time, in CI and in a run of all tests
 FIRST = secrets.randbits(32) if FACTOR else 0  # seed
-ROUND = 25  # examples of one seed: some seconds at most
+ROUND = 25 if FACTOR else by_size(ci=10, whole=25)  # examples of one seed: some seconds at most
 Test = TypeVar("Test", bound="Callable[..., None]")
 HANG_S = 60  # of one example: far more than any needs on a busy machine
 MAX_MESSAGE = 2_000  # characters of a line
