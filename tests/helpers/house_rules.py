@@ -123,10 +123,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def rank_start(item: pytest.Item) -> int:
-    """Which begin first: whole commands, then files that are slow as a whole, then the others."""
+    """Which begin first: whole commands, those that share a Ray side by side, then slow files, then the others."""
     module = item.getparent(pytest.Module)
     is_slow = module is not None and any(mark.name == "slow" for mark in module.own_markers)
-    return 0 if find_room(item.nodeid) == "system" else 1 if is_slow else 2
+    if find_room(item.nodeid) == "system":
+        return 0 if "shared_ray" in getattr(item, "fixturenames", ()) else 1
+    return 2 if is_slow else 3
 
 
 def pytest_collection_finish() -> None:

@@ -12,6 +12,7 @@ from functools import wraps
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from house_rules import by_size
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-FACTOR = int(os.environ.get("FASHION_FUZZ", "0"))  # how many times as long as in CI, by other examples; 0: as in CI
+FACTOR = int(os.environ.get("FASHION_FUZZ", "0"))  # how many times its time a target takes, by other examples; 0: CI's
+SHARE = by_size(ci=0.4, whole=1.0)  # of its time, in CI and in a run of all tests
 FIRST = secrets.randbits(32) if FACTOR else 0  # seed
-ROUND = 25  # examples of one seed: some seconds at most
+ROUND = 25 if FACTOR else by_size(ci=10, whole=25)  # examples of one seed: some seconds at most
 Test = TypeVar("Test", bound="Callable[..., None]")
 HANG_S = 60  # of one example: far more than any needs on a busy machine
 MAX_MESSAGE = 2_000  # characters of a line
@@ -50,7 +52,7 @@ def fuzz(seconds: float) -> Callable[[Test], Test]:
 
         @wraps(test)
         def run(*arguments: Any, **fixtures: Any) -> None:
-            end = time.monotonic() + seconds * max(FACTOR, 1)
+            end = time.monotonic() + seconds * (FACTOR or SHARE)
             for number in count(FIRST):
                 print(f"seed {number}")
                 seed(number)(test)(*arguments, **fixtures)

@@ -8,7 +8,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +71,21 @@ def share_ray() -> Iterator[None]:
             patch.setenv(name, value)
         with use_ray(detect_machine()):
             yield
+
+
+class KeptRay:
+    """One Ray for files that follow each other in this process: its start costs as much as a search."""
+
+    opened = ExitStack()
+    is_there = False
+
+    @classmethod
+    def open(cls) -> None:
+        if not cls.is_there:
+            cls.opened.enter_context(share_ray())
+            cls.is_there = True
+
+    @classmethod
+    def close(cls) -> None:
+        cls.is_there = False
+        cls.opened.close()

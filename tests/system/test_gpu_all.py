@@ -108,6 +108,7 @@ def test_a_run_is_what_fit_trains(place: Place):
 
 
 @pytest.mark.slow
+@pytest.mark.long  # `test_a_run_is_what_fit_trains` has its parts
 def test_what_is_recorded(sample_folder, tmp_path):
     runs = [
         {"name": "plain", "group": "g", "config": CONFIG},

@@ -72,6 +72,7 @@ print(result.trials["status"].tolist(), type(result.model()).__name__)
 """
 
 
+@pytest.mark.long  # the whole search in this process is the test above; Ray and MLflow show nothing there either
 def test_it_runs_in_a_notebook_and_leaves_the_cell_as_it_is(sample_folder, tmp_path, monkeypatch):
     """Neither cleared nor filled: what the cell prints is there, and nothing that a library displays."""
     for name in ("JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):

@@ -26,7 +26,7 @@ search: {lr: {loguniform: [1e-4, 1]}, drop_path: {uniform: [0, 0.5]}}
 scheduler: {type: asha, max_epochs: 4, grace_epochs: 1, reduction_factor: 2}
 """
 LINES = 9  # of the ledger, when something happens to the search
-AWAY_SECONDS = by_size(ci=15.0, whole=30.0)  # the lease is renewed in between
+AWAY_SECONDS = by_size(ci=7.0, whole=30.0)  # the lease is renewed in between
 
 
 def finish(process):

@@ -371,11 +371,11 @@ def test_command_in_its_own_process(model_folder: Path, sample_folder: Path) -> 
     ]
     good = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(good.stdout)["attributes"]["sleeve"]["class"]
-    bad = subprocess.run([*command, "--box", "9,9,2,2"], capture_output=True, text=True)
-    assert bad.returncode == 2 and "x1 < x2" in bad.stderr and "Traceback" not in bad.stderr and not bad.stdout
 
 
-@pytest.mark.parametrize("box", ["1,2,3", "1,2,3,x", "10,10,10,20", "0,0,4000,20", "-1,0,20,20", "1.5,2,3,4"])
+@pytest.mark.parametrize(
+    "box", ["1,2,3", "9,9,2,2", "1,2,3,x", "10,10,10,20", "0,0,4000,20", "-1,0,20,20", "1.5,2,3,4"]
+)
 def test_bad_box(model_folder: Path, sample_folder: Path, box: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         run_main(model_folder, sample_folder / "img" / "00000.jpg", f"--box={box}")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from house_rules import by_size
+from hurried_silence import TIMEOUT_S, hurry
 from ray import cloudpickle
 
 from fashion_core import metrics
@@ -21,8 +23,8 @@ from search.planning.resources import Machine, Resources
 pytestmark = pytest.mark.slow
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
 
-TIMEOUT_S = 3.0
-START_S = 25.0  # of a process, with its imports
+SILENT = by_size(ci=("hangs",), whole=("hangs", "stops"))  # ways of which the beats tell
+DEAD = by_size(ci=(), whole=("dies",))
 CONFIG = TrainConfig(
     image_size=64, backbone="test_resnet", weights="none", batch_size=8, epochs=3, lr=0.01, precision="fp32", seed=3
 )
@@ -87,11 +89,11 @@ def build(sample_prepared, tmp_path):
     return make
 
 
-def run_all(*trainings):
+def run_all(*trainings, timeout_s=TIMEOUT_S):
     """Train them; gives what was told of each, by name."""
     told = {training.name: [] for training in trainings}
     resources = Resources(concurrent=2, cpus_per_trial=1, gpus_per_trial=0)
-    train_all(trainings, resources, lambda training, event: told[training.name].append(event), timeout_s=TIMEOUT_S)
+    train_all(trainings, resources, lambda training, event: told[training.name].append(event), timeout_s=timeout_s)
     return told
 
 
@@ -99,18 +101,19 @@ def list_scores(training):
     return [(row[metrics.TRAIN_LOSS], row[metrics.ACCURACY]) for row in load_run(training).scores]
 
 
-def test_one_that_hangs_stops_or_dies_goes_on_beside_another_and_nothing_is_changed(build):
+def test_one_that_hangs_stops_or_dies_goes_on_beside_another_and_nothing_is_changed(build, monkeypatch):
     undisturbed = build("undisturbed", "hangs")
     Path(undisturbed.job.mark).touch()
-    ways = [build(way, way) for way in ("hangs", "stops", "dies")] + [build("saved", "dies", save_s=0.0)]
+    ways = [build(way, way) for way in (*SILENT, *DEAD)] + [build("saved", "dies", save_s=0.0)]
+    hurry(monkeypatch, *(Path(training.job.mark) for training in ways if training.name in SILENT))
     told = run_all(undisturbed, *ways)
     assert {events[-1].get("status") for events in told.values()} == {"finished"}, told
     assert all(Path(training.job.mark).exists() for training in ways)
-    assert [list_scores(training) for training in ways] == [list_scores(undisturbed)] * 4
+    assert [list_scores(training) for training in ways] == [list_scores(undisturbed)] * len(ways)
     epochs = {name: [event.get("epoch") for event in events] for name, events in told.items()}
     assert epochs == {
         "undisturbed": [1, 2, 3, None],
-        **{name: [1, 1, 2, 3, None] for name in ("hangs", "stops", "dies")},
+        **{name: [1, 1, 2, 3, None] for name in (*SILENT, *DEAD)},
         "saved": [1, 2, 3, None],  # it goes on from its state, and nothing that it tells then is passed over
     }
 
@@ -119,14 +122,14 @@ def test_one_that_hangs_stops_or_dies_goes_on_beside_another_and_nothing_is_chan
 def test_one_that_hangs_again_and_again_fails_and_says_where(build):
     fails, well = build("fails", "hangs", again=True), build("well", "hangs")
     Path(well.job.mark).touch()
-    told = run_all(fails, well)
+    told = run_all(fails, well, timeout_s=3.0)
     assert told["well"][-1]["status"] == "finished"
     assert told["fails"][-1] == {"status": "failed", "error": "no step for 3 seconds: in epoch 2, batch 1 of 2"}
 
 
 def test_one_that_stops_before_it_tells_anything_is_ended_and_goes_on(build, monkeypatch):
     monkeypatch.setattr(reruns, "train", stop_once)
-    monkeypatch.setattr("search.jobs.beats.START_S", START_S)
     training = build("early", "hangs")
+    hurry(monkeypatch, Path(training.job.mark))
     told = run_all(training)
     assert told["early"][-1] == {"status": "finished", "error": None}

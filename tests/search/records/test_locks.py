@@ -1,17 +1,20 @@
 """One process at a time works on a search; whoever reads it takes no lock, and none that is held stops it."""
 
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 from made_search import make_search
 
 from fashion_core.errors import SearchError
+from search.commands.app import main
 from search.experiment.result import load_search
 from search.records import locks
 from search.records.layout import SearchLayout, unique_name
@@ -19,6 +22,7 @@ from search.records.locks import DELETE, PROMOTE, RUN, find_holder, hold_search,
 
 HOLD = """
 import sys, time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from search.records.layout import SearchLayout
 from search.records.locks import hold_search
@@ -146,17 +150,13 @@ def test_results_that_cannot_be_written(tmp_path):
 
 
 def call(arguments, results):
-    """A command in a process of its own: its exit status, and what it said."""
-    command = [
-        sys.executable,
-        "-c",
-        "from search.commands.app import main; main()",
-        *arguments,
-        "--results",
-        str(results),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=results.parent, check=False)
-    return done.returncode, done.stderr
+    """A command in this process, beside that which holds the lock: its exit status, and what it said."""
+    output, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        patch.chdir(results.parent)
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--results", str(results)])
+    return int(ended.value.code or 0), errors.getvalue()
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from house_rules import by_size
+from hurried_silence import TIMEOUT_S, hurry
 from ray import cloudpickle
 from same_search import find_differences
 
@@ -27,8 +28,7 @@ pytestmark = pytest.mark.slow
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
 
 MACHINE = Machine(2, 0)
-TIMEOUT_S = 6.0
-START_S = 25.0  # of a process, with its imports
+SLOW_TIMEOUT_S = 15.0
 SPACE = """
 trials: {trials}
 fixed: {{image_size: 32, backbone: test_resnet, weights: none, batch_size: 16}}
@@ -65,7 +65,7 @@ def list_of(kind, result):
 
 
 class SlowsDown(TrialTrainable):
-    """After an epoch without pauses, every batch takes a third of the time-out."""
+    """After an epoch without pauses, every batch takes a fifth of the time-out."""
 
     def setup(self, config):
         super().setup(config)
@@ -74,15 +74,16 @@ class SlowsDown(TrialTrainable):
         def take(phase, done, total):
             step(phase, done, total)
             if phase == "epoch 2":
-                time.sleep(TIMEOUT_S / 3)
+                time.sleep(SLOW_TIMEOUT_S / 5)
 
         self.pulse.step = take
 
 
+@pytest.mark.long  # `tests/search/jobs/test_beats.py` has the parts
 def test_a_slow_epoch_after_a_fast_one_is_left_alone(search):
-    result = search("slow", SlowsDown, trials=1, epochs=2)
+    result = search("slow", SlowsDown, trials=1, epochs=2, timeout_s=SLOW_TIMEOUT_S)
     assert result.record.trials[0].status == "finished" and not list_of(TrialRetried, result)
-    assert result.record.trials[0].epochs[1].metrics["train/seconds"] > TIMEOUT_S
+    assert result.record.trials[0].epochs[1].metrics["train/seconds"] > SLOW_TIMEOUT_S
 
 
 class Misbehaves(TrialTrainable):
@@ -146,11 +147,11 @@ class StopsEarly(TrialTrainable):
 
 @pytest.mark.parametrize("is_fresh", by_size(ci=[True], whole=[True, False]))
 def test_a_process_that_stops_before_it_tells_anything_is_ended_too(is_fresh, search, twin, tmp_path, monkeypatch):
-    monkeypatch.setattr("search.jobs.beats.START_S", START_S)
+    hurry(monkeypatch, tmp_path / "happened")
     StopsEarly.mark, StopsEarly.is_fresh = str(tmp_path / "happened"), is_fresh
-    result = search(f"early-{is_fresh}", StopsEarly, timeout_s=TIMEOUT_S)
+    result = search(f"early-{is_fresh}", StopsEarly)
     (retried,) = list_of(TrialRetried, result)
-    assert retried.trial == (0 if is_fresh else 1) and retried.error == "its process said nothing for 25 seconds"
+    assert retried.trial == (0 if is_fresh else 1) and retried.error == "its process said nothing for 120 seconds"
     assert find_differences(twin, result.layout) == []
 
 
@@ -170,19 +171,22 @@ def end_processes_with(number, title):
 
 def test_a_hanging_trial_is_seen_though_nobody_takes_its_beats_for_a_time(search, twin, tmp_path, monkeypatch):
     monkeypatch.setattr("search.jobs.beats.ANSWER_S", 2.0)
+    hurry(monkeypatch, tmp_path / "happened")
     StopsItsListener.mark = str(tmp_path / "happened")
     result = search("listener", StopsItsListener)
     (retried,) = list_of(TrialRetried, result)
-    assert retried.trial == 0 and retried.error.startswith("no step for 6 seconds: in ")
+    assert retried.trial == 0 and retried.error.startswith("no step for 60 seconds: in ")
     assert find_differences(twin, result.layout) == []
 
 
 @pytest.mark.parametrize("kind", by_size(ci=[KillsItself], whole=[Misbehaves, StopsItself, KillsItself]))
-def test_a_trial_that_hangs_or_dies_goes_on_once_and_nothing_is_changed(kind, search, twin, tmp_path):
+def test_a_trial_that_hangs_or_dies_goes_on_once_and_nothing_is_changed(kind, search, twin, tmp_path, monkeypatch):
+    if kind is not KillsItself:
+        hurry(monkeypatch, tmp_path / "happened")
     kind.mark = str(tmp_path / "happened")
     result = search(kind.__name__, kind)
     (retried,) = list_of(TrialRetried, result)
-    wanted = "the trial's process died" if kind is KillsItself else "no step for 6 seconds: in "
+    wanted = "the trial's process died" if kind is KillsItself else "no step for 60 seconds: in "
     assert retried.trial == 0 and retried.error.startswith(wanted)
     assert find_differences(twin, result.layout) == []
 
@@ -207,7 +211,7 @@ FIRST_WAYS = (
     (refuse_memory, "out of memory: a smaller batch_size"),
 )
 OTHER_WAYS = (
-    (run_for_ever, "no step for 15 seconds: in epoch 1, batch 1 of 7"),
+    (run_for_ever, "no step for 60 seconds: in epoch 1, batch 1 of 7"),
     (lambda: sys.exit(7), DIED),
     (lambda: os.kill(os.getpid(), signal.SIGKILL), DIED),  # as the system does, out of memory
 )
@@ -230,7 +234,7 @@ class Fails(TrialTrainable):
 
 
 def test_trials_that_fail_cost_themselves_alone(search):
-    result = search("fails", Fails, trials=len(WAYS) + 1, epochs=1, timeout_s=15.0)
+    result = search("fails", Fails, trials=len(WAYS) + 1, epochs=1)
     trials = result.record.trials
     assert {number: trial.status for number, trial in trials.items()} == dict.fromkeys(WAYS, "failed") | {
         len(WAYS): "finished"

@@ -1,12 +1,14 @@
 """What runs next is what the ledger says, wherever the search was killed; what ends is written down, with its model."""
 
 import json
+import random
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from house_rules import by_size
 
 from fashion_core.files import MODEL_FILE
 from fashion_core.models.cost import Cost
@@ -207,14 +209,19 @@ def drawn_models(monkeypatch):
     monkeypatch.setattr(ends, "read_score", read_drawn_score)
 
 
+def choose_kills(twin, form):
+    """Lines of a ledger after which a search like it is killed: half of them, others for each form; or all."""
+    lines = range(1, len(read_events(twin / "one" / "ledger.jsonl")))
+    return random.Random(form).sample(lines, by_size(ci=(len(lines) + 1) // 2, whole=len(lines)))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["plan", "promoting", "limited"])
 def test_a_search_killed_after_any_line_equals_the_undisturbed_one(form, request, tmp_path):
     plan = request.getfixturevalue(form)
     wanted = run(plan, tmp_path / "twin")
-    lines = len(read_events(tmp_path / "twin" / "one" / "ledger.jsonl"))
     assert {status for _, _, status, *_ in wanted[0]} == {"finished", "stopped"} and len(wanted[0]) == 6
-    for kill in range(1, lines):
+    for kill in choose_kills(tmp_path / "twin", form):
         assert run(plan, tmp_path / str(kill), kill) is None
         assert run(plan, tmp_path / str(kill)) == wanted, kill
         assert not any((tmp_path / str(kill) / "one" / "states").iterdir())  # all is over
@@ -256,7 +263,7 @@ def test_a_limit_ends_it(limits, reason, begun, plan, tmp_path):
 def test_one_that_a_limit_ends_equals_the_undisturbed_one_too(limits, form, request, tmp_path):
     plan = request.getfixturevalue(form)
     wanted = run(plan, tmp_path / "twin", limits=limits)
-    for kill in range(1, len(read_events(tmp_path / "twin" / "one" / "ledger.jsonl"))):
+    for kill in choose_kills(tmp_path / "twin", form):
         assert run(plan, tmp_path / str(kill), kill, limits) is None
         assert run(plan, tmp_path / str(kill), limits=limits) == wanted, kill
         events = read_events(tmp_path / str(kill) / "one" / "ledger.jsonl")
