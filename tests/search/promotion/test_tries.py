@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from search.promotion.attempts import render_attempts
-from search.promotion.tries import TryCounter, describe_search, digest_answers
+from search.promotion.tries import TryCounter, digest_answers
+from search.records.attempts import describe_search
 from search.records.events import SearchStarted
 from search.records.layout import SearchLayout
 from search.registry.versions import Registry
