@@ -168,7 +168,7 @@ def ask_gate(promotion: Promotion, trained: Trained, judgement: Judgement, decis
         reason = "the baseline diverged with every seed, so there is nothing that this had to beat"
         verdict = replace(verdict, passed=False, reasons=(reason, *verdict.reasons))
     one_network = None
-    if opponent.one_network is not None:
+    if opponent.one_network is not None and not (opponent.is_recipe and form == SINGLE):  # that is what was judged
         one_network = compare_answers(decision.one_network, opponent.one_network, (), trained.measure)
     as_shipped = None
     if opponent.shipped is not None and not is_recipe:

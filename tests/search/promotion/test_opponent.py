@@ -154,6 +154,7 @@ def test_a_single_champion_is_compared_by_its_reruns(has_ensemble, is_recipe, ch
     assert gate.as_shipped == (None if is_recipe else shipped)
     assert any("what ships against what shipped" in reason for reason in gate.reasons) is not is_recipe
     assert (gate.recipe is None) is has_ensemble
+    assert (gate.one_network is None) is not has_ensemble  # of single ones it is what was judged
 
 
 def test_a_single_champion_without_reruns_is_compared_as_it_is(champion):
