@@ -20,7 +20,7 @@ from search.address import Address
 from search.cli import DEFAULT_RESULTS
 from search.records.layout import ARTIFACTS
 from search.registry.access import find_or_none, open_registry, tell_errors
-from search.registry.serving import store_output
+from search.registry.serving import store_output, tell_version
 from search.registry.versions import (
     CHAMPION,
     PREDECESSOR_TAG,
@@ -208,6 +208,7 @@ def add_copy(
                 description=described,
                 model_id=logged.model_id,
             )
+            tell_version(client, logged, target.model, created.version)
             return build_version(created, target.read_model())
 
 

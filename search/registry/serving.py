@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from functools import partial
 from importlib.metadata import version
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.tracking import MlflowClient
 
+VERSIONS_TAG = "mlflow.modelVersions"  # MLflow's own; where a database is used without a server, nobody sets it
 SERVED_MODEL = Path(__file__).with_name("served_model.py")
 # What its code and that of fashion_core import to answer; and torchvision, which timm asks for: built for this torch.
 SERVED_PACKAGES = (
@@ -67,6 +69,14 @@ def store_output(
             client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     return logged
+
+
+def tell_version(client: MlflowClient, stored: LoggedModel, name: str, number: str) -> None:
+    """Tell on a stored model's page which version of a registered model it is, as a server of MLflow does itself."""
+    own = {"name": name, "version": str(number)}
+    known = json.loads(client.get_logged_model(stored.model_id).tags.get(VERSIONS_TAG, "[]"))
+    if own not in known:
+        client.set_logged_model_tags(stored.model_id, {VERSIONS_TAG: json.dumps([*known, own])})
 
 
 def save_served(final: Path, folder: Path, logged: LoggedModel, example_image: bytes) -> None:

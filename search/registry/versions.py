@@ -171,7 +171,7 @@ class Registry:
         Raises:
             CheckpointError: the folder holds no saved model.
         """
-        from search.registry.serving import store_served
+        from search.registry.serving import store_served, tell_version
 
         with tell_errors(self.uri):
             if (found := self.find_promotion(promotion_id)) is not None:
@@ -193,6 +193,7 @@ class Registry:
                     ),
                     model_id=logged.model_id,
                 )
+                tell_version(self.connect(), logged, self.model, created.version)
                 return build_version(created, self.read_model())
 
     def promote(self, version: Version, expected: Version | None, tags: Mapping[str, Any]) -> None:

@@ -58,6 +58,9 @@ def test_a_version_holds_the_folder_and_its_origin(
     (output,) = client.get_run(run_id).outputs.model_outputs
     assert Path(client.get_logged_model(output.model_id).artifact_location.removeprefix("file://")) in folder.parents
 
+    told = client.get_logged_model(output.model_id).tags["mlflow.modelVersions"]
+    assert json.loads(told) == [{"name": "whole", "version": "1"}]  # its page leads to the version
+
     second = registry.register(final, promotion_id="b", tags={}, **given)
     assert second.number == 2 and registry.list_versions() == [first, second]
 
