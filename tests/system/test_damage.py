@@ -31,6 +31,9 @@ WAYS = ("cut", "emptied", "flipped")
 NOTE = re.compile(r" \(the state after epoch .*\)$")
 ANSWERS = f" ({ANSWERS_LOST})"
 KIND = re.compile(r"[0-9a-f]{8,}|\d+")  # files whose names differ by this alone are of one kind
+# What a report writes of the ledger, and reads at most to write it again.
+REPORTED = {"audit.json", "confusion.json", "curves.parquet", "label_errors.csv", "label_errors.json", "report.html"}
+REPORTED |= {"trials.csv", "trials.parquet"}
 MODELS_TOLD, TRACKING_TOLD = "a kept model must be", "does not take the search"
 
 
@@ -97,14 +100,14 @@ def compare(twin, copy, told):
 
 
 def choose(files, draws):
-    """(files, way): what only people read at once, else one file of every kind, in one way drawn; in a run of all
-    tests, every file by itself, in all ways.
+    """(files, way): all that is written of a ledger or that only people read at once, else one file of every kind, in
+    one way drawn; in a run of all tests, every file by itself, in all ways.
     """
     if by_size(False, True):
         return [([name], way) for name in files for way in WAYS]
     kinds = {}
     for name in files:
-        is_read = "mlartifacts" in name or Path(name).suffix in (".png", ".md") or name.endswith("trials.csv")
+        is_read = "mlartifacts" in name or Path(name).suffix in (".png", ".md") or Path(name).name in REPORTED
         kinds.setdefault("people" if is_read else KIND.sub("#", name), []).append(name)
     return [(names if kind == "people" else names[-1:], draws.choice(WAYS)) for kind, names in kinds.items()]
 
