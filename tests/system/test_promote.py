@@ -58,7 +58,7 @@ def test_a_better_model_takes_the_place_of_the_champion(story):
     )
     assert registry.find("previous").tags["search"] == "poor"
     page = (folder / "results" / "good" / "report.html").read_text()
-    assert 'href="PROMOTION.md"' in page and "The champion comes from this search: it is version 2 of sample" in page
+    assert 'href="PROMOTION.md"' in page and "The champion comes from this search: version 2 of sample, " in page
     assert "version 2, is the champion" in told["good"] and "against the champion, version 1:" in told["good"]
     assert "compared as it is: there are no answers of two re-runs of it" in told["good"]
 

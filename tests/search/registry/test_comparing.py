@@ -203,7 +203,7 @@ def test_a_planted_difference_is_found(write_search, compare, data, trained, dam
     assert swapped.winner == 1 and swapped.list_won(1) == found.list_won(0)
     assert swapped.p_value == pytest.approx(found.p_value)
     assert f"B is better than A: by {-100 * swapped.difference.mean.value:.2f} points" in text
-    low, high = 100 * both.low, 100 * both.high
+    low, high = sorted(-100 * end for end in swapped.difference.mean.compute_interval())
     assert f"by {low:.2f} to {high:.2f} on all images like them" in text
     assert f"{100 * swapped.difference.mean.value:.2f} * {-high:.2f} to {-low:.2f}" in text
 
