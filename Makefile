@@ -21,7 +21,7 @@ help:
 	@echo "make env    the environment in $(VENV) (about 6.9 GB, once; again only when its pins change)"
 	@echo "make demo   draw a small data set, search on it, and promote the best (4 minutes on 2 CPU cores)"
 	@echo "make ui     the trials of all searches in MLflow's pages, best first, at http://127.0.0.1:$(PORT)"
-	@echo "make test   the tests, as CI runs them (about 25 minutes on 2 CPU cores)"
+	@echo "make test   the tests, as CI runs them (25 to 30 minutes on 2 CPU cores)"
 	@echo "make test-fast   an answer in 2 to 4 minutes: those marked neither slow nor long, fewer examples"
 	@echo "make test-all    the tests and the long ones, with more examples; its summary is results/tests/README.md"
 	@echo "make fuzz   files, options and spaces, damaged at random in other ways every time (10 minutes)"
