@@ -127,7 +127,8 @@ def ask_champion(registry: Registry, version: Version, material: Material) -> Ch
         check_categories(as_ensemble(saved).schema, material.schema, version)
         check_judgeable(final, version, digests)
     answers = np.asarray(kept.correct, float) if is_same else ask(saved, material)[None]
-    members = np.stack([ask(member, material) for member in networks]) if is_clean else None
+    own = [predict(network, material) for network in networks] if is_clean else []
+    members = np.stack([mark_right(each, material) for each in own]) if own else None
     if len(networks) > 1:
         return Champion(answers, members, len(networks))
     if not is_same:
@@ -136,7 +137,7 @@ def ask_champion(registry: Registry, version: Version, material: Material) -> Ch
         return Champion(answers, members, 1, is_recipe=True, remark=BY_RECIPE)
     if kept.recipe is not None:
         return Champion(np.asarray(kept.recipe, float), members, 1, answers, is_recipe=True, remark=BY_RECIPE)
-    found = find_reruns(final, predict(saved, material), material) if is_clean else None
+    found = find_reruns(final, own[0], material) if own else None
     if found is None or len(found) < 2:
         return Champion(answers, members, 1, remark=AS_IT_IS.format("there are no answers of two re-runs of it"))
     remark = f"{BY_RECIPE}, at the epochs that were best on these images, which flatters it a little"
@@ -165,7 +166,7 @@ def find_reruns(final: FinalLayout, own: Sequence[np.ndarray], material: Materia
     label = min(gaps, key=lambda name: gaps[name], default=None)
     if label is None or gaps[label] > SAME:
         return None
-    return np.stack([find_correct(each, material.labels) for each in runs[label]]).astype(float)
+    return np.stack([mark_right(each, material) for each in runs[label]])
 
 
 def sort_reruns(arrays: Mapping[str, np.ndarray], categories: Sequence[str]) -> dict[str, list[list[np.ndarray]]]:
@@ -186,7 +187,12 @@ def sort_reruns(arrays: Mapping[str, np.ndarray], categories: Sequence[str]) -> 
 
 def ask(saved: Saved, material: Material) -> np.ndarray:
     """[N, K]: which of a model's answers to the validation images are right."""
-    return find_correct(predict(saved, material), material.labels).astype(float)
+    return mark_right(predict(saved, material), material)
+
+
+def mark_right(probabilities: Sequence[np.ndarray], material: Material) -> np.ndarray:
+    """[N, K]: 1 where the probabilities, K arrays [N, C_i], name the right class, else 0."""
+    return find_correct(probabilities, material.labels).astype(float)
 
 
 def predict(saved: Saved, material: Material) -> list[np.ndarray]:

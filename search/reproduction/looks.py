@@ -5,10 +5,10 @@ Each search enters itself beside its own results; what is in a folder of them is
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from fashion_core.errors import SearchError
+from fashion_core.files import hash_file
 from search.records.attempts import Attempt, add_to_book, describe_images, enter_look, read_book
 from search.records.layout import SearchLayout
 from search.reproduction.options import DEFAULT_FOLDER
@@ -36,10 +36,14 @@ def enter_recorded(results: Path, trainings: Iterable[Training], folder: Path, i
     names = sorted({each.search for each in trainings if each.device is not None})
     if not names:
         return
-    judged = describe_images(hash_file(folder / image) for image in images)
+    try:
+        judged = describe_images(hash_file(folder / image) for image in images)
+    except OSError as error:
+        raise SearchError(f"an image that was scored must be there to be counted as looked at, but {error}") from error
     for name in names:
-        look = Attempt(time=(results / name).stat().st_mtime, search="", key=f"recorded {name}", answers="recorded")
-        enter_look(locate_book(results), judged, look.model_copy(update={"note": NOTE}))
+        began = (results / name).stat().st_mtime
+        look = Attempt(time=began, search="", key=f"recorded {name}", answers="recorded", note=NOTE)
+        enter_look(locate_book(results), judged, look)
 
 
 def share_looks(results: Path) -> None:
@@ -51,15 +55,3 @@ def share_looks(results: Path) -> None:
 def locate_book(results: Path) -> Path:
     """The tries beside some results."""
     return SearchLayout(results, "any").attempts_folder
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        SearchError: it cannot be read.
-    """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise SearchError(f"an image that was scored must be there to be counted as looked at, but {error}") from error
