@@ -19,7 +19,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 
 help:
 	@echo "make env    the environment in $(VENV) (about 6.9 GB, once; again only when its pins change)"
-	@echo "make demo   draw a small data set, search on it, and promote the best (4 minutes on 2 CPU cores)"
+	@echo "make demo   draw a small data set, search on it, and promote the best (4 to 6 minutes on 2 CPU cores)"
 	@echo "make ui     the trials of all searches in MLflow's pages, best first, at http://127.0.0.1:$(PORT)"
 	@echo "make test   the tests, as CI runs them (25 to 30 minutes on 2 CPU cores)"
 	@echo "make test-fast   an answer in 2 to 4 minutes: those marked neither slow nor long, fewer examples"

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from search.reproduction.trained import Trained
 
 BACKWARD = 2  # times what a step forward takes; an evaluation has that alone
-# How long an epoch takes, but for the images.
-WHAT_DECIDES = ("backbone", "image_size", "batch_size", "precision", "early_share", "sam_rho")
+WHAT_DECIDES = ("backbone", "image_size", "batch_size", "precision")  # how long a plain epoch takes, but for the images
 
 
 def estimate_seconds(protocol: Protocol, arms: Sequence[Arm], trained: Trained, annotations: Annotations) -> float:
@@ -32,22 +31,30 @@ def estimate_seconds(protocol: Protocol, arms: Sequence[Arm], trained: Trained, 
         config = build_config(protocol.build_values(arm))
         kind = name_kind(config)
         if kind not in known:
-            known[kind] = time_step(config, annotations.schema) * images / config.batch_size
-        seconds += known[kind] * config.epochs
+            plain = config.model_copy(update={"sam_rho": 0.0})
+            known[kind] = time_step(plain, annotations.schema) * images / config.batch_size
+        seconds += known[kind] * weigh_epoch(config) * config.epochs
     return seconds
 
 
 def find_known(trained: Trained) -> dict[str, float]:
-    """Seconds of an epoch by what decides them, from the newest training of each kind on machines of this folder."""
+    """Seconds of a plain epoch by what decides them, from the newest training of each kind that was not recorded."""
     found = {}
     for key, trainings in trained.by_key.items():
         for training in trainings:
             if training.epochs and training.device is None:
-                found[name_kind(json.loads(key))] = training.seconds / len(training.epochs) / training.at_once
+                config = build_config(json.loads(key))
+                seconds = training.seconds / len(training.epochs) / training.at_once
+                found[name_kind(config)] = seconds / weigh_epoch(config)
     return found
 
 
-def name_kind(config: TrainConfig | dict[str, object]) -> str:
-    """What decides how long an epoch takes, as one text."""
-    values = config if isinstance(config, dict) else config.model_dump()
-    return " ".join(str(values[name]) for name in WHAT_DECIDES)
+def name_kind(config: TrainConfig) -> str:
+    """What decides how long a plain epoch takes, as one text."""
+    return " ".join(str(getattr(config, name)) for name in WHAT_DECIDES)
+
+
+def weigh_epoch(config: TrainConfig) -> float:
+    """How many plain epochs one of these takes, in the mean: with two passes a step, or smaller images at first."""
+    passes = 2 if config.sam_rho else 1
+    return passes * (1 - config.early_share * (1 - config.early_size**2))
