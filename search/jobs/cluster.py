@@ -28,6 +28,7 @@ import spaces
 from fashion_core.errors import SearchError, first_line
 from fashion_core.escaping import show_value
 from fashion_core.secrets import hide_secrets
+from search.jobs.farewell import leave_a_witness
 from search.jobs.health import end_stopped_servers, end_what_is_left, find_servers, is_headless
 from search.jobs.nodes import build_machine, check_cluster
 from search.jobs.sessions import Session, open_session, remove_left
@@ -348,8 +349,8 @@ def start(options: dict[str, Any], trouble: str) -> None:
     """Start or join Ray. The process's handlers of signals stay as they are.
 
     Where the raylet, or the head, dies in the very moment in which this process registers with it, Ray's C++ ends the
-    process with status 1 and a line on stderr (`Failed to register worker to Raylet`), and no Python sees it. A look at
-    both just before would leave that moment open, and a parent process for every command costs more than it mends.
+    process with status 1 and lines of its own on stderr, and no Python sees it. A look at both just before would leave
+    that moment open, and a parent process for every command costs more than it mends: a witness says how to go on.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -362,7 +363,8 @@ def start(options: dict[str, Any], trouble: str) -> None:
     # a signal to the whole group, end the command alone, which ends in order. Without its servers it could not.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
-        try_init(options)
+        with leave_a_witness():
+            try_init(options)
     except Exception as error:  # a port, a socket's path, a home that cannot be written, a time-out: all have own types
         end()
         if "runtime_env" in options:

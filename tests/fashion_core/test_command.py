@@ -10,6 +10,7 @@ import sys
 import threading
 
 import pytest
+from heard_signals import hear_signals
 
 from fashion_core import command as commands
 from fashion_core.command import ProgressBar, give_share, run_command, share
@@ -74,15 +75,18 @@ def test_what_is_ignored_stays_ignored() -> None:
 @pytest.mark.slow
 def test_a_terminal_that_closes_is_written_to_no_more() -> None:
     """The command goes on to its own end, though what it prints would fail; then it has the signal's status."""
+    # In short sleeps: a signal that comes just before one is taken at its end.
     code = (
         "import sys, time\nfrom fashion_core.command import run_command\n"
         "def command():\n"
-        "    try:\n        print('ready', flush=True)\n        time.sleep(60)\n"
+        "    try:\n        print('ready', flush=True)\n        while True:\n            time.sleep(0.1)\n"
         "    except KeyboardInterrupt:\n        print('the end', flush=True)\n        raise\n"
         "run_command(command)"
     )
     terminal, other = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=other, stdout=other, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=other, stdout=other, stderr=subprocess.PIPE, preexec_fn=hear_signals
+    )
     os.close(other)
     while b"ready" not in os.read(terminal, 100):
         pass

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from judge import DONE, REFUSED, judge_ending, judge_search
+from judge import DONE, OF_RAY, REFUSED, judge_ending, judge_search
 from moments import DELAY_S, DRIVER, GROUP, SHORT_S, Phase, Seen, has_plan, is_reached, tell_phase
 from processes import STUCK_S, Command, Stuck, end_all, name_all, start, wait_until
 from same_search import count_points
 from tries import Outcome
 
 from fashion_core.metrics import ACCURACY
+from search.jobs.farewell import WORDS
 from search.records.events import Event
 from search.records.layout import SearchLayout
 from search.records.ledger import read_events
@@ -172,7 +173,10 @@ class Tried:
 
     def judge_ending(self, command: Command, status: int, *expected: int) -> None:
         """Note what is wrong with how it ended; expected: exit statuses, default 0."""
-        self.outcome.endings += judge_ending(command.words, status, command.printed, command.told, expected or (DONE,))
+        expected = expected or (DONE,)
+        if self.outcome.kills and command.told.rstrip().endswith(WORDS):
+            expected = (*expected, OF_RAY)
+        self.outcome.endings += judge_ending(command.words, status, command.printed, command.told, expected)
 
     def end_stuck(self, command: Command, error: Stuck) -> None:
         """Count it, and end it as a person would in the end."""

@@ -14,6 +14,7 @@ from search.records.ledger import read_events
 from search.records.record import replay
 
 DONE, NO_RESULT, INTERRUPTED, TERMINATED, HUNG_UP, REFUSED = 0, 4, 130, 143, 129, 2
+OF_RAY = 1  # of a command that Ray ends from C++ where its head dies in the moment in which it joins
 TRACEBACK = "Traceback (most recent call last)"
 
 
