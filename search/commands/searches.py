@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -282,14 +282,12 @@ def remove_tracked(
         Whether it was left.
     """
     from search.tracking.removal import delete_models, delete_runs
-    from search.tracking.store import quiet
 
     try:
-        with quiet() if waits else nullcontext():
-            delete_models(layout, record, uri)
-            if runs and record is not None:
-                count = delete_runs(record, uri)
-                console.print(plain(f"deleted {count} runs in MLflow; `mlflow gc` frees their space"))
+        delete_models(layout, record, uri)
+        if runs and record is not None:
+            count = delete_runs(record, uri)
+            console.print(plain(f"deleted {count} runs in MLflow; `mlflow gc` frees their space"))
     except SearchError as error:
         if not (waits and is_full(error)):
             raise

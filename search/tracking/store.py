@@ -58,6 +58,11 @@ def open_store(uri: Address | str) -> MlflowClient:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of each batch with a point that was there already
+    for name in (
+        "mlflow.store.db.utils",
+        "sqlalchemy.pool",
+    ):  # tracebacks of what is raised as well
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     address = Address.of(uri)
     if (file := address.file) is not None:
         # MLflow goes on with what it once opened under this address, whatever folder this process works in by then
@@ -150,18 +155,6 @@ def build_error(uri: Address | str, error: Exception, rule: str = "MLflow must b
 def name_cause(uri: Address | str, error: Exception) -> Exception | None:
     """What a traceback may show as the cause: nothing where the address, which an error may tell, has secrets."""
     return None if Address.of(uri).has_secrets else error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, MLflow logs no errors of its database: what may fail there is tried again, or told otherwise."""
-    logger = logging.getLogger("mlflow.store.db.utils")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 @contextmanager

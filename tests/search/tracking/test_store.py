@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from made_search import make_search
+from mlflow.exceptions import MlflowException
 from mlflow.tracking._tracking_service import utils
 from small_disk import mount_disk
 
@@ -96,6 +97,18 @@ def test_errors_are_told_in_words_without_the_password():
     with pytest.raises(SearchError) as caught, tell_errors("sqlite:///x"):
         raise ConnectionError("away")
     assert isinstance(caught.value.__cause__, ConnectionError)
+
+
+def test_a_database_that_fails_is_told_by_its_error_alone(tmp_path, empty_database, capfd):
+    """MLflow logs a traceback of it as well, which would stand in a search that goes on."""
+    file = tmp_path / "runs.db"
+    shutil.copy(empty_database, file)
+    client = open_store(f"sqlite:///{file}")
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("DROP TABLE runs")
+    with pytest.raises(MlflowException, match="no such table"):
+        client.get_run("0" * 32)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_errors_of_this_project_pass():
