@@ -4,6 +4,7 @@ python tests/benchmarks/bench.py                  # all; hours, on a machine tha
 python tests/benchmarks/bench.py --rows 1,4       # some
 python tests/benchmarks/bench.py --quick          # in three minutes: a quick look at all but row 2
 python tests/benchmarks/bench.py --report         # write the report again from the raw numbers
+python tests/benchmarks/bench.py --before FOLDER  # with `ours` of the commit that is checked out there as one more peer
 """
 
 from __future__ import annotations
@@ -32,8 +33,13 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 PROGRESS = ".progress.json"  # rows finished since the last whole run; a row in it is not measured again
 
 
-def run_rows(names: list[str], folder: Path, repeats: int | None, *, quick: bool) -> list[str]:
+def run_rows(
+    names: list[str], folder: Path, repeats: int | None, *, quick: bool, before: Path | None = None
+) -> list[str]:
     """Measure rows one after another; a row that an earlier call finished, or began, is not measured twice.
+
+    Args:
+        before: a checkout of another commit.
 
     Returns:
         What failed, a line a row. The other rows are measured all the same.
@@ -53,7 +59,7 @@ def run_rows(names: list[str], folder: Path, repeats: int | None, *, quick: bool
         progress.write_text(json.dumps(states))
         log.unlink(missing_ok=True)
         try:
-            measure_row(row, path, repeats or (1 if quick else row.repeats), quick=quick)
+            measure_row(row, path, repeats or (1 if quick else row.repeats), quick=quick, before=before)
         except VariantFailed as error:
             log.write_text(error.output)
             failures.append(f"row {row.number} failed: {error}; all of its output: {log}")
@@ -88,6 +94,7 @@ def main() -> int:
         "--quick", action="store_true", help="one repeat, small, against one peer; into results/.bench-quick"
     )
     parser.add_argument("--report", action="store_true", help="measure nothing")
+    parser.add_argument("--before", type=Path, help="a checkout of another commit, whose `ours` is measured in turn")
     parser.add_argument("--out", type=Path, help="folder of the raw numbers and the report")
     commands = parser.add_subparsers(dest="command")
     one = commands.add_parser("variant", help="one variant, in this process; what the others start")
@@ -110,7 +117,7 @@ def main() -> int:
             os.environ[SLOWNESS] = str(slowness := measure_slowness())
             print(f"times of the quick forms: {slowness:.1f} times those of two cores at rest", flush=True)
         rows = options.rows or list(QUICK_ROWS if options.quick else ROWS)
-        failures = run_rows(rows, folder, options.repeats, quick=options.quick)
+        failures = run_rows(rows, folder, options.repeats, quick=options.quick, before=options.before)
     print("\n".join([*failures, f"report: {folder / 'README.md'}"]))
     return 1 if failures else 0
 

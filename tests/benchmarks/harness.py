@@ -16,12 +16,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 OURS = "ours"
+COMMIT = "commit "  # begins the name of the variant that is `ours` of another checkout
+NO_WORSE = 1.1  # what a measure may be at most, times the same of another checkout
 OUR_PACKAGES = {"fashion_core", "search", "spaces"}
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -142,14 +144,38 @@ def load_row(name: str) -> Row:
     return row
 
 
+def name_checkout(folder: Path) -> str:
+    """The variant that is `ours` of a checkout."""
+    command = ["git", "-C", str(folder), "rev-parse", "--short=7", "HEAD"]
+    return COMMIT + subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def compare_commits(row: Row, names: Sequence[str]) -> Row:
+    """The row with other checkouts as variants: what ours is to reach at most, it is to reach times theirs, too."""
+    of_ours = [goal for goal in row.goals if goal.variant == OURS and goal.over is None and goal.at_most]
+    added = [
+        replace(goal, text=f"{goal.text}: times that of {name}", reach=NO_WORSE, over=name, aim=None)
+        for name in names
+        for goal in of_ours
+    ]
+    variants = {name: "`ours` of that commit, whole: its code, and its benchmark" for name in names}
+    return replace(row, variants=row.variants | variants, goals=(*row.goals, *added))
+
+
 # ------------------------------------------------------------------------------------------------ measuring
 
 
-def measure_row(row: Row, path: Path, repeats: int, *, quick: bool) -> None:
-    """Measure what the file of raw numbers does not hold yet, and append it there as it comes."""
+def measure_row(row: Row, path: Path, repeats: int, *, quick: bool, before: Path | None = None) -> None:
+    """Measure what the file of raw numbers does not hold yet, and append it there as it comes.
+
+    Args:
+        before: a checkout of another commit, whose `ours` is measured in turn with all others; None: none.
+    """
+    commits = {} if before is None else {name_checkout(before): before}
+    row = compare_commits(row, list(commits))
     done = {(int(line["repeat"]), line["case"], line["variant"]) for line in read_rows(path)}
     cases = row.cases if not quick or row.quick_cases is None else row.quick_cases
-    variants = list(row.variants) if not quick or row.quick_peers is None else [OURS, *row.quick_peers]
+    variants = list(row.variants) if not quick or row.quick_peers is None else [OURS, *row.quick_peers, *commits]
     machine = describe_machine()
     for repeat in range(repeats):
         for case in cases:
@@ -158,7 +184,7 @@ def measure_row(row: Row, path: Path, repeats: int, *, quick: bool) -> None:
                 if (repeat, case, variant) in done:
                     continue
                 load, started = os.getloadavg()[0], time.monotonic()
-                values = measure(row, variant, case, repeat, quick)
+                values = measure(row, variant, case, repeat, quick, commits.get(variant))
                 common = {
                     **machine,
                     "repeat": repeat,
@@ -172,8 +198,13 @@ def measure_row(row: Row, path: Path, repeats: int, *, quick: bool) -> None:
                 print(render_values(row, common, values), flush=True)
 
 
-def measure(row: Row, variant: str, case: str, repeat: int, quick: bool) -> dict[str, float]:
+def measure(
+    row: Row, variant: str, case: str, repeat: int, quick: bool, checkout: Path | None = None
+) -> dict[str, float]:
     """Run one variant in a process and a folder of its own.
+
+    Args:
+        checkout: whose `ours` it is; None: of this one.
 
     Raises:
         VariantFailed: it failed, or did not end in time.
@@ -184,10 +215,11 @@ def measure(row: Row, variant: str, case: str, repeat: int, quick: bool) -> dict
         folder = Path(name)
         outcome, work = folder / "outcome.json", folder / "work"
         work.mkdir()
-        here = Path(__file__).resolve().parent
-        command = [sys.executable, str(here / "bench.py"), "variant", row.name, variant]
+        root = Path(__file__).parents[2] if checkout is None else checkout
+        here = root.resolve() / "tests" / "benchmarks"
+        command = [sys.executable, str(here / "bench.py"), "variant", row.name, variant if checkout is None else OURS]
         command += ["--case", case, "--repeat", str(repeat), "--outcome", str(outcome), *(["--quick"] if quick else [])]
-        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(here)}
+        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{here}{os.pathsep}{root.resolve()}"}
         with (folder / "output.txt").open("w+") as output:
             try:
                 status = subprocess.run(
@@ -207,7 +239,7 @@ def measure(row: Row, variant: str, case: str, repeat: int, quick: bool) -> dict
             last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it printed nothing")
             raise VariantFailed(f"{told} {fault}: {last}", text)
         values: dict[str, float] = json.loads(outcome.read_text())
-    return values
+    return {name: value for name, value in values.items() if name in row.measures}  # another commit may have others
 
 
 def run_variant(name: str, variant: str, case: str, repeat: int, quick: bool, outcome: Path) -> None:
@@ -328,6 +360,11 @@ def collect_values(rows: Sequence[dict[str, str]]) -> Values:
     return values
 
 
+def list_commits(rows: Sequence[dict[str, str]]) -> list[str]:
+    """The other checkouts that were measured."""
+    return list(dict.fromkeys(line["variant"] for line in rows if line["variant"].startswith(COMMIT)))
+
+
 def list_cases(values: Values) -> list[str]:
     """The cases that were measured: those of the row, or of its quick form."""
     return list(dict.fromkeys(case for case, _, _ in values))
@@ -421,7 +458,9 @@ def render_row(row: Row, rows: Sequence[dict[str, str]]) -> list[str]:
 
 def render_report(rows: Sequence[Row], folder: Path) -> str:
     """The whole report in Markdown, from the raw numbers in a folder."""
-    measured = [(row, raw) for row in rows if (raw := read_rows(folder / f"{row.name}.csv"))]
+    raw_rows = {row.name: read_rows(folder / f"{row.name}.csv") for row in rows}
+    rows = [compare_commits(row, list_commits(raw_rows[row.name])) for row in rows]
+    measured = [(row, raw) for row in rows if (raw := raw_rows[row.name])]
     lines = ["# Benchmarks", ""]
     lines += [
         "Written by `make bench` from the raw numbers beside it. Every variant ran in a process of its own, in turn,",
@@ -433,7 +472,7 @@ def render_report(rows: Sequence[Row], folder: Path) -> str:
         "| --- | --- | --- |",
     ]
     for row in rows:
-        values = collect_values(read_rows(folder / f"{row.name}.csv"))
+        values = collect_values(raw_rows[row.name])
         judged = [judge_goal(goal, row, values) for goal in row.goals]
         reached = sum(item is not None and item[2] for item in judged)
         state = f"{reached} of {len(row.goals)}" if any(judged) else "not measured"

@@ -57,6 +57,31 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(bench, tmp_path, monkeypa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "first.csv", "second.csv", "third.csv"]
 
 
+def test_another_commit_is_one_more_peer_that_nothing_may_be_worse_than(bench, tmp_path) -> None:
+    import harness
+
+    goals = (harness.Goal("s a trial", "seconds", 9, at_most=True), harness.Goal("peer", "seconds", 2, variant="peer"))
+    variants = {"ours": "us", "peer": "them"}
+    row = harness.Row(1, "first", "First", "", variants, {"seconds": harness.Measure("s")}, goals, run=dict)
+    machine = harness.describe_machine()
+    for repeat, (now, then) in enumerate([(2.0, 1.0), (6.0, 4.0), (3.0, 2.0)]):
+        for position, (variant, value) in enumerate({"ours": now, "commit 1234567": then}.items()):
+            common = {
+                **machine,
+                "repeat": repeat,
+                "position": position,
+                "case": "",
+                "load_before": 0,
+                "wall_seconds": 1,
+            }
+            harness.append_rows(
+                tmp_path / "first.csv", [{**common, "variant": variant, "measure": "seconds", "value": value}]
+            )
+    report = harness.render_report([row], tmp_path)
+    assert "| s a trial: times that of commit 1234567 | <= 1.1 | 1.5 [1.5, 2] | **missed** |" in report
+    assert "| | ours | peer | commit 1234567 |" in report and "peer: times" not in report
+
+
 def test_a_process_that_fails_says_why_in_a_line(bench) -> None:
     import harness
 

@@ -25,6 +25,7 @@ from tries import Outcome, Try, append_try, compute_digest, describe_fault, read
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]  # for what rows import
+sys.path.append(str(ROOT / "tests" / "benchmarks"))  # last: it has a `bench` too
 
 MODULES = (
     "kills",
@@ -59,11 +60,19 @@ def run_tries(planned: Sequence[Planned], folder: Path, bench, *, digest: str, s
         started = time.monotonic()
         outcome = play(each, bench, seed)
         wall_s = round(time.monotonic() - started, 1)
-        append_try(folder / RECORD, Try(digest, each.row.name, each.number, each.case, wall_s, outcome))
+        append_try(folder / RECORD, Try(digest, each.row.name, each.number, each.case, wall_s, outcome, name_place()))
         made += 1
         told = outcome.skipped or describe_fault(outcome) or "nothing found"
         print(f"{each.row.name} {each.number} ({each.case}): {told} ({wall_s:.0f} s)", flush=True)
     return made
+
+
+def name_place() -> str:
+    """The day and the machine, in words."""
+    from harness import describe_machine
+
+    machine = describe_machine()
+    return f"{machine['date']}, {machine['cores']} cores of {machine['cpu']}, {machine['versions']}"
 
 
 def play(planned: Planned, bench, seed: int) -> Outcome:

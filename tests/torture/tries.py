@@ -64,7 +64,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Try:
-    """One try: `number` counts those of a row; `digest` names the sources that were tried."""
+    """One try: `number` counts those of a row; `digest` names the sources that were tried; `place`: when and where."""
 
     digest: str
     row: str
@@ -72,6 +72,7 @@ class Try:
     case: str
     wall_s: float
     outcome: Outcome
+    place: str = ""
 
 
 def compute_digest(root: Path) -> str:
@@ -135,6 +136,10 @@ def render_report(rows: Sequence[Any], tries: Sequence[Try], digest: str, phases
         "",
         *render_kills(tries, phases),
     ]
+    if tries:
+        hours = sum(each.wall_s for each in tries) / 3600
+        places = sorted({each.place for each in tries} - {""})
+        lines += ["", f"{len(tries)} tries in {hours:.1f} hours of wall time: {'; '.join(places)}."]
     if found := [each for each in tries if not each.outcome.is_clean]:
         lines += ["", "## Found", ""]
         lines += [f"- {each.row} {each.number} ({each.case}): {describe_fault(each.outcome)}" for each in found]
