@@ -20,7 +20,7 @@ from search.reporting.answers import Answer
 from search.reporting.markup import Html, code, command, fold, join, lead, note, say, table, tag
 from search.reporting.report import ORIGINS
 from search.reporting.ties import find_answers
-from search.reporting.words import describe_epochs, format_score, format_value, group_params
+from search.reporting.words import describe_epochs, find_way, format_score, format_value, group_params
 from search.space.weights import WEIGHTS
 from search.statistics.intervals import IMAGES, Estimate, compute_wilson
 
@@ -191,11 +191,13 @@ def offer_promotion(record: SearchRecord, best: TrialRecord, name: str) -> Html:
     """The command that promotes it; where it was not trained to its end, what a promotion takes instead."""
     what, candidate = "train it again with fresh seeds, judge it, and ship it if it holds", record.find_candidate()
     if candidate is None:
-        return note(
-            "A promotion takes trials that were trained to their end, and there is none: let the search go on, with ",
-            code(f"python search/run.py --resume {name}"),
-            ".",
-        )
+        text = "A promotion takes trials that were trained to their end, and there is none"
+        way = find_way(record)
+        if way.resumes:
+            return note(f"{text}: let the search go on, with ", code(f"python search/run.py --resume {name}"), ".")
+        if way.more is not None:
+            return note(f"{text}: give the search more, with ", code(f"fashion-search extend {name} {way.more}"), ".")
+        return note(f"{text}.")
     if candidate is not best:
         what = (
             f"promote trial {candidate.number} ({format_score(candidate.best)}), the best that was trained to its end: "
