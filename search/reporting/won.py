@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from search.records.record import SearchRecord, TrialRecord
     from search.reporting.answers import Source
 
-DEEP = 0.55  # share of a row above which a cell is too dark for the ink of the page
 MAX_CLASSES = 30  # of a matrix that can still be read
 
 
@@ -276,8 +275,7 @@ def draw_matrix(classes: Sequence[str], matrix: np.ndarray) -> Html:
 def draw_cell(count: int, total: int) -> Html:
     """A cell of a matrix, as deep as its share of the row."""
     share = count / total if total else 0.0
-    deep = "deep" if share > DEEP else None
-    return tag("td", count or "", class_=deep, style=f"--share:{share:.3f}")
+    return tag("td", count or "", style=f"--share:{share:.3f}")
 
 
 def list_worst(classes: Sequence[str], matrix: np.ndarray) -> Html:
