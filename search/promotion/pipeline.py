@@ -34,7 +34,7 @@ from search.registry.standing import find_champion
 from search.registry.versions import INTERVAL_TAG, JUDGED_TAG, KEY_TAG
 from search.reporting.page import write_page
 from search.reporting.terminal import choose_console, plain
-from search.reporting.words import describe_search
+from search.reporting.words import bound_score, describe_search
 from search.tracking.resending import send_again
 from search.tracking.store import resend_command
 
@@ -239,7 +239,7 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
         "forced": str(result.forced).lower(),
         "try": result.verdict.attempt,
         "score": f"{result.score.value:.4f}",
-        INTERVAL_TAG: "{:.4f} {:.4f}".format(*result.score.compute_interval()),
+        INTERVAL_TAG: "{:.4f} {:.4f}".format(*bound_score(result.score)),
         "objective": result.objective.name,
         "search": layout.name,
         "fit_on": result.options.fit_on,

@@ -20,7 +20,7 @@ from search.reporting.answers import Answer
 from search.reporting.markup import Html, code, command, fold, join, lead, note, say, table, tag
 from search.reporting.report import ORIGINS
 from search.reporting.ties import find_answers
-from search.reporting.words import describe_epochs, find_way, format_score, format_value, group_params
+from search.reporting.words import bound_score, describe_epochs, find_way, format_score, format_value, group_params
 from search.space.weights import WEIGHTS
 from search.statistics.intervals import IMAGES, Estimate, compute_wilson
 
@@ -138,8 +138,8 @@ def write_span(score: float | None, error: float | None) -> str:
     """` 95% interval: 0.82 to 0.86.`: within 0 and 1; empty where the error is not known."""
     if score is None or not error:
         return ""
-    low, high = Estimate(score, error, np.inf, IMAGES).compute_interval()
-    return f" 95% interval over images: {max(low, 0.0):.4f} to {min(high, 1.0):.4f}."
+    low, high = bound_score(Estimate(score, error, np.inf, IMAGES))
+    return f" 95% interval over images: {low:.4f} to {high:.4f}."
 
 
 def list_params(record: SearchRecord, best: TrialRecord) -> Html:

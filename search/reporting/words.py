@@ -430,9 +430,15 @@ def name_trials(numbers: Sequence[int]) -> str:
     return f"trials {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
+def bound_score(estimate: Estimate, level: float = LEVEL) -> tuple[float, float]:
+    """The interval of a score, which ends at 0 and 1 as scores do."""
+    low, high = estimate.compute_interval(level)
+    return max(low, 0.0), min(high, 1.0)
+
+
 def write_interval(estimate: Estimate, level: float = LEVEL, digits: int = 4) -> str:
-    """A score with its interval, which ends at 0 and 1 as scores do: `0.8437 [0.8301, 0.8573]`."""
-    low, high = (min(max(bound, 0.0), 1.0) for bound in estimate.compute_interval(level))
+    """A score with its interval: `0.8437 [0.8301, 0.8573]`."""
+    low, high = bound_score(estimate, level)
     return f"{estimate.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
