@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from fashion_core.errors import SearchError, first_line
 from fashion_core.escaping import show_text
-from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, TrackingUri, print_json
+from search.address import Address
+from search.cli import DEFAULT_RESULTS, AsJson, Results, SearchName, print_json
 from search.records.layout import SearchLayout
+from search.records.locks import is_running
+from search.records.provenance import write_command
 from search.reporting.terminal import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search.records.record import SearchRecord
 
 Photographs = Annotated[
     bool,
@@ -32,6 +41,7 @@ Data = Annotated[
     Path | None,
     typer.Option(help="The data set, for --photographs and --check-data; default: that of the search."),
 ]
+OwnUri = Annotated[str | None, typer.Option(help="MLflow's tracking server or database; default: that of the search.")]
 Study = Annotated[
     Path | None,
     typer.Option("--export-study", metavar="FILE", help="Write an Optuna study too, which optuna-dashboard opens."),
@@ -48,6 +58,8 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write the report of a search again from its ledger, also while it runs: report.html, README.md, tables, pictures.
+
+    MLflow gets it too, where it has the search, and that does not run.
 
     Example, for optuna-dashboard sqlite:///study.db:
 
@@ -81,9 +93,10 @@ def report(
         written.append(study)
     if as_json:
         print_json({"name": name, "files": [str(path) for path in written]})
-        return
-    for path in written:
-        typer.echo(show_text(f"wrote {path}"))
+    else:
+        for path in written:
+            typer.echo(show_text(f"wrote {path}"))
+    send_written(layout, record, written)
 
 
 def find_data(layout: SearchLayout) -> Path:
@@ -128,6 +141,40 @@ def finish_stopped(
     if (regret := estimate_regret(record, finished)) is not None:
         console.print(plain(describe_regret(record, regret)))
     console.print(plain(f"wrote {page}"))
+    send_written(layout, record, [page])
+
+
+def send_written(layout: SearchLayout, record: SearchRecord, written: Sequence[Path]) -> None:
+    """Send what was written again to MLflow, where that has the search; a note on stderr says where it does not answer.
+
+    A search that runs sends its own at its end. What MLflow does not get of a search, such as photographs, is left out.
+    """
+    from search.registry.access import open_registry
+    from search.tracking.resending import send_again
+    from search.tracking.store import quiet
+
+    if is_running(layout):
+        return
+    kept = set(layout.list_artifacts())
+    try:
+        uri = find_uri(layout)
+        if uri.file is not None and not uri.file.is_file():
+            return
+        with quiet():
+            open_registry(uri, "MLflow must be a server or database")  # within seconds, where the rest takes minutes
+            send_again(layout, record, [path for path in written if path in kept], uri)
+    except SearchError as error:
+        way = write_command("resend", layout)
+        typer.echo(show_text(f"{first_line(error)}; send what was written there later: {way}"), err=True)
+
+
+def find_uri(layout: SearchLayout, tracking_uri: str | None = None) -> Address:
+    """Where MLflow has a search: as is said, or as the search did, or under the results."""
+    from search.planning.options import load_options
+    from search.tracking.store import default_uri
+
+    own = load_options(layout).tracking_uri if layout.options.is_file() else None
+    return Address.of(tracking_uri or own or default_uri(layout))
 
 
 def effects(name: SearchName, results: Results = DEFAULT_RESULTS) -> None:
@@ -139,13 +186,13 @@ def effects(name: SearchName, results: Results = DEFAULT_RESULTS) -> None:
     typer.echo(show_text(f"wrote {write_effects(layout, load_record(layout))}"))
 
 
-def resend(name: SearchName, results: Results = DEFAULT_RESULTS, tracking_uri: TrackingUri = None) -> None:
+def resend(name: SearchName, results: Results = DEFAULT_RESULTS, tracking_uri: OwnUri = None) -> None:
     """Send a search to MLflow again, from its ledger. What is there already stays as it is."""
     from search.tracking import resending
     from search.tracking.store import ui_command
 
     layout, started = SearchLayout(results, name), time.monotonic()
-    sent = resending.resend(layout, tracking_uri)
+    sent = resending.resend(layout, find_uri(layout, tracking_uri))
     text = (
         f"{name}: {sent.events} events, {sent.trials} trials and {sent.files} files are in MLflow "
         f"({time.monotonic() - started:.1f} s); see them: {ui_command(layout, tracking_uri)}"

@@ -20,7 +20,7 @@ from search.planning.options import load_options
 from search.records.events import LIMITS, EndReason
 from search.records.own_space import load_own_space
 from search.reporting.audited import build_audited, write_audited
-from search.reporting.mislabelled import SEEN, find_mislabelled, has_seen, write_mislabelled
+from search.reporting.mislabelled import SEEN, find_mislabelled, has_models, has_seen, write_mislabelled
 from search.reporting.terminal import plain
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def find_reason(layout: SearchLayout, record: SearchRecord) -> str | None:
     """Why wrong labels cannot be told; None where they can."""
     if has_seen(record):
         return SEEN
-    if not any(layout.find_checkpoint(trial.number) for trial in record.rank()):
+    if not has_models(record, layout):
         return "it has kept no model"
     return None
 

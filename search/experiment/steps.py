@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from search.records.best_config import looks_at_box
 from search.records.provenance import python_command, write_command
-from search.reporting.words import find_more
+from search.reporting import words
 from search.tracking.store import ui_command
 
 if TYPE_CHECKING:
@@ -30,27 +30,35 @@ def list_next_steps(
         experiment: MLflow's id of the search's space, where that is known.
         record: of the search; None: it is not known, and there may be a trial that can be promoted.
     """
-    steps = [("compare trials", ui_command(layout, tracking_uri, experiment))]
+    steps = []
+    if record is None or record.trials:
+        steps.append(("compare trials", ui_command(layout, tracking_uri, experiment)))
     if layout.best_model.is_file():
         box = ["--box", "x1,y1,x2,y2"] if looks_at_box(layout) else []
-        words = [python_command(), "-m", "fashion_core.predict", str(layout.best_model), "IMAGE", *box]
-        steps.append(("use the best model", shlex.join(words)))
+        line = [python_command(), "-m", "fashion_core.predict", str(layout.best_model), "IMAGE", *box]
+        steps.append(("use the best model", shlex.join(line)))
     if layout.promotion_report.is_file():
         steps.append(("read what its promotion found", str(layout.promotion_report)))
     elif layout.best_model.is_file() and (record is None or record.find_candidate() is not None):
         steps.append(("promote it, if it holds", write_command("promote", layout)))
-    steps.append(("read the report, in a browser", layout.page.absolute().as_uri()))
+    if layout.page.is_file():
+        steps.append(("read the report, in a browser", layout.page.absolute().as_uri()))
+    else:
+        steps.append(("write its report", write_command("report", layout)))
     if record is not None and record.ended is not None:
-        steps.append(find_way(layout, record))
+        steps += find_way(layout, record)
     if record is None or record.search is None or record.begun.space_name == DEMO:
-        words = [python_command(), "-m", "search", "run", "--data", "DIR", "--space", "lite_cpu", "--dry-run"]
-        steps.append(("search your data", shlex.join(words)))
+        line = [python_command(), "-m", "search", "run", "--data", "DIR", "--space", "lite_cpu", "--dry-run"]
+        steps.append(("search your data", shlex.join(line)))
     return steps
 
 
-def find_way(layout: SearchLayout, record: SearchRecord) -> tuple[str, str]:
-    """How the search goes on, or is given more."""
-    more = find_more(record)
-    if more is None:
-        return "go on with it", write_command("run", layout, "--resume")
-    return "give it more", f"{write_command('extend', layout)} {more}"
+def find_way(layout: SearchLayout, record: SearchRecord) -> list[tuple[str, str]]:
+    """How the search goes on, or is given more; nothing where neither can be."""
+    way = words.find_way(record)
+    if way.resumes:
+        return [("go on with it", write_command("run", layout, "--resume"))]
+    if way.again is not None:
+        why = f"see why none has a score: train trial {way.again} again, alone"
+        return [(why, write_command("run", layout, "--trial", str(way.again), "--name"))]
+    return [] if way.more is None else [("give it more", f"{write_command('extend', layout)} {way.more}")]

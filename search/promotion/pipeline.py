@@ -34,8 +34,9 @@ from search.registry.standing import find_champion
 from search.registry.versions import INTERVAL_TAG, JUDGED_TAG, KEY_TAG
 from search.reporting.page import write_page
 from search.reporting.terminal import choose_console, plain
-from search.reporting.words import describe_search
+from search.reporting.words import bound_score, describe_search
 from search.tracking.resending import send_again
+from search.tracking.store import resend_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,14 +186,15 @@ def renew_page(promotion: Promotion) -> None:
     layout, record, registry = promotion.layout, promotion.search, promotion.registry
 
     def tell(text: str, way: str) -> None:
-        promotion.console.print(plain(f"{text} {write_command(way, layout)}", "yellow"), soft_wrap=True)
+        promotion.console.print(plain(f"{text} {way}", "yellow"), soft_wrap=True)
 
     try:
         champion = find_champion(layout, record, registry.uri, registry.model)
         promotion.wait(lambda: write_page(layout, record, describe_search(record), champion=champion))
     except Exception as error:  # of a picture, a library, a folder without rights
         why = first_line(error) or type(error).__name__
-        tell(f"{layout.page.name} does not tell of this promotion yet ({why}); write it with", "report")
+        text = f"{layout.page.name} does not tell of this promotion yet ({why}); write it with"
+        tell(text, write_command("report", layout))
         return
     if promotion.tracker.error is not None:  # told before; the same command sends all
         return
@@ -200,7 +202,7 @@ def renew_page(promotion: Promotion) -> None:
         files = (layout.page, layout.promotion_report)
         promotion.wait(lambda: send_again(layout, record, files, registry.uri))
     except SearchError as error:
-        tell(f"{first_line(error)}; send {layout.page.name} there later with", "resend")
+        tell(f"{first_line(error)}; send {layout.page.name} there later with", resend_command(layout, registry.uri))
 
 
 def release_model(promotion: Promotion, trained: Trained, result: PromotionResult, model: Saved) -> PromotionResult:
@@ -237,7 +239,7 @@ def register(promotion: Promotion, result: PromotionResult) -> PromotionResult:
         "forced": str(result.forced).lower(),
         "try": result.verdict.attempt,
         "score": f"{result.score.value:.4f}",
-        INTERVAL_TAG: "{:.4f} {:.4f}".format(*result.score.compute_interval()),
+        INTERVAL_TAG: "{:.4f} {:.4f}".format(*bound_score(result.score)),
         "objective": result.objective.name,
         "search": layout.name,
         "fit_on": result.options.fit_on,

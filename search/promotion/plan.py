@@ -22,7 +22,7 @@ from search.promotion.baseline import build_baseline, describe_baseline, is_alik
 from search.promotion.options import LASTING, REPORT, PromotionOptions
 from search.records.events import Moment, Score, TrialNumber, TrialStatus
 from search.records.own_space import load_own_space
-from search.reporting.words import find_more, format_score, write_count
+from search.reporting.words import find_way, format_score, write_count
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
 
 if TYPE_CHECKING:
@@ -357,9 +357,10 @@ def build_shortlist(
             candidates.append(Candidate(f"trial-{trial.number:04d}", trial.number, trial.best, config))
     if not candidates:
         states = ", ".join(f"trial {trial.number} {trial.status}" for trial in list(record.trials.values())[:8])
+        next_step = describe_ended_early(record) or ("go on with it" if find_way(record).again is None else "see why")
         raise SearchError(
             f"a promotion starts from trials that reached their full budget, but none of {record.name} did "
-            f"({states or 'it has no trials'}); {describe_ended_early(record) or 'go on with it'}: {name_way(record)}"
+            f"({states or 'it has no trials'}); {next_step}: {name_way(record)}"
         )
     return tuple(candidates[:top])
 
@@ -384,6 +385,14 @@ def describe_ended_early(record: SearchRecord) -> str:
 
 
 def name_way(record: SearchRecord) -> str:
-    """The command by which a search goes on, or is given more."""
-    more = find_more(record)
-    return f"search/run.py --resume {record.name}" if more is None else f"fashion-search extend {record.name} {more}"
+    """The command by which a search goes on, is given more, or shows why it has no result."""
+    way = find_way(record)
+    if way.resumes:
+        return f"search/run.py --resume {record.name}"
+    if way.again is not None:
+        return f"search/run.py --trial {way.again} --name {record.name}"
+    return (
+        "another search, since its grid has no more"
+        if way.more is None
+        else f"fashion-search extend {record.name} {way.more}"
+    )

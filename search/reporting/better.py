@@ -79,11 +79,12 @@ def answer_better(source: Source) -> Answer:
         level = describe_level(len(ranked) - 1)
         parts.append(note(f"Intervals: {level}. The best is better than what is not tied with it."))
         parts += compare_categories(record, best, gains[0][0], len(ranked) - 1)
+    best_of = f"The best of {len(ranked)} scores" if len(ranked) > 1 else "A best epoch's score"
     parts.append(
         note(
-            f"The best of {len(ranked)} scores on one set of images looks better than it is: verdicts and intervals "
-            "allow for its having been picked, the score does not. None of them tells whether other seeds would give "
-            f"the same order: promoting trains the best again with {name_fresh(record)}."
+            f"{best_of} on one set of images looks better than it is: verdicts and intervals allow for its having been "
+            "picked, the score does not. None of them tells whether other seeds would give the same order: promoting "
+            f"trains the best again with {name_fresh(record)}."
         )
     )
     parts += [tag("h3", "Beside the champion"), *compare_champion(source, best)]
@@ -166,9 +167,9 @@ def compare_champion(source: Source, best: TrialRecord) -> list[Html]:
         text = "What a promotion of this search judged, against what, and what came of it stands in "
         return [*parts, say(text, report, ".")]
     if champion is None:
-        parts.append(
-            say("No champion is known here: a search that is promoted, and passes the gate, becomes the first.")
-        )
+        return [say("No champion is known here: a search that is promoted, and passes the gate, becomes the first.")]
+    if not layout.best_model.is_file():
+        return parts
     model = f"{champion.model}@champion" if isinstance(champion, Champion) else "MODEL@champion"
     line = f"python search/promote.py --compare {name} models:/{model}"
     return [*parts, command("compare the two on the same validation images", line)]

@@ -69,7 +69,8 @@ def draw_learning(record: SearchRecord) -> Chart | None:
             }
         )
     how = "each of the others is a thin line" if len(others) <= MAX_LINES else describe_bands(len(others))
-    words = f"Score by epoch. The best {len(best)} trials have a colour; {how if others else 'there are no others'}."
+    who = f"The best {len(best)} trials have" if len(best) > 1 else "The best trial has" if best else "No trial has"
+    words = f"Score by epoch. {who} a colour; {how if others else 'there are no others'}."
     rungs = find_rungs(record)
     shapes = [
         {"type": "line", "x0": rung, "x1": rung, "yref": "paper", "y0": 0, "y1": 1}

@@ -26,14 +26,16 @@ MAX_ROWS = 14  # of the matrix that are shown at first
 def answer_mattered(source: Source) -> Answer:
     """What mattered."""
     record = source.record
+    slices, parallel, priced = draw_slices(record), draw_parallel(record), list_priced(record)
     try:
         found = estimate_mattered(record)
         short, shown = describe_effects(found), show_effects(record, found, name_search(source.layout))
     except SearchError as error:
-        short = "Too early to say which parameters mattered; the pictures show what there is."
+        short = "Too early to say which parameters mattered"
+        short += "; the pictures show what there is." if slices or parallel or priced else "."
         shown = [note(f"{str(error)[:1].upper()}{str(error)[1:]}.")]
     parts = [lead(short), *shown]
-    if slices := draw_slices(record):
+    if slices:
         parts.append(tag("h3", "The score against each parameter"))
         parts.append(tag("div", *(each.render(caption=False) for each in slices), class_="small"))
         parts.append(
@@ -42,9 +44,9 @@ def answer_mattered(source: Source) -> Answer:
                 "best. Other parameters differ between the points too."
             )
         )
-    if parallel := draw_parallel(record):
+    if parallel:
         parts += [tag("h3", "All parameters at once"), parallel.render()]
-    if priced := list_priced(record):
+    if priced:
         parts += [tag("h3", "Score against cost"), draw_cost(priced).render()]
         parts += [render_markdown(part) for part in describe_front(source.search, priced, AGAINST)]
         parts.append(

@@ -155,6 +155,11 @@ def has_seen(record: SearchRecord) -> bool:
     return bool(record.selection.get("seen_by_starts"))
 
 
+def has_models(record: SearchRecord, layout: SearchLayout) -> bool:
+    """Whether it has kept a model, by which its data can be looked at."""
+    return any(layout.find_checkpoint(trial.number) for trial in record.rank())
+
+
 def show_mislabelled(record: SearchRecord, layout: SearchLayout, name: str) -> list[Html]:
     """The first of them; or how they are found. name: of the search, as a command takes it."""
     found, title = read_mislabelled(layout), tag("h3", "Labels that look wrong")
@@ -164,7 +169,8 @@ def show_mislabelled(record: SearchRecord, layout: SearchLayout, name: str) -> l
         why = "Not looked for: that takes the models kept and the images, and is done at the end of a search."
         if layout.label_errors.is_file():
             why = "Looked for by an earlier version, whose suggestions were often less sure than the labels."
-        return [title, note(why), command("look for them now", f"python -m search.report {name} --check-data")]
+        line = f"python -m search.report {name} --check-data"
+        return [title, note(why), *([command("look for them now", line)] if has_models(record, layout) else [])]
     parts = [title, say(describe_mislabelled(found))]
     if found.found:
         rows = [

@@ -224,10 +224,10 @@ def describe_trials(search: SearchWords, record: SearchRecord) -> str:
     """How many ended how, what stopping saved, and the median of the finished."""
     planned = record.settings.get("trials", search.trials)
     of = f" of {planned} planned" if planned != search.trials else ""
-    text = f"{search.trials} trials{of}: {search.counts}."
+    text = f"{write_count(search.trials, 'trial')}{of}: {search.counts}."
     if full := search.full_epochs:
-        text += f" They trained {search.epochs} epochs, {search.epochs / full:.0%} of full training ({full}); "
-        text += f"ASHA saved {search.saved_epochs}."
+        text += f" They trained {write_count(search.epochs, 'epoch')}, {search.epochs / full:.0%} of full training "
+        text += f"({full}); ASHA saved {search.saved_epochs}."
     again, difference = record.compare_again()
     if again:
         text += f" {again} epochs were trained again after an interruption; scores differ by {difference:.4f} at most."
@@ -315,8 +315,9 @@ def describe_certainty(search: SearchWords) -> list[Part]:
             f"{describe_pairing(search)} The one that is best on all images of the kind is among the tied and the "
             "best with that probability; another seed of a configuration may score otherwise, which is not in this."
         )
+    best_of = f"The best of {len(search.ranked)} scores" if len(search.ranked) > 1 else "A best epoch's score"
     warning = (
-        f"The best of {len(search.ranked)} scores on one set of images looks better than it is. "
+        f"{best_of} on one set of images looks better than it is. "
         "Only images that the search has not selected on can say by how much."
     )
     return [text, warning]

@@ -151,15 +151,21 @@ def show_stopped(record: SearchRecord, layout: SearchLayout, name: str) -> list[
         return []
     title, finished = tag("h3", "What stopping early cost"), read_finished(layout)
     regret = None if finished is None else estimate_regret(record, finished)
+    is_over = record.ended is not None  # while it runs none can be finished
     wanted = min(SUGGESTED if regret is None else regret.drawn + SUGGESTED, len(order))
+    of = write_count(len(order), "stopped trial")
     more = command(
-        f"train {wanted} of the {len(order)} stopped trials to their end, drawn by chance (--dry-run: what it takes)",
+        f"train {wanted} of {of} to their end, drawn by chance (--dry-run: what it takes)",
         f"fashion-search finish-stopped {name} --trials {wanted}",
     )
     if regret is None or finished is None:
-        return [title, note("Not known: that takes stopped trials that are trained to their end all the same."), more]
+        return [
+            title,
+            note("Not known: that takes stopped trials that are trained to their end all the same."),
+            *[more] * is_over,
+        ]
     parts = [title, say(describe_regret(record, regret)), list_finished(record, finished)]
-    return [*parts, *([more] if regret.drawn < len(order) else [])]
+    return [*parts, *[more] * (is_over and regret.drawn < len(order))]
 
 
 def describe_regret(record: SearchRecord, regret: Regret) -> str:

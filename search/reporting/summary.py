@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fashion_core.escaping import show_text
 from search.reporting.terminal import plain
-from search.reporting.words import SearchWords, describe_objective, describe_pairing, name_trials
+from search.reporting.words import SearchWords, describe_objective, describe_pairing, name_trials, write_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +103,7 @@ def describe_whole(search: SearchWords) -> Text:
     if search.took is not None:
         text.append(f", in {search.took}")
     if full := search.full_epochs:
-        text.append(f". {search.epochs} epochs of {full} for full training ({search.epochs / full:.0%})")
+        text.append(f". {write_count(search.epochs, 'epoch')} of {full} for full training ({search.epochs / full:.0%})")
         if saved := search.saved_epochs:
             text.append(f"; ASHA saved {saved} ({saved / full:.0%})")
     if search.spent:

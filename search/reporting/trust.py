@@ -24,7 +24,7 @@ from search.reporting.markup import (
     table,
     tag,
 )
-from search.reporting.mislabelled import read_mislabelled, show_mislabelled, sum_up_mislabelled
+from search.reporting.mislabelled import has_models, read_mislabelled, show_mislabelled, sum_up_mislabelled
 from search.reporting.report import describe_end, describe_run
 from search.reporting.tables import hide_places
 from search.reporting.ties import Standing, find_answers
@@ -83,7 +83,7 @@ def show_audit(source: Source, audited: Audited | None) -> tuple[str, list[Html]
         return "The data was not audited", [note("No audit stands beside this page."), command("audit the data", line)]
     text = path.read_text(errors="replace")
     parts = [fold("the audit: classes, images that show one picture, odd boxes", render_audit(text))]
-    if audited is None:
+    if audited is None and has_models(source.record, source.layout):
         line = f"python -m search.report {name_search(source.layout)} --check-data"
         parts.append(command("sum the audit up, and score without near-duplicates", line))
     return "The audit stands below; its numbers are not summed up", parts

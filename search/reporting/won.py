@@ -20,7 +20,7 @@ from search.reporting.answers import Answer
 from search.reporting.markup import Html, code, command, fold, join, lead, note, say, table, tag
 from search.reporting.report import ORIGINS
 from search.reporting.ties import find_answers
-from search.reporting.words import describe_epochs, format_score, format_value, group_params
+from search.reporting.words import bound_score, describe_epochs, find_way, format_score, format_value, group_params
 from search.space.weights import WEIGHTS
 from search.statistics.intervals import IMAGES, Estimate, compute_wilson
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from search.records.record import SearchRecord, TrialRecord
     from search.reporting.answers import Source
 
-DEEP = 0.55  # share of a row above which a cell is too dark for the ink of the page
 MAX_CLASSES = 30  # of a matrix that can still be read
 
 
@@ -139,8 +138,8 @@ def write_span(score: float | None, error: float | None) -> str:
     """` 95% interval: 0.82 to 0.86.`: within 0 and 1; empty where the error is not known."""
     if score is None or not error:
         return ""
-    low, high = Estimate(score, error, np.inf, IMAGES).compute_interval()
-    return f" 95% interval over images: {max(low, 0.0):.4f} to {min(high, 1.0):.4f}."
+    low, high = bound_score(Estimate(score, error, np.inf, IMAGES))
+    return f" 95% interval over images: {low:.4f} to {high:.4f}."
 
 
 def list_params(record: SearchRecord, best: TrialRecord) -> Html:
@@ -191,11 +190,13 @@ def offer_promotion(record: SearchRecord, best: TrialRecord, name: str) -> Html:
     """The command that promotes it; where it was not trained to its end, what a promotion takes instead."""
     what, candidate = "train it again with fresh seeds, judge it, and ship it if it holds", record.find_candidate()
     if candidate is None:
-        return note(
-            "A promotion takes trials that were trained to their end, and there is none: let the search go on, with ",
-            code(f"python search/run.py --resume {name}"),
-            ".",
-        )
+        text = "A promotion takes trials that were trained to their end, and there is none"
+        way = find_way(record)
+        if way.resumes:
+            return note(f"{text}: let the search go on, with ", code(f"python search/run.py --resume {name}"), ".")
+        if way.more is not None:
+            return note(f"{text}: give the search more, with ", code(f"fashion-search extend {name} {way.more}"), ".")
+        return note(f"{text}.")
     if candidate is not best:
         what = (
             f"promote trial {candidate.number} ({format_score(candidate.best)}), the best that was trained to its end: "
@@ -274,8 +275,7 @@ def draw_matrix(classes: Sequence[str], matrix: np.ndarray) -> Html:
 def draw_cell(count: int, total: int) -> Html:
     """A cell of a matrix, as deep as its share of the row."""
     share = count / total if total else 0.0
-    deep = "deep" if share > DEEP else None
-    return tag("td", count or "", class_=deep, style=f"--share:{share:.3f}")
+    return tag("td", count or "", style=f"--share:{share:.3f}")
 
 
 def list_worst(classes: Sequence[str], matrix: np.ndarray) -> Html:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fashion_core import metrics
+from fashion_core.errors import FashionError
 from fashion_core.escaping import write_name
 from fashion_core.models.cost import UNLIMITED
 from search.records.events import EndReason, TrialStatus
+from search.records.own_space import load_own_space
 from search.records.record import SearchRecord, TrialRecord, sum_up
 from search.reporting.ties import Standing, compare_with_best
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
@@ -29,6 +32,8 @@ MORE: dict[str, str] = {
     EndReason.NO_GAIN: "--stop-after 30",
     EndReason.TARGET: "--target 0.9",
 }
+MORE_TRIALS = 50
+LOST = (TrialStatus.FAILED, TrialStatus.DIVERGED)
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,7 @@ class SearchWords:
     @property
     def lost(self) -> list[TrialWords]:
         """Trials that failed or diverged, by number."""
-        lost = (TrialStatus.FAILED, TrialStatus.DIVERGED)
-        found = [trial for trial in (*self.ranked, *self.others) if trial.status in lost]
+        found = [trial for trial in (*self.ranked, *self.others) if trial.status in LOST]
         return sorted(found, key=lambda trial: trial.number)
 
 
@@ -189,16 +193,56 @@ def describe_ending(record: SearchRecord, reason: str) -> str:
     return words.get(reason, reason)
 
 
-def find_more(record: SearchRecord) -> str | None:
-    """The options of `extend` that give a search more; None where it goes on with `--resume`."""
+@dataclass(frozen=True)
+class Way:
+    """How a search goes on, as options: of one kind at most; of none where it cannot.
+
+    Attributes:
+        more: of `extend`. again: of a trial to be trained again, alone, as all are lost. resumes: with `--resume`.
+    """
+
+    more: str | None = None
+    again: int | None = None
+    resumes: bool = False
+
+
+def find_way(record: SearchRecord) -> Way:
+    """How a search goes on that has ended, or is given more."""
     reason = "" if record.ended is None else record.ended.reason
-    return {EndReason.ALL_ENDED: "--trials 50", **MORE}.get(reason)
+    if reason not in (EndReason.ALL_ENDED, *MORE):
+        return Way(resumes=True)
+    lost = [number for number, trial in sorted(record.trials.items()) if trial.status in LOST]
+    if lost and len(lost) == len(record.trials):
+        return Way(again=lost[0])
+    return Way(find_target(record) if reason == EndReason.TARGET else MORE.get(reason) or find_trials(record))
+
+
+def find_target(record: SearchRecord) -> str | None:
+    """A target that the best trial has not reached; where there is none, more trials."""
+    best = max((trial.best_trained or 0.0 for trial in record.rank()), default=0.0)
+    if best < 0.9:
+        return MORE[EndReason.TARGET]
+    higher = round((1 + best) / 2, 3)
+    return f"--target {higher}" if best < higher < 1 else find_trials(record)
+
+
+def find_trials(record: SearchRecord) -> str | None:
+    """How many more trials; None of a grid that has no others."""
+    left = MORE_TRIALS
+    if record.settings.get("sampler") == "grid":
+        with suppress(FashionError):  # a space that cannot be read any more
+            left = min(left, load_own_space(record).count_grid() - record.next_number)
+    return f"--trials {left}" if left > 0 else None
 
 
 def describe_way(record: SearchRecord) -> str:
     """How a search goes on that has ended, or is given more."""
-    name, more = record.name, find_more(record)
-    return f"go on with --resume {name}" if more is None else f"more with fashion-search extend {name} {more}"
+    name, way = record.name, find_way(record)
+    if way.resumes:
+        return f"go on with --resume {name}"
+    if way.again is not None:
+        return f"see why with fashion-search run --trial {way.again} --name {name}, which trains that one again, alone"
+    return "the grid has no more" if way.more is None else f"more with fashion-search extend {name} {way.more}"
 
 
 def describe_limits(limits: Limits) -> str:
@@ -386,9 +430,15 @@ def name_trials(numbers: Sequence[int]) -> str:
     return f"trials {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
+def bound_score(estimate: Estimate, level: float = LEVEL) -> tuple[float, float]:
+    """The interval of a score, which ends at 0 and 1 as scores do."""
+    low, high = estimate.compute_interval(level)
+    return max(low, 0.0), min(high, 1.0)
+
+
 def write_interval(estimate: Estimate, level: float = LEVEL, digits: int = 4) -> str:
-    """A score with its interval, which ends at 0 and 1 as scores do: `0.8437 [0.8301, 0.8573]`."""
-    low, high = (min(max(bound, 0.0), 1.0) for bound in estimate.compute_interval(level))
+    """A score with its interval: `0.8437 [0.8301, 0.8573]`."""
+    low, high = bound_score(estimate, level)
     return f"{estimate.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 

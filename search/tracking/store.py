@@ -168,6 +168,12 @@ def tell_errors(uri: Address | str) -> Iterator[None]:
         raise build_error(uri, error) from name_cause(uri, error)
 
 
+def resend_command(layout: SearchLayout, uri: Address | str) -> str:
+    """How a search is sent to MLflow again."""
+    is_usual = Address.of(uri) == Address.of(default_uri(layout))
+    return write_command("resend", layout) + ("" if is_usual else f" --tracking-uri {shlex.quote(str(uri))}")
+
+
 def ui_command(layout: SearchLayout, uri: Address | str | None, experiment: str = "") -> str:
     """How to look at the runs, at the search's leaderboard: a command, or the address of a server's page.
 

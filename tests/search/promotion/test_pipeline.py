@@ -68,7 +68,8 @@ def test_a_page_that_cannot_be_renewed_costs_a_promotion_nothing(tmp_path, sampl
     renew_page(promotion)
     told, where = console.file.getvalue(), f"mine --results {layout.results}"
     assert layout.page.is_file() and told.startswith("MLflow must be a server or database that answers, but ")
-    assert told.rstrip().endswith(f"; send report.html there later with {python_command()} -m search resend {where}")
+    way = f"{python_command()} -m search resend {where} --tracking-uri {lost.uri}"
+    assert told.rstrip().endswith(f"; send report.html there later with {way}")
     layout.page.unlink()
     layout.page.mkdir()  # where nothing can be written
     renew_page(promotion)

@@ -113,6 +113,14 @@ def test_a_search_that_stopped_all_its_trials_is_given_more(layout):
         build_promotion(record, PromotionOptions())
 
 
+def test_a_search_whose_trials_were_all_lost_is_looked_at(layout):
+    record = load_record(layout)
+    for trial in record.trials.values():
+        trial.end = dataclasses.replace(trial.end, status="diverged")
+    with pytest.raises(SearchError, match=r"; see why: search/run\.py --trial 0 --name mine"):
+        build_promotion(record, PromotionOptions())
+
+
 def test_seeds_are_fresh_and_the_same_for_the_same_search(layout):
     record = load_record(layout)
     one, other = (build_promotion(record, PromotionOptions(seeds=4)) for _ in range(2))

@@ -19,9 +19,9 @@ from search.statistics.intervals import IMAGES as OVER_IMAGES
 from search.statistics.intervals import Estimate
 
 
-def answer(layout):
+def answer(layout, champion=None):
     record = load_record(layout)
-    return answer_better(Source(layout, record, describe_search(record)))
+    return answer_better(Source(layout, record, describe_search(record), champion=champion))
 
 
 def test_the_gain_over_what_was_known_is_paired_over_images(tmp_path):
@@ -93,7 +93,16 @@ def test_ties_are_marked_in_the_table(tmp_path):
 
 def test_a_champion_is_compared_by_a_command_or_by_the_promotion(tmp_path):
     layout = write_search(tmp_path)
-    assert any("--compare answered" in part for part in answer(layout).parts)
+    champion = Champion("garments", 3, "lite", 1.7e9, "0.8 [0.7, 0.9]")
+    assert not any("--compare" in part for part in answer(layout, champion).parts)  # its best model is not kept
+    layout.best_folder.mkdir()
+    layout.best_model.touch()
+    assert not any("--compare" in part for part in answer(layout).parts)  # with what?
+    for known, model in ((champion, "garments"), ("the registry does not answer", "MODEL")):
+        assert any(
+            f"--compare answered --results {layout.results.name} models:/{model}@champion" in part
+            for part in answer(layout, known).parts
+        )
     layout.promotion_report.write_text("# Promotion\n")
     assert any('href="PROMOTION.md"' in part for part in answer(layout).parts)
 

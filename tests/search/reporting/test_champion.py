@@ -32,6 +32,8 @@ def test_the_same_images_are_compared_image_by_image(layout):
     rows = np.random.default_rng(3).permutation(IMAGES)[:50]
     theirs = draw_answers(12, 2)[5]
     champion = Champion("garments", 3, "lite", 1.7e9, "0.8 [0.7, 0.9]", images=rows, correct=theirs[rows][None])
+    layout.best_folder.mkdir()
+    layout.best_model.touch()
     page = show(layout, champion)
     own = draw_answers(12, 2)[load_record(layout).rank()[0].number]
     gaps = 100 * (own - theirs)[rows].mean(1)

@@ -19,7 +19,7 @@ from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
 from search.records.record import load_record
 from search.reporting.answers import Source
-from search.reporting.page import QUESTIONS, find_answer, write_page
+from search.reporting.page import QUESTIONS, find_answer, read_part, write_page
 from search.reporting.won import Confusion, write_confusion
 from search.reporting.words import describe_search
 
@@ -153,6 +153,38 @@ def test_the_matrix_of_what_is_taken_for_what_stands_beside_it(layout):
     layout.confusions.write_text("{")
     assert "Classes and confusion are left out" in Page(write(layout)).text
     layout.confusions.unlink()
+
+
+def compute_light(colour):
+    """Relative luminance, as WCAG 2 has it."""
+    parts = [value / 255 for value in colour]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def compute_contrast(one, two):
+    high, low = sorted((compute_light(one), compute_light(two)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_from_what_is_behind_them(scheme):
+    """By WCAG 2's 4.5 to 1, on cells of every depth too."""
+    css = read_part("page.css")
+    found = dict(re.findall(r"--(\w+): (#[0-9a-f]{6}|\d+%);", css.split("@media", 1)[0]))
+    if scheme == "dark":
+        dark = css.split("(prefers-color-scheme: dark)")[1].split("\n}", 1)[0]
+        found |= dict(re.findall(r"--(\w+): (#[0-9a-f]{6}|\d+%);", dark))
+    colours = {name: [int(value[n : n + 2], 16) for n in (1, 3, 5)] for name, value in found.items() if "#" in value}
+    for behind in ("paper", "card"):
+        for name in ("ink", "muted", "c0", "good", "bad"):
+            assert compute_contrast(colours[name], colours[behind]) >= 4.5, (name, behind)
+    assert css.count("calc(var(--share) * var(--depth)), var(--card))") == 3
+    for name in ("c0", "c1"):
+        for share in (0.25, 0.5, 0.75, 1.0):
+            part = share * int(found["depth"].rstrip("%")) / 100
+            cell = [part * top + (1 - part) * card for top, card in zip(colours[name], colours["card"], strict=True)]
+            assert compute_contrast(colours["ink"], cell) >= 4.5, (name, share)
 
 
 @pytest.mark.slow

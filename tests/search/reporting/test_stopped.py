@@ -18,6 +18,7 @@ from search.reporting.stopped import (
     estimate_regret,
     estimate_seconds,
     read_finished,
+    show_stopped,
     write_finished,
 )
 from search.reporting.words import describe_search
@@ -96,6 +97,15 @@ def test_the_page_tells_it_or_how_to_find_out(layout):
     assert "--trials 5" in page
     layout.finished_trials.write_text("{}")
     assert "Not known" in "".join(answer_spent(source).parts)
+
+
+def test_while_a_search_runs_none_is_finished(layout):
+    """`finish-stopped` is refused then."""
+    record = load_record(layout)
+    assert "finish-stopped" in "".join(show_stopped(record, layout, "answered"))
+    record.ended = None
+    shown = "".join(show_stopped(record, layout, "answered"))
+    assert "Not known" in shown and "finish-stopped" not in shown
 
 
 def test_what_it_takes_is_the_pace_that_each_had(layout):

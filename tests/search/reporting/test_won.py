@@ -7,6 +7,7 @@ import pytest
 from answered_search import write_search
 
 from search.experiment.steps import list_next_steps
+from search.records.events import SearchEnded
 from search.records.record import load_record
 from search.reporting.answers import Source
 from search.reporting.report import write_report
@@ -62,7 +63,9 @@ def test_a_promotion_is_offered_of_what_it_takes(layout):
     for trial in record.trials.values():
         cut_off(record, trial.number, epochs=1)
     page = show(layout, record)[1]
-    assert "promote.py" not in page and "search/run.py --resume answered" in page
+    assert "promote.py" not in page and "fashion-search extend answered --results" in page and "--trials 50" in page
+    record.ended = SearchEnded(reason="interrupted", seconds=1.0)
+    assert "search/run.py --resume answered" in show(layout, record)[1]
     assert "promote it, if it holds" not in dict(list_next_steps(layout, None, record=record))
 
 

@@ -204,6 +204,42 @@ def test_a_models_page_leads_back_to_its_trial(served: Served, browser: Browser)
     browser.wait("return document.body.innerText", lambda found: "mine-trial-0001" in found and "0.75" in found, 180)
 
 
+SHOWN = "return document.body.innerText"
+PANEL = "Ask questions about your experiments"  # of the Assistant; closed, its button stays
+CLICK = """const found = [...document.querySelectorAll("button, label, a, [role=radio], div, span")];
+    const one = found.find(each => each.innerText.trim() === "Model training");
+    one && one.click(); return Boolean(one)"""
+CLOSE = """const one = document.querySelector("button[aria-label*='lose']");
+    one && one.click(); return Boolean(one)"""
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_runs_page_is_in_genai_mode_until_its_address_or_a_person_says_otherwise(
+    served: Served, tmp_path: Path
+) -> None:
+    """MLflow 3.17's own pages: no tag of ours changes that. README says what to click, once; fails where that ends."""
+    client = open_store(served.address)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    (run,) = client.search_runs([experiment], "tags.kind = 'search'")
+    address = f"{served.address}/#/experiments/{experiment}/runs/{run.info.run_id}"
+    with open_browser(tmp_path) as fresh:
+        fresh.open(f"{address}?workflowType=machine_learning")
+        shown = fresh.wait(SHOWN, lambda found: "About this run" in found, 180)
+        assert "Evaluation runs" not in shown and PANEL in shown
+        fresh.open("about:blank")
+        fresh.open(address)
+        fresh.wait(SHOWN, lambda found: "Evaluation runs" in found)
+        assert fresh.run(CLICK)
+        fresh.wait(SHOWN, lambda found: "Evaluation runs" not in found)
+        fresh.wait(CLOSE)
+        fresh.wait(SHOWN, lambda found: PANEL not in found)
+        fresh.open("about:blank")
+        fresh.open(address)
+        shown = fresh.wait(SHOWN, lambda found: "About this run" in found)
+        assert "Evaluation runs" not in shown and PANEL not in shown
+
+
 @pytest.mark.slow
 def test_a_server_takes_models_as_a_database_does(served: Served, tmp_path: Path) -> None:
     """Once, ranked as the search ranks them, and none of its run's points a second time."""
