@@ -177,14 +177,15 @@ def find_misfit(libraries: Mapping[str, str]) -> str | None:
     return tell_misfit(ray.util.get_node_ip_address(), f"has {others}") if others else None
 
 
-def run_if_fit(libraries: Mapping[str, str] | None, packed: bytes) -> Iterator[Any]:
+def run_if_fit(libraries: Mapping[str, str] | None, needed: Sequence[Path], packed: bytes) -> Iterator[Any]:
     """Run a generator on this node. Where that lacks what it takes, or has it of other versions, yield that alone.
 
     Args:
         libraries: versions on the machine that asks; None: there is no other machine.
+        needed: what a node must see.
         packed: the generator function, and a tuple of what it is called with.
     """
-    misfit = None if libraries is None else find_misfit(libraries)
+    misfit = None if libraries is None else find_misfit(libraries) or tell_unseen(needed)
     if misfit is None:
         try:
             do, arguments = pickle.loads(packed)
@@ -196,6 +197,13 @@ def run_if_fit(libraries: Mapping[str, str] | None, packed: bytes) -> Iterator[A
         yield from do(*arguments)
     else:
         yield {MISFIT: misfit, NODE: ray.get_runtime_context().get_node_id()}
+
+
+def tell_unseen(needed: Sequence[Path]) -> str | None:
+    """What of it this node does not see, in words; None where it sees all."""
+    if not (unseen := list_unseen(needed)):
+        return None
+    return f"{ray.util.get_node_ip_address()} is not used: it does not see {unseen[0]}; share it with that machine"
 
 
 def find_unloaded(death: str) -> tuple[str, str] | None:

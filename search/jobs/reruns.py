@@ -339,14 +339,14 @@ def train_waiting(
     running: dict[Any, Training] = {}
     silent: dict[str, str] = {}  # why a process was ended, by the training's name
     deaths: Counter[str] = Counter()  # of its processes, by the training's name
-    avoided: set[str] = set()  # nodes that lack libraries, or have others, as Ray names them
+    avoided: set[str] = set()  # nodes that lack what it takes, or have other libraries, as Ray names them
     while waiting or running:
         while waiting and len(running) < resources.concurrent:
             training = waiting.pop(0)
             beats.silence.begin(training.name)
             options = {"name": beats.job} | ({"label_selector": leave_out(avoided)} if avoided else {})
             packed = cloudpickle.dumps((train, (training, beats.name, beats.timeout_s)))
-            running[remote.options(**options).remote(libraries, packed)] = training
+            running[remote.options(**options).remote(libraries, list_needed(training), packed)] = training
         check_ray(health.look())
         names = [training.name for training in running.values()]
         silent |= beats.look(names)
@@ -376,6 +376,13 @@ def train_waiting(
                     listener(training, {"note": note})
                 continue
             listener(training, event)
+
+
+def list_needed(training: Training) -> list[Path]:
+    """What a node must see to train it: its files, and where its own are to stand, as far as that is there."""
+    job = training.job
+    there = next(folder for folder in training.folder.absolute().parents if folder.exists())
+    return [there, *(path for path in (job.prepared, job.selection, job.features) if path is not None)]
 
 
 def avoid(node: str, why: str, avoided: set[str]) -> list[str]:

@@ -80,7 +80,7 @@ def test_a_search_survives_the_loss_of_a_node(cluster, tmp_path, sample_folder):
 def test_nodes_with_other_libraries_or_without_that_join_are_left_alone(cluster, tmp_path, sample_folder):
     """Their trials go elsewhere, and none of them counts as one that failed."""
     cluster.add_node(num_cpus=1)
-    process, ledger = start_search(tmp_path, sample_folder, cluster, 60, "--concurrent", "3"), tmp_path / LEDGER
+    process, ledger = start_search(tmp_path, sample_folder, cluster, 40, "--concurrent", "3"), tmp_path / LEDGER
     wait_for_training(process, ledger, 1)
     for folder in (write_other_torch(tmp_path / "other"), hide_timm(tmp_path / "without")):
         cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(folder)})
@@ -89,4 +89,4 @@ def test_nodes_with_other_libraries_or_without_that_join_are_left_alone(cluster,
     words = " ".join(output.split())
     assert words.count("is not used: it has torch 0.1 (here: ") == 1 and "Traceback" not in output, output
     assert words.count("is not used: it lacks timm; install the same versions there, and start Ray there again") == 1
-    assert not check_trained(ledger, 60) and "no node is left" not in words
+    assert not check_trained(ledger, 40) and "no node is left" not in words
