@@ -16,7 +16,7 @@ from search.experiment.beginning import prepare
 from search.experiment.replay import build_trial_config, plan_again
 from search.jobs.cluster import open_ray
 from search.jobs.guard import HeadGuard
-from search.jobs.nodes import check_shared
+from search.jobs.nodes import check_shared, tell_libraries
 from search.jobs.reruns import EPOCHS_FOLDER, FAILED, RUN_FILE, RunEnd, Training, read_epoch, train_all
 from search.planning.options import leave_out_local, load_options
 from search.records.locks import FINISH, hold_search
@@ -118,7 +118,8 @@ def finish_stopped(
             if event.get("status") is not None:
                 write_finished(layout, collect_finished(layout, record))
 
-        train_all(trainings, plan.resources, listen)
+        libraries = None if options.address is None else tell_libraries()
+        train_all(trainings, plan.resources, listen, libraries=libraries)
         found = collect_finished(layout, record)
         write_finished(layout, found)
         failed = [training for training in trainings if training.status is None]

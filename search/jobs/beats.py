@@ -216,9 +216,10 @@ class Beats:
     def __init__(self, name: str, job: str, timeout_s: float) -> None:
         self.name, self.job, self.timeout_s = name, job, timeout_s
         collector = type(name_job(Collector.__name__, name), (Collector,), {})
-        options = {"name": name, "runtime_env": spare_warm_workers()}
-        self.actor = ray.remote(num_cpus=0, max_restarts=-1)(collector).options(**options).remote()
         self.node = ray.get_runtime_context().get_node_id()
+        here = NodeAffinitySchedulingStrategy(self.node, soft=True)  # a node that joins may not be able to load it
+        options = {"name": name, "runtime_env": spare_warm_workers(), "scheduling_strategy": here}
+        self.actor = ray.remote(num_cpus=0, max_restarts=-1)(collector).options(**options).remote()
         self.silence = Silence()
         self.answer: Any = None  # that is awaited
         self.taken = self.waited = time.monotonic()

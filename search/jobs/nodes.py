@@ -1,10 +1,15 @@
-"""The nodes of a cluster that was joined: what they have, who may use them, and whether their libraries are ours."""
+"""The nodes of a cluster that was joined: what they have, who may use them, and whether their libraries are ours.
+
+Nodes load this file to tell what they lack: of libraries, it imports Ray alone.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import pickle
 import platform
+import re
 import subprocess
 import sys
 import uuid
@@ -12,15 +17,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import ray
-from ray._private import worker
+from ray._private import state, worker
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fashion_core.errors import SearchError
 from search.planning.resources import Machine, Node
-from search.records.provenance import find_version
+from search.records.versions import find_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -38,6 +43,12 @@ except AuthenticationError:
 """
 REFUSED = 77  # the status of a stranger whom the head sends away
 TOKEN = "token"
+NODE_LABEL = "ray.io/node-id"  # that Ray gives to every node
+MISFIT, NODE = "misfit", "node"  # what `run_if_fit` tells of a node: why it cannot, in words, and Ray's name of it
+UNLOADED = "failed to import on the worker"  # in Ray's words, where a process cannot load what it is to run
+ACTOR = re.compile(r"actor_id=([0-9a-f]+)")  # there
+LACKING = re.compile(r"No module named '(\w+)'")
+ERROR = re.compile(r"^\w*(?:Error|Exception)\b.*", re.MULTILINE)
 
 
 def list_nodes() -> list[Node]:
@@ -158,6 +169,82 @@ def tell_libraries() -> dict[str, str]:
     """Versions of what must be alike, by name. A build for another device, as in `2.14.1+cpu`, is alike."""
     found = {name: find_version(name).partition("+")[0] for name in ALIKE}
     return {"python": platform.python_version()} | found
+
+
+def find_misfit(libraries: Mapping[str, str]) -> str | None:
+    """What this node has of other versions than the machine that searches, in words; None where all are alike."""
+    others = list_others(tell_libraries(), libraries)
+    return tell_misfit(ray.util.get_node_ip_address(), f"has {others}") if others else None
+
+
+def run_if_fit(libraries: Mapping[str, str] | None, needed: Sequence[Path], packed: bytes) -> Iterator[Any]:
+    """Run a generator on this node. Where that lacks what it takes, or has it of other versions, yield that alone.
+
+    Args:
+        libraries: versions on the machine that asks; None: there is no other machine.
+        needed: what a node must see.
+        packed: the generator function, and a tuple of what it is called with.
+    """
+    misfit = None if libraries is None else find_misfit(libraries) or tell_unseen(needed)
+    if misfit is None:
+        try:
+            do, arguments = pickle.loads(packed)
+        except Exception as error:  # whatever a library raises that is not whole
+            if libraries is None:
+                raise
+            misfit = tell_misfit(ray.util.get_node_ip_address(), describe_lack(f"{type(error).__name__}: {error}"))
+    if misfit is None:
+        yield from do(*arguments)
+    else:
+        yield {MISFIT: misfit, NODE: ray.get_runtime_context().get_node_id()}
+
+
+def tell_unseen(needed: Sequence[Path]) -> str | None:
+    """What of it this node does not see, in words; None where it sees all."""
+    if not (unseen := list_unseen(needed)):
+        return None
+    return f"{ray.util.get_node_ip_address()} is not used: it does not see {unseen[0]}; share it with that machine"
+
+
+def find_unloaded(death: str) -> tuple[str, str] | None:
+    """Which node could not load what an actor is to run, as Ray names it, and why, in words; None where that is not it.
+
+    Of Ray, `ray._private.state.actors`: the public way to it asks a dashboard.
+
+    Args:
+        death: why the actor died, in Ray's words.
+    """
+    actor = ACTOR.search(death)
+    if UNLOADED not in death or actor is None:
+        return None
+    found = state.actors(actor[1])
+    if not found:
+        return None
+    return found["Address"]["NodeID"], tell_misfit(found["Address"]["IPAddress"], describe_lack(death))
+
+
+def describe_lack(error: str) -> str:
+    """What a node lacks where it cannot load what trainings need, in words. error: what it met, the last line last."""
+    if lacking := LACKING.findall(error):
+        return f"lacks {lacking[-1]}"
+    return f"cannot load what trainings need ({(ERROR.findall(error) or ['no reason known'])[-1]})"
+
+
+def tell_misfit(address: str, fault: str) -> str:
+    """That a node is left alone, and why, in a line. fault: what it has or lacks."""
+    return f"{address} is not used: it {fault}; install the same versions there, and start Ray there again"
+
+
+def leave_out(avoided: Collection[str]) -> dict[str, str]:
+    """The label selector of Ray for any node but these. avoided: as Ray names them."""
+    return {NODE_LABEL: f"!in({','.join(sorted(avoided))})"} if avoided else {}
+
+
+def tell_none_left(avoided: Collection[str]) -> str | None:
+    """That trainings wait for a node, in words; None where one that trains is left. avoided: as Ray names them."""
+    if any(node.id not in avoided for node in list_nodes()):
+        return None
+    return "no node is left that can train: what is to be trained waits for one that has the same libraries"
 
 
 def check_shared(folder: Path, files: Iterable[Path]) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import ray
 from pydantic import BaseModel
+from ray import cloudpickle
 
 from fashion_core import metrics
 from fashion_core.errors import CheckpointError, DivergedError, RayLostError
@@ -43,6 +44,7 @@ from fashion_core.models.saved import Best, save_model
 from search.jobs.beats import TRIAL_TIMEOUT_S, WAITING, Beats, Pulse, name_collector, name_job
 from search.jobs.cluster import Users, lose_ray
 from search.jobs.health import Health
+from search.jobs.nodes import MISFIT, NODE, leave_out, run_if_fit, tell_none_left
 from search.jobs.saved_state import delete_state, find_state, save_state
 from search.jobs.training import SAVE_INTERVAL_S, TrainingJob, describe_error
 from search.records.events import TrialStatus
@@ -283,6 +285,7 @@ def train_all(
     listener: Listener,
     onlooker: Onlooker | None = None,
     timeout_s: float = TRIAL_TIMEOUT_S,
+    libraries: Mapping[str, str] | None = None,
 ) -> None:
     """Train what is not trained yet, as many at once as the resources say, in order. Ray must be running.
 
@@ -290,6 +293,8 @@ def train_all(
         listener: told of every epoch and every end, in this process.
         onlooker: told about every second what each is at, in words, by its name.
         timeout_s: a process that takes no step for so long is ended, as if it had died.
+        libraries: versions on this machine, which a node of a cluster must have too, also one that joins meanwhile;
+            None: there is no other machine.
 
     Raises:
         RayLostError: Ray died.
@@ -302,7 +307,7 @@ def train_all(
         check_ray(health.look())
         name = name_collector()
         beats = Beats(name, name_job(train.__name__, name), timeout_s)
-        train_waiting(waiting, resources, listener, onlooker, health, beats)
+        train_waiting(waiting, resources, listener, onlooker, health, beats, libraries)
     except RayLostError:
         if beats is not None:
             beats.close(is_dead=True)
@@ -321,6 +326,7 @@ def train_waiting(
     onlooker: Onlooker | None,
     health: Health,
     beats: Beats,
+    libraries: Mapping[str, str] | None,
 ) -> None:
     """See `train_all`."""
     remote = ray.remote(
@@ -329,16 +335,18 @@ def train_waiting(
         max_calls=1 if resources.gpus_per_trial else 0,  # a used process would stay on its old GPU
         num_returns="streaming",
         max_retries=0,  # Ray would pass over as many events as were told: those of before the state it goes on from
-    )(train)
+    )(run_if_fit)
     running: dict[Any, Training] = {}
     silent: dict[str, str] = {}  # why a process was ended, by the training's name
     deaths: Counter[str] = Counter()  # of its processes, by the training's name
+    avoided: set[str] = set()  # nodes that lack what it takes, or have other libraries, as Ray names them
     while waiting or running:
         while waiting and len(running) < resources.concurrent:
             training = waiting.pop(0)
             beats.silence.begin(training.name)
-            stream = remote.options(name=beats.job).remote(training, beats.name, beats.timeout_s)
-            running[stream] = training
+            options = {"name": beats.job} | ({"label_selector": leave_out(avoided)} if avoided else {})
+            packed = cloudpickle.dumps((train, (training, beats.name, beats.timeout_s)))
+            running[remote.options(**options).remote(libraries, list_needed(training), packed)] = training
         check_ray(health.look())
         names = [training.name for training in running.values()]
         silent |= beats.look(names)
@@ -361,7 +369,28 @@ def train_waiting(
                     continue
                 event = {"status": FAILED, "error": silent.get(training.name) or describe_error(error)}
             silent.pop(training.name, None)  # it gets on
+            if MISFIT in event:  # it goes elsewhere
+                del running[stream]
+                waiting.insert(0, training)
+                for note in avoid(event[NODE], event[MISFIT], avoided):
+                    listener(training, {"note": note})
+                continue
             listener(training, event)
+
+
+def list_needed(training: Training) -> list[Path]:
+    """What a node must see to train it: its files, and where its own are to stand, as far as that is there."""
+    job = training.job
+    there = next(folder for folder in training.folder.absolute().parents if folder.exists())
+    return [there, *(path for path in (job.prepared, job.selection, job.features) if path is not None)]
+
+
+def avoid(node: str, why: str, avoided: set[str]) -> list[str]:
+    """Use a node no more. Gives what to tell, once a node. avoided: those so far."""
+    if node in avoided:
+        return []
+    avoided.add(node)
+    return [why, *filter(None, [tell_none_left(avoided)])]
 
 
 def check_ray(fault: str | None) -> None:

@@ -247,7 +247,7 @@ class Retraining:
 
         with RerunView(self.promotion.console, title, trainings, self.words) as view:
             own = resources or self.promotion.resources
-            train_all(trainings, own, listen, view.look, self.promotion.timeout_s)
+            train_all(trainings, own, listen, view.look, self.promotion.timeout_s, self.promotion.libraries)
         failed = [training.folder.name for training in trainings if training.status is None]
         if failed:
             raise SearchError(

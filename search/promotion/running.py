@@ -18,7 +18,7 @@ from search.jobs.cluster import open_ray
 from search.jobs.guard import HeadGuard
 from search.jobs.loads import measure
 from search.jobs.material import Material, prepare_material
-from search.jobs.nodes import check_shared
+from search.jobs.nodes import check_shared, tell_libraries
 from search.planning.packing import settle_gpus
 from search.planning.resources import choose_resources
 from search.promotion.attempt_state import PromotionAttempt, open_attempt
@@ -37,7 +37,7 @@ from search.statistics.gate import LEAST_IMAGES
 from search.tracking.store import default_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -64,6 +64,7 @@ class Promotion:
         command: what started it, as `sys.argv`, or the call from Python.
         timeout_s: how long a training may take for a step.
         started: in seconds, by a clock that does not jump.
+        libraries: see `search.jobs.reruns.train_all`.
     """
 
     layout: SearchLayout
@@ -81,6 +82,7 @@ class Promotion:
     console: Console
     command: tuple[str, ...]
     started: float
+    libraries: Mapping[str, str] | None = None
 
     @property
     def key(self) -> str:
@@ -197,6 +199,7 @@ def open_promotion(
             console,
             tuple(command),
             started,
+            None if place.address is None else tell_libraries(),
         )
 
 

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import fashion_core
 from fashion_core.files import hash_file
 from fashion_core.secrets import hide_secrets
 from search.cli import DEFAULT_RESULTS
+from search.records.versions import find_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,14 +97,6 @@ def write_command(command: str, layout: SearchLayout, *options: str) -> str:
     """
     where = [] if layout.results == DEFAULT_RESULTS else ["--results", str(layout.results)]
     return shlex.join([python_command(), "-m", "search", command, *options, layout.name, *where])
-
-
-def find_version(package: str) -> str:
-    """Of an installed package."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def describe_git() -> dict[str, str]:

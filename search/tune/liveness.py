@@ -10,6 +10,7 @@ import ray
 from search.jobs.beats import Beats, name_collector, name_job
 from search.jobs.cluster import Users
 from search.jobs.health import HEAD, Health, is_headless
+from search.jobs.nodes import find_unloaded, tell_none_left
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -108,6 +109,14 @@ class Liveness:
         if self.health is None or not nodes:
             return set()
         return set(nodes) - {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+    def find_unloaded(self, death: str) -> tuple[str, str] | None:
+        """See `search.jobs.nodes.find_unloaded`."""
+        return None if self.health is None else find_unloaded(death)
+
+    def tell_none_left(self, avoided: Collection[str]) -> str | None:
+        """See `search.jobs.nodes.tell_none_left`."""
+        return None if self.health is None else tell_none_left(avoided)
 
     def close(self, error: BaseException | None) -> RayDied | None:
         """Look no more. Returns that Ray died, where it did; None where it lives. error: what broke Tune."""

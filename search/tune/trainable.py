@@ -30,7 +30,7 @@ from fashion_core.hardware.usage import UsageMeter
 from fashion_core.models.saved import save_model
 from fashion_core.training.checkpoint import save_training
 from search.jobs.beats import BETWEEN, WAITING, Pulse
-from search.jobs.nodes import list_others, tell_libraries
+from search.jobs.nodes import find_misfit, leave_out
 from search.jobs.training import SAVE_INTERVAL_S, describe_error
 from search.records.events import TrialStatus
 from search.records.ledger import pack_correct
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from search.tune.storage import TrialStore
 
 SAVING = "saving its state"
-NODE_LABEL = "ray.io/node-id"  # that Ray gives to every node
 
 
 @dataclass
@@ -277,21 +276,10 @@ class TrialTrainable(Trainable):
             torch.cuda.empty_cache()
 
 
-def find_misfit(libraries: Mapping[str, str]) -> str | None:
-    """What this node has of other versions than the machine that searches, in words; None where all are alike."""
-    others = list_others(tell_libraries(), libraries)
-    if not others:
-        return None
-    return (
-        f"{ray.util.get_node_ip_address()} is not used: it has {others}; install the same versions there, "
-        "and start Ray there again"
-    )
-
-
 def build_request(cpus: float, gpus: float, config: Mapping[str, Any]) -> PlacementGroupFactory:
     """What Ray is to give a trial: cores, GPUs or a share of one, on a node that its configuration does not avoid."""
     avoided = config.get("avoided")
-    selector = {"bundle_label_selector": [{NODE_LABEL: f"!in({','.join(avoided)})"}]} if avoided else {}
+    selector = {"bundle_label_selector": [leave_out(avoided)]} if avoided else {}
     return PlacementGroupFactory([{"CPU": cpus, "GPU": gpus}], **selector)
 
 

@@ -78,7 +78,7 @@ class Watch:
         lost: why a trial's model or state could not be saved, by number.
         full: numbers of trials that wait for room on a disk, and have said so.
         silent: why a trial's process was ended, by number.
-        avoided: nodes with other libraries, as Ray names them: no trial is handed out for them.
+        avoided: nodes that lack libraries, or have others, as Ray names them: no trial is handed out for them.
         liveness: of the Tune that runs now.
     """
 
@@ -306,9 +306,12 @@ class Watch:
 
     def avoid(self, node: str, why: str) -> None:
         """Use a node no more, and say so once. Its trials are handed out again for other nodes."""
-        if node not in self.avoided:
-            self.session.ledger.tell(why)
+        if node in self.avoided:
+            return
         self.avoided.add(node)
+        self.session.ledger.tell(why)
+        if (none_left := self.liveness.tell_none_left(self.avoided)) is not None:
+            self.session.ledger.tell(none_left)
 
     def must_stop(self, trial: TrialRecord) -> bool:
         """Whether the epoch that a trial has ended is its last, for now."""
@@ -334,9 +337,15 @@ class Watch:
     def bury(self, trial: Trial, error: str) -> None:
         """A trial's process died: it goes on from its last state, or has failed.
 
-        A node that is lost costs no trial: whether one was, Ray knows by the next death of the same trial.
+        A node that is lost costs no trial: whether one was, Ray knows by the next death of the same trial. Nor does one
+        of a cluster that lacks what trainings need.
         """
         number = trial.config["number"]
+        has_nodes = self.plan.options.address is not None
+        if has_nodes and (unloaded := self.liveness.find_unloaded(error)) is not None:
+            self.avoid(*unloaded)
+            self.waiting.appendleft(number)
+            return
         error, node = self.silent.pop(number, error), self.liveness.find_node(number)
         self.start(trial)  # where it died before it began
         known = self.session.record.trials[number]

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from other_nodes import hide_timm, write_other_torch
 from ray.cluster_utils import Cluster
 
 from search.records.events import EpochEnded, TrialRetried
@@ -76,17 +77,16 @@ def test_a_search_survives_the_loss_of_a_node(cluster, tmp_path, sample_folder):
 
 
 @pytest.mark.long
-def test_a_node_with_other_libraries_that_joins_is_left_alone(cluster, tmp_path, sample_folder):
-    """Its trials go elsewhere, and none of them counts as one that failed."""
-    library = tmp_path / "other" / "torch-0.1.dist-info"
-    library.mkdir(parents=True)
-    (library / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.1\n")
+def test_nodes_with_other_libraries_or_without_that_join_are_left_alone(cluster, tmp_path, sample_folder):
+    """Their trials go elsewhere, and none of them counts as one that failed."""
     cluster.add_node(num_cpus=1)
-    process, ledger = start_search(tmp_path, sample_folder, cluster, 60, "--concurrent", "2"), tmp_path / LEDGER
+    process, ledger = start_search(tmp_path, sample_folder, cluster, 40, "--concurrent", "3"), tmp_path / LEDGER
     wait_for_training(process, ledger, 1)
-    cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(library.parent)})
+    for folder in (write_other_torch(tmp_path / "other"), hide_timm(tmp_path / "without")):
+        cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(folder)})
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     words = " ".join(output.split())
     assert words.count("is not used: it has torch 0.1 (here: ") == 1 and "Traceback" not in output, output
-    assert not check_trained(ledger, 60)
+    assert words.count("is not used: it lacks timm; install the same versions there, and start Ray there again") == 1
+    assert not check_trained(ledger, 40) and "no node is left" not in words

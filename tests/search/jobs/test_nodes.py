@@ -1,8 +1,13 @@
 """Which clusters may be used: those that ask for a token, or that nobody else reaches, with our libraries."""
 
 import importlib.metadata
+import pickle
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
+import ray
 
 from fashion_core.errors import SearchError
 from search.jobs import nodes
@@ -12,9 +17,14 @@ from search.jobs.nodes import (
     check_closed,
     check_libraries,
     check_shared,
+    describe_lack,
+    find_unloaded,
+    leave_out,
     lets_strangers_in,
     list_unseen,
+    run_if_fit,
     tell_libraries,
+    tell_none_left,
 )
 from search.planning.resources import Node
 
@@ -98,3 +108,89 @@ def test_a_node_that_does_not_see_the_folder_is_told(monkeypatch, tmp_path):
     with pytest.raises(SearchError, match=r"10\.0\.0\.1 does not see \S+/gone; "):
         check_shared(tmp_path / "mine", [tmp_path / "images"])
     assert list((tmp_path / "mine").iterdir()) == [] and list_unseen([tmp_path, tmp_path / "no"]) == [tmp_path / "no"]
+
+
+def test_of_libraries_what_nodes_are_asked_takes_ray_alone():
+    """A node that lacks any other one can say so."""
+    lacking = ("pydantic", "typer", "rich", "numpy", "torch", "timm", "optuna", "yaml")
+    code = f"import sys, ray; sys.modules |= dict.fromkeys({lacking}); from search.jobs import nodes; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code} print(nodes.tell_libraries()['torch'])"], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == tell_libraries()["torch"], done.stderr
+
+
+@pytest.fixture
+def node(monkeypatch):
+    """This process as a worker of a node: asked outside one, Ray would start."""
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "a1"))
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "10.0.0.9")
+
+
+def test_what_is_to_run_runs_where_the_libraries_are_alike(node, tmp_path):
+    packed = ray.cloudpickle.dumps((lambda *given: iter(given), (1, 2)))
+    assert list(run_if_fit(tell_libraries(), [tmp_path], packed)) == [1, 2]
+    assert list(run_if_fit(None, [tmp_path / "gone"], packed)) == [1, 2]
+    (told,) = run_if_fit(tell_libraries() | {"timm": "0.1"}, [], packed)
+    assert told["node"] == "a1" and told["misfit"].startswith("10.0.0.9 is not used: it has timm ")
+    (told,) = run_if_fit(tell_libraries(), [tmp_path, tmp_path / "gone"], packed)
+    assert told["node"] == "a1" and f"it does not see {tmp_path / 'gone'}; share it" in told["misfit"]
+
+
+def test_what_is_to_run_does_not_where_it_cannot_be_loaded(node):
+    packed = b"cnot_there_at_all\nrun\n."  # a pickle of what another library has
+    (told,) = run_if_fit(tell_libraries(), [], packed)
+    assert told["misfit"] == (
+        "10.0.0.9 is not used: it lacks not_there_at_all; install the same versions there, and start Ray there again"
+    )
+    with pytest.raises(ModuleNotFoundError):  # nowhere else to go
+        list(run_if_fit(None, [], packed))
+    with pytest.raises(pickle.UnpicklingError):
+        list(run_if_fit(None, [], b"?"))
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        ("ModuleNotFoundError: No module named 'timm'", "lacks timm"),
+        (
+            "trace\nModuleNotFoundError: No module named 'timm.layers'; 'timm' is not a package\n",
+            "cannot load what trainings need (ModuleNotFoundError: No module named 'timm.layers'; 'timm' is not a "
+            "package)",
+        ),
+        (
+            "RuntimeError: it failed\n\n  File 1\nOSError: libcudart.so.13: no such file\n",
+            "cannot load what trainings need (OSError: libcudart.so.13: no such file)",
+        ),
+        ("", "cannot load what trainings need (no reason known)"),
+    ],
+)
+def test_what_a_node_lacks_is_told_from_what_it_met(error, words):
+    assert describe_lack(error) == words
+
+
+def test_a_node_whose_process_could_not_load_its_work_is_found_by_the_actor(monkeypatch):
+    """Ray's words, as it has them of an actor whose class cannot be loaded."""
+    known = {"ab12": {"Address": {"NodeID": "n1", "IPAddress": "10.0.0.2"}}}
+    monkeypatch.setattr(nodes.state, "actors", lambda actor: known.get(actor, {}))
+    death = (
+        "The actor died because of an error raised in its creation task, ray::A.__init__() (pid=1, ip=10.0.0.2, "
+        "actor_id={}, repr=<A>)\nRuntimeError: The actor with name A failed to import on the worker. This may be "
+        "because needed library dependencies are not installed in the worker environment:\n\n"
+        "ModuleNotFoundError: No module named 'torch'\n"
+    )
+    found = find_unloaded(death.format("ab12"))
+    assert found is not None and found[0] == "n1" and found[1].startswith("10.0.0.2 is not used: it lacks torch; ")
+    assert find_unloaded(death.format("cd34")) is None  # Ray has forgotten it
+    assert find_unloaded(death.format("ab12").replace("failed to import", "failed")) is None
+    assert find_unloaded("The actor failed to import on the worker") is None
+
+
+def test_that_no_node_is_left_is_told(monkeypatch):
+    monkeypatch.setattr(
+        nodes, "list_nodes", lambda: [Node(f"10.0.0.{number}", 1, 0, f"n{number}") for number in (1, 2)]
+    )
+    assert tell_none_left({"n1"}) is None and tell_none_left(set()) is None
+    told = tell_none_left({"n2", "n1", "gone"})
+    assert told is not None and told.startswith("no node is left")
+    assert leave_out(set()) == {} and leave_out({"n2", "n1"}) == {"ray.io/node-id": "!in(n1,n2)"}

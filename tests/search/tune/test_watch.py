@@ -485,6 +485,30 @@ def test_a_trial_on_a_node_with_other_libraries_goes_elsewhere_and_that_is_told_
     assert [row.epoch for row in trials[0].epochs] == [1, 2, 3, 4]
 
 
+def test_a_trial_on_a_node_that_lacks_a_library_goes_elsewhere_and_loses_no_try(search):
+    told = []
+    watched, options = search.watch, search.watch.plan.options
+    watched.session.ledger.tell = told.append
+    watched.liveness.find_unloaded = lambda _: ("bad", "bad lacks timm")
+    watched.liveness.tell_none_left = lambda avoided: f"none is left of {sorted(avoided)}"
+    trial = search.begin_with_two_epochs()
+    watched.plan = replace(watched.plan, options=options.model_copy(update={"address": "10.0.0.1:1"}))
+    other = search.begin()
+    for each in (trial, other):
+        search.die(each)
+    assert told == ["bad lacks timm", "none is left of ['bad']"]
+    again = [search.begin() for _ in range(2)]
+    assert {each.config["number"] for each in again} == {0, 1}
+    assert all(each.config["avoided"] == ["bad"] for each in again)
+    assert all(each.died_on == [] and not each.status.is_over for each in watched.session.record.trials.values())
+    watched.plan = replace(watched.plan, options=options)  # on this machine there is nowhere else to go
+    search.die(again[0])
+    assert watched.session.record.trials[again[0].config["number"]].died_on == [None]
+    for each in (again[1], search.begin()):
+        search.train(each)
+    assert len(told) == 2
+
+
 def test_while_others_run_the_end_is_waited_for(search):
     running = [search.begin() for _ in range(6)]
     assert search.searcher.suggest("more") is None
