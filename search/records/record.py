@@ -219,7 +219,8 @@ class SearchRecord:
             the GPUs that each had then: a search that goes on may have others.
         running: trials that run, open: those that have begun and are not over, by number.
         limits: when it ends early. reached: the rule of these that it ends by.
-        spent_before: seconds of the search, and of its trials' GPUs, when it was last extended: limits do not count them.
+        spent_before: seconds of the search, and of its trials' GPUs, when it was last extended, which limits do not
+            count.
         extended: it was given more than it began with: `settings` and `limits` tell it.
         without_gain: how many trials in a row ended, or paused for the first time, without a gain over `mark`, the best
             score at the last gain.
