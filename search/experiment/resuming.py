@@ -9,7 +9,7 @@ import fashion_core
 from fashion_core.errors import SearchError
 from search.experiment.identity import check_space
 from search.records.ledger import read_events
-from search.reporting.words import MORE
+from search.reporting.words import MORE, find_more
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,16 +60,17 @@ def check_resumable(plan: Plan, record: SearchRecord, *, extend: bool = False) -
     if extend:
         check_longer(plan, record)
     elif record.ended is not None:
-        check_limits(begun.name, record.ended.reason)
+        check_limits(record, record.ended.reason)
     check_space(plan, begun)
 
 
-def check_limits(name: str, reason: str) -> None:
+def check_limits(record: SearchRecord, reason: str) -> None:
     """Raises SearchError where a search ended by a rule that it was given."""
     if reason in MORE:
+        name, more = record.begun.name, find_more(record)
         raise SearchError(
-            f"a search goes on until a limit that it was given is reached, but {name} ended by one ({reason}); give it "
-            f"more with `fashion-search extend {name} {MORE[reason]}`"
+            f"a search goes on until a limit that it was given is reached, but {name} ended by one ({reason}); "
+            f"give it more with `fashion-search extend {name} {more}`"
         )
 
 

@@ -40,7 +40,7 @@ def list_next_steps(
     elif layout.best_model.is_file() and (record is None or record.find_candidate() is not None):
         steps.append(("promote it, if it holds", write_command("promote", layout)))
     steps.append(("read the report, in a browser", layout.page.absolute().as_uri()))
-    if record is not None and record.ended is not None:
+    if record is not None and record.ended is not None and find_more(record) != "":
         steps.append(find_way(layout, record))
     if record is None or record.search is None or record.begun.space_name == DEMO:
         words = [python_command(), "-m", "search", "run", "--data", "DIR", "--space", "lite_cpu", "--dry-run"]

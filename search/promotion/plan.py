@@ -359,9 +359,16 @@ def build_shortlist(
         states = ", ".join(f"trial {trial.number} {trial.status}" for trial in list(record.trials.values())[:8])
         raise SearchError(
             f"a promotion starts from trials that reached their full budget, but none of {record.name} did "
-            f"({states or 'it has no trials'}); {describe_ended_early(record) or 'go on with it'}: {name_way(record)}"
+            f"({states or 'it has no trials'}); {describe_remedy(record)}"
         )
     return tuple(candidates[:top])
+
+
+def describe_remedy(record: SearchRecord) -> str:
+    """How a search without a candidate gets one."""
+    if find_more(record) == "":
+        return "all of its grid was run: start a new search"
+    return f"{describe_ended_early(record) or 'go on with it'}: {name_way(record)}"
 
 
 def describe_left_out(record: SearchRecord) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from fashion_core import metrics
 from fashion_core.escaping import write_name
 from fashion_core.models.cost import UNLIMITED
 from search.records.events import EndReason, TrialStatus
+from search.records.own_space import read_own_space
 from search.records.record import SearchRecord, TrialRecord, sum_up
 from search.reporting.ties import Standing, compare_with_best
 from search.space.weights import WEIGHT_PREFIX, WEIGHTS
@@ -21,13 +23,14 @@ if TYPE_CHECKING:
     from search.records.events import OtherSearch
     from search.records.limits import Limits
 
+MORE_TRIALS, HIGH_TARGET = 50, 0.9  # to begin from, too
 # What gives a search more that ended by a limit: options of `extend`, with a value to begin from.
 MORE: dict[str, str] = {
     EndReason.TIME_BUDGET: "--time-budget 8h",
     EndReason.GPU_BUDGET: "--budget-gpu-hours 10",
     EndReason.COST_BUDGET: "--budget-cost 20",
     EndReason.NO_GAIN: "--stop-after 30",
-    EndReason.TARGET: "--target 0.9",
+    EndReason.TARGET: f"--target {HIGH_TARGET}",
 }
 
 
@@ -190,14 +193,29 @@ def describe_ending(record: SearchRecord, reason: str) -> str:
 
 
 def find_more(record: SearchRecord) -> str | None:
-    """The options of `extend` that give a search more; None where it goes on with `--resume`."""
+    """The options of `extend` that give a search more; None where it goes on with `--resume`, empty where it can be
+    given no more: all of its grid was run.
+    """
     reason = "" if record.ended is None else record.ended.reason
-    return {EndReason.ALL_ENDED: "--trials 50", **MORE}.get(reason)
+    if reason == EndReason.TARGET and any((trial.best or 0.0) >= HIGH_TARGET for trial in record.rank()):
+        return MORE[EndReason.TIME_BUDGET]  # that target would be reached at once
+    if reason != EndReason.ALL_ENDED:
+        return MORE.get(reason)
+    count = min(count_left(record), MORE_TRIALS)
+    return f"--trials {count}" if count else ""
+
+
+def count_left(record: SearchRecord) -> float:
+    """How many trials a search can still be given: what is left of a grid; else any number."""
+    own = read_own_space(record) if record.settings.get("sampler") == "grid" else None
+    return math.inf if own is None else max(own[0].count_grid() - record.next_number, 0)
 
 
 def describe_way(record: SearchRecord) -> str:
     """How a search goes on that has ended, or is given more."""
     name, more = record.name, find_more(record)
+    if more == "":
+        return "all of its grid was run"
     return f"go on with --resume {name}" if more is None else f"more with fashion-search extend {name} {more}"
 
 

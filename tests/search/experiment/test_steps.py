@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +17,7 @@ from search.planning.options import SearchOptions
 from search.records.events import EndReason, SearchEnded
 from search.records.layout import SearchLayout
 from search.records.record import load_record
+from search.reporting.words import describe_search
 
 
 @pytest.fixture
@@ -84,8 +86,24 @@ def test_how_it_goes_on_depends_on_its_end(layout):
     ]:
         record.ended = SearchEnded(reason=reason, seconds=1.0)
         assert dict(list_next_steps(layout, None, record=record))[purpose].endswith(command)
+    record.ended = SearchEnded(reason=EndReason.TARGET, seconds=1.0)
+    for score, given in ((0.89, "--target 0.9"), (0.9, "--time-budget 8h")):  # a target below would be reached at once
+        record.trials[0].best = score
+        assert dict(list_next_steps(layout, None, record=record))["give it more"].endswith(f" {where} {given}")
     record.ended = None  # it runs
     assert not {"give it more", "go on with it"} & dict(list_next_steps(layout, None, record=record)).keys()
+
+
+@pytest.mark.parametrize(("choice", "given"), [("0, 1, 2", " --trials 2"), ("0", None)])
+def test_a_grid_is_given_what_is_left_of_it(choice, given, layout):
+    record = load_record(layout)
+    searched = f"fixed: {{backbone: test_resnet}}\nsearch: {{fc_layers: {{choice: [{choice}]}}}}"
+    text = f"sampler: grid\n{searched}\nscheduler: {{type: none, max_epochs: 1}}\n"
+    record.search = replace(record.begun, space=text, settings=record.settings | {"sampler": "grid"})
+    steps = dict(list_next_steps(layout, None, record=record))
+    assert "go on with it" not in steps
+    assert steps["give it more"].endswith(given) if given else "give it more" not in steps
+    assert describe_search(record).way.endswith(given or "all of its grid was run")
 
 
 def test_a_search_that_was_promoted_is_not_promoted_again(layout):
