@@ -116,6 +116,7 @@ def extend(
     if given.keys() <= set(MOVED):
         raise SearchError("a search is extended by --trials N, --max-epochs N or a limit, but got none; see --help")
     layout = SearchLayout(results, name)
+    check_free(layout)  # one that runs has no end yet, and would be told to go on
     begun = find_options(layout, storage)
     record = find_record(begun, layout)
     begun = follow_ledger(begun, record)
@@ -132,7 +133,8 @@ def extend(
         )
     total = record.settings["trials"] if more is None else record.next_number + more
     address = renew(begun.tracking_uri, None if tracking_uri is None else Address(tracking_uri))
-    kept = begun.model_dump(exclude={*EXTENDED, "tracking_uri", "results", "name", "trials"})
+    limits = {*EXTENDED} - {"price_per_gpu_hour"}  # a price limits nothing: a budget given in money needs it again
+    kept = begun.model_dump(exclude={*limits, "tracking_uri", "results", "name", "trials"})
     options = build(SearchOptions, kept | given | {"results": results, "name": name, "trials": total})
     options = options.model_copy(update={"tracking_uri": address})
     launch(options, Console(), resume=True, extend=True, allow_changed=allow_changed)

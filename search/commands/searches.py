@@ -35,7 +35,7 @@ Finish = Annotated[bool, typer.Option("--finish", help="Let the trials that run 
 Now = Annotated[bool, typer.Option("--now", help="End the trials that run at once, in the midst of an epoch.")]
 WHEN = {
     StopMode.AT_EPOCH: "its running trials end after their epoch",
-    StopMode.AFTER_TRIALS: "its running trials train to their end, and no more are started",
+    StopMode.AFTER_TRIALS: "its running trials train to their end, or pause where they would, and no more are started",
     StopMode.NOW: "its running trials end at once",
 }
 WIDE = 80  # columns that the times of a list need

@@ -98,7 +98,7 @@ def check_unchanged(
     """
     check_settings(plan, record, extend=extend)
     if CODE not in allowed:
-        check_code(record, now)
+        check_code(record, now, extend=extend)
     check_weights(plan.space, record.begun)
     check_data(plan.annotations, plan.settings[0], plan.cache_dir, record.begun)
 
@@ -114,13 +114,17 @@ def check_settings(plan: Plan, record: SearchRecord, *, extend: bool = False) ->
         )
 
 
-def check_code(record: SearchRecord, now: Mapping[str, str]) -> None:
-    """Raises SearchError where code or libraries are others than those it went on with last."""
+def check_code(record: SearchRecord, now: Mapping[str, str], *, extend: bool = False) -> None:
+    """Raises SearchError where code or libraries are others than those it went on with last.
+
+    extend: it has ended, so that another `--resume` is refused.
+    """
     if found := tell_differences(record.provenance, now, CODE_NAMES):
         commit = record.provenance.get("git_commit", "")[:12]
+        way = "repeat the command with" if extend else f"go on with --resume {record.name}"
         raise SearchError(
             f"a search goes on with the code it began with, but this differs: {found}; restore that"
-            f"{f' (commit {commit})' if commit else ''}, or go on with --resume {record.name} --allow-changed {CODE}"
+            f"{f' (commit {commit})' if commit else ''}, or {way} --allow-changed {CODE}"
         )
 
 

@@ -129,6 +129,9 @@ def take_search(plan: Plan, record: SearchRecord) -> tuple[OtherSearch, list[Obs
     points: dict[int, dict[str, Any]] = {}
     for number, trial in sorted(record.trials.items()):
         config = build_config(theirs.build_values(trial.params, schema))
+        if trial.status is TrialStatus.FINISHED and trial.last_epoch < config.epochs:
+            # before that search was lengthened
+            config = config.model_copy(update={"epochs": trial.last_epoch})
         point, outside = project(ours, config, schema)
         if not outside and ours.can_have(point) and find_impossible(ours, point, schema) is None:
             points[number] = point

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -213,10 +215,12 @@ class SearchRecord:
         asked: how it was asked to stop, a `StopMode`; None where it was not, and after it went on.
         seconds: how long it ran, without the time between an interruption and going on.
         preparing_seconds: before that, from the start of each of its commands.
-        training_seconds: how long at least one trial ran; trial_seconds: the same summed over trials.
+        training_seconds: how long at least one trial ran; trial_seconds: the same summed over trials; gpu_seconds: with
+            the GPUs that each had then: a search that goes on may have others.
         running: trials that run, open: those that have begun and are not over, by number.
         limits: when it ends early. reached: the rule of these that it ends by.
-        spent_before: seconds of the search and of its trials when it was last extended, which limits do not count.
+        spent_before: seconds of the search, and of its trials' GPUs, when it was last extended, which limits do not
+            count.
         extended: it was given more than it began with: `settings` and `limits` tell it.
         without_gain: how many trials in a row ended, or paused for the first time, without a gain over `mark`, the best
             score at the last gain.
@@ -234,6 +238,7 @@ class SearchRecord:
     preparing_seconds: float = 0.0
     training_seconds: float = 0.0
     trial_seconds: float = 0.0
+    gpu_seconds: float = 0.0
     running: set[int] = field(default_factory=set)
     open: set[int] = field(default_factory=set)
     limits: Limits = field(default_factory=Limits)
@@ -387,7 +392,7 @@ class SearchRecord:
         more = {"trials": event.trials} | ({} if event.max_epochs is None else {"max_epochs": event.max_epochs})
         self.search = replace(self.begun, settings=self.settings | more)
         self.reached, self.without_gain, self.extended = None, 0, True
-        self.spent_before = self.preparing_seconds + self.seconds - (event.elapsed or 0.0), self.trial_seconds
+        self.spent_before = self.preparing_seconds + self.seconds - (event.elapsed or 0.0), self.gpu_seconds
 
     def take_time(self, event: Event) -> None:
         """Count the time since the event before: it was spent on what the search did then."""
@@ -398,6 +403,7 @@ class SearchRecord:
             self.seconds += passed
             self.training_seconds += passed if self.running else 0.0
             self.trial_seconds += passed * len(self.running)
+            self.gpu_seconds += passed * len(self.running) * self.gpus_per_trial
         self.last = event
 
     def count_gain(self, trial: TrialRecord, *, is_first: bool) -> None:
@@ -435,11 +441,20 @@ class SearchRecord:
     @property
     def gpu_hours(self) -> float:
         """Of all trials together."""
-        return self.count_gpu_hours(self.trial_seconds)
+        return self.gpu_seconds / 3600
 
     def count_gpu_hours(self, trial_seconds: float) -> float:
-        """Of so many seconds of trials."""
-        return float(trial_seconds * (self.settings.get("gpus_per_trial") or 0.0) / 3600)
+        """Of so many seconds of trials, each with the GPUs that it has now."""
+        return trial_seconds * self.gpus_per_trial / 3600
+
+    @property
+    def gpus_per_trial(self) -> float:
+        """What each trial has now: as the search went on last, see `SearchResumed.changed`, or began."""
+        with suppress(ValueError):  # words of a later version
+            now = float(self.changed.get("gpus_per_trial", ""))
+            if math.isfinite(now):
+                return now
+        return float(self.settings.get("gpus_per_trial") or 0.0)
 
     @property
     def cost(self) -> float | None:
@@ -465,7 +480,7 @@ class SearchRecord:
             return EndReason.TARGET
         if limits.seconds is not None and self.spent_seconds >= limits.seconds:
             return EndReason.TIME_BUDGET
-        gpu_hours = self.count_gpu_hours(self.trial_seconds - self.spent_before[1])
+        gpu_hours = (self.gpu_seconds - self.spent_before[1]) / 3600
         if limits.gpu_hours is not None and gpu_hours >= limits.gpu_hours:
             return EndReason.GPU_BUDGET
         if limits.cost is not None and gpu_hours * (limits.price_per_gpu_hour or 0.0) >= limits.cost:
@@ -593,6 +608,11 @@ def load_record(layout: SearchLayout) -> SearchRecord:
         SearchError: there is no such search, or it has not begun.
     """
     record = replay(read_events(layout.ledger))
+    if record.search is None and (layout.ledger.exists() or layout.options.exists()):
+        raise SearchError(
+            f"a search's ledger must tell how it began, but {layout.ledger} does not: {layout.name} has not come that "
+            f"far, or its ledger was cut off; restore it from a backup, or go on with --resume {layout.name}"
+        )
     if record.search is None:
         raise SearchError(
             f"no search of the name {layout.name!r} stands in {layout.results}; known are "

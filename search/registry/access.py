@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fashion_core.errors import FashionError
 from search.address import Address
-from search.tracking.store import build_error, name_cause, open_store
+from search.tracking.store import build_error, import_mlflow, name_cause, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,6 +110,7 @@ def tell_errors(uri: Address | str) -> Iterator[None]:
 
 def find_or_none(call: Callable[[], Found]) -> Found | None:
     """What the registry gives; None where it has no such thing."""
+    import_mlflow()
     from mlflow.exceptions import MlflowException
 
     try:

@@ -22,6 +22,7 @@ from search.registry.history import read_answers
 from search.registry.sources import SOURCE_TAG
 from search.registry.versions import JUDGED_TAG, KEY_TAG, Registry
 from search.tracking.facts import build_source, describe_images
+from search.tracking.store import import_mlflow
 from search.tracking.writer import Writer
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class RegistryBook:
 
     def find_runs(self) -> list[Run]:
         """The runs of the experiment, which is made if there is none; those that were deleted too: a try was made."""
+        import_mlflow()
         from mlflow.entities import ViewType
 
         client, runs, token = self.connect(), [], None

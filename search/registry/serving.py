@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import fashion_core
 from fashion_core.errors import DataError
 from search.registry.access import find_or_none
+from search.tracking.store import import_mlflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +91,7 @@ def save_served(final: Path, folder: Path, logged: LoggedModel, example_image: b
         CheckpointError: `final` holds no saved model.
         DataError: the example is no image.
     """
+    import_mlflow()
     import mlflow.pyfunc
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model

@@ -26,7 +26,7 @@ from search.cli import DEFAULT_RESULTS
 from search.records.layout import FinalLayout, SearchLayout
 from search.registry.access import find_or_none, open_registry, tell_errors
 from search.registry.lock import Check, lock_by_tag, lock_file
-from search.tracking.store import default_uri, take_head
+from search.tracking.store import default_uri, import_mlflow, take_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -304,6 +304,7 @@ class Registry:
 
     def create_model(self) -> None:
         """Make the registered model, if there is none."""
+        import_mlflow()
         from mlflow.exceptions import MlflowException
 
         try:
@@ -407,6 +408,7 @@ def fetch(source: str, uri: Address) -> Path:
     """A local folder with what stands at an address of MLflow: its own where that lies on this machine, else a copy
     that goes when this process ends.
     """
+    import_mlflow()
     import mlflow.artifacts
 
     copy = None

@@ -8,6 +8,7 @@ import shlex
 import sqlite3
 import tempfile
 from contextlib import closing, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -44,14 +45,22 @@ def default_uri(layout: SearchLayout) -> str:
     return str(Address.of_file(layout.tracking_db))
 
 
+def import_mlflow() -> None:
+    """Import MLflow as a whole, before any part of it: of two threads that begin with different parts, as the sender's
+    and the main one may, each would find the other's half done, and Python raises in either.
+    """
+    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # read when MLflow is imported
+        os.environ.setdefault(name, "true")
+    import_module("mlflow")
+
+
 def open_store(uri: Address | str) -> MlflowClient:
     """The client; makes the database if it is absent.
 
     Raises:
         SearchError: its password is missing, or it is no address.
     """
-    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):  # read when MLflow is imported
-        os.environ.setdefault(name, "true")
+    import_mlflow()
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # with the password, on every run's end
     import mlflow.tracking
 
@@ -84,6 +93,7 @@ def make_database(file: Path) -> None:
     MLflow itself makes table after table, and refuses for ever what a kill, or a full disk, has left in between; so do
     two processes that make one at once.
     """
+    import_mlflow()
     import mlflow.tracking
 
     if file.exists():

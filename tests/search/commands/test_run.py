@@ -1,5 +1,6 @@
 """`fashion-search run`: what it makes of its options."""
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from search.experiment.result import load_search
 from search.jobs import cluster
 from search.planning.options import SearchOptions, load_options
 from search.records.events import EndReason
+from search.records.locks import RUN, hold_search
+from search.reporting.words import MORE
 
 
 @pytest.fixture(autouse=True)
@@ -192,6 +195,23 @@ def test_a_search_is_given_more(ran, call, tmp_path: Path) -> None:
     assert (options.trials, options.time_budget_s, options.seed) == (52, 8 * 3600, 3)
     assert (options.target, options.stop_after) == (None, None)  # no earlier limit holds
     assert (options.name, options.results) == ("mine", tmp_path)
+
+
+def test_a_price_is_no_limit_and_is_kept(ran, call, tmp_path: Path) -> None:
+    """The command that a spent budget of money names can be given as it stands."""
+    make_search(tmp_path, "mine", ended=EndReason.COST_BUDGET, budget_cost=5, price_per_gpu_hour=2.5)
+    given = f"extend mine {MORE[EndReason.COST_BUDGET]}".split()
+    assert call(*given, "--results", tmp_path) == (0, "", "")
+    assert (ran[0][1].budget_cost, ran[0][1].price_per_gpu_hour) == (20, 2.5)
+    assert call("extend", "mine", "--trials", "5", "--results", tmp_path) == (0, "", "")
+    assert (ran[1][1].budget_cost, ran[1][1].price_per_gpu_hour) == (None, 2.5)
+
+
+def test_one_that_runs_is_said_to_run(ran, call, tmp_path: Path) -> None:
+    layout = make_search(tmp_path, "mine", ended=None)
+    with hold_search(layout, RUN):
+        status, _, err = call("extend", "mine", "--trials", "5", "--results", tmp_path)
+    assert status == 2 and f"process {os.getpid()} on " in err and "--resume" not in err and not ran
 
 
 def test_one_that_a_limit_ended_keeps_its_trials(ran, call, tmp_path: Path) -> None:

@@ -163,6 +163,8 @@ def test_other_code_is_refused_until_it_is_allowed_and_another_machine_is_noted(
     other = then | {"code_digest": "0" * 16, "torch": "9.9", "cpu": "another"}
     with pytest.raises(SearchError, match=r"torch '?9\.9'?, not .*--resume mine --allow-changed code"):
         check_code(record, other)
+    with pytest.raises(SearchError, match=r"repeat the command with --allow-changed code$"):
+        check_code(record, other, extend=True)  # it has ended: no --resume
     changed = note_changes(plan(concurrent=1), record, other)
     assert changed == {"code_digest": "0" * 16, "torch": "9.9", "cpu": "another", **changed}
     record.apply(SearchResumed(trials=4, changed=changed))

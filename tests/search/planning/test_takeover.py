@@ -12,7 +12,7 @@ from search.planning.options import SearchOptions
 from search.planning.plan import build_plan, render_plan
 from search.planning.resources import Machine
 from search.planning.takeover import OTHER_DATA, settle, take_over
-from search.records.events import TrialEnded, TrialPaused
+from search.records.events import EpochEnded, SearchResumed, TrialEnded, TrialPaused, TrialStarted
 from search.records.layout import SearchLayout
 from search.records.ledger import Ledger
 from search.records.record import load_record
@@ -60,6 +60,20 @@ def test_paused_trials_of_a_search_that_ended_first_are_observed_at_their_rung(s
     assert (observed.status, observed.rung, observed.score) == ("paused", 5, 0.5)
     (told,) = Study(found.space, found.annotations.schema, (), seed=0, observed=[observed]).study.get_trials()
     assert told.state is TrialState.PRUNED and told.intermediate_values == {5: 0.5}
+
+
+def test_trials_that_finished_before_their_search_was_lengthened_count_with_their_epochs(sample_folder, tmp_path):
+    results = tmp_path / "results"
+    layout = write_search(results, "longer", sample_folder, [1e-3], select_on="val")
+    with Ledger(layout.ledger) as ledger:
+        ledger.append(SearchResumed(trials=2, extended=True, max_epochs=9))
+        ledger.append(TrialStarted(trial=1, trial_id="1", params={"lr": 1e-4, "fc_layers": 0}, enqueued=False))
+        ledger.append(EpochEnded(trial=1, epoch=9, metrics={"val/accuracy": 0.6}))
+        ledger.append(TrialEnded(trial=1, status="finished", best=0.6, best_epoch=9))
+    for epochs, observed, left_out in ((9, 1, "6 epochs, here 9"), (6, 0, "9 epochs, here 6")):
+        found = plan(results, sample_folder, warm_start="longer", max_epochs=epochs).taken
+        assert [each.trial for each in found.observed] == [observed]
+        assert found.others[0].left_out == {left_out: 1} and found.others[0].tried == 2
 
 
 @pytest.mark.parametrize(

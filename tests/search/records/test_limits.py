@@ -142,3 +142,21 @@ def test_what_was_spent_before_an_extension_does_not_count_to_its_limits():
     resumed = SearchResumed(trials=9, elapsed=3, limits=limits)  # killed, and gone on: still of the extension
     record.apply(resumed)
     assert record.spent_seconds == 35 + 3 and record.find_reached([]) == "GPU budget"
+
+
+def test_gpu_hours_are_of_the_gpus_that_each_trial_had_then():
+    """A search that goes on may have more of a GPU, or less; what is no number is that of its beginning."""
+    more, less = ({"changed": {"gpus_per_trial": gpus}} for gpus in ("2", "0.25"))
+    told = [begin(0, gpus_per_trial=0.5), start(0, 0), epoch(0, 10)]
+    record = replay([*told, SearchResumed(trials=1, elapsed=5, **more), start(0, 5), epoch(0, 25, number_of=2)])
+    assert record.gpu_hours * 3600 == pytest.approx(0.5 * 10 + 2 * 20)
+    limits = {"gpu_hours": 1 / 3600}
+    for event in (SearchResumed(trials=1, elapsed=1, limits=limits, extended=True, **less), start(0, 1)):
+        record.apply(event)
+    for elapsed, reason in ((4.9, None), (5, "GPU budget")):
+        record.apply(epoch(0, elapsed, number_of=3))
+        assert record.find_reached([]) == reason
+    assert record.gpu_hours * 3600 == pytest.approx(0.5 * 10 + 2 * 20 + 0.25 * 4)
+    for words in ("all", "inf", "nan"):
+        record.apply(SearchResumed(trials=1, changed={"gpus_per_trial": words}))
+        assert record.gpus_per_trial == 0.5

@@ -272,10 +272,11 @@ def test_a_search_is_found_by_its_ledger(tmp_path):
         load_record(SearchLayout(tmp_path / "elsewhere", "mine"))
 
 
-def test_a_search_that_was_killed_before_it_began_is_none(tmp_path):
+def test_a_search_that_was_killed_before_it_began_is_told_to_go_on(tmp_path):
+    """Not that there is none of its name, beside a list of names that has it."""
     layout = SearchLayout(tmp_path, "mine")
     Ledger(layout.ledger).close()
-    with pytest.raises(SearchError, match="no search of the name 'mine'"):
+    with pytest.raises(SearchError, match=r"must tell how it began, but .*; .* go on with --resume mine$"):
         load_record(layout)
 
 

@@ -2,6 +2,8 @@
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -97,6 +99,31 @@ def test_errors_are_told_in_words_without_the_password():
     with pytest.raises(SearchError) as caught, tell_errors("sqlite:///x"):
         raise ConnectionError("away")
     assert isinstance(caught.value.__cause__, ConnectionError)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("later_s", [0.0, 0.01])
+def test_two_threads_that_need_mlflow_first_both_have_it(tmp_path, empty_database, later_s):
+    """The sender's opens the database, while the main one looks for a champion."""
+    file = tmp_path / "runs.db"
+    shutil.copy(empty_database, file)
+    program = f"""
+import threading, time
+from search.registry.access import find_or_none
+from search.tracking.store import open_store
+def open_it():
+    open_store("sqlite:///{file}")
+def find_it():
+    time.sleep({later_s})
+    find_or_none(open_it)
+threads = [threading.Thread(target=each) for each in (open_it, find_it)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_database_that_fails_is_told_by_its_error_alone(tmp_path, empty_database, capfd):
