@@ -116,27 +116,34 @@ def write_whole(path: Path, content: bytes | str) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def retry_while_full(write: Callable[[], T], folder: Path, tell: Callable[[str], None]) -> T:
+def retry_while_full(
+    write: Callable[[], T], folder: Path, tell: Callable[[str], None], check: Callable[[str, float], None] | None = None
+) -> T:
     """What `write` gives; while the disk is full it is tried again and again, so that what waits for it pauses.
 
     Args:
         write: may be called again after an error.
         folder: where it writes.
         tell: called once, with a line on what to do.
+        check: called before each pause, with what is full and what to do, and the seconds that this has waited: raises
+            what is to end the wait.
 
     Raises:
-        Exception: what `write` raises where the disk is not full.
+        Exception: what `write` raises where the disk is not full, or `check`.
     """
-    is_told = False
+    began: float | None = None
     while True:
         try:
             return write()
         except Exception as error:
             if not is_full(error):
                 raise
-            if not is_told:
+            is_first = began is None
+            began = time.monotonic() if began is None else began
+            if check is not None:
+                check(describe_room(folder, error), time.monotonic() - began)
+            if is_first:
                 tell(describe_full(folder, error))
-                is_told = True
             time.sleep(RETRY_SECONDS)
 
 
@@ -149,11 +156,16 @@ def is_full(error: BaseException) -> bool:
 
 def describe_full(folder: Path, error: BaseException) -> str:
     """A line that says which disk is full, and what to do. folder: on it; error: that it is."""
-    free = measure_free(folder) / 1e6
-    told = f"the disk of {folder} is full ({free:,.0f} MB free); free {WANTED_MB} MB or more there"
-    if isinstance(error, RoomError):
-        told = f"{error}; once there is room"
+    told = f"{error}; once there is room" if isinstance(error, RoomError) else describe_room(folder, error)
     return f"waiting: {told} and all goes on, or press Ctrl-C twice and go on later"
+
+
+def describe_room(folder: Path, error: BaseException) -> str:
+    """The same without what goes on: a rule, what is free, and the remedy."""
+    if isinstance(error, RoomError):
+        return str(error)
+    free = measure_free(folder) / 1e6
+    return f"the disk of {folder} is full ({free:,.0f} MB free); free {WANTED_MB} MB or more there"
 
 
 def find_existing(path: Path) -> Path:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from fashion_core.errors import SearchError
 from fashion_core.files import retry_while_full
@@ -56,6 +56,7 @@ from search.records.provenance import collect_provenance
 from search.records.record import SearchRecord, replay
 from search.records.requests import clear_request
 from search.records.session import Session
+from search.records.waiting import WaitEnded, Waiting
 from search.registry.access import open_registry
 from search.registry.standing import find_champion
 from search.reporting.summary import render_summary
@@ -66,7 +67,7 @@ from search.tune.trainable import TrialTrainable
 from search.tune.tuner import keep_interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -75,7 +76,6 @@ if TYPE_CHECKING:
     from search.planning.resources import Machine
     from search.records.events import Event
 
-T = TypeVar("T")
 CALLED = ("search.run_search",)  # the command of a search that Python code started
 
 
@@ -139,6 +139,15 @@ def try_tracking(options: SearchOptions, *, resume: bool) -> None:
             open_registry(options.tracking_uri, "--tracking-uri must name an MLflow server or database")
 
 
+@contextmanager
+def tell_ended() -> Iterator[None]:
+    """Inside, a wait that ends with the search is a SearchError, which says so."""
+    try:
+        yield
+    except WaitEnded as ended:
+        raise SearchError(str(ended)) from None
+
+
 def run_search(
     options: SearchOptions,
     *,
@@ -180,12 +189,12 @@ def run_search(
     def tell(text: str) -> None:
         console.print(plain(text, "yellow"))
 
-    def wait(make: Callable[[], T], folder: Path = layout.folder) -> T:
-        return retry_while_full(make, folder, tell)
-
+    waiting = Waiting(layout, tell, SearchRecord(limits=options.limits), began)
+    wait = waiting.retry
     with ExitStack() as stack:
         stack.enter_context(keep_interrupt())
-        wait(lambda: stack.enter_context(hold_search(layout, RUN)))
+        stack.enter_context(tell_ended())
+        retry_while_full(lambda: stack.enter_context(hold_search(layout, RUN)), layout.folder, tell)
         clear_request(layout)  # one that nobody took was meant for an earlier run
         if not (resume or replace or is_vacant(layout.folder)):
             raise SearchError(
@@ -194,7 +203,7 @@ def run_search(
             )
         if replace:
             check_replaceable(layout)
-        storage = stack.enter_context(hold_stored(options, layout, RUN, tell))
+        storage = stack.enter_context(hold_stored(options, layout, RUN, tell, waiting.check))
         if storage is not None and resume:
             wait(partial(bring_back, storage, layout))
         elif storage is not None:
@@ -205,6 +214,7 @@ def run_search(
         begun = record.search is not None  # one killed before its first event simply starts
         if begun and not extend:
             options = follow_ledger(options, record)
+            waiting.go_on(record)
         if resume and not begun:
             check_nothing_lost(layout)
             if storage is not None:
@@ -239,7 +249,7 @@ def run_search(
         site = prepared.site
         if options.travels is not None:
             site = site.with_parcels(send_unseen(site.files, options.travels, tell))
-        ledger = wait(lambda: Ledger(layout.ledger, tell, began, storage))
+        ledger = wait(lambda: Ledger(layout.ledger, tell, began, storage, waiting.check))
         session = Session(layout, stack.enter_context(ledger), record)
         before = record.preparing_seconds + record.seconds
         tracker = stack.enter_context(tracker or Tracker(layout, options.tracking_uri))
@@ -256,6 +266,7 @@ def run_search(
                     changed=changed,
                 )
             )
+            waiting.follow(session)
             guard.name = layout.name
             if extend:
                 wait(lambda: keep_options(plan, storage))
@@ -266,6 +277,7 @@ def run_search(
             wait(lambda: write_audit(layout, prepared.data, prepared.selection))
             plan = settle_taken(plan, prepared, console)
             session.append(describe_start(plan, prepared.data, prepared.selection, command, prepared.seen))
+            waiting.follow(session)
         count_look(layout, record, prepared, tell)
         fault = run_session(plan, session, site, console, trainable, events, goes_on=goes_on is not None)
         guard.close()

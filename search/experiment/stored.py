@@ -37,14 +37,18 @@ def find_storage(options: SearchOptions, layout: SearchLayout) -> Storage | None
 
 @contextmanager
 def hold_stored(
-    options: SearchOptions, layout: SearchLayout, does: str, tell: Callable[[str], None]
+    options: SearchOptions,
+    layout: SearchLayout,
+    does: str,
+    tell: Callable[[str], None],
+    check: Callable[[str, float], None] | None = None,
 ) -> Iterator[Storage | None]:
     """Hold the storage of a search whose folder is held already; see `Storage.hold`.
 
     Gives None where it has none of its own.
     """
     storage = find_storage(options, layout)
-    with nullcontext() if storage is None else storage.hold(does, tell):
+    with nullcontext() if storage is None else storage.hold(does, tell, check):
         yield storage
 
 

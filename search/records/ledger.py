@@ -40,6 +40,7 @@ SEAL = b', "crc32": '
 GATHERED = (TrialSaved,)  # written to a storage with the next event: nothing is decided on them, or sent anywhere
 ENCODER = json.JSONEncoder(allow_nan=False)  # made once: each event is written while the search waits
 Kind = TypeVar("Kind", bound=Event)
+T = TypeVar("T")
 
 
 def read_events(path: Path) -> list[Event]:
@@ -134,6 +135,10 @@ class Ledger:
         tell: called with a line where the disk is full: writing waits until it is not.
         began: when the command did, by `time.monotonic`; None: now.
         storage: holds the record, where the file is its view: it has each line first. None: the file is the record.
+        check: called before each pause of such a wait: see `fashion_core.files.retry_while_full`.
+
+    Attributes:
+        last: when the last event came, by `time.monotonic`; before the first of this process, when the command began.
 
     Raises:
         SearchError: another process has it open.
@@ -145,9 +150,10 @@ class Ledger:
         tell: Callable[[str], None] = ignore,
         began: float | None = None,
         storage: Storage | None = None,
+        check: Callable[[str, float], None] | None = None,
     ) -> None:
-        self.file, self.tell, self.storage = LogFile(path), tell, storage
-        self.began = time.monotonic() if began is None else began
+        self.file, self.tell, self.storage, self.check = LogFile(path), tell, storage, check
+        self.began = self.last = time.monotonic() if began is None else began
         self.seq = self.file.read().count(b"\n")
         self.gathered = b""  # lines that the storage has not
 
@@ -173,6 +179,7 @@ class Ledger:
         if self.storage is None or not isinstance(event, GATHERED):
             self.write_out(is_synced=isinstance(event, SYNCED))
         self.seq += 1
+        self.last = self.began + elapsed
         return event
 
     def write_out(self, *, is_synced: bool) -> None:
@@ -180,7 +187,11 @@ class Ledger:
         lines, storage, self.gathered = self.gathered, self.storage, b""
         if storage is not None:
             storage.append_log(lines, is_synced=is_synced)
-        retry_while_full(lambda: self.file.append(lines, is_synced=is_synced), self.path.parent, self.tell)
+        self.wait(lambda: self.file.append(lines, is_synced=is_synced), self.path.parent)
+
+    def wait(self, write: Callable[[], T], folder: Path) -> T:
+        """What `write` gives, once there is room, told like that of the ledger's own disk. folder: where it writes."""
+        return retry_while_full(write, folder, self.tell, self.check)
 
     def close(self) -> None:
         """Let another process write. What was gathered for an event that did not come is left out."""

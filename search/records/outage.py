@@ -24,19 +24,27 @@ class Outage:
 
     Args:
         uri: of the storage. tell: called with a line where it goes away, and one where it is back.
+        check: called before each pause, with what is wrong and what to do, and the seconds that this has waited: raises
+            what is to end the wait.
     """
 
-    def __init__(self, uri: str, tell: Callable[[str], None] = tell_nobody) -> None:
-        self.uri, self.tell, self.is_told = uri, tell, False
+    def __init__(
+        self, uri: str, tell: Callable[[str], None] = tell_nobody, check: Callable[[str, float], None] | None = None
+    ) -> None:
+        self.uri, self.tell, self.check, self.is_told = uri, tell, check, False
 
     def begin(self, error: OSError) -> None:
         """It was asked, and did not do it."""
         if not self.is_told:
             self.is_told = True
             self.tell(
-                f"waiting: the storage {self.uri} does not do what it is asked ({first_line(error)}); all goes on when "
-                "it does, or press Ctrl-C twice and go on later with --resume"
+                f"waiting: {self.describe(error)}; all goes on when it does, or press Ctrl-C twice and go on later "
+                "with --resume"
             )
+
+    def describe(self, error: OSError) -> str:
+        """What is wrong, in words."""
+        return f"the storage {self.uri} does not do what it is asked ({first_line(error)})"
 
     def end(self) -> None:
         """It answers."""
@@ -55,7 +63,7 @@ class Outage:
             FileNotFoundError: what is asked for is not there: waiting would not bring it.
             OSError: the time is over.
         """
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
         while True:
             try:
                 found = ask()
@@ -63,8 +71,10 @@ class Outage:
                 raise
             except OSError as error:
                 self.begin(error)
-                if time.monotonic() >= deadline:
+                if time.monotonic() >= began + seconds:
                     raise
+                if self.check is not None:
+                    self.check(f"{self.describe(error)}; see that it does", time.monotonic() - began)
                 time.sleep(RETRY_SECONDS)
             else:
                 self.end()

@@ -478,15 +478,23 @@ class SearchRecord:
             trial.has_standing and (trial.best_trained or 0.0) >= limits.target for trial in trials
         ):
             return EndReason.TARGET
-        if limits.seconds is not None and self.spent_seconds >= limits.seconds:
+        if (spent := self.find_spent()) is not None:
+            return spent
+        if limits.patience is not None and self.without_gain >= limits.patience and not self.may_gain:
+            return EndReason.NO_GAIN
+        return None
+
+    def find_spent(self, passed: float = 0.0) -> EndReason | None:
+        """Which budget is spent so many seconds after the last event; None where none is."""
+        limits = self.limits
+        if limits.seconds is not None and self.spent_seconds + passed >= limits.seconds:
             return EndReason.TIME_BUDGET
         gpu_hours = (self.gpu_seconds - self.spent_before[1]) / 3600
+        gpu_hours += self.count_gpu_hours(passed * len(self.running))
         if limits.gpu_hours is not None and gpu_hours >= limits.gpu_hours:
             return EndReason.GPU_BUDGET
         if limits.cost is not None and gpu_hours * (limits.price_per_gpu_hour or 0.0) >= limits.cost:
             return EndReason.COST_BUDGET
-        if limits.patience is not None and self.without_gain >= limits.patience and not self.may_gain:
-            return EndReason.NO_GAIN
         return None
 
     # ------------------------------------------------------------------------------------------------- how it stands

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from search.records.events import Event
+    from search.records.events import EndReason, Event
     from search.records.layout import SearchLayout
     from search.records.ledger import Ledger
     from search.records.record import SearchRecord
@@ -38,3 +39,7 @@ class Session:
         self.record.apply(event)
         for listener in self.listeners:
             listener(event)
+
+    def find_spent(self) -> EndReason | None:
+        """Which budget is spent by now, whatever was written down last; None where none is."""
+        return self.record.find_spent(time.monotonic() - self.ledger.last)

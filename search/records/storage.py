@@ -73,17 +73,20 @@ class Storage(ABC):
         self.outage, self.patience_s = Outage(uri), 0.0
 
     @contextmanager
-    def hold(self, does: str, tell: Callable[[str], None] = tell_nobody) -> Iterator[None]:
+    def hold(
+        self, does: str, tell: Callable[[str], None] = tell_nobody, check: Callable[[str, float], None] | None = None
+    ) -> Iterator[None]:
         """Be the one process that works on the search, inside. While the storage is away, all that is asked waits.
 
         Args:
             does: see `search.records.locks`.
             tell: called with a line where the storage goes away, and one where it is back.
+            check: see `Outage`.
 
         Raises:
             SearchError: another does; or the storage is away, or not to be written to.
         """
-        self.outage = Outage(self.uri, tell)
+        self.outage = Outage(self.uri, tell, check)
         with ExitStack() as stack:
             try:
                 stack.enter_context(self.lock(does))

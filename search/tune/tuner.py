@@ -19,6 +19,7 @@ from search.jobs.beats import TRIAL_TIMEOUT_S
 from search.jobs.cluster import find_scratch, is_secret, lose_ray, restart_ray
 from search.jobs.nodes import tell_libraries
 from search.records.events import SearchBroke
+from search.records.waiting import WaitEnded
 from search.tune.callback import Recorder
 from search.tune.checkpoints import BestModels
 from search.tune.liveness import Liveness, RayDied
@@ -62,6 +63,7 @@ def run_trials(
 
     Raises:
         SearchError: Tune broke more often than `MAX_RESTARTS` times.
+        WaitEnded: it is to end while it waits for room on a disk.
     """
     held = session.ledger.storage
     libraries = None if plan.options.address is None else tell_libraries()
@@ -87,6 +89,8 @@ def run_trials(
                 if is_interrupted and before is not None:
                     signal.signal(signal.SIGINT, PassedOver(before))
             death = liveness.close(error)
+            if isinstance(error, WaitEnded):
+                raise error
             if is_done:
                 break
             text = f"{type(error).__name__}: {error}" if death is None else str(death)
@@ -103,13 +107,13 @@ def run_trials(
 
 def run_tune(plan: Plan, trainable: type[TrialTrainable], search_id: str, liveness: Liveness) -> BaseException | None:
     """Run Tune over what there is to do. Returns what broke it: a Ctrl-C where Tune had not caught it, or had caught
-    one before; None where nothing did.
+    one before; that it ended while it waited; None where nothing did.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="fashion-", dir=find_scratch(), ignore_cleanup_errors=True) as scratch:
             liveness.check_head()
             build_tuner(plan, build_trainable(plan, trainable), search_id, scratch).fit()
-    except (Exception, RayDied, KeyboardInterrupt) as error:
+    except (Exception, RayDied, WaitEnded, KeyboardInterrupt) as error:
         return error
     return None
 

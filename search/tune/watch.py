@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fashion_core.errors import first_line
-from fashion_core.files import retry_while_full
 from search.records.events import (
     EpochAgain,
     EpochEnded,
@@ -246,8 +245,13 @@ class Watch:
         if record.reached is None and (reason := record.find_reached(trials)) is not None:
             self.session.append(LimitReached(reason=reason))
 
+    def judge_spent(self) -> None:
+        """Write down that a budget is spent, also while nothing ends: a trial may wait for room on a disk."""
+        if self.session.record.reached is None and (reason := self.session.find_spent()) is not None:
+            self.session.append(LimitReached(reason=reason))
+
     def look(self) -> None:
-        """See that trials get on, and tell those who look on what each is at.
+        """See that trials get on and no budget is spent, and tell those who look on what each is at.
 
         Raises:
             RayDied: Ray is not there any more.
@@ -255,6 +259,7 @@ class Watch:
         self.silent |= self.liveness.look(self.running.values())
         for onlooker in self.session.onlookers:
             onlooker(self.liveness.doing)
+        self.judge_spent()
 
     def start(self, trial: Trial) -> None:
         """A trial begins, or goes on."""
@@ -396,7 +401,7 @@ class Watch:
 
     def keep(self, trial: TrialRecord) -> str | None:
         """See `BestModels.keep`; it waits for room on a full disk."""
-        return retry_while_full(lambda: self.models.keep(trial), self.models.layout.folder, self.session.ledger.tell)
+        return self.session.ledger.wait(lambda: self.models.keep(trial), self.models.layout.folder)
 
     def end(self, known: TrialRecord, status: TrialStatus, *, keep: bool = True, reason: str, **fields: Any) -> None:
         """Write an end down, and keep the model if it is one of the best."""
@@ -438,7 +443,7 @@ class Watch:
         if row is not None and end is not None and end.best_epoch == row.epoch and end.correct is not None:
             return end.correct  # it was interrupted
         epoch = None if row is None else row.epoch
-        return retry_while_full(lambda: store.read_correct(known, epoch), store.find_full(), self.session.ledger.tell)
+        return self.session.ledger.wait(lambda: store.read_correct(known, epoch), store.find_full())
 
 
 WATCHED: dict[str, Watch] = {}  # the searches that run in this process, by their ids

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fashion_core.errors import SearchError
 from search.records import outage
 from search.records.outage import Outage
 
@@ -55,6 +56,21 @@ def test_patience_ends(seconds, tries, naps):
     with pytest.raises(OSError, match="no answer"):
         away.retry(ask, seconds)
     assert len(naps) == tries - 1
+
+
+def test_who_asks_may_end_the_wait(naps):
+    away, ask = build(100)
+    waits = []
+
+    def check(fault, seconds):
+        waits.append(seconds)
+        if seconds >= 5:
+            raise SearchError(fault)
+
+    away.check = check
+    with pytest.raises(SearchError, match=r"b/mine does not do what it is asked \(no answer\); see that it does"):
+        away.retry(ask)
+    assert waits == [0, 1, 2, 3, 4, 5]
 
 
 def test_what_is_not_there_is_not_waited_for(naps):

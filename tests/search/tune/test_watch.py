@@ -1,7 +1,9 @@
 """What runs next is what the ledger says, wherever the search was killed; what ends is written down, with its model."""
 
 import json
+import math
 import random
+import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from house_rules import by_size
+from small_disk import mount_disk
 
 from fashion_core.files import MODEL_FILE
 from fashion_core.models.cost import Cost
@@ -20,6 +23,7 @@ from search.planning.resources import Machine
 from search.records.events import (
     EpochAgain,
     LimitReached,
+    SearchBroke,
     SearchEnded,
     SearchResumed,
     SearchStarted,
@@ -33,6 +37,7 @@ from search.records.ledger import Ledger, read_events
 from search.records.record import replay
 from search.records.requests import ask_to_stop, read_request
 from search.records.session import Session
+from search.records.waiting import WaitEnded, Waiting
 from search.space.reading import parse_space
 from search.tune import watch as watch_module
 from search.tune.callback import Recorder
@@ -662,6 +667,75 @@ def test_a_trial_that_waits_for_room_is_told_once_and_tells_of_no_epoch(search):
     search.scheduler.on_trial_result(None, trial, waiting | {EPOCH: 2, FULL: "waiting: again"})
     assert told[1:] == ["waiting: again"]
     assert [row.epoch for row in search.watch.session.record.trials[0].epochs] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"seconds": 100}, "time budget"),
+        ({"gpu_hours": 150 / 3600}, "GPU budget"),
+        ({"cost": 150 / 3600, "price_per_gpu_hour": 1}, "cost budget"),
+        ({"target": 0.9, "patience": 1}, None),
+    ],
+)
+def test_a_budget_that_is_spent_ends_trials_that_wait_for_room(limits, reason, plan, tmp_path, monkeypatch):
+    """Of two trials, so that GPU hours pass twice as fast; no epoch ends meanwhile."""
+    ledger, watching = open_search(plan, tmp_path, limits)
+    with ledger, watching as watched:
+        watched.begin()
+        search = Search(watched.session.layout, watched)
+        trials = [search.begin(), search.begin()]
+        waiting = {SCORE: 0.0, EPOCH: 0, METRICS: "{}", "status": "running", "done": False, FULL: "waiting"}
+
+        def step():
+            search.recorder.on_step_begin(0, [])
+            return [search.scheduler.on_trial_result(None, trial, waiting) for trial in trials]
+
+        lines = ledger.seq
+        assert step() == ["CONTINUE"] * 2 and ledger.seq == lines
+        now = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 101)
+        assert step() == [("CONTINUE" if reason is None else "STOP")] * 2
+        step()  # written down once
+        assert ledger.seq == lines + (reason is not None) and watched.session.record.reached == reason
+        if reason is not None:
+            assert search.begin() is None
+            for trial in trials:
+                trial.last_result = waiting
+                search.complete(trial)
+            assert watched.is_over
+        monkeypatch.undo()
+        monkeypatch.setattr(ends, "read_score", read_drawn_score)
+        describe(watched.session)
+
+
+def test_a_spent_budget_ends_a_search_whose_disk_is_full_and_its_end_is_written_once_there_is_room(
+    plan, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("fashion_core.files.RETRY_SECONDS", 0.01)
+    with mount_disk(tmp_path / "small", 1) as disk:
+        ledger, watching = open_search(plan, disk.folder, {"seconds": 100})
+        with ledger, watching as watched:
+            waits = Waiting(watched.session.layout, disk.told.append, watched.session.record, ledger.began)
+            ledger.check = lambda fault, _: waits.check(fault, math.inf)
+            waits.follow(watched.session)
+            watched.begin()
+            search = Search(watched.session.layout, watched)
+            search.begin_with_two_epochs()
+            now = time.monotonic
+            monkeypatch.setattr(time, "monotonic", lambda: now() + 101)
+            watched.look()
+            disk.fill()
+            with pytest.raises(WaitEnded, match="the time budget of one is spent while it waits: the disk"):
+                for _ in range(9):  # until its last page is full
+                    watched.keep_running()
+                    watched.session.append(SearchBroke(error="x" * 999, restarts=0))
+        before = read_events(watched.session.layout.ledger)
+        assert disk.told == [] and not any(isinstance(event, TrialEnded) for event in before)
+        disk.free()
+        trials, _, models, reached = run(plan, disk.folder, limits={"seconds": 100})
+        assert reached == "time budget" and read_events(watched.session.layout.ledger)[: len(before)] == before
+    assert trials[0][5] == 2 and models["trial-0000"] == "model 0 after 2"
 
 
 @pytest.mark.parametrize("mode", StopMode)
