@@ -110,7 +110,7 @@ def extend(
     """
     from search.experiment.resuming import follow_ledger  # pyarrow takes time: not for --help
     from search.experiment.stored import find_options, find_record
-    from search.reporting.words import MORE  # so does scipy
+    from search.reporting.words import MORE, find_reason  # so does scipy
 
     given = build(Extension, values).model_dump(exclude_none=True)
     if given.keys() <= set(MOVED):
@@ -119,7 +119,8 @@ def extend(
     begun = find_options(layout, storage)
     record = find_record(begun, layout)
     begun = follow_ledger(begun, record)
-    if record.ended is None or record.ended.reason not in (EndReason.ALL_ENDED, *MORE):
+    reason = find_reason(record)
+    if reason not in (EndReason.ALL_ENDED, *MORE):
         raise SearchError(
             f"a search is extended once all its trials or a limit ended it, but {name} did not end so; go on with "
             f"--resume {name}"
