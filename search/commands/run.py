@@ -108,7 +108,7 @@ def extend(
 
     fashion-search extend NAME --trials 50 --time-budget 8h
     """
-    from search.experiment.resuming import follow_ledger  # pyarrow takes time: not for --help
+    from search.experiment.resuming import check_extension, follow_ledger  # pyarrow takes time: not for --help
     from search.experiment.stored import find_options, find_record
     from search.reporting.words import MORE, find_reason  # so does scipy
 
@@ -126,7 +126,8 @@ def extend(
             f"--resume {name}"
         )
     more = given.pop("trials", None)
-    if "max_epochs" in given and more is None and record.ended.reason == EndReason.ALL_ENDED:
+    check_extension(record, more, given.get("max_epochs"))
+    if "max_epochs" in given and more is None and reason == EndReason.ALL_ENDED:
         raise SearchError(
             f"--max-epochs lengthens trials that are not over, but all of {name} are; give it new ones too, with "
             "--trials N"
