@@ -151,7 +151,6 @@ def send_written(layout: SearchLayout, record: SearchRecord, written: Sequence[P
     """
     from search.registry.access import open_registry
     from search.tracking.resending import send_again
-    from search.tracking.store import quiet
 
     if is_running(layout):
         return
@@ -160,9 +159,8 @@ def send_written(layout: SearchLayout, record: SearchRecord, written: Sequence[P
         uri = find_uri(layout)
         if uri.file is not None and not uri.file.is_file():
             return
-        with quiet():
-            open_registry(uri, "MLflow must be a server or database")  # within seconds, where the rest takes minutes
-            send_again(layout, record, [path for path in written if path in kept], uri)
+        open_registry(uri, "MLflow must be a server or database")  # within seconds, where the rest takes minutes
+        send_again(layout, record, [path for path in written if path in kept], uri)
     except SearchError as error:
         way = write_command("resend", layout)
         typer.echo(show_text(f"{first_line(error)}; send what was written there later: {way}"), err=True)
