@@ -108,9 +108,9 @@ def extend(
 
     fashion-search extend NAME --trials 50 --time-budget 8h
     """
-    from search.experiment.resuming import follow_ledger  # pyarrow takes time: not for --help
+    from search.experiment.resuming import check_extension, follow_ledger  # pyarrow takes time: not for --help
     from search.experiment.stored import find_options, find_record
-    from search.reporting.words import MORE  # so does scipy
+    from search.reporting.words import MORE, find_reason  # so does scipy
 
     given = build(Extension, values).model_dump(exclude_none=True)
     if given.keys() <= set(MOVED):
@@ -120,13 +120,15 @@ def extend(
     begun = find_options(layout, storage)
     record = find_record(begun, layout)
     begun = follow_ledger(begun, record)
-    if record.ended is None or record.ended.reason not in (EndReason.ALL_ENDED, *MORE):
+    reason = find_reason(record)
+    if reason not in (EndReason.ALL_ENDED, *MORE):
         raise SearchError(
             f"a search is extended once all its trials or a limit ended it, but {name} did not end so; go on with "
             f"--resume {name}"
         )
     more = given.pop("trials", None)
-    if "max_epochs" in given and more is None and record.ended.reason == EndReason.ALL_ENDED:
+    check_extension(record, more, given.get("max_epochs"))
+    if "max_epochs" in given and more is None and reason == EndReason.ALL_ENDED:
         raise SearchError(
             f"--max-epochs lengthens trials that are not over, but all of {name} are; give it new ones too, with "
             "--trials N"

@@ -126,7 +126,7 @@ def show(name: SearchName, results: Results = DEFAULT_RESULTS, as_json: AsJson =
 
 def show_search(search: SearchResult, console: Console) -> None:
     """Print it."""
-    from search.experiment.steps import list_next_steps
+    from search.experiment.steps import find_way, list_next_steps
     from search.planning.options import load_options
     from search.reporting.summary import render_summary
     from search.reporting.words import describe_search
@@ -134,7 +134,8 @@ def show_search(search: SearchResult, console: Console) -> None:
     layout, rows = search.layout, [("state", search.state)]
     options = load_options(layout) if layout.options.is_file() else None
     steps = list_next_steps(layout, None if options is None else options.tracking_uri, record=search.record)
-    console.print(render_summary(describe_search(search.record), steps), crop=False)
+    way = find_way(layout, search.record)
+    console.print(render_summary(describe_search(search.record), steps, way), crop=False)
     if options is not None:
         given = options.model_dump(mode="json", exclude_defaults=True)
         rows.append(("options", ", ".join(f"{name} {value}" for name, value in given.items())))

@@ -6,10 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 import fashion_core
-from fashion_core.errors import SearchError
+from fashion_core.errors import FashionError, SearchError
 from search.experiment.identity import check_space
 from search.records.events import EndReason
 from search.records.ledger import read_events
+from search.records.own_space import load_own_space
 from search.reporting.words import MORE, find_target
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from search.planning.plan import Plan
     from search.records.layout import SearchLayout
     from search.records.record import SearchRecord
+    from search.space.space import Space
 
 OLDEST = (0, 2)  # major and minor version that began a search which this one can go on with
 
@@ -84,11 +86,46 @@ def check_longer(plan: Plan, record: SearchRecord) -> None:
     then, now = record.begun.tell("settings", "max_epochs"), plan.space.scheduler.max_epochs
     if now < then:
         raise SearchError(f"--max-epochs must be {then} or more, what {record.name} has trained to, but got {now}")
-    if now > then and set(plan.space.list_settings("schedule", "warmup_fraction")) != {("constant", 0.0)}:
+    if now > then:
+        check_schedule(plan.space, record.name, now)
+
+
+def check_schedule(space: Space, name: str, epochs: int) -> None:
+    """Raises SearchError where trials of a search would have other scores on their way, were they to train longer.
+
+    Args:
+        epochs: that they are to train for.
+    """
+    if set(space.list_settings("schedule", "warmup_fraction")) != {("constant", 0.0)}:
         raise SearchError(
             "--max-epochs lengthens a search whose space has `schedule: constant` and `warmup_fraction: 0`, since "
-            f"other schedules end with the training, but that of {record.name} has not; start a new search with "
-            f"--max-epochs {now} --warm-start {record.name}, which tries the best of it first"
+            f"other schedules end with the training, but that of {name} has not; start a new search with "
+            f"--max-epochs {epochs} --warm-start {name}, which tries the best of it first"
+        )
+
+
+def check_extension(record: SearchRecord, trials: int | None, epochs: int | None) -> None:
+    """What is typed to extend a search, as far as its own space tells: before anything is asked that would not help.
+
+    Args:
+        trials: how many more. epochs: of a trial, from now on.
+
+    Raises:
+        SearchError: its grid has fewer, or its trials cannot train longer.
+    """
+    try:
+        space = load_own_space(record)
+    except FashionError:  # it cannot be read any more, which is told later
+        return
+    if epochs is not None and epochs > record.begun.tell("settings", "max_epochs"):
+        check_schedule(space, record.name, epochs)
+    left = space.count_grid() - record.next_number if space.sampler == "grid" else None
+    if trials is not None and left is not None and trials > left:
+        raise SearchError(
+            f"--trials must be at most {left}, what the grid of {record.name} has left, but got {trials}"
+            if left > 0
+            else f"--trials needs combinations that are left, but the grid of {record.name} has no more; start a new "
+            "search with another space"
         )
 
 

@@ -80,17 +80,23 @@ def write_costs_of_trials(plan: Plan, session: Session, console: Console) -> Non
 
 
 def choose_reason(record: SearchRecord, trials: int, *, is_broken: bool, is_interrupted: bool) -> str:
-    """Why a search ended. trials: how many it was to have."""
+    """Why a search ended.
+
+    Args:
+        trials: how many it was to have.
+        is_interrupted: a signal cut short what was to run still, after a limit or a request too: who sent it, or a
+            script that waits, is not to take that for an end as asked.
+    """
     ended = [trial for trial in record.trials.values() if trial.status.is_over]
     if len(ended) >= trials:
         return EndReason.ALL_ENDED
+    if is_interrupted:
+        return EndReason.INTERRUPTED
     if record.reached is not None:
         return record.reached
     if record.asked is not None:
         return EndReason.STOPPED
-    if is_broken:
-        return EndReason.BROKEN
-    return EndReason.INTERRUPTED if is_interrupted else EndReason.INCOMPLETE
+    return EndReason.BROKEN if is_broken else EndReason.INCOMPLETE
 
 
 def open_states(plan: Plan, session: Session) -> TrialStore:

@@ -31,7 +31,7 @@ from search.experiment.resuming import (
 )
 from search.experiment.running import close_trials, open_states, run_session
 from search.experiment.starts import plan_with_starts
-from search.experiment.steps import list_next_steps
+from search.experiment.steps import find_way, list_next_steps
 from search.experiment.stored import (
     bring_back,
     check_nothing_stored,
@@ -292,7 +292,7 @@ def run_search(
         steps = list_next_steps(layout, options.tracking_uri, experiment, record)
         told = record.preparing_seconds + record.seconds - before  # of this command, by the ledger
         search = describe_search(record, max(time.monotonic() - began - told, 0.0))
-        console.print(render_summary(search, steps), crop=False)
+        console.print(render_summary(search, steps, find_way(layout, record)), crop=False)
         if missing is not None:
             console.print(plain(missing, "yellow"))
         if fault is not None:

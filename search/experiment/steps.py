@@ -24,7 +24,7 @@ def list_next_steps(
     experiment: str = "",
     record: SearchRecord | None = None,
 ) -> list[tuple[str, str]]:
-    """What to do next: (purpose, command).
+    """What to do next: (purpose, command). How the search goes on is told by `find_way`.
 
     Args:
         experiment: MLflow's id of the search's space, where that is known.
@@ -45,20 +45,20 @@ def list_next_steps(
         steps.append(("read the report, in a browser", layout.page.absolute().as_uri()))
     else:
         steps.append(("write its report", write_command("report", layout)))
-    if record is not None and record.ended is not None:
-        steps += find_way(layout, record)
     if record is None or record.search is None or record.begun.space_name == DEMO:
         line = [python_command(), "-m", "search", "run", "--data", "DIR", "--space", "lite_cpu", "--dry-run"]
         steps.append(("search your data", shlex.join(line)))
     return steps
 
 
-def find_way(layout: SearchLayout, record: SearchRecord) -> list[tuple[str, str]]:
-    """How the search goes on, or is given more; nothing where neither can be."""
+def find_way(layout: SearchLayout, record: SearchRecord) -> tuple[str, str] | None:
+    """How a search that has ended goes on, or is given more: (purpose, command); None where neither can be."""
+    if record.ended is None:
+        return None
     way = words.find_way(record)
     if way.resumes:
-        return [("go on with it", write_command("run", layout, "--resume"))]
+        return "go on with it", write_command("run", layout, "--resume")
     if way.again is not None:
         why = f"see why none has a score: train trial {way.again} again, alone"
-        return [(why, write_command("run", layout, "--trial", str(way.again), "--name"))]
-    return [] if way.more is None else [("give it more", f"{write_command('extend', layout)} {way.more}")]
+        return why, write_command("run", layout, "--trial", str(way.again), "--name")
+    return None if way.more is None else ("give it more", f"{write_command('extend', layout)} {way.more}")

@@ -1,4 +1,6 @@
-"""The end of a search in the terminal: why it ended, counts, the top five, how sure that is, and what to do next."""
+"""The end of a search in the terminal: why it ended and how to go on, counts, the top five, how sure that is, and what
+to do next.
+"""
 
 from __future__ import annotations
 
@@ -55,16 +57,20 @@ class Wrapped:
         return Text(show_text(line), style=self.text_style, no_wrap=True, overflow="ignore")
 
 
-def render_summary(search: SearchWords, steps: Sequence[tuple[str, str]]) -> RenderableType:
-    """The end of a search: why it ended, counts, the top five, how sure that is, and what to do next.
+def render_summary(
+    search: SearchWords, steps: Sequence[tuple[str, str]], way: tuple[str, str] | None = None
+) -> RenderableType:
+    """The end of a search: why it ended and how to go on, counts, the top five, how sure that is, and what to do next.
 
     Args:
         steps: (purpose, command).
+        way: the same of how it goes on, or is given more; None where it is not known, or there is none.
     """
     parts: list[RenderableType] = [Text()]
     if search.why is not None:
-        way = "" if steps else f"; {search.way}"
-        parts.append(Text(show_text(f"The search ended: {search.why}{way}."), style="bold"))
+        onward = search.way + "." if way is None else way[0] + ":"
+        parts.append(Text(show_text(f"The search ended: {search.why}; {onward}"), style="bold"))
+        parts += [] if way is None else [wrap_command(way[1])]
     parts.append(describe_whole(search))
     if search.ranked:
         score = search.objective.name if search.objective.is_default else "score"
@@ -86,11 +92,13 @@ def render_summary(search: SearchWords, steps: Sequence[tuple[str, str]]) -> Ren
     if steps:
         parts += [Text(), Text("what to do next", style="dim")]
     for purpose, command in steps:
-        parts += [
-            Text(f"  {purpose}:"),
-            Wrapped(WORD.findall(command), "cyan", " ", " \\", (4, 8)),
-        ]  # can be copied whole
+        parts += [Text(f"  {purpose}:"), wrap_command(command)]
     return Group(*parts)
+
+
+def wrap_command(command: str) -> Wrapped:
+    """A command of the shell, which can be copied whole."""
+    return Wrapped(WORD.findall(command), "cyan", " ", " \\", (4, 8))
 
 
 def describe_whole(search: SearchWords) -> Text:

@@ -178,6 +178,9 @@ def describe_search(record: SearchRecord, after: float = 0.0) -> SearchWords:
 def describe_ending(record: SearchRecord, reason: str) -> str:
     """Why a search ended. reason: an `EndReason`, or a word of a later version."""
     limits = record.limits
+    cut_short = "it was interrupted"
+    if reason == EndReason.INTERRUPTED and record.reached is not None:
+        cut_short += f", and {describe_ending(record, record.reached)}"
     words: dict[str, str] = {
         EndReason.ALL_ENDED: "all trials ended",
         EndReason.TIME_BUDGET: f"the time budget of {format_duration(limits.seconds or 0)} is spent",
@@ -186,7 +189,7 @@ def describe_ending(record: SearchRecord, reason: str) -> str:
         EndReason.NO_GAIN: describe_patience(limits),
         EndReason.TARGET: f"a trial has reached the target of {format_value(limits.target)}",
         EndReason.STOPPED: "it was asked to stop",
-        EndReason.INTERRUPTED: "it was interrupted",
+        EndReason.INTERRUPTED: cut_short,
         EndReason.BROKEN: "Ray Tune could not go on",
         EndReason.INCOMPLETE: "trials are missing, though nobody asked for that",
     }
@@ -206,9 +209,17 @@ class Way:
     resumes: bool = False
 
 
+def find_reason(record: SearchRecord) -> str:
+    """Why a search ended, as it counts for going on: by its limit, though a signal cut short what ran still then."""
+    if record.ended is None:
+        return ""
+    is_limit = record.ended.reason == EndReason.INTERRUPTED and record.reached in MORE
+    return record.reached if is_limit and record.reached is not None else record.ended.reason
+
+
 def find_way(record: SearchRecord) -> Way:
     """How a search goes on that has ended, or is given more."""
-    reason = "" if record.ended is None else record.ended.reason
+    reason = find_reason(record)
     if reason not in (EndReason.ALL_ENDED, *MORE):
         return Way(resumes=True)
     lost = [number for number, trial in sorted(record.trials.items()) if trial.status in LOST]

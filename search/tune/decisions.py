@@ -105,17 +105,23 @@ class Promotions(Rungs):
         return next((epoch for epoch in self.reached if epoch > climbed), self.max_epochs)
 
     def rank(self, epoch: int, trials: Mapping[int, TrialRecord]) -> list[int]:
-        """Numbers of the trials that reached a rung and were not lost, the best first; of equal ones the earlier.
-
-        Those that finished before the search was lengthened can go on no more, and take nobody's place.
-        """
-        scores = self.reached[epoch]
-        kept = [
-            number
-            for number in scores
-            if trials[number].status not in LOST and not self.is_finished_early(trials[number])
-        ]
+        """Numbers of the trials that reached a rung and were not lost, the best first; of equal ones the earlier."""
+        scores, ended = self.reached[epoch], self.find_ended(epoch, trials)
+        kept = [number for number in scores if trials[number].status not in LOST and number not in ended]
         return sorted(kept, key=lambda number: (-scores[number], number))
+
+    def find_ended(self, epoch: int, trials: Mapping[int, TrialRecord]) -> set[int]:
+        """Numbers of the trials that finished at a rung, which was the end before the search was lengthened.
+
+        They can go on no more, so the best of a rung are those of the others: were these counted among the arrived, all
+        others could go on, the bad too; were they ranked, none might. At rungs below, which they were promoted from,
+        they count as the paper has it: they hold the places that they took.
+        """
+        return {
+            number
+            for number in self.reached[epoch]
+            if self.is_finished_early(trials[number]) and trials[number].last_epoch == epoch
+        }
 
     def is_finished_early(self, trial: TrialRecord) -> bool:
         """Whether a trial finished after fewer epochs than trials have now."""
@@ -135,8 +141,11 @@ class Promotions(Rungs):
         }
         for epoch in reversed(self.reached):
             waiting = {number for number, rung in paused.items() if rung == epoch}
-            count = count_promotable(len(self.reached[epoch]), self.factor)
-            if waiting and (found := find_promotable(self.rank(epoch, trials), count, waiting)) is not None:
+            if not waiting:
+                continue
+            arrived = len(self.reached[epoch]) - len(self.find_ended(epoch, trials))
+            count = count_promotable(arrived, self.factor)
+            if (found := find_promotable(self.rank(epoch, trials), count, waiting)) is not None:
                 return found
         has_finished = any(
             trial.status is TrialStatus.FINISHED and not self.is_finished_early(trial) for trial in trials.values()
@@ -150,12 +159,14 @@ class Promotions(Rungs):
         """Why a paused trial is not among those that may go on even when all planned trials have reached its rung, in
         words, by number.
         """
-        most, found = count_most(planned, self.factor), {}
+        found = {}
         for epoch in self.reached:
+            others = planned - len(self.find_ended(epoch, trials))
+            most = count_most(others, self.factor)
             for place, number in enumerate(self.rank(epoch, trials)[most:], most + 1):
                 trial = trials[number]
                 if trial.status is TrialStatus.PAUSED and trial.climbed == epoch:
-                    found[number] = f"{self.describe(number, epoch)}: place {place}, and {most} of {planned} can go on"
+                    found[number] = f"{self.describe(number, epoch)}: place {place}, and {most} of {others} can go on"
         return dict(sorted(found.items()))
 
     def describe(self, number: int, epoch: int) -> str:

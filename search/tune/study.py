@@ -5,7 +5,8 @@ tells before it, and not on how often the search was begun again. Optuna is told
 crashed FAIL, the diverged PRUNED below all others, the rest COMPLETE; those that run, pause or were interrupted, are
 RUNNING.
 
-Where trials pause and go on, what is comparable is told: see `RungStudy`.
+Where trials pause and go on, or train longer now than others did that finished, what is comparable is told: see
+`RungStudy`.
 
 What the space does not allow is drawn again, by a sampler with a further seed, until it does; so what is proposed still
 follows from the ledger, and no trace of what was not stays in the study.
@@ -166,7 +167,8 @@ def build_last(status: TrialStatus, rung: int | None, score: float) -> dict[int,
 
 
 class RungStudy(Study):
-    """What the sampler knows where trials pause at rungs and go on: of each the best score until one rung.
+    """What the sampler knows where trials pause at rungs and go on, or were given more epochs: of each the best score
+    until one rung.
 
     Which rung is worked out before every proposal: the highest, or the end, that at least `ENOUGH` trials have reached
     and not diverged; until one is, nothing is told. Trials that reached it are COMPLETE with their best score until
@@ -176,7 +178,8 @@ class RungStudy(Study):
     Of a trial of another search one score is known, at its rung or end: it is left out where that is beyond the rung.
 
     Args:
-        epochs: of the rungs, and of the end, ascending.
+        epochs: of the rungs, and of the end, ascending; where that was another before, of each end.
+        first_end: the end when the search began, which trials of other searches have; None: the last of these.
     """
 
     def __init__(
@@ -188,15 +191,15 @@ class RungStudy(Study):
         seed: int,
         epochs: Sequence[int],
         observed: Sequence[Observed] = (),
+        first_end: int | None = None,
     ) -> None:
         super().__init__(space, schema, known, seed=seed)
         self.epochs = epochs
+        end = epochs[-1] if first_end is None else first_end
         self.asked: list[FrozenTrial] = []  # of the search itself, by number
         self.scores: list[dict[int, float]] = []  # its best until each epoch, by epoch
         self.ends: dict[int, TrialStatus] = {}
-        self.observed = [
-            (self.build_observed(each), {each.rung or epochs[-1]: each.score}, each.status) for each in observed
-        ]
+        self.observed = [(self.build_observed(each), {each.rung or end: each.score}, each.status) for each in observed]
 
     def draw(self, after: int) -> TrialProposed:
         """See `Study.draw`."""

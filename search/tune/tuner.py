@@ -59,7 +59,7 @@ def run_trials(
         trainable: what trains a trial.
 
     Returns:
-        Whether Ctrl-C or a signal ended it.
+        Whether Ctrl-C or a signal cut it short: where it was over as asked when that came, it did not.
 
     Raises:
         SearchError: Tune broke more often than `MAX_RESTARTS` times.
@@ -102,7 +102,7 @@ def run_trials(
             if death is not None:
                 begin_again(plan, liveness, death)
         found.keep_running(waits=not is_interrupted)
-    return is_interrupted
+        return is_interrupted and not (found.is_over or found.ends_now)
 
 
 def run_tune(plan: Plan, trainable: type[TrialTrainable], search_id: str, liveness: Liveness) -> BaseException | None:

@@ -19,6 +19,8 @@ from search.records.events import (
     EpochEnded,
     Event,
     LimitReached,
+    SearchResumed,
+    SearchStarted,
     StopAsked,
     StopMode,
     TrialEnded,
@@ -462,7 +464,7 @@ def watch(plan: Plan, session: Session, models: BestModels, events: Sequence[Eve
         events: of the ledger so far.
     """
     record = session.record
-    study = build_study(plan)
+    study = build_study(plan, events)
     for event in events:
         study.take(event)
     rungs = build_rungs(plan.space.scheduler)
@@ -476,13 +478,33 @@ def watch(plan: Plan, session: Session, models: BestModels, events: Sequence[Eve
         del WATCHED[record.search_id]
 
 
-def build_study(plan: Plan) -> Study:
-    """What the sampler of a search knows before its first trial."""
+def build_study(plan: Plan, events: Iterable[Event] = ()) -> Study:
+    """What the sampler of a search knows before its first trial.
+
+    Args:
+        events: of the ledger before this command. Once trials have had several ends, scores at an end are no longer
+            alike in the stopping form either.
+    """
+    ends = list_ends(events, plan.space.scheduler.max_epochs)
     scheduler, schema, given = plan.space.scheduler, plan.annotations.schema, plan.taken.observed
-    if scheduler.promotes:
-        epochs = [*scheduler.rungs(), scheduler.max_epochs]
-        return RungStudy(plan.space, schema, plan.first, seed=plan.options.seed, observed=given, epochs=epochs)
-    return Study(plan.space, schema, plan.first, seed=plan.options.seed, observed=given)
+    if not scheduler.promotes and len(ends) < 2:
+        return Study(plan.space, schema, plan.first, seed=plan.options.seed, observed=given)
+    epochs = sorted({*scheduler.rungs(), *(() if scheduler.promotes else ends), scheduler.max_epochs})
+    return RungStudy(
+        plan.space, schema, plan.first, seed=plan.options.seed, observed=given, epochs=epochs, first_end=ends[0]
+    )
+
+
+def list_ends(events: Iterable[Event], now: int) -> list[int]:
+    """Epochs of a trial that is not stopped, ascending: of when the search began, of each time that it was lengthened,
+    and `now`.
+    """
+    given = (
+        event.settings.get("max_epochs") if isinstance(event, SearchStarted) else event.max_epochs
+        for event in events
+        if isinstance(event, (SearchStarted, SearchResumed))
+    )
+    return sorted({now, *(epochs for epochs in given if epochs is not None)})
 
 
 def build_rungs(scheduler: Scheduler) -> Rungs:

@@ -59,7 +59,7 @@ def test_a_signal_ends_a_search_in_order(tmp_path, sample_folder):
         output = end(process, layout, *signals)
         assert process.returncode == status, output
         record, options = read(layout), ["--resume", "one"]
-        assert "Traceback" not in output and "The search ended: it was interrupted." in output
+        assert "Traceback" not in output and "The search ended: it was interrupted; go on with it:" in output
         assert "-m search run --resume one" in output
         assert record.ended.reason == "interrupted" and record.trials[0].status == "interrupted"
         assert "it was interrupted" in layout.report.read_text()

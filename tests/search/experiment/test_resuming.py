@@ -12,7 +12,14 @@ from packaging.version import Version
 import fashion_core
 from fashion_core.errors import SearchError
 from search.experiment.identity import check_space
-from search.experiment.resuming import OLDEST, begun_by_older, check_replaceable, check_resumable, follow_ledger
+from search.experiment.resuming import (
+    OLDEST,
+    begun_by_older,
+    check_extension,
+    check_replaceable,
+    check_resumable,
+    follow_ledger,
+)
 from search.planning.options import SearchOptions
 from search.records.events import EndReason, SearchResumed, SearchStarted
 from search.records.layout import SearchLayout
@@ -105,6 +112,32 @@ def test_only_what_trains_at_one_rate_trains_longer(fixed, search, epochs, told,
         with pytest.raises(SearchError, match=told) as caught:
             check_resumable(plan, record, extend=True)
         assert "\n" not in str(caught.value)
+
+
+GRID = """
+sampler: grid
+fixed: {weights: none}
+search: {lr: {choice: [0.001, 0.01]}, fc_layers: {choice: [0, 2]}}
+scheduler: {type: none, max_epochs: 3}
+"""
+
+
+def test_what_is_typed_to_extend_is_refused_for_its_true_reason(tmp_path):
+    """Of a grid by what was typed, and not the sum; trials that cannot train longer before new ones are asked for."""
+    _, record = make(tmp_path, settings={"max_epochs": 3}, space=GRID)
+    left = 4 - record.next_number
+    check_extension(record, left, None)
+    with pytest.raises(SearchError, match=f"at most {left}, what the grid of mine has left, but got {left + 7}"):
+        check_extension(record, left + 7, None)
+    record.search = replace(record.begun, space=GRID.replace("0.001, 0.01", "0.01").replace("0, 2", "0"))
+    with pytest.raises(SearchError, match="the grid of mine has no more"):
+        check_extension(record, 1, None)
+    record.search = replace(record.begun, space=LONGER.format(fixed="", search="", epochs=3))
+    check_extension(record, 50, 3)
+    with pytest.raises(SearchError, match="--max-epochs 5 --warm-start mine"):
+        check_extension(record, None, 5)
+    record.search = replace(record.begun, space="none: [any more")
+    check_extension(record, 50, 5)
 
 
 def test_what_a_search_was_given_later_is_read_from_its_ledger(tmp_path):

@@ -178,7 +178,8 @@ def test_a_search_whose_trials_have_all_ended_ended_in_order(is_reached, session
 @pytest.mark.parametrize(
     ("reached", "interrupted", "breaks", "reason"),
     [
-        *((each, True, True, each) for each in EndReason if each.is_limit),
+        *((each, False, True, each) for each in EndReason if each.is_limit),
+        ("time budget", True, False, "interrupted"),  # what it let run was cut short
         (None, True, False, "interrupted"),
         (None, False, True, "broken"),
         (None, False, False, "incomplete"),

@@ -13,7 +13,7 @@ from made_search import make_search
 
 from search.cli import DEFAULT_RESULTS
 from search.commands.app import app
-from search.experiment.steps import list_next_steps
+from search.experiment.steps import find_way, list_next_steps
 from search.planning.options import SearchOptions
 from search.records.events import EndReason, EpochEnded, SearchEnded, SearchStarted, TrialEnded, TrialStarted
 from search.records.layout import SearchLayout
@@ -86,15 +86,16 @@ def test_how_it_goes_on_depends_on_its_end(layout):
     where = f"mine --results {layout.results}"
     record = load_record(layout)
     assert "search your data" not in dict(list_next_steps(layout, None, record=record))  # it was of somebody's data
-    for reason, purpose, command in [
+    for reason, purpose, wanted in [
         (EndReason.ALL_ENDED, "give it more", f"-m search extend {where} --trials 50"),
         (EndReason.TIME_BUDGET, "give it more", f"-m search extend {where} --time-budget 8h"),
         (EndReason.INTERRUPTED, "go on with it", f"-m search run --resume {where}"),
     ]:
         record.ended = SearchEnded(reason=reason, seconds=1.0)
-        assert dict(list_next_steps(layout, None, record=record))[purpose].endswith(command)
+        told, command = find_way(layout, record)
+        assert told == purpose and command.endswith(wanted)
     record.ended = None  # it runs
-    assert not {"give it more", "go on with it"} & dict(list_next_steps(layout, None, record=record)).keys()
+    assert find_way(layout, record) is None
 
 
 GRID = """
@@ -136,7 +137,8 @@ def tell(layout, record):
     readme = join_parts(build_report(search, record, [], []))
     page = unescape(write_page(layout, record, search).read_text())
     page = re.sub(r"<(script|style)[^>]*>.*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
-    steps = dict(list_next_steps(layout, None, record=record))
+    way = find_way(layout, record)
+    steps = dict([*list_next_steps(layout, None, record=record), *([] if way is None else [way])])
     return steps, readme, " ".join(page.split())
 
 
@@ -241,7 +243,7 @@ def test_commands_can_be_copied_from_any_folder(name, tmp_path):
     layout.best_model.touch()
     layout.page.touch()
     record, known = load_record(layout), {each.name for each in app.registered_commands}
-    steps = dict(list_next_steps(layout, None, record=record))
+    steps = dict([*list_next_steps(layout, None, record=record), find_way(layout, record)])
     for purpose in ("compare trials", "promote it, if it holds", "give it more"):
         python, module, package, command, *rest = shlex.split(steps[purpose])
         assert (module, package) == ("-m", "search") and command in known, purpose

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from rich.console import Console
 
+from search.records.events import SearchEnded
 from search.records.record import SearchRecord
 from search.reporting.summary import MAX_FAILURES_SHOWN, TOP, Wrapped, render_summary
 from search.reporting.words import describe_search
@@ -49,11 +50,26 @@ def test_the_summary_says_what_came_out(search):
     assert "trial 3 failed: CUDA out of memory" in text and "trial 4 diverged: training loss" in text
 
 
-def test_how_it_goes_on_is_told_once(search):
+def test_why_it_ended_and_how_it_goes_on_are_told_first_and_once(search):
     search.run()
     way = "all trials ended; more with fashion-search extend some_search --trials 50."
     assert way in " ".join(summary(search.record, steps=()).split())
-    assert "The search ended: all trials ended.\n" in summary(search.record)  # the steps have the command
+    command = "python -m search extend some_search --trials 50"
+    text = show(render_summary(describe_search(search.record), STEPS, ("give it more", command)))
+    assert text.startswith(f"\nThe search ended: all trials ended; give it more:\n    {command}\n")
+    assert text.count("extend") == 1
+
+
+def test_a_limit_stays_told_where_what_ran_still_was_cut_short(search):
+    """It is given more, as one that the limit alone ended."""
+    search.run()
+    search.record.reached = "target"
+    search.record.ended = SearchEnded(reason="interrupted", seconds=1.0)
+    found = describe_search(search.record)
+    assert "it was interrupted, and a trial has reached the target" in found.why and "extend some_search" in found.way
+    search.record.reached = None
+    found = describe_search(search.record)
+    assert found.why == "it was interrupted" and found.way == "go on with --resume some_search"
 
 
 def test_commands_can_be_copied_whole(search):

@@ -247,6 +247,37 @@ def test_a_search_that_was_lengthened_has_a_trial_that_is_trained_to_the_new_end
     assert max(trial.last_epoch for trial in stream.record.trials.values()) == 9
 
 
+def test_of_a_rung_that_was_the_end_before_the_best_third_of_the_others_go_on():
+    """Below it, those that finished before hold the places that they took there."""
+    stream = Stream((3, 1, 3), 9, np.random.default_rng(0))
+    for number in range(9):
+        stream.train(number, stream.start(number))
+    while (number := stream.hand_out(())) is not None and stream.record.trials[number].pause is not None:
+        stream.train(number, stream.start(number))
+    finished = [number for number, trial in stream.record.trials.items() if trial.status == "finished"]
+    assert len(finished) == 3
+    stream.planned, stream.max_epochs, stream.epochs = 9, 9, list_rungs(9, 1, 3)
+    stream.rungs = Promotions(stream.epochs, 3, 9)
+    stream.rungs.take_all(stream.record)
+    assert stream.rungs.find_ended(3, stream.record.trials) == set(finished)
+    assert not stream.rungs.find_ended(1, stream.record.trials)
+    assert stream.rungs.choose(stream.record.trials, (), is_last=False) is None  # three of nine went on from rung 1
+    stream.planned = 18
+    stream.bests |= dict.fromkeys(range(9, 18), 0.0)
+    for number in range(9, 18):
+        stream.train(number, stream.start(number))
+    arrived = 0
+    while (number := stream.hand_out(())) is not None and stream.record.trials[number].climbed < 3:
+        stream.train(number, stream.start(number))
+        arrived += 1
+        waiting = [each for each in stream.record.trials.values() if each.status == "paused" and each.climbed == 3]
+        chosen = stream.rungs.choose(stream.record.trials, (), is_last=False)
+        goes_on = chosen is not None and stream.record.trials[chosen].climbed == 3
+        assert goes_on == (arrived >= 3)
+        assert not goes_on or chosen == max(waiting, key=lambda each: stream.bests[each.number]).number
+    assert arrived == 3
+
+
 def test_one_that_was_handed_out_is_not_handed_out_again():
     stream = Stream((9, 1, 3), 6, np.random.default_rng(0))
     for number in range(3):

@@ -1,14 +1,30 @@
 """Optuna's study is what the ledger tells: the same ledger, the same proposal; and Optuna is told the truth."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from fashion_core.config import build_config
 from fashion_core.data.schema import AttributeSchema, Category
-from search.records.events import EpochEnded, Observed, TrialEnded, TrialProposed, read_event, write_event
+from search.records.events import (
+    EpochEnded,
+    Observed,
+    SearchResumed,
+    SearchStarted,
+    TrialEnded,
+    TrialProposed,
+    read_event,
+    write_event,
+)
 from search.space.reading import parse_space
 from search.tune.samplers import ENOUGH
-from search.tune.study import RungStudy, Study
+from search.tune.study import RungStudy, Study, choose_rung
+from search.tune.watch import build_study
 
 SCHEMA = AttributeSchema(
     (Category("pattern", ("floral", "solid")), Category("fit", ("tight", "loose", "conventional")))
@@ -258,6 +274,69 @@ def test_what_other_searches_observed_counts_where_it_is_comparable():
     states = [trial.state for trial in study.build().trials]
     assert states == [TrialState.PRUNED] * 3 + [TrialState.COMPLETE] * ENOUGH
     assert not build_rungs(observed=finished[1:]).build().trials  # too few to compare
+
+
+def build_lengthened(events, *, promotes=False, observed=()):
+    """The study of a search that began with 3 epochs, in a command that gives it 9."""
+    space = parse_space(SPACE.replace("SAMPLER", "tpe"), "test")
+    if promotes:
+        space = replace(space, scheduler=replace(space.scheduler, form="promotion"))
+    plan = SimpleNamespace(
+        space=space,
+        annotations=SimpleNamespace(schema=SCHEMA),
+        taken=SimpleNamespace(observed=observed),
+        first=space.first_points(SCHEMA),
+        options=SimpleNamespace(seed=0),
+    )
+    study = build_study(plan, events)
+    for event in events:
+        study.take(event)
+    return study
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 2 * ENOUGH))
+def test_scores_of_two_lengths_are_never_told_as_alike(seed, longer):
+    """In the stopping form: complete are scores until one epoch; and each command tells the same of the same ledger."""
+    rng, events = np.random.default_rng(seed), [SearchStarted(name="s", settings={"max_epochs": 3})]
+    study = build()
+
+    def train(number, until):
+        epoch = 0
+        while epoch < until:
+            epoch += 1
+            score = float(rng.random())
+            events.append(EpochEnded(trial=number, epoch=epoch, metrics={"val/accuracy": score}))
+            best[number, epoch] = max(score, best.get((number, epoch - 1), 0.0))
+            if rng.random() < 0.1:
+                break
+        status = "finished" if epoch == until else "stopped"
+        events.append(TrialEnded(trial=number, status=status, best=best[number, epoch], rung=epoch))
+
+    best: dict[tuple[int, int], float] = {}
+    for number in range(ENOUGH + longer):
+        events.append(study.draw(0))
+        if number == ENOUGH:
+            events.append(SearchResumed(trials=40, extended=True, max_epochs=9))
+        train(number, 3 if number < ENOUGH else 9)
+    study = build_lengthened(events)
+    assert isinstance(study, RungStudy)
+    told = study.build().trials
+    complete = {number for number, trial in enumerate(told) if trial.state is TrialState.COMPLETE}
+    rung = choose_rung(study.scores, [1, 3, 9])
+    assert complete == {number for number in range(len(told)) if (number, rung) in best}
+    assert all(told[number].value == best[number, rung] for number in complete)
+    again = build_lengthened(events).build().trials
+    assert [(t.state, t.value, t.params) for t in again] == [(t.state, t.value, t.params) for t in told]
+
+
+@pytest.mark.parametrize("promotes", [False, True])
+def test_other_searches_have_the_first_length(promotes):
+    events = [SearchStarted(name="s", settings={"max_epochs": 3})]
+    study = build_lengthened(events, promotes=promotes, observed=observe(ENOUGH))
+    assert [set(scores) for _, scores, _ in study.observed] == [{3}] * ENOUGH
+    same = [SearchStarted(name="s", settings={"max_epochs": 9}), SearchResumed(trials=9, extended=True, max_epochs=9)]
+    assert isinstance(build_lengthened(same, promotes=promotes), RungStudy) == promotes  # it was not lengthened
 
 
 def test_optuna_is_told_the_objective():

@@ -17,9 +17,12 @@ from search.planning.plan import build_plan
 from search.planning.resources import Machine
 from search.records.events import (
     EndReason,
+    LimitReached,
     SearchBroke,
     SearchResumed,
     SearchStarted,
+    StopAsked,
+    StopMode,
     TrialEnded,
     TrialProposed,
     TrialStarted,
@@ -186,6 +189,24 @@ def test_ctrl_c_ends_it_once_or_twice(times, plan, session, monkeypatch):
     signal.raise_signal(signal.SIGINT)  # while the search closes: passed over, once
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("asked", [None, StopMode.AT_EPOCH, StopMode.NOW])
+@pytest.mark.parametrize("runs", [False, True])
+def test_ctrl_c_after_a_limit_or_a_request_counts_where_it_cut_something_short(runs, asked, plan, session, monkeypatch):
+    """Not where all was over as asked, nor where what ran was to end at once."""
+    tune = Breaking(monkeypatch, 0)
+
+    def fit():
+        tune_module._setup_signal_catching()
+        watch = WATCHED[session.record.search_id]
+        session.append(LimitReached(reason=EndReason.TARGET) if asked is None else StopAsked(mode=asked))
+        if runs:
+            watch.running["ray"] = 0
+        signal.raise_signal(signal.SIGINT)
+
+    tune.fit = fit
+    assert run(plan, session) == (runs and asked != StopMode.NOW)
 
 
 def test_it_is_given_up_in_the_end(plan, session, monkeypatch):
