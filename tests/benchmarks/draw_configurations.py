@@ -5,6 +5,7 @@ python tests/benchmarks/draw_configurations.py --out FOLDER     # writes NAME.js
 `lite0`: draws from `spaces/record.yaml`, the way a random search draws them. Each has one seed and one `start_seed`,
 and runs at 128 px, at 96 px, and at 96 px growing to 128; some run at 128 px with further seeds, for the noise.
 `wide`: EfficientNet-Lite1 and Lite2 at 224 px, over what the space has not: margin and number of epochs; three seeds.
+`combined`: levers that raised the score of the recipe `lite_levers`, if they did, in ever larger sets; two seeds.
 `reproduction`, `levers`: all trainings of `fashion-search reproduce all` and `reproduce levers`, three seeds each. Put
 what is recorded of them where these commands look: results/reproduction/NAME.jsonl, and its folder levers/.
 """
@@ -59,6 +60,17 @@ WIDE_CHOICES: dict[str, list[Any]] = {
     "epochs": [6, 8, 12],
     "focal_gamma": [0.0, 2.0],
 }
+# Levers together, each set with what it adds to the recipe of the study; the first two differ in size and length alone.
+GAINED = {"pooling": "attention", "ema_decay": 0.99, "mixup": 0.2}
+LARGE = {**GAINED, "image_size": 288, "epochs": 12}
+COMBINED: dict[str, dict[str, Any]] = {
+    "gained": GAINED,
+    "large": LARGE,
+    "lite2": {**LARGE, "backbone": WIDE_BACKBONES[1]},
+    "sharp": {**LARGE, "sam_rho": 0.05},
+    "smooth": {**LARGE, "label_smoothing": 0.1},
+}
+COMBINED_SEEDS, COMBINED_NUMBER = 2, 3000
 
 
 def build_run(name: str, group: str, values: dict[str, Any], early: dict[str, int] | None = None) -> dict[str, Any]:
@@ -124,6 +136,18 @@ def list_trainings(study: str, results: Path) -> list[dict[str, Any]]:
     return runs
 
 
+def draw_combined() -> list[dict[str, Any]]:
+    """Runs of levers together; those that take long first, so that none is alone at the end."""
+    recipe = load_space("lite_levers")
+    schema = AttributeSchema(tuple(Category(name, classes) for name, classes in KNOWN_CATEGORIES.items()))
+    values = {**recipe.build_values({}, schema), "backbone": WIDE_BACKBONES[0]}
+    return [
+        build_run(f"{name}-{seed}", "combined", {**values, **added, **draw_seeds(SEED, COMBINED_NUMBER + n, seed)})
+        for seed in range(COMBINED_SEEDS)
+        for n, (name, added) in reversed(list(enumerate(COMBINED.items())))
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder")
@@ -132,7 +156,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         trainings = {name: list_trainings(study, Path(folder)) for name, study in STUDIES.items()}
-    for name, runs in {"lite0": draw_lite0(), "wide": draw_wide(), **trainings}.items():
+    for name, runs in {"lite0": draw_lite0(), "wide": draw_wide(), "combined": draw_combined(), **trainings}.items():
         (options.out / f"{name}.json").write_text(json.dumps({"seed": SEED, "runs": runs}) + "\n")
         print(f"{name}: {len(runs)} runs")
 

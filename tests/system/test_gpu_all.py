@@ -178,6 +178,12 @@ def test_configurations_are_drawn_the_same_each_time():
     repeat = by_name["07-repeat2"]["config"]
     assert {name for name in full if repeat[name] != full[name]} == {"seed", "start_seed"}
     assert len(draw_configurations.draw_wide()) == 2 * 8 * 3
+    combined = {run["name"]: run["config"] for run in draw_configurations.draw_combined()}
+    assert len(combined) == 2 * len(draw_configurations.COMBINED)
+    for name, added in draw_configurations.COMBINED.items():
+        one, other = combined[f"{name}-0"], combined[f"{name}-1"]
+        assert added.items() <= one.items() and one["seed"] != other["seed"]
+        assert one["backbone"] == added.get("backbone", "tf_efficientnet_lite1")
 
 
 def test_recorded_curves_are_of_the_drawn_configurations():
