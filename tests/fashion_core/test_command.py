@@ -13,7 +13,7 @@ import pytest
 from heard_signals import hear_signals
 
 from fashion_core import command as commands
-from fashion_core.command import ProgressBar, give_share, run_command, share
+from fashion_core.command import ENDING, ProgressBar, give_share, run_command, share
 from fashion_core.errors import FashionError
 
 
@@ -51,16 +51,18 @@ ENDS = [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 @pytest.mark.parametrize(("number", "status"), ENDS)
 @pytest.mark.parametrize("in_background", [False, True])
 def test_a_signal_has_its_status(number: int, status: int, in_background: bool) -> None:
-    """Also where the shell has Ctrl-C ignored, as in the background of a script."""
+    """Also where the shell has Ctrl-C ignored, as in the background of a script; whoever runs the tests, by `nohup`."""
     is_ignored = in_background and number != signal.SIGINT
     before = signal.signal(signal.SIGINT, signal.SIG_IGN if is_ignored else signal.default_int_handler)
+    was = {each: signal.signal(each, signal.SIG_DFL) for each in ENDING}
     ends = signal.getsignal(number)
     try:
         with pytest.raises(SystemExit) as stopped:
             run_command(lambda: signal.raise_signal(number))
         assert stopped.value.code == status and signal.getsignal(number) is ends
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in {signal.SIGINT: before, **was}.items():
+            signal.signal(each, handler)
 
 
 def test_what_is_ignored_stays_ignored() -> None:
