@@ -5,7 +5,7 @@ python tests/benchmarks/draw_configurations.py --out FOLDER     # writes NAME.js
 `lite0`: draws from `spaces/record.yaml`, the way a random search draws them. Each has one seed and one `start_seed`,
 and runs at 128 px, at 96 px, and at 96 px growing to 128; some run at 128 px with further seeds, for the noise.
 `wide`: EfficientNet-Lite1 and Lite2 at 224 px, over what the space has not: margin and number of epochs; three seeds.
-`combined`: levers that raised the score of the recipe `lite_levers`, if they did, in ever larger sets; two seeds.
+`combined`: levers of the recipe `lite_levers` together, which alone seemed to raise its score; two seeds each.
 `reproduction`, `levers`: all trainings of `fashion-search reproduce all` and `reproduce levers`, three seeds each. Put
 what is recorded of them where these commands look: results/reproduction/NAME.jsonl, and its folder levers/.
 """
@@ -60,7 +60,7 @@ WIDE_CHOICES: dict[str, list[Any]] = {
     "epochs": [6, 8, 12],
     "focal_gamma": [0.0, 2.0],
 }
-# Levers together, each set with what it adds to the recipe of the study; the first two differ in size and length alone.
+# Sets of levers, as what they add to the recipe; the first two differ in size and length alone.
 GAINED = {"pooling": "attention", "ema_decay": 0.99, "mixup": 0.2}
 LARGE = {**GAINED, "image_size": 288, "epochs": 12}
 COMBINED: dict[str, dict[str, Any]] = {
